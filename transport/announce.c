@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * announce.c - the announce log: numbering, the pending queue, and the bound on it. See announce.h.
+ *
+ * The queue is a ring indexed by sequence number. Landing comes out of order and only marks; the front is
+ * popped while it is marked, so `oldest` is exact and the ring never moves.
+ */
+#include "announce.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define WINDOW_NS 10000000ull /* how long landing is counted before the rate is updated */
+
+struct pending {
+	struct wt_announcement what;
+	bool landed;
+};
+
+struct wt_announce_log {
+	uint64_t next_seq;
+	uint64_t oldest; /* == next_seq: nothing pending */
+	struct pending ring[WT_PENDING_ENTRIES];
+	uint64_t pending_bytes;
+	uint64_t pending_limit;
+	uint64_t staged_free;
+
+	/* Rate of landing, measured over the time in which bytes were pending. */
+	uint64_t window_start_ns; /* moved on by the time without */
+	uint64_t idle_since_ns;   /* while none are */
+	uint64_t window_bytes;
+	uint64_t rate; /* bytes per second, 0: unknown */
+
+	unsigned blocks;
+	struct block_maps {
+		struct wt_bitmap announced, zero;
+	} maps[];
+};
+
+int wt_announce_open(unsigned blocks, const uint64_t *block_pages, struct wt_announce_log **ret_log)
+{
+	struct wt_announce_log *log = calloc(1, sizeof *log + blocks * sizeof log->maps[0]);
+
+	if (!log)
+		return -ENOMEM;
+	log->next_seq = log->oldest = 1;
+	log->pending_limit = WT_PENDING_MIN;
+	for (; log->blocks < blocks; log->blocks++) {
+		struct block_maps *maps = &log->maps[log->blocks];
+
+		if (wt_bitmap_open(&maps->announced, block_pages[log->blocks]) ||
+			wt_bitmap_open(&maps->zero, block_pages[log->blocks])) {
+			log->blocks++;
+			wt_announce_close(log);
+			return -ENOMEM;
+		}
+	}
+	*ret_log = log;
+	return 0;
+}
+
+void wt_announce_close(struct wt_announce_log *log)
+{
+	if (!log)
+		return;
+	for (unsigned i = 0; i < log->blocks; i++) {
+		wt_bitmap_close(&log->maps[i].announced);
+		wt_bitmap_close(&log->maps[i].zero);
+	}
+	free(log);
+}
+
+static struct pending *slot(struct wt_announce_log *log, uint64_t seq)
+{
+	return &log->ring[seq % WT_PENDING_ENTRIES];
+}
+
+/* What an entry counts against the bound: zero extents only occupy a slot. */
+static uint64_t entry_bytes(const struct wt_announcement *what)
+{
+	return what->content == WT_CONTENT_ZERO ? 0 : (uint64_t)what->extent.pages << WT_PAGE_SHIFT;
+}
+
+bool wt_announce_room(const struct wt_announce_log *log)
+{
+	return log->next_seq - log->oldest < WT_PENDING_ENTRIES && log->pending_bytes < log->pending_limit;
+}
+
+int wt_announce_add(
+	struct wt_announce_log *log, const struct wt_announcement *what, uint64_t now_ns, uint64_t *ret_seq)
+{
+	const struct wt_extent *extent = &what->extent;
+	struct block_maps *maps;
+
+	if (extent->block >= log->blocks || !extent->pages)
+		return -EINVAL;
+	maps = &log->maps[extent->block];
+	if (extent->page >= maps->announced.bits || extent->pages > maps->announced.bits - extent->page)
+		return -EINVAL;
+	if (!wt_announce_room(log))
+		return -EAGAIN;
+
+	wt_bitmap_set(&maps->announced, extent->page, extent->pages);
+	if (what->content == WT_CONTENT_ZERO)
+		wt_bitmap_set(&maps->zero, extent->page, extent->pages);
+	else
+		wt_bitmap_clear(&maps->zero, extent->page, extent->pages);
+
+	if (!log->pending_bytes && entry_bytes(what))
+		log->window_start_ns += now_ns - log->idle_since_ns;
+	*slot(log, log->next_seq) = (struct pending){ .what = *what };
+	log->pending_bytes += entry_bytes(what);
+	*ret_seq = log->next_seq++;
+	return 0;
+}
+
+static void rate_count(struct wt_announce_log *log, uint64_t bytes, uint64_t now_ns)
+{
+	uint64_t elapsed_ns = now_ns - log->window_start_ns;
+	uint64_t rate, limit;
+
+	log->window_bytes += bytes;
+	if (elapsed_ns < WINDOW_NS)
+		return;
+	rate = (uint64_t)((double)log->window_bytes * 1e9 / (double)elapsed_ns);
+	log->rate = log->rate ? (3 * log->rate + rate) / 4 : rate;
+	limit = (uint64_t)((double)log->rate * WT_PENDING_TARGET_NS / 1e9);
+	if (limit < WT_PENDING_MIN)
+		limit = WT_PENDING_MIN;
+	if (limit > WT_PENDING_MAX)
+		limit = WT_PENDING_MAX;
+	log->pending_limit = limit;
+	log->window_start_ns = now_ns;
+	log->window_bytes = 0;
+}
+
+int wt_announce_landed(struct wt_announce_log *log, uint64_t first_seq, uint64_t count, uint64_t now_ns)
+{
+	uint64_t bytes = 0;
+
+	if (first_seq < log->oldest || first_seq > log->next_seq || count > log->next_seq - first_seq)
+		return -EPROTO;
+	for (uint64_t seq = first_seq; seq < first_seq + count; seq++) {
+		struct pending *entry = slot(log, seq);
+
+		if (entry->landed)
+			return -EPROTO;
+		entry->landed = true;
+		bytes += entry_bytes(&entry->what);
+	}
+	log->pending_bytes -= bytes;
+	while (log->oldest < log->next_seq && slot(log, log->oldest)->landed) {
+		const struct wt_announcement *what = &slot(log, log->oldest)->what;
+
+		if (what->content == WT_CONTENT_STAGED)
+			log->staged_free = what->staged_offset + entry_bytes(what);
+		log->oldest++;
+	}
+	if (bytes) {
+		rate_count(log, bytes, now_ns);
+		log->idle_since_ns = now_ns;
+	}
+	return 0;
+}
+
+uint64_t wt_announce_oldest(const struct wt_announce_log *log)
+{
+	return log->oldest;
+}
+
+uint64_t wt_announce_next_seq(const struct wt_announce_log *log)
+{
+	return log->next_seq;
+}
+
+uint64_t wt_announce_pending_bytes(const struct wt_announce_log *log)
+{
+	return log->pending_bytes;
+}
+
+uint64_t wt_announce_pending_limit(const struct wt_announce_log *log)
+{
+	return log->pending_limit;
+}
+
+uint64_t wt_announce_staged_free(const struct wt_announce_log *log)
+{
+	return log->staged_free;
+}
+
+const struct wt_bitmap *wt_announce_announced(const struct wt_announce_log *log, unsigned block)
+{
+	return &log->maps[block].announced;
+}
+
+const struct wt_bitmap *wt_announce_zero(const struct wt_announce_log *log, unsigned block)
+{
+	return &log->maps[block].zero;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * announce.h - the source's record of what it announced and what is still pending.
+ *
+ *   1. Announcements are numbered 1, 2, 3, ... A pending one is announced and not landed.
+ *   2. A pending entry leaves only when its own sequence number has landed, never by page number.
+ *   3. Pending entries and pending bytes are bounded: add answers -EAGAIN above (back-pressure).
+ *   4. announced is set for every page that was ever announced, zero for those whose last announcement was
+ * zero.
+ *
+ * The bound on pending bytes follows the measured rate of landing, so that what QEMU believes of the link
+ * stays true: limit = rate x WT_PENDING_TARGET_NS, within WT_PENDING_MIN and WT_PENDING_MAX.
+ *
+ * Pure: no I/O, no clock, no threads.
+ */
+#ifndef WT_ANNOUNCE_H
+#define WT_ANNOUNCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <watari/block.h>
+
+#include "bitmap.h"
+
+#define WT_PENDING_ENTRIES 16384u /* a power of two */
+#define WT_PENDING_MIN (4ull << 20)
+#define WT_PENDING_MAX (256ull << 20)
+#define WT_PENDING_TARGET_NS 60000000ull
+
+struct wt_announcement {
+	struct wt_extent extent;
+	enum wt_content content;
+	uint64_t staged_offset; /* in the ring; STAGED only */
+};
+
+struct wt_announce_log;
+
+/* block_pages: pages of each block; copied. */
+int wt_announce_open(unsigned blocks, const uint64_t *block_pages, struct wt_announce_log **ret_log);
+void wt_announce_close(struct wt_announce_log *log);
+
+/* *ret_seq is the announcement's number. -EAGAIN: no room. -EINVAL: outside the block. */
+int wt_announce_add(struct wt_announce_log *log, const struct wt_announcement *announcement, uint64_t now_ns,
+	uint64_t *ret_seq);
+/* Room for at least one more of the largest extents. */
+bool wt_announce_room(const struct wt_announce_log *log);
+/* The puller says that these have landed. -EPROTO: one of them is not pending. */
+int wt_announce_landed(struct wt_announce_log *log, uint64_t first_seq, uint64_t count, uint64_t now_ns);
+
+/* The oldest pending sequence number; next_seq where nothing is pending. */
+uint64_t wt_announce_oldest(const struct wt_announce_log *log);
+uint64_t wt_announce_next_seq(const struct wt_announce_log *log);
+uint64_t wt_announce_pending_bytes(const struct wt_announce_log *log);
+uint64_t wt_announce_pending_limit(const struct wt_announce_log *log);
+/* Where the staging ring may be written up to: the offset behind the last STAGED entry that was popped, see
+ * server. */
+uint64_t wt_announce_staged_free(const struct wt_announce_log *log);
+const struct wt_bitmap *wt_announce_announced(const struct wt_announce_log *log, unsigned block);
+const struct wt_bitmap *wt_announce_zero(const struct wt_announce_log *log, unsigned block);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * path.h - one connection of one fabric between two hosts, whatever the fabric.
+ *
+ * Objects and owners:
+ *   endpoint  this host's end of a fabric for one session: the device and a protection domain of its own
+ *             (verbs), or a table of regions (tcp). Owns its regions.
+ *   region    local memory that a fabric may touch: to be read by peers (SERVE) or written by our own reads
+ *             (SINK). The memory belongs to the caller and must outlive the region.
+ *   listener  waits for connections. A connection arrives as a request that carries WT_PATH_HELLO_BYTES
+ *             opaque bytes, by which the caller decides whether to admit it and to which endpoint.
+ *   path      one queue pair, or one socket. A session uses several.
+ *
+ * Rules (the contract suite checks them for every fabric):
+ *   1. Every post that was taken completes exactly once, with status 0 or -errno.
+ *   2. A completion, also one with an error, means that nothing of that operation will be written any more.
+ *   3. A path that failed is failed for ever; all its outstanding posts complete with an error, and only then
+ *      does poll return a negative value: the path is silent.
+ *   4. post, poll and arm never block, never allocate and never log.
+ *   5. A region's key grants reading only. After region_remove has returned, the key grants nothing.
+ *   6. A remote read returns bytes that the served memory held at some moment after the post; different bytes
+ *      of one read may stem from different moments.
+ *
+ * Threads: an endpoint, its regions and its paths are used by one thread. Serving happens beside it: in the
+ * NIC (verbs), or in a thread of the path (tcp); region_remove waits until that is out of the region.
+ *
+ * The control half may block for at most the timeout that it is given.
+ */
+#ifndef WATARI_PATH_H
+#define WATARI_PATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <watari/error.h>
+
+#define WT_PATH_HELLO_BYTES 48
+#define WT_PATH_READ_MAX (1u << 20) /* the longest single read, bytes */
+
+enum wt_fabric {
+	WT_FABRIC_INVALID = 0,
+	WT_FABRIC_TCP = 1,
+	WT_FABRIC_VERBS = 2,
+	WT_FABRIC_SIM = 3,
+};
+
+/* Sets of fabrics are bit masks of WT_FABRIC_BIT(). */
+#define WT_FABRIC_BIT(fabric) (1u << (fabric))
+
+enum wt_access {
+	WT_ACCESS_SERVE = 1, /* peers may read it */
+	WT_ACCESS_SINK = 2,  /* our own reads may write it */
+};
+
+enum wt_role {
+	WT_ROLE_INVALID = 0,
+	WT_ROLE_SERVE = 1, /* this end is read from */
+	WT_ROLE_PULL = 2,  /* this end reads */
+};
+
+enum wt_op_kind {
+	WT_OP_INVALID = 0,
+	WT_OP_READ = 1,
+	WT_OP_SEND = 2,  /* named stub: post answers -EOPNOTSUPP */
+	WT_OP_WRITE = 3, /* named stub: post answers -EOPNOTSUPP */
+};
+
+/* What a peer needs to read a region. Travels in messages; means something only to the same fabric. */
+struct wt_key {
+	uint64_t address; /* remote address of the region's first byte */
+	uint64_t length;  /* bytes */
+	uint64_t key;
+};
+
+struct wt_endpoint;
+struct wt_region;
+struct wt_listener;
+struct wt_request;
+struct wt_path;
+
+struct wt_op {
+	enum wt_op_kind kind;
+	uint32_t length;                /* bytes, 1 .. WT_PATH_READ_MAX */
+	uint64_t cookie;                /* returned by the completion, otherwise untouched */
+	void *local;                    /* lies in local_region */
+	struct wt_region *local_region; /* SINK */
+	uint64_t remote_address;        /* in [key.address, key.address + key.length) */
+	uint64_t remote_key;
+};
+
+struct wt_completion {
+	uint64_t cookie;
+	int status;      /* 0 or -errno */
+	uint32_t length; /* bytes that arrived, if status is 0 */
+};
+
+struct wt_fabric_ops {
+	const char *name; /* "tcp", "verbs" */
+	enum wt_fabric fabric;
+
+	/*
+	 * endpoint_open: device selects a device by name (NULL: the one that routes to peer_host, or the
+	 * first); both may be NULL. -ENODEV where there is none. endpoint_close: after its paths and regions
+	 * are gone.
+	 */
+	int (*endpoint_open)(const char *device, const char *peer_host, struct wt_endpoint **ret_endpoint,
+		struct wt_error *err);
+	void (*endpoint_close)(struct wt_endpoint *endpoint);
+
+	/* access is a set of enum wt_access. base and length need no alignment. -ENOMEM: locked-memory limit.
+	 */
+	int (*region_add)(struct wt_endpoint *endpoint, void *base, size_t length, unsigned access,
+		struct wt_region **ret_region, struct wt_error *err);
+	void (*region_key)(const struct wt_region *region, struct wt_key *ret_key);
+	void (*region_remove)(struct wt_region *region);
+
+	/* host NULL: every address. port 0: any; *ret_port is the real one. listener_fd becomes readable. */
+	int (*listener_open)(const char *host, uint16_t port, struct wt_listener **ret_listener,
+		uint16_t *ret_port, struct wt_error *err);
+	void (*listener_close)(struct wt_listener *listener);
+	int (*listener_fd)(const struct wt_listener *listener);
+	/* Takes one request, or answers -EAGAIN. Never blocks; a peer that says nothing is dropped in time.
+	 */
+	int (*listener_accept)(struct wt_listener *listener, struct wt_request **ret_request,
+		uint8_t ret_hello[WT_PATH_HELLO_BYTES]);
+	/* Both consume the request, also when they fail. */
+	int (*request_admit)(struct wt_request *request, struct wt_endpoint *endpoint, enum wt_role role,
+		struct wt_path **ret_path, struct wt_error *err);
+	void (*request_refuse)(struct wt_request *request);
+
+	int (*connect)(struct wt_endpoint *endpoint, const char *host, uint16_t port,
+		const uint8_t hello[WT_PATH_HELLO_BYTES], enum wt_role role, uint64_t timeout_ns,
+		struct wt_path **ret_path, struct wt_error *err);
+
+	/*
+	 * Life cycle. quiesce: takes no new post from now on (post answers -ESHUTDOWN); answers 0 when
+	 * nothing is in flight, -EAGAIN while something is: go on polling and ask again. resume: takes posts
+	 * again. detach: after a quiesce that answered 0, gives up every resource of the connection and of
+	 * the device, keeping the object; attach: gives it a new connection by another endpoint. A fabric
+	 * without them answers -EOPNOTSUPP.
+	 */
+	int (*quiesce)(struct wt_path *path);
+	int (*resume)(struct wt_path *path);
+	int (*detach)(struct wt_path *path);
+	int (*attach)(struct wt_path *path, struct wt_endpoint *endpoint, const char *host, uint16_t port,
+		const uint8_t hello[WT_PATH_HELLO_BYTES], uint64_t timeout_ns, struct wt_error *err);
+	/* Closes at once. Completions that were not polled are lost; no memory is written afterwards. */
+	void (*close)(struct wt_path *path);
+
+	/* Takes the first operations of the array; answers how many (0 < n <= count), or -EAGAIN, or -errno.
+	 */
+	int (*post)(struct wt_path *path, const struct wt_op *ops, unsigned count);
+	/* Answers how many completions it wrote (0: none now), or -errno once the path has failed and is
+	 * silent. */
+	int (*poll)(struct wt_path *path, struct wt_completion *ret_completions, unsigned max);
+	/* Before sleeping on fd: 0, the fd will become readable when poll has news; 1, poll again first. */
+	int (*arm)(struct wt_path *path);
+	int (*fd)(const struct wt_path *path);
+	/* How many operations may be outstanding; constant for a path. */
+	unsigned (*depth)(const struct wt_path *path);
+	/* false once the connection is known to be gone; a serving end has no other way to see it. */
+	bool (*alive)(struct wt_path *path);
+};
+
+/* The operations of a fabric; NULL where this build has none. */
+const struct wt_fabric_ops *wt_fabric_ops(enum wt_fabric fabric);
+const char *wt_fabric_name(enum wt_fabric fabric);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * path_tcp.h - the inside of the tcp fabric: its bytes on the wire, its limits, its objects.
+ *
+ * A new connection starts with a greeting from the end that connected and a verdict from the end that
+ * listened. After that the pulling end sends requests, and the serving end answers each of them, in order,
+ * with exactly `length` bytes and then a trailer. The status comes last because only after its bytes were
+ * copied is it known whether they were good; a read that fails is padded with zeros to its length. So the
+ * layout of the answers is known to the puller before they arrive, and one recvmsg puts many of them
+ * straight into place.
+ */
+#ifndef WATARI_PATH_TCP_H
+#define WATARI_PATH_TCP_H
+
+#include <watari/path.h>
+
+#include <net/if.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* Limits. */
+#define WT_TCP_DEPTH 128u
+#define WT_TCP_HALF_OPEN_MAX 64u                  /* connections that have not greeted yet */
+#define WT_TCP_GREETING_AGE_MAX_NS 10000000000ull /* how long they may take */
+#define WT_TCP_PEER_TIMEOUT_MS 5000               /* a peer that stopped answering is gone */
+/* For the serving end, to which a puller that is busy elsewhere (window closed) looks like one that is gone.
+ */
+#define WT_TCP_STALL_TIMEOUT_MS 20000
+#define WT_TCP_BUCKETS 1024u /* of an endpoint's hash table of regions */
+/* Where a region starts in remote addresses; not 0, so that a caller who forgets key.address is refused. */
+#define WT_TCP_ADDRESS 0x100000000ull
+
+/* On the wire: little-endian, fixed sizes. */
+#define WT_TCP_MAGIC_GREETING 0x48545457u /* "WTTH" */
+#define WT_TCP_MAGIC_VERDICT 0x56545457u  /* "WTTV" */
+#define WT_TCP_MAGIC_REQUEST 0x52545457u  /* "WTTR" */
+#define WT_TCP_MAGIC_TRAILER 0x54545457u  /* "WTTT" */
+#define WT_TCP_VERSION 1u
+
+enum wt_tcp_admission {
+	WT_TCP_ADMITTED = 1,
+	WT_TCP_REFUSED = 2,
+};
+
+enum wt_tcp_status {
+	WT_TCP_STATUS_OK = 1,
+	WT_TCP_STATUS_KEY = 2,   /* no such key: -EACCES */
+	WT_TCP_STATUS_RANGE = 3, /* not within the region: -ERANGE */
+	WT_TCP_STATUS_FAULT = 4, /* the served memory is gone: -EFAULT */
+};
+
+struct wt_tcp_greeting {
+	uint32_t magic;
+	uint32_t version;
+	uint8_t hello[WT_PATH_HELLO_BYTES];
+};
+_Static_assert(sizeof(struct wt_tcp_greeting) == 56, "wire format");
+
+struct wt_tcp_verdict {
+	uint32_t magic;
+	uint32_t admission; /* enum wt_tcp_admission */
+};
+_Static_assert(sizeof(struct wt_tcp_verdict) == 8, "wire format");
+
+struct wt_tcp_request {
+	uint64_t id; /* counts up from 0 */
+	uint64_t address;
+	uint64_t key;
+	uint32_t length; /* 1 .. WT_PATH_READ_MAX */
+	uint32_t magic;
+};
+_Static_assert(sizeof(struct wt_tcp_request) == 32, "wire format");
+
+/* Follows the bytes. */
+struct wt_tcp_trailer {
+	uint64_t id;
+	uint32_t status; /* enum wt_tcp_status */
+	uint32_t magic;
+};
+_Static_assert(sizeof(struct wt_tcp_trailer) == 16, "wire format");
+
+/* Objects. */
+struct wt_region {
+	struct wt_endpoint *endpoint;
+	uint8_t *base;
+	uint64_t length;
+	unsigned access;
+	uint64_t key; /* random */
+	struct wt_region *next;
+};
+
+struct wt_endpoint {
+	char device[IF_NAMESIZE]; /* interface that connections are bound to, or "" */
+	/* Write-locked to change the buckets; serving threads copy from regions under the read lock. */
+	pthread_rwlock_t lock;
+	struct wt_region *buckets[WT_TCP_BUCKETS];
+};
+
+struct wt_tcp_pull;
+struct wt_tcp_serve;
+
+struct wt_path {
+	struct wt_endpoint *endpoint; /* NULL while detached */
+	enum wt_role role;
+	int socket; /* -1 while detached */
+	int epoll;  /* what the owner sleeps on; stays the same across detach and attach */
+	bool quiesced;
+	int error;                  /* 0, or the errno with which the path failed */
+	struct wt_tcp_pull *pull;   /* pulling end */
+	struct wt_tcp_serve *serve; /* serving end */
+};
+
+struct wt_request {
+	int socket;
+	char peer[64];
+};
+
+/* path_tcp.c: the region that grants `key`, or NULL; the caller holds the endpoint's lock. */
+const struct wt_region *wt_tcp_region_find(const struct wt_endpoint *endpoint, uint64_t key);
+void wt_tcp_path_fail(struct wt_path *path, int code);
+
+/* path_tcp_connect.c */
+uint64_t wt_tcp_now_ns(void);
+/* Connects, greets and waits for the verdict; answers a connected blocking socket. */
+int wt_tcp_dial(const struct wt_endpoint *endpoint, const char *host, uint16_t port,
+	const uint8_t hello[WT_PATH_HELLO_BYTES], uint64_t timeout_ns, int *ret_socket, struct wt_error *err);
+/* Latency and liveness of a connected socket. */
+int wt_tcp_tune(int socket, enum wt_role role);
+
+/* path_tcp_listen.c */
+int wt_tcp_listener_open(const char *host, uint16_t port, struct wt_listener **ret_listener,
+	uint16_t *ret_port, struct wt_error *err);
+void wt_tcp_listener_close(struct wt_listener *listener);
+int wt_tcp_listener_fd(const struct wt_listener *listener);
+int wt_tcp_listener_accept(struct wt_listener *listener, struct wt_request **ret_request,
+	uint8_t ret_hello[WT_PATH_HELLO_BYTES]);
+/* Tells the peer; consumes nothing. */
+int wt_tcp_verdict_send(int socket, enum wt_tcp_admission admission);
+
+/* path_tcp_pull.c: start and stop with the connection; the socket stays the path's. */
+int wt_tcp_pull_start(struct wt_path *path);
+void wt_tcp_pull_stop(struct wt_path *path);
+int wt_tcp_pull_post(struct wt_path *path, const struct wt_op *ops, unsigned count);
+int wt_tcp_pull_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max);
+unsigned wt_tcp_pull_outstanding(const struct wt_path *path);
+
+/* path_tcp_serve.c: likewise; stop waits for the thread. */
+int wt_tcp_serve_start(struct wt_path *path);
+void wt_tcp_serve_stop(struct wt_path *path);
+/* 0 while the thread serves, otherwise the errno with which it ended. */
+int wt_tcp_serve_error(const struct wt_path *path);
+
+#endif

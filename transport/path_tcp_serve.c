@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * path_tcp_serve.c - the serving end of a tcp path: a thread that answers requests from the mapping.
+ *
+ * Owns the thread, its queue of requests, and an eventfd that tells the owner that the thread has ended.
+ *   1. The thread reads requests when it has none left to answer, and answers them in order.
+ *   2. Served memory is touched only by a non-blocking sendmsg under the endpoint's read lock; nobody waits
+ *      for a slow peer with the lock held. After every wait the region is looked up anew.
+ *   3. Every request is answered by exactly its length in bytes and a trailer. What cannot be served is
+ *      padded with zeros from there on, and the trailer says why.
+ *   4. Memory that is gone (unmapped, file truncated) shows as EFAULT in sendmsg, never as a signal.
+ *   5. A request of a wrong shape ends the thread, and with it the connection.
+ * Threads: start, stop and error are called by the path's owner; the rest runs in the thread, which reads the
+ * path's endpoint and socket only; these do not change while it runs.
+ */
+#include "path_tcp.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define BATCH WT_TCP_DEPTH        /* requests read at once */
+#define SEND_IOVS_MAX 128u        /* of one sendmsg */
+#define SEND_BYTES_MAX (1u << 20) /* of one sendmsg, or somewhat more: how long the lock is held */
+#define STACK_BYTES (256u << 10)
+
+struct answer {
+	uint64_t id;
+	uint64_t address;
+	uint64_t key;
+	uint32_t length;
+	enum wt_tcp_status status; /* OK until something is wrong, then final */
+	struct wt_tcp_trailer trailer;
+};
+
+struct wt_tcp_serve {
+	pthread_t thread;
+	struct wt_endpoint *endpoint;
+	int socket;
+	int ended;        /* eventfd */
+	atomic_int error; /* 0 while the thread serves */
+	/* The thread's own. */
+	struct answer answers[BATCH];
+	unsigned first;
+	unsigned count;
+	uint32_t sent; /* bytes of the first answer that the socket took */
+	bool alone;    /* send the first answer by itself: one further on faulted */
+	size_t in_bytes;
+	uint8_t in[BATCH * sizeof(struct wt_tcp_request)];
+};
+
+static const uint8_t *zeros(void)
+{
+	/* Never written: reads of it all map the kernel's one zero page. */
+	static uint8_t nothing[WT_PATH_READ_MAX];
+
+	return nothing;
+}
+
+/* Where the answer's bytes lie now; NULL: not here, and its status says why. Under the endpoint's lock. */
+static const uint8_t *source_of(const struct wt_endpoint *endpoint, struct answer *answer)
+{
+	const struct wt_region *region;
+	uint64_t offset;
+
+	if (answer->status != WT_TCP_STATUS_OK)
+		return NULL;
+	region = wt_tcp_region_find(endpoint, answer->key);
+	if (!region) {
+		answer->status = WT_TCP_STATUS_KEY;
+		return NULL;
+	}
+	offset = answer->address - WT_TCP_ADDRESS;
+	if (answer->address < WT_TCP_ADDRESS || offset > region->length ||
+		answer->length > region->length - offset) {
+		answer->status = WT_TCP_STATUS_RANGE;
+		return NULL;
+	}
+	return region->base + offset;
+}
+
+/* One sendmsg of as many answers as are reasonable. Under the endpoint's lock. Bytes sent, or -errno. */
+static ssize_t send_some(struct wt_tcp_serve *serve)
+{
+	struct iovec iov[SEND_IOVS_MAX];
+	struct msghdr message = { .msg_iov = iov };
+	uint32_t sent = serve->sent;
+	size_t bytes = 0;
+	unsigned n = 0;
+	ssize_t result;
+	unsigned i;
+
+	for (i = serve->first; i < serve->count && n + 2 <= SEND_IOVS_MAX && bytes < SEND_BYTES_MAX;
+		i++, sent = 0) {
+		struct answer *answer = &serve->answers[i];
+		uint32_t skip = sent > answer->length ? sent - answer->length : 0;
+
+		if (sent < answer->length) {
+			const uint8_t *from = source_of(serve->endpoint, answer);
+
+			iov[n].iov_base = (uint8_t *)(from ? from : zeros()) + sent;
+			iov[n].iov_len = answer->length - sent;
+			bytes += iov[n++].iov_len;
+			answer->trailer.status = htole32(answer->status);
+		}
+		iov[n].iov_base = (uint8_t *)&answer->trailer + skip;
+		iov[n].iov_len = sizeof answer->trailer - skip;
+		bytes += iov[n++].iov_len;
+		if (serve->alone)
+			break;
+	}
+	message.msg_iovlen = n;
+	result = sendmsg(serve->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return result < 0 ? -errno : result;
+}
+
+static void advance(struct wt_tcp_serve *serve, size_t sent)
+{
+	while (sent) {
+		size_t rest =
+			serve->answers[serve->first].length + sizeof(struct wt_tcp_trailer) - serve->sent;
+
+		if (sent < rest) {
+			serve->sent += (uint32_t)sent;
+			return;
+		}
+		sent -= rest;
+		serve->sent = 0;
+		serve->first++;
+	}
+}
+
+/*
+ * A fault somewhere in what was to be sent: nothing of that sendmsg went out. Alone, the first answer either
+ * goes out, or its own memory is what is gone.
+ */
+static int fault(struct wt_tcp_serve *serve)
+{
+	struct answer *answer = &serve->answers[serve->first];
+
+	if (!serve->alone) {
+		serve->alone = true;
+		return 0;
+	}
+	serve->alone = false;
+	if (serve->sent >= answer->length || answer->status != WT_TCP_STATUS_OK)
+		return -EFAULT;
+	answer->status = WT_TCP_STATUS_FAULT;
+	return 0;
+}
+
+static int wait_for_room(const struct wt_tcp_serve *serve)
+{
+	struct pollfd wait = { .fd = serve->socket, .events = POLLOUT };
+
+	/* Ends by room, by an error, by TCP_USER_TIMEOUT, or by stop's shutdown. */
+	return poll(&wait, 1, -1) < 0 && errno != EINTR ? -errno : 0;
+}
+
+static int answer_all(struct wt_tcp_serve *serve)
+{
+	int status = 0;
+
+	while (serve->first < serve->count && status >= 0) {
+		ssize_t sent;
+
+		pthread_rwlock_rdlock(&serve->endpoint->lock);
+		sent = send_some(serve);
+		pthread_rwlock_unlock(&serve->endpoint->lock);
+		if (sent >= 0) {
+			serve->alone = false;
+			advance(serve, (size_t)sent);
+		} else if (sent == -EAGAIN) {
+			status = wait_for_room(serve);
+		} else if (sent == -EFAULT) {
+			status = fault(serve);
+		} else if (sent != -EINTR) {
+			status = (int)sent;
+		}
+	}
+	return status;
+}
+
+static int parse(struct wt_tcp_serve *serve)
+{
+	size_t at;
+
+	serve->first = serve->count = 0;
+	for (at = 0; serve->in_bytes - at >= sizeof(struct wt_tcp_request);
+		at += sizeof(struct wt_tcp_request)) {
+		struct answer *answer = &serve->answers[serve->count++];
+		struct wt_tcp_request request;
+
+		memcpy(&request, serve->in + at, sizeof request);
+		answer->id = le64toh(request.id);
+		answer->address = le64toh(request.address);
+		answer->key = le64toh(request.key);
+		answer->length = le32toh(request.length);
+		answer->status = WT_TCP_STATUS_OK;
+		if (le32toh(request.magic) != WT_TCP_MAGIC_REQUEST || answer->length == 0 ||
+			answer->length > WT_PATH_READ_MAX)
+			return -EPROTO;
+		answer->trailer.id = request.id;
+		answer->trailer.magic = htole32(WT_TCP_MAGIC_TRAILER);
+	}
+	memmove(serve->in, serve->in + at, serve->in_bytes - at);
+	serve->in_bytes -= at;
+	return 0;
+}
+
+static void *serve_main(void *arg)
+{
+	struct wt_tcp_serve *serve = arg;
+	uint64_t one = 1;
+	int status = 0;
+
+	while (status >= 0) {
+		ssize_t got = recv(
+			serve->socket, serve->in + serve->in_bytes, sizeof serve->in - serve->in_bytes, 0);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0) {
+			status = got < 0 ? -errno : -ECONNRESET;
+			break;
+		}
+		serve->in_bytes += (size_t)got;
+		status = parse(serve);
+		if (status >= 0)
+			status = answer_all(serve);
+	}
+	shutdown(serve->socket, SHUT_RDWR);
+	atomic_store(&serve->error, -status);
+	if (write(serve->ended, &one, sizeof one) < 0)
+		return NULL; /* cannot happen: the counter was 0 */
+	return NULL;
+}
+
+static int thread_start(struct wt_tcp_serve *serve)
+{
+	pthread_attr_t attr;
+	sigset_t all;
+	sigset_t before;
+	int status;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	status = pthread_create(&serve->thread, &attr, serve_main, serve);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	return -status;
+}
+
+int wt_tcp_serve_start(struct wt_path *path)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	struct wt_tcp_serve *serve;
+	int status;
+
+	serve = calloc(1, sizeof *serve);
+	if (!serve)
+		return -ENOMEM;
+	serve->endpoint = path->endpoint;
+	serve->socket = path->socket;
+	serve->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (serve->ended < 0) {
+		status = -errno;
+		goto free_serve;
+	}
+	if (epoll_ctl(path->epoll, EPOLL_CTL_ADD, serve->ended, &event) < 0) {
+		status = -errno;
+		goto close_ended;
+	}
+	status = thread_start(serve);
+	if (status < 0)
+		goto close_ended;
+	path->serve = serve;
+	return 0;
+
+close_ended:
+	close(serve->ended);
+free_serve:
+	free(serve);
+	return status;
+}
+
+void wt_tcp_serve_stop(struct wt_path *path)
+{
+	struct wt_tcp_serve *serve = path->serve;
+
+	shutdown(serve->socket, SHUT_RDWR);
+	pthread_join(serve->thread, NULL);
+	epoll_ctl(path->epoll, EPOLL_CTL_DEL, serve->ended, NULL);
+	close(serve->ended);
+	free(serve);
+	path->serve = NULL;
+}
+
+int wt_tcp_serve_error(const struct wt_path *path)
+{
+	return atomic_load(&path->serve->error);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * path_verbs.h - the inside of the verbs fabric: reliable queue pairs, connected by librdmacm.
+ *
+ * Only path_verbs*.c include this, and only they include verbs headers. The hello travels as the private data
+ * of the connection request; everything else on the wire is the fabric's own.
+ */
+#ifndef WATARI_PATH_VERBS_H
+#define WATARI_PATH_VERBS_H
+
+#include <watari/path.h>
+
+#include <infiniband/verbs.h>
+#include <rdma/rdma_cma.h>
+
+#include <stdint.h>
+
+#define WT_VERBS_DEPTH_MAX 128u
+#define WT_VERBS_BACKLOG 64
+/*
+ * 4.096 us << 17 is about 0.54 s; lost seven times in a row, a peer is gone after some 4 s. Not 7 retries:
+ * soft-RoCE (Linux 6.1, rxe_comp.c) takes 7 to mean for ever, as for receiver-not-ready.
+ */
+#define WT_VERBS_RETRIES 6
+#define WT_VERBS_ACK_TIMEOUT 17
+#define WT_VERBS_RESOLVE_NS \
+	5000000000ull /* for the device that routes to a peer; ARP may be lost once or twice */
+
+struct wt_region {
+	struct wt_endpoint *endpoint;
+	struct ibv_mr *mr;
+	uint8_t *base;
+	uint64_t length;
+	unsigned access;
+};
+
+struct wt_endpoint {
+	struct ibv_context *verbs; /* librdmacm's own, one per device and process */
+	struct ibv_pd *pd;
+	unsigned depth;              /* of its paths */
+	uint8_t initiator_depth;     /* RDMA READs that the device may have outstanding, per queue pair */
+	uint8_t responder_resources; /* ... and may answer at once */
+	/* One of these two keeps the device open. */
+	struct ibv_context **devices;
+	struct rdma_cm_id *id;
+	struct rdma_event_channel *channel;
+};
+
+/* A connection before and while it has a queue pair. */
+struct wt_verbs_cm {
+	struct rdma_event_channel *channel; /* its own; NULL: none */
+	struct rdma_cm_id *id;
+};
+
+struct wt_request {
+	struct wt_verbs_cm cm;
+	uint8_t initiator_depth;     /* what the peer can answer at once */
+	uint8_t responder_resources; /* what the peer wants to have outstanding */
+};
+
+struct wt_verbs_slot {
+	uint64_t cookie;
+	uint32_t length;
+};
+
+struct wt_path {
+	struct wt_endpoint *endpoint; /* NULL while detached */
+	enum wt_role role;
+	unsigned depth;
+	int epoll; /* what the owner sleeps on; holds both channels' descriptors */
+	struct wt_verbs_cm cm;
+	struct ibv_comp_channel *completions;
+	struct ibv_cq *cq;
+	bool established;
+	bool quiesced;
+	bool armed; /* slept, or was about to: poll looks at the channels first */
+	int error;  /* 0, or the errno with which the path failed */
+	unsigned idle;
+	/* slots[first .. first + count) are outstanding, oldest first; a work request's id is its slot. */
+	unsigned first;
+	unsigned count;
+	struct wt_verbs_slot slots[WT_VERBS_DEPTH_MAX];
+	/* A completion that arm found. */
+	bool stashed;
+	struct ibv_wc stash;
+	/* Scratch of post. */
+	struct ibv_send_wr work[WT_VERBS_DEPTH_MAX];
+	struct ibv_sge pieces[WT_VERBS_DEPTH_MAX];
+};
+
+/* path_verbs.c */
+uint64_t wt_verbs_now_ns(void);
+int wt_verbs_endpoint_open(
+	const char *device, const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err);
+void wt_verbs_endpoint_close(struct wt_endpoint *endpoint);
+
+/* path_verbs_cm.c: addresses, connections, the listener. */
+int wt_verbs_cm_open(struct wt_verbs_cm *cm, struct wt_error *err);
+void wt_verbs_cm_close(struct wt_verbs_cm *cm);
+/* Opens cm and finds the device for a host; cm is closed again on failure. */
+int wt_verbs_resolve(
+	struct wt_verbs_cm *cm, const char *host, uint16_t port, uint64_t deadline_ns, struct wt_error *err);
+/* Waits for the next event and answers it by value; without private data. */
+int wt_verbs_event_wait(struct wt_verbs_cm *cm, uint64_t deadline_ns, struct rdma_cm_event *ret_event);
+/* Takes the next event, or answers -EAGAIN. */
+int wt_verbs_event_next(struct rdma_event_channel *channel, struct rdma_cm_event *ret_event);
+int wt_verbs_listener_open(const char *host, uint16_t port, struct wt_listener **ret_listener,
+	uint16_t *ret_port, struct wt_error *err);
+void wt_verbs_listener_close(struct wt_listener *listener);
+int wt_verbs_listener_fd(const struct wt_listener *listener);
+int wt_verbs_listener_accept(struct wt_listener *listener, struct wt_request **ret_request,
+	uint8_t ret_hello[WT_PATH_HELLO_BYTES]);
+void wt_verbs_request_refuse(struct wt_request *request);
+
+/* path_verbs_life.c: how paths come and go. */
+int wt_verbs_request_admit(struct wt_request *request, struct wt_endpoint *endpoint, enum wt_role role,
+	struct wt_path **ret_path, struct wt_error *err);
+int wt_verbs_connect(struct wt_endpoint *endpoint, const char *host, uint16_t port,
+	const uint8_t hello[WT_PATH_HELLO_BYTES], enum wt_role role, uint64_t timeout_ns,
+	struct wt_path **ret_path, struct wt_error *err);
+int wt_verbs_detach(struct wt_path *path);
+int wt_verbs_attach(struct wt_path *path, struct wt_endpoint *endpoint, const char *host, uint16_t port,
+	const uint8_t hello[WT_PATH_HELLO_BYTES], uint64_t timeout_ns, struct wt_error *err);
+void wt_verbs_close(struct wt_path *path);
+
+/* path_verbs_queue.c: the data half. */
+int wt_verbs_post(struct wt_path *path, const struct wt_op *ops, unsigned count);
+int wt_verbs_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max);
+int wt_verbs_arm(struct wt_path *path);
+bool wt_verbs_alive(struct wt_path *path);
+
+#endif

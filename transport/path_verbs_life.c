@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * path_verbs_life.c - how a verbs path comes and goes: admit, connect, detach, attach, close.
+ *
+ * Owns a path's connection, queue pair, completion queue and channels.
+ *   1. A pulling end asks for as many outstanding READs as its device has and answers none; a serving end
+ *      the other way round; the connection manager settles on what both have. The send queue may hold more
+ *      than that, the device holds the rest back.
+ *   2. An admitted path may be posted to once RDMA_CM_EVENT_ESTABLISHED was seen; until then post says
+ *      -EAGAIN, so admitting does not wait.
+ *   3. The queue pair's own rights are cut to what its role needs, besides the regions' keys.
+ *   4. Once the queue pair is destroyed nothing is written any more; it goes first.
+ * Threads: the owner's.
+ */
+#include "path_verbs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* Reasons in RDMA_CM_EVENT_REJECTED, of the InfiniBand specification, table "REJ reasons". */
+#define REJECT_NOBODY_LISTENS 8
+#define REJECT_BY_PEER 28
+
+static struct wt_path *path_new(enum wt_role role, unsigned depth)
+{
+	struct wt_path *path = calloc(1, sizeof *path);
+
+	if (!path)
+		return NULL;
+	path->role = role;
+	path->depth = depth;
+	path->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (path->epoll < 0) {
+		free(path);
+		return NULL;
+	}
+	return path;
+}
+
+/* Ends the connection and gives up all that belongs to the device. */
+static void path_hang_up(struct wt_path *path)
+{
+	if (path->cm.id && path->cm.id->qp) {
+		rdma_disconnect(path->cm.id);
+		rdma_destroy_qp(path->cm.id);
+	}
+	if (path->cq)
+		ibv_destroy_cq(path->cq);
+	if (path->completions) {
+		epoll_ctl(path->epoll, EPOLL_CTL_DEL, path->completions->fd, NULL);
+		ibv_destroy_comp_channel(path->completions);
+	}
+	if (path->cm.channel)
+		epoll_ctl(path->epoll, EPOLL_CTL_DEL, path->cm.channel->fd, NULL);
+	wt_verbs_cm_close(&path->cm);
+	path->cq = NULL;
+	path->completions = NULL;
+	path->endpoint = NULL;
+	path->established = false;
+	path->stashed = false;
+	path->armed = false;
+}
+
+void wt_verbs_close(struct wt_path *path)
+{
+	if (!path)
+		return;
+	path_hang_up(path);
+	close(path->epoll);
+	free(path);
+}
+
+static int watch(const struct wt_path *path, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	return epoll_ctl(path->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+/* The queue pair and its completion queue, on the connection that the path has. */
+static int queue_open(struct wt_path *path, struct wt_error *err)
+{
+	struct ibv_qp_init_attr attr = {
+		.qp_type = IBV_QPT_RC,
+		.sq_sig_all = 1,
+		.cap = { .max_send_wr = path->depth, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1 },
+	};
+	struct wt_endpoint *endpoint = path->endpoint;
+	const char *device = ibv_get_device_name(endpoint->verbs->device);
+	int status = 0;
+
+	path->completions = ibv_create_comp_channel(endpoint->verbs);
+	if (!path->completions || fcntl(path->completions->fd, F_SETFL, O_NONBLOCK) < 0)
+		return wt_error_set(
+			err, errno, "%s gives no completion channel: %s", device, strerror(errno));
+	path->cq = ibv_create_cq(endpoint->verbs, (int)path->depth, NULL, path->completions, 0);
+	if (!path->cq)
+		return wt_error_set(err, errno, "%s gives no completion queue: %s", device, strerror(errno));
+	attr.send_cq = path->cq;
+	attr.recv_cq = path->cq;
+	if (rdma_create_qp(path->cm.id, endpoint->pd, &attr) < 0)
+		return wt_error_set(err, errno, "%s gives no queue pair: %s", device, strerror(errno));
+	if (path->role == WT_ROLE_PULL)
+		status = watch(path, path->completions->fd);
+	if (status >= 0)
+		status = watch(path, path->cm.channel->fd);
+	if (status < 0)
+		return wt_error_set(err, -status, "cannot watch a verbs path: %s", strerror(-status));
+	return 0;
+}
+
+/*
+ * The kernel's connection manager lets every queue pair be written to; the keys forbid it, and so does this.
+ * A device that cannot change it in this state still has the keys.
+ */
+static void rights_cut(struct wt_path *path)
+{
+	struct ibv_qp_attr attr = {
+		.qp_access_flags = path->role == WT_ROLE_SERVE ? IBV_ACCESS_REMOTE_READ : 0,
+	};
+
+	ibv_modify_qp(path->cm.id->qp, &attr, IBV_QP_ACCESS_FLAGS);
+}
+
+static struct rdma_conn_param conn_param(const struct wt_path *path)
+{
+	struct rdma_conn_param param = { .retry_count = WT_VERBS_RETRIES, .rnr_retry_count = 7 };
+
+	if (path->role == WT_ROLE_PULL)
+		param.initiator_depth = path->endpoint->initiator_depth;
+	else
+		param.responder_resources = path->endpoint->responder_resources;
+	return param;
+}
+
+static int admit(struct wt_path *path, const struct wt_request *request, struct wt_error *err)
+{
+	struct rdma_conn_param param = conn_param(path);
+	int status;
+
+	if (path->cm.id->verbs != path->endpoint->verbs)
+		return wt_error_set(err, EXDEV,
+			"the peer came in by the RDMA device %s, but the session uses %s; name the device",
+			path->cm.id->verbs ? ibv_get_device_name(path->cm.id->verbs->device) : "(none)",
+			ibv_get_device_name(path->endpoint->verbs->device));
+	if (param.initiator_depth > request->initiator_depth)
+		param.initiator_depth = request->initiator_depth;
+	if (param.responder_resources > request->responder_resources)
+		param.responder_resources = request->responder_resources;
+	if (!param.initiator_depth && !param.responder_resources)
+		return wt_error_set(err, EPROTO,
+			"the peer neither serves nor pulls what this end needs: both ends %s",
+			path->role == WT_ROLE_PULL ? "pull" : "serve");
+	status = queue_open(path, err);
+	if (status < 0)
+		return status;
+	if (rdma_accept(path->cm.id, &param) < 0)
+		return wt_error_set(err, errno, "the peer left before it was admitted: %s", strerror(errno));
+	rights_cut(path);
+	return 0;
+}
+
+int wt_verbs_request_admit(struct wt_request *request, struct wt_endpoint *endpoint, enum wt_role role,
+	struct wt_path **ret_path, struct wt_error *err)
+{
+	struct wt_path *path = NULL;
+	int status;
+
+	if (role == WT_ROLE_SERVE || role == WT_ROLE_PULL)
+		path = path_new(role, endpoint->depth);
+	if (!path) {
+		wt_verbs_request_refuse(request);
+		if (role != WT_ROLE_SERVE && role != WT_ROLE_PULL)
+			return wt_error_set(err, EINVAL, "a path either serves or pulls");
+		return wt_error_set(err, ENOMEM, "out of memory or descriptors for a verbs path");
+	}
+	path->endpoint = endpoint;
+	path->cm = request->cm;
+	status = admit(path, request, err);
+	free(request);
+	if (status < 0) {
+		rdma_reject(path->cm.id, NULL, 0);
+		wt_verbs_close(path);
+		return status;
+	}
+	*ret_path = path;
+	return 0;
+}
+
+static int rejected(struct wt_error *err, const struct rdma_cm_event *event, const char *host, uint16_t port)
+{
+	switch (event->status) {
+	case REJECT_NOBODY_LISTENS:
+		return wt_error_set(err, ECONNREFUSED,
+			"cannot connect to %s port %u over RDMA: nobody listens there; does watari?", host,
+			(unsigned)port);
+	case REJECT_BY_PEER:
+		return wt_error_set(err, ECONNREFUSED,
+			"%s port %u refused the path; the session is unknown there or has ended", host,
+			(unsigned)port);
+	default:
+		return wt_error_set(err, ECONNREFUSED, "%s port %u rejected the RDMA connection, reason %d",
+			host, (unsigned)port, event->status);
+	}
+}
+
+/* Waits for one event of a kind while connecting. */
+static int step(struct wt_path *path, enum rdma_cm_event_type wanted, uint64_t deadline_ns, const char *host,
+	uint16_t port, struct rdma_cm_event *ret_event, struct wt_error *err)
+{
+	int status = wt_verbs_event_wait(&path->cm, deadline_ns, ret_event);
+
+	if (status < 0)
+		return wt_error_set(err, -status, "%s port %u did not answer over RDMA: %s", host,
+			(unsigned)port, strerror(-status));
+	if (ret_event->event == wanted)
+		return 0;
+	if (ret_event->event == RDMA_CM_EVENT_REJECTED)
+		return rejected(err, ret_event, host, port);
+	return wt_error_set(err, EHOSTUNREACH, "cannot connect to %s port %u over RDMA: %s (%d)", host,
+		(unsigned)port, rdma_event_str(ret_event->event), ret_event->status);
+}
+
+static int connect_steps(struct wt_path *path, const char *host, uint16_t port, const uint8_t *hello,
+	uint64_t deadline_ns, struct wt_error *err)
+{
+	struct rdma_conn_param param = conn_param(path);
+	uint8_t ack_timeout = WT_VERBS_ACK_TIMEOUT;
+	struct rdma_cm_event event;
+	uint64_t now = wt_verbs_now_ns();
+	int left_ms = now < deadline_ns ? (int)((deadline_ns - now) / 1000000 % 600000) + 1 : 1;
+	int status;
+
+	if (path->cm.id->verbs != path->endpoint->verbs)
+		return wt_error_set(err, EXDEV,
+			"%s is reached by the RDMA device %s, but the session uses %s; name the device or another "
+			"address",
+			host, ibv_get_device_name(path->cm.id->verbs->device),
+			ibv_get_device_name(path->endpoint->verbs->device));
+	/* Best effort: without it the kernel's default notices a vanished peer later. */
+	rdma_set_option(
+		path->cm.id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &ack_timeout, sizeof ack_timeout);
+	if (rdma_resolve_route(path->cm.id, left_ms) < 0)
+		return wt_error_set(err, errno, "no RDMA route to %s: %s", host, strerror(errno));
+	status = step(path, RDMA_CM_EVENT_ROUTE_RESOLVED, deadline_ns, host, port, &event, err);
+	if (status >= 0)
+		status = queue_open(path, err);
+	if (status < 0)
+		return status;
+	param.private_data = hello;
+	param.private_data_len = WT_PATH_HELLO_BYTES;
+	if (rdma_connect(path->cm.id, &param) < 0)
+		return wt_error_set(err, errno, "cannot connect to %s port %u over RDMA: %s", host,
+			(unsigned)port, strerror(errno));
+	status = step(path, RDMA_CM_EVENT_ESTABLISHED, deadline_ns, host, port, &event, err);
+	if (status < 0)
+		return status;
+	rights_cut(path);
+	path->established = true;
+	return 0;
+}
+
+static int path_dial(struct wt_path *path, struct wt_endpoint *endpoint, const char *host, uint16_t port,
+	const uint8_t *hello, uint64_t timeout_ns, struct wt_error *err)
+{
+	uint64_t now = wt_verbs_now_ns();
+	uint64_t deadline_ns = timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
+	int status;
+
+	status = wt_verbs_resolve(&path->cm, host, port, deadline_ns, err);
+	if (status < 0)
+		return status;
+	path->endpoint = endpoint;
+	status = connect_steps(path, host, port, hello, deadline_ns, err);
+	if (status < 0)
+		path_hang_up(path);
+	return status;
+}
+
+int wt_verbs_connect(struct wt_endpoint *endpoint, const char *host, uint16_t port,
+	const uint8_t hello[WT_PATH_HELLO_BYTES], enum wt_role role, uint64_t timeout_ns,
+	struct wt_path **ret_path, struct wt_error *err)
+{
+	struct wt_path *path;
+	int status;
+
+	if (role != WT_ROLE_SERVE && role != WT_ROLE_PULL)
+		return wt_error_set(err, EINVAL, "a path either serves or pulls");
+	path = path_new(role, endpoint->depth);
+	if (!path)
+		return wt_error_set(err, ENOMEM, "out of memory or descriptors for a verbs path");
+	status = path_dial(path, endpoint, host, port, hello, timeout_ns, err);
+	if (status < 0) {
+		wt_verbs_close(path);
+		return status;
+	}
+	*ret_path = path;
+	return 0;
+}
+
+int wt_verbs_detach(struct wt_path *path)
+{
+	if (!path->quiesced || path->count)
+		return -EBUSY;
+	path_hang_up(path);
+	return 0;
+}
+
+int wt_verbs_attach(struct wt_path *path, struct wt_endpoint *endpoint, const char *host, uint16_t port,
+	const uint8_t hello[WT_PATH_HELLO_BYTES], uint64_t timeout_ns, struct wt_error *err)
+{
+	if (path->error)
+		return wt_error_set(
+			err, path->error, "the path failed (%s); connect another one", strerror(path->error));
+	if (path->endpoint)
+		return wt_error_set(err, EISCONN, "the path is still attached; detach it first");
+	if (endpoint->depth < path->depth)
+		return wt_error_set(err, ENOTSUP,
+			"the new device takes %u outstanding reads, the path has promised %u; connect another path",
+			endpoint->depth, path->depth);
+	return path_dial(path, endpoint, host, port, hello, timeout_ns, err);
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * path_verbs_queue.c - the data half of a verbs path: post, poll, arm.
+ *
+ * Owns the ring of outstanding operations.
+ *   1. Every work request is signalled, and a reliable queue pair completes in order: a completion always
+ *      belongs to the oldest slot.
+ *   2. The first error, whether a completion's or the connection's, moves the queue pair to ERROR; the device
+ *      then flushes what is outstanding. Only when every flush was polled is the path silent.
+ *   3. Where no flush can come (device removed), the queue pair is destroyed first, and only then is the rest
+ *      completed with the error.
+ *   4. Before sleeping: notification is requested, then the queue is looked at once more (arm keeps what it
+ *      finds for poll). The descriptors of both channels are level-triggered.
+ * The connection's events cost a system call to look at: poll does so after a sleep, now and then when idle,
+ * and until the path is established. A serving end has nothing to poll but these.
+ * Threads: the owner's. No allocation, no logging.
+ */
+#include "path_verbs.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define POLL_BATCH 32
+#define IDLE_POLLS 64
+
+static int status_of(enum ibv_wc_status status)
+{
+	switch (status) {
+	case IBV_WC_SUCCESS:
+		return 0;
+	case IBV_WC_REM_ACCESS_ERR:
+		return -EACCES;
+	case IBV_WC_REM_INV_REQ_ERR:
+		return -EINVAL;
+	case IBV_WC_RETRY_EXC_ERR:
+	case IBV_WC_RNR_RETRY_EXC_ERR:
+		return -ETIMEDOUT;
+	case IBV_WC_WR_FLUSH_ERR:
+		return -ECONNRESET;
+	case IBV_WC_LOC_PROT_ERR:
+	case IBV_WC_LOC_ACCESS_ERR:
+		return -EFAULT;
+	default:
+		return -EIO;
+	}
+}
+
+static void fail(struct wt_path *path, int code)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+
+	if (path->error)
+		return;
+	path->error = code;
+	if (path->cm.id->qp && ibv_modify_qp(path->cm.id->qp, &attr, IBV_QP_STATE))
+		rdma_destroy_qp(path->cm.id);
+}
+
+static void events_take(struct wt_path *path)
+{
+	struct rdma_cm_event event;
+
+	while (path->cm.channel && wt_verbs_event_next(path->cm.channel, &event) >= 0) {
+		switch (event.event) {
+		case RDMA_CM_EVENT_ESTABLISHED:
+			path->established = true;
+			break;
+		case RDMA_CM_EVENT_DISCONNECTED:
+			fail(path, ECONNRESET);
+			break;
+		case RDMA_CM_EVENT_CONNECT_ERROR:
+		case RDMA_CM_EVENT_UNREACHABLE:
+		case RDMA_CM_EVENT_REJECTED:
+			fail(path, ECONNABORTED);
+			break;
+		case RDMA_CM_EVENT_DEVICE_REMOVAL:
+			fail(path, ENODEV);
+			if (path->cm.id->qp)
+				rdma_destroy_qp(path->cm.id);
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+static void notifications_take(struct wt_path *path)
+{
+	struct ibv_cq *cq;
+	void *context;
+
+	while (ibv_get_cq_event(path->completions, &cq, &context) == 0)
+		ibv_ack_cq_events(cq, 1);
+}
+
+static void pop(struct wt_path *path, int status, struct wt_completion *ret_completion)
+{
+	const struct wt_verbs_slot *slot = &path->slots[path->first];
+
+	ret_completion->cookie = slot->cookie;
+	ret_completion->status = status;
+	ret_completion->length = status ? 0 : slot->length;
+	path->first = (path->first + 1) % path->depth;
+	path->count--;
+}
+
+static void complete(struct wt_path *path, const struct ibv_wc *wc, struct wt_completion *ret_completion)
+{
+	int status = status_of(wc->status);
+
+	assert(path->count && wc->wr_id == path->first);
+	if (status < 0)
+		fail(path, -status);
+	/* What is flushed fails for the reason for which the path did. */
+	if (wc->status == IBV_WC_WR_FLUSH_ERR)
+		status = -path->error;
+	pop(path, status, ret_completion);
+}
+
+static unsigned queue_take(struct wt_path *path, struct wt_completion *ret_completions, unsigned max)
+{
+	struct ibv_wc wc[POLL_BATCH];
+	unsigned done = 0;
+	int n;
+	int i;
+
+	if (path->stashed && max) {
+		path->stashed = false;
+		complete(path, &path->stash, &ret_completions[done++]);
+	}
+	while (done < max && path->count) {
+		unsigned room = max - done;
+
+		n = ibv_poll_cq(path->cq, (int)(room < POLL_BATCH ? room : POLL_BATCH), wc);
+		for (i = 0; i < n; i++)
+			complete(path, &wc[i], &ret_completions[done++]);
+		if (n < 0) {
+			fail(path, EIO);
+			if (path->cm.id->qp)
+				rdma_destroy_qp(path->cm.id);
+		}
+		if (n < POLL_BATCH)
+			break;
+	}
+	return done;
+}
+
+int wt_verbs_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max)
+{
+	unsigned done;
+
+	if (!path->endpoint)
+		return path->error ? -path->error : 0;
+	if (path->armed) {
+		path->armed = false;
+		if (path->role == WT_ROLE_PULL)
+			notifications_take(path);
+		events_take(path);
+	}
+	done = queue_take(path, ret_completions, max);
+	if (!done && (!path->established || path->role == WT_ROLE_SERVE || ++path->idle % IDLE_POLLS == 0))
+		events_take(path);
+	/* No queue pair, so nothing is written any more, and no flush may come. */
+	while (path->error && !path->cm.id->qp && !path->stashed && path->count && done < max)
+		pop(path, -path->error, &ret_completions[done++]);
+	if (path->error && !path->count && !done)
+		return -path->error;
+	return (int)done;
+}
+
+static int op_check(const struct wt_path *path, const struct wt_op *op)
+{
+	const struct wt_region *region = op->local_region;
+	uint64_t offset;
+
+	if (op->kind == WT_OP_SEND || op->kind == WT_OP_WRITE)
+		return -EOPNOTSUPP;
+	if (op->kind != WT_OP_READ || op->length == 0 || op->length > WT_PATH_READ_MAX || !region)
+		return -EINVAL;
+	if (region->endpoint != path->endpoint || !(region->access & WT_ACCESS_SINK))
+		return -EINVAL;
+	offset = (uint64_t)((uintptr_t)op->local - (uintptr_t)region->base);
+	if ((uintptr_t)op->local < (uintptr_t)region->base || offset > region->length ||
+		op->length > region->length - offset)
+		return -EINVAL;
+	/* A wider key would be cut to another one. */
+	return op->remote_key > UINT32_MAX ? -EINVAL : 0;
+}
+
+static void work_prepare(struct wt_path *path, unsigned at, const struct wt_op *op)
+{
+	struct ibv_send_wr *work = &path->work[at];
+	struct ibv_sge *piece = &path->pieces[at];
+	unsigned slot = (path->first + path->count + at) % path->depth;
+
+	path->slots[slot].cookie = op->cookie;
+	path->slots[slot].length = op->length;
+	piece->addr = (uint64_t)(uintptr_t)op->local;
+	piece->length = op->length;
+	piece->lkey = op->local_region->mr->lkey;
+	memset(work, 0, sizeof *work);
+	work->wr_id = slot;
+	work->sg_list = piece;
+	work->num_sge = 1;
+	work->opcode = IBV_WR_RDMA_READ;
+	work->send_flags = IBV_SEND_SIGNALED;
+	work->wr.rdma.remote_addr = op->remote_address;
+	work->wr.rdma.rkey = (uint32_t)op->remote_key;
+	if (at)
+		path->work[at - 1].next = work;
+}
+
+/* Hands over the first n of the prepared work requests; answers like post. */
+static int work_post(struct wt_path *path, unsigned n)
+{
+	struct ibv_send_wr *bad = NULL;
+	int code = ibv_post_send(path->cm.id->qp, path->work, &bad);
+
+	if (code && bad)
+		n = (unsigned)(bad - path->work);
+	else if (code)
+		n = 0;
+	path->count += n;
+	if (n)
+		return (int)n; /* what was not taken is posted, and fails, next time */
+	if (code == ENOMEM && path->count)
+		return -EAGAIN;
+	fail(path, code);
+	return -path->error;
+}
+
+int wt_verbs_post(struct wt_path *path, const struct wt_op *ops, unsigned count)
+{
+	unsigned taken;
+	int status = -EAGAIN;
+
+	if (path->role != WT_ROLE_PULL)
+		return -EOPNOTSUPP;
+	if (path->error)
+		return -path->error;
+	if (path->quiesced)
+		return -ESHUTDOWN;
+	if (!path->established)
+		return -EAGAIN;
+	for (taken = 0; taken < count && path->count + taken < path->depth; taken++) {
+		status = op_check(path, &ops[taken]);
+		if (status < 0)
+			break;
+		work_prepare(path, taken, &ops[taken]);
+	}
+	if (taken == 0)
+		return count ? status : 0;
+	return work_post(path, taken);
+}
+
+int wt_verbs_arm(struct wt_path *path)
+{
+	if (path->stashed || (path->error && !(path->count && path->cm.id->qp)))
+		return 1;
+	if (!path->endpoint)
+		return 0;
+	path->armed = true;
+	if (path->role != WT_ROLE_PULL)
+		return 0;
+	if (ibv_req_notify_cq(path->cq, 0))
+		return 1;
+	path->stashed = ibv_poll_cq(path->cq, 1, &path->stash) == 1;
+	return path->stashed;
+}
+
+bool wt_verbs_alive(struct wt_path *path)
+{
+	if (path->endpoint)
+		events_take(path);
+	return path->endpoint && !path->error;
+}

@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * server.c - the page server: link, announce log, servings and paths put together. See server.h.
+ *
+ *   1. An extent is announced IN_PLACE only if a region of the fabric in use covers it; otherwise it is
+ * copied into the ring, and its place there is not written again before the announcement has landed.
+ *   2. Paths are opened by the server, for the first fabric that works, in the order verbs, tcp. When none
+ *      works any more all are tried again until give_up_ns; but never verbs after tcp.
+ *
+ * Announcements are gathered in `batch` and get their numbers at once, so the order is that of the calls; a
+ * batch that the session has no room for stays, and is tried again. Long extents are announced in pieces, so
+ * that the bound on what is pending means something.
+ */
+#include <watari/server.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "announce.h"
+#include "link.h"
+#include "serving.h"
+#include "wire.h"
+
+#define PATHS_DEFAULT 2
+#define PATHS_MAX 16
+#define RING_BYTES (64u << 20)
+#define EXTENT_PAGES_MAX 256u     /* of one announcement with content */
+#define ZERO_PAGES_MAX (1u << 20) /* of one announcement of zeros */
+#define PATH_CONNECT_NS 3000000000ull
+#define WATCH_NS 100000000ull /* how often paths are looked after */
+
+/* Fabrics in order of preference. */
+static const enum wt_fabric preference[] = { WT_FABRIC_VERBS, WT_FABRIC_TCP };
+
+struct wt_server {
+	struct wt_loop *loop;
+	struct wt_server_config config;
+	const struct wt_server_events *events;
+	void *arg;
+	struct wt_link link;
+
+	unsigned block_count;
+	struct wt_served_block *blocks;
+
+	uint8_t *ring;
+	uint64_t staged_next; /* offset of the next staged byte, from the session's beginning */
+
+	struct wt_wire_ready peer; /* listeners and token, once `ready` was received */
+	bool peer_ready;
+
+	unsigned tried; /* bits of fabrics that failed since a path last worked */
+	uint64_t pathless_since_ns;
+	const struct wt_fabric_ops *ops;
+	struct wt_serving *serving;
+	struct wt_path *paths[PATHS_MAX];
+	unsigned path_count;
+	struct wt_timer watch;
+
+	struct wt_announce_log *log;
+	struct wt_announcement batch[WT_WIRE_ANNOUNCEMENTS_MAX];
+	unsigned batch_count;
+	uint64_t batch_first_seq;
+	uint64_t announced_pages, zero_pages, staged_pages;
+	uint8_t payload[WT_WIRE_PAYLOAD_MAX];
+};
+
+static void link_up(void *arg, bool again);
+static void link_lost(void *arg, const struct wt_error *err);
+static void link_failed(void *arg, const struct wt_error *err);
+static int link_message(
+	void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err);
+
+static const struct wt_link_events link_events = {
+	.up = link_up, .lost = link_lost, .failed = link_failed, .message = link_message
+};
+
+int wt_server_open(struct wt_loop *loop, const struct wt_server_config *config,
+	const struct wt_server_events *events, void *arg, struct wt_server **ret_server, struct wt_error *err)
+{
+	struct wt_server *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return wt_error_set(err, ENOMEM, "no memory for a page server");
+	if (strlen(config->name) > WT_SESSION_NAME_MAX) {
+		free(s);
+		return wt_error_set(
+			err, EINVAL, "the VM's name is longer than %u bytes", WT_SESSION_NAME_MAX);
+	}
+	s->ring = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (s->ring == MAP_FAILED) {
+		free(s);
+		return wt_error_set(err, ENOMEM, "no memory for a ring of %u MiB", RING_BYTES >> 20);
+	}
+	s->loop = loop;
+	s->config = *config;
+	if (!s->config.fabrics)
+		s->config.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP) | WT_FABRIC_BIT(WT_FABRIC_VERBS);
+	if (!s->config.paths)
+		s->config.paths = PATHS_DEFAULT;
+	if (s->config.paths > PATHS_MAX)
+		s->config.paths = PATHS_MAX;
+	s->events = events;
+	s->arg = arg;
+	s->link = (struct wt_link){ .loop = loop,
+		.events = &link_events,
+		.arg = s,
+		.peer = config->peer,
+		.psk = config->psk,
+		.connect_timeout_ns = config->connect_timeout_ns,
+		.give_up_ns = config->give_up_ns };
+	*ret_server = s;
+	return 0;
+}
+
+static void close_paths(struct wt_server *s)
+{
+	uint8_t fabric = s->ops ? (uint8_t)s->ops->fabric : 0;
+
+	while (s->path_count)
+		s->ops->close(s->paths[--s->path_count]);
+	if (s->serving && s->link.session)
+		wt_link_must_send(&s->link, WT_MESSAGE_REGIONS_CLEAR, &fabric, 1);
+	wt_serving_close(s->serving);
+	s->serving = NULL;
+	s->ops = NULL;
+}
+
+void wt_server_close(struct wt_server *s)
+{
+	if (!s)
+		return;
+	wt_loop_timer_clear(s->loop, &s->watch);
+	close_paths(s);
+	wt_link_close(&s->link);
+	wt_announce_close(s->log);
+	munmap(s->ring, RING_BYTES);
+	free(s->blocks);
+	free(s);
+}
+
+int wt_server_block_add(struct wt_server *s, const char *name, void *base, uint64_t length, int fd,
+	uint64_t fd_offset, struct wt_error *err)
+{
+	struct wt_served_block *blocks;
+
+	if (s->block_count == WT_BLOCKS_MAX || strlen(name) > WT_BLOCK_NAME_MAX)
+		return wt_error_set(err, EINVAL, "block %s: too many blocks, or its name is too long", name);
+	if (!length || length % WT_PAGE_SIZE)
+		return wt_error_set(
+			err, EINVAL, "block %s: its length is no multiple of the page size", name);
+	blocks = realloc(s->blocks, (s->block_count + 1) * sizeof *blocks);
+	if (!blocks)
+		return wt_error_set(err, ENOMEM, "no memory for block %s", name);
+	s->blocks = blocks;
+	blocks[s->block_count] =
+		(struct wt_served_block){ .base = base, .length = length, .fd = fd, .fd_offset = fd_offset };
+	strcpy(blocks[s->block_count].name, name);
+	return (int)s->block_count++;
+}
+
+int wt_server_start(struct wt_server *s, struct wt_error *err)
+{
+	uint64_t *pages = calloc(s->block_count + 1, sizeof *pages);
+	int r;
+
+	if (!pages)
+		return wt_error_set(err, ENOMEM, "no memory for %u blocks", s->block_count);
+	for (unsigned i = 0; i < s->block_count; i++)
+		pages[i] = s->blocks[i].length >> WT_PAGE_SHIFT;
+	r = wt_announce_open(s->block_count, pages, &s->log);
+	free(pages);
+	if (r)
+		return wt_error_set(err, -r, "no memory for the announce log");
+	return wt_link_connect(&s->link, s->config.name, err);
+}
+
+/* ---- the connection ---- */
+
+static void fail(struct wt_server *s, const struct wt_error *err)
+{
+	wt_link_fail(&s->link, err);
+}
+
+static void send_blocks(struct wt_server *s)
+{
+	for (unsigned i = 0; i < s->block_count; i++) {
+		struct wt_wire_block block = { .block = i, .length = s->blocks[i].length };
+
+		strcpy(block.name, s->blocks[i].name);
+		wt_memory_id(s->blocks[i].fd, s->blocks[i].fd_offset, block.memory);
+		wt_link_must_send(
+			&s->link, WT_MESSAGE_BLOCK, s->payload, wt_wire_block_encode(&block, s->payload));
+	}
+	wt_link_must_send(&s->link, WT_MESSAGE_BLOCKS_END, NULL, 0);
+}
+
+static void note(struct wt_server *s, const char *text)
+{
+	if (s->events->note)
+		s->events->note(s->arg, text);
+}
+
+static const char *data_host(const struct wt_server *s, const struct wt_wire_listener *listener)
+{
+	if (listener->host[0])
+		return listener->host;
+	if (s->link.channel && wt_channel_peer_host(s->link.channel)[0])
+		return wt_channel_peer_host(s->link.channel);
+	return s->config.peer.host ? s->config.peer.host : "127.0.0.1";
+}
+
+/* Opens the serving, if there is none yet, and tells its regions. */
+static int open_serving(
+	struct wt_server *s, const struct wt_fabric_ops *ops, const char *host, struct wt_error *err)
+{
+	struct wt_wire_region region;
+	int r;
+
+	r = wt_serving_open(ops, ops->fabric == WT_FABRIC_VERBS ? s->config.device : NULL, host, s->blocks,
+		s->block_count, !s->config.may_discard, s->ring, RING_BYTES, &s->serving, err);
+	if (r)
+		return r;
+	s->ops = ops;
+	for (unsigned i = 0; wt_serving_region(s->serving, i, &region) == 0; i++)
+		wt_link_must_send(
+			&s->link, WT_MESSAGE_REGION, s->payload, wt_wire_region_encode(&region, s->payload));
+	return 0;
+}
+
+static int connect_paths(struct wt_server *s, const struct wt_wire_listener *listener, struct wt_error *err)
+{
+	const struct wt_fabric_ops *ops = wt_fabric_ops(listener->fabric);
+	const char *host = data_host(s, listener);
+	uint8_t hello[WT_PATH_HELLO_BYTES];
+	int r = 0;
+
+	if (!s->serving)
+		r = open_serving(s, ops, host, err);
+	wt_wire_path_hello_encode(wt_session_id(s->link.session), s->peer.token, hello);
+	while (!r && s->path_count < s->config.paths) {
+		r = ops->connect(wt_serving_endpoint(s->serving), host, listener->port, hello, WT_ROLE_SERVE,
+			PATH_CONNECT_NS, &s->paths[s->path_count], err);
+		if (!r)
+			s->path_count++;
+	}
+	return s->path_count ? 0 : r;
+}
+
+/* Paths of the best fabric that both ends have and that works. */
+static int open_paths(struct wt_server *s, struct wt_error *err)
+{
+	struct wt_error why = { 0 };
+	char text[WT_ERROR_TEXT_MAX + 64];
+
+	for (unsigned p = 0; p < sizeof preference / sizeof preference[0]; p++) {
+		for (unsigned i = 0; i < s->peer.listeners; i++) {
+			enum wt_fabric fabric = s->peer.listener[i].fabric;
+
+			if (fabric != preference[p] ||
+				!(s->config.fabrics & ~s->tried & WT_FABRIC_BIT(fabric)) ||
+				!wt_fabric_ops(fabric))
+				continue;
+			wt_error_clear(&why);
+			if (connect_paths(s, &s->peer.listener[i], &why) == 0) {
+				/* What was announced in place for tcp need not be covered by verbs: no way
+				 * back. */
+				if (fabric == WT_FABRIC_TCP)
+					s->config.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP);
+				return 0;
+			}
+			close_paths(s);
+			s->tried |= WT_FABRIC_BIT(fabric);
+			snprintf(text, sizeof text, "%s is not used: %s", wt_fabric_name(fabric),
+				wt_error_text(&why));
+			note(s, text);
+		}
+	}
+	if (why.code)
+		return wt_error_set(err, why.code, "no data path to the peer: %s", why.text);
+	return wt_error_set(err, ENOTSUP, "no fabric that both ends have and may use; see `watari doctor`");
+}
+
+/* Closes dead paths and opens new ones; on another fabric if this one does not come back. */
+static void watch_paths(void *arg, uint64_t now_ns)
+{
+	struct wt_server *s = arg;
+	struct wt_error err = { 0 };
+
+	wt_loop_timer_set(s->loop, &s->watch, now_ns + WATCH_NS, watch_paths, s);
+	wt_server_flush(s);
+	for (unsigned i = s->path_count; i-- > 0;) {
+		if (s->ops->alive(s->paths[i]))
+			continue;
+		s->ops->close(s->paths[i]);
+		s->paths[i] = s->paths[--s->path_count];
+	}
+	if (s->path_count) {
+		s->pathless_since_ns = 0;
+		return;
+	}
+	if (!s->pathless_since_ns)
+		s->pathless_since_ns = now_ns;
+	if (!wt_session_is_up(s->link.session) || open_paths(s, &err) == 0)
+		return;
+	s->tried = 0;
+	if (now_ns - s->pathless_since_ns >= s->config.give_up_ns)
+		fail(s, &err);
+}
+
+static void link_up(void *arg, bool again)
+{
+	struct wt_server *s = arg;
+
+	if (!again)
+		send_blocks(s);
+	else if (s->events->back)
+		s->events->back(s->arg);
+}
+
+static void link_lost(void *arg, const struct wt_error *err)
+{
+	struct wt_server *s = arg;
+
+	if (s->events->lost)
+		s->events->lost(s->arg, err);
+}
+
+static void link_failed(void *arg, const struct wt_error *err)
+{
+	struct wt_server *s = arg;
+
+	wt_loop_timer_clear(s->loop, &s->watch);
+	s->events->failed(s->arg, err);
+}
+
+static int peer_ready(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	int r;
+
+	if (s->peer_ready || wt_wire_ready_decode(payload, length, &s->peer))
+		return wt_error_set(err, EPROTO, "the puller's ready message is malformed");
+	s->peer_ready = true;
+	r = open_paths(s, err);
+	if (r)
+		return r;
+	wt_loop_timer_set(s->loop, &s->watch, wt_loop_now_ns(s->loop) + WATCH_NS, watch_paths, s);
+	s->events->ready(s->arg);
+	return 0;
+}
+
+static int landed(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	struct wt_seq_range ranges[WT_WIRE_RANGES_MAX];
+	uint64_t now_ns = wt_loop_now_ns(s->loop);
+	unsigned count;
+
+	if (wt_wire_landed_decode(payload, length, ranges, &count))
+		return wt_error_set(err, EPROTO, "the puller's landed message is malformed");
+	for (unsigned i = 0; i < count; i++)
+		if (wt_announce_landed(s->log, ranges[i].first, ranges[i].count, now_ns))
+			return wt_error_set(
+				err, EPROTO, "the puller acknowledges announcements that are not pending");
+	if (s->events->room)
+		s->events->room(s->arg);
+	return 0;
+}
+
+static int link_message(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	struct wt_server *s = arg;
+
+	if (type == WT_MESSAGE_READY)
+		return peer_ready(s, payload, length, err);
+	if (type == WT_MESSAGE_LANDED)
+		return landed(s, payload, length, err);
+	if (type >= WT_MESSAGE_APPLICATION)
+		return s->events->message(s->arg, type, payload, length, err);
+	return wt_error_set(err, EPROTO, "the puller sent a message of unknown type %u", type);
+}
+
+/* ---- announcing ---- */
+
+static int flush_batch(struct wt_server *s)
+{
+	size_t length;
+	int r;
+
+	if (!s->batch_count)
+		return 0;
+	length = wt_wire_announce_encode(s->batch_first_seq, s->batch, s->batch_count, s->payload);
+	r = wt_link_send(&s->link, WT_MESSAGE_ANNOUNCE, s->payload, length);
+	if (r)
+		return r;
+	s->batch_count = 0;
+	return 0;
+}
+
+/* A batch that the session does not take now is tried again by whatever comes next, at the latest the watch.
+ */
+void wt_server_flush(struct wt_server *s)
+{
+	flush_batch(s);
+}
+
+/* Numbers one announcement and puts it into the batch. */
+static int announce_one(struct wt_server *s, const struct wt_announcement *what)
+{
+	uint64_t seq;
+	int r;
+
+	if (s->batch_count == WT_WIRE_ANNOUNCEMENTS_MAX && flush_batch(s))
+		return -EAGAIN;
+	r = wt_announce_add(s->log, what, wt_loop_now_ns(s->loop), &seq);
+	if (r)
+		return r;
+	if (!s->batch_count)
+		s->batch_first_seq = seq;
+	s->batch[s->batch_count++] = *what;
+	if (s->batch_count == WT_WIRE_ANNOUNCEMENTS_MAX)
+		wt_server_flush(s);
+	return 0;
+}
+
+/* Copies the extent into the ring and announces the copy; -EAGAIN while the ring has no room for it. */
+static int announce_copy(struct wt_server *s, const struct wt_extent *extent)
+{
+	struct wt_announcement what = { .extent = *extent, .content = WT_CONTENT_STAGED };
+	uint64_t bytes = (uint64_t)extent->pages << WT_PAGE_SHIFT;
+	uint64_t offset = s->staged_next;
+	int r;
+
+	if (offset % RING_BYTES + bytes > RING_BYTES)
+		offset += RING_BYTES - offset % RING_BYTES;
+	if (offset + bytes > wt_announce_staged_free(s->log) + RING_BYTES || !wt_announce_room(s->log))
+		return -EAGAIN;
+	memcpy(s->ring + offset % RING_BYTES, s->blocks[extent->block].base + (extent->page << WT_PAGE_SHIFT),
+		bytes);
+	what.staged_offset = offset;
+	r = announce_one(s, &what);
+	if (r)
+		return r;
+	s->staged_next = offset + bytes;
+	s->staged_pages += extent->pages;
+	return 0;
+}
+
+/* Announces the extent's first pages as one announcement; answers how many pages, or -errno. */
+static int announce_some(struct wt_server *s, const struct wt_extent *extent, enum wt_content content)
+{
+	uint32_t max = content == WT_CONTENT_ZERO ? ZERO_PAGES_MAX : EXTENT_PAGES_MAX;
+	struct wt_extent part = *extent;
+	uint32_t copy = 0;
+	int r;
+
+	if (part.pages > max)
+		part.pages = max;
+	if (content == WT_CONTENT_IN_PLACE) {
+		part.pages = s->serving ? wt_serving_in_place(s->serving, &part, &copy) : 0;
+		if (!part.pages) {
+			part.pages = copy;
+			r = s->serving ? announce_copy(s, &part) : -EAGAIN;
+			return r ? r : (int)part.pages;
+		}
+	}
+	r = announce_one(s, &(struct wt_announcement){ .extent = part, .content = content });
+	return r ? r : (int)part.pages;
+}
+
+int wt_server_announce(struct wt_server *s, struct wt_extent *extent, enum wt_content content)
+{
+	uint64_t pages;
+
+	if (extent->block >= s->block_count || (content != WT_CONTENT_IN_PLACE && content != WT_CONTENT_ZERO))
+		return -EINVAL;
+	pages = s->blocks[extent->block].length >> WT_PAGE_SHIFT;
+	if (extent->page > pages || extent->pages > pages - extent->page)
+		return -EINVAL;
+	while (extent->pages) {
+		int n = announce_some(s, extent, content);
+
+		if (n == -EAGAIN)
+			wt_server_flush(s); /* what is gathered must land before there is room again */
+		if (n < 0)
+			return n;
+		s->announced_pages += (unsigned)n;
+		if (content == WT_CONTENT_ZERO)
+			s->zero_pages += (unsigned)n;
+		extent->page += (unsigned)n;
+		extent->pages -= (unsigned)n;
+	}
+	return 0;
+}
+
+bool wt_server_room(const struct wt_server *s)
+{
+	return s->serving && s->batch_count < WT_WIRE_ANNOUNCEMENTS_MAX && wt_announce_room(s->log);
+}
+
+bool wt_server_all_landed(const struct wt_server *s)
+{
+	return s->log && wt_announce_oldest(s->log) == wt_announce_next_seq(s->log);
+}
+
+int wt_server_send(struct wt_server *s, unsigned type, const void *payload, size_t length)
+{
+	int r;
+
+	if (type < WT_MESSAGE_APPLICATION || type > UINT16_MAX || length > WT_WIRE_PAYLOAD_MAX ||
+		!s->link.session)
+		return -EINVAL;
+	r = flush_batch(s);
+	return r ? r : wt_link_send(&s->link, type, payload, length);
+}
+
+size_t wt_server_unsent(const struct wt_server *s)
+{
+	return s->link.session ? wt_session_retained(s->link.session) : 0;
+}
+
+uint64_t wt_server_heard_ns(const struct wt_server *s)
+{
+	return s->link.session ? wt_session_heard_ns(s->link.session) : 0;
+}
+
+void wt_server_stats(const struct wt_server *s, struct wt_server_stats *ret_stats)
+{
+	*ret_stats = (struct wt_server_stats){
+		.fabric = s->ops ? s->ops->fabric : WT_FABRIC_INVALID,
+		.paths = s->path_count,
+		.announced_pages = s->announced_pages,
+		.zero_pages = s->zero_pages,
+		.staged_pages = s->staged_pages,
+	};
+	if (!s->log)
+		return;
+	ret_stats->pending_bytes = wt_announce_pending_bytes(s->log);
+	ret_stats->pending_limit = wt_announce_pending_limit(s->log);
+	ret_stats->landed_seq = wt_announce_oldest(s->log) - 1;
+	ret_stats->next_seq = wt_announce_next_seq(s->log);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * serving.h - the memory of a page server as one fabric serves it.
+ *
+ * Over tcp every block is one region: the server's thread reads the mapping at the moment of the request,
+ * whatever happens to the memory. Over verbs runs of existing pages are pinned, as long as nothing can
+ * discard them; holes are never registered nor touched. What is not covered by a region is served as a copy
+ * from the ring.
+ *
+ *   1. A region covers existing pages only (verbs).
+ *   2. If `pin` is false no block has a region on verbs: everything goes through the ring.
+ *
+ * Owns endpoint and regions; borrows blocks and ring.
+ */
+#ifndef WT_SERVING_H
+#define WT_SERVING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <watari/block.h>
+#include <watari/error.h>
+#include <watari/path.h>
+
+#include "wire.h"
+
+#define WT_SERVING_REGIONS_MAX 1024u         /* pinned runs; the rest is copied */
+#define WT_SERVING_REGION_BYTES (1ull << 30) /* the longest single registration */
+#define WT_SERVING_RUN_MIN (64ull << 10)     /* a shorter run is not worth a registration */
+
+struct wt_served_block {
+	char name[WT_BLOCK_NAME_MAX + 1];
+	uint8_t *base;
+	uint64_t length;
+	int fd; /* or -1 */
+	uint64_t fd_offset;
+};
+
+struct wt_serving;
+
+int wt_serving_open(const struct wt_fabric_ops *ops, const char *device, const char *peer_host,
+	const struct wt_served_block *blocks, unsigned block_count, bool pin, uint8_t *ring,
+	size_t ring_bytes, struct wt_serving **ret_serving, struct wt_error *err);
+void wt_serving_close(struct wt_serving *serving);
+
+/* The regions as messages for the puller; index from 0 until -ENOENT. */
+int wt_serving_region(const struct wt_serving *serving, unsigned index, struct wt_wire_region *ret_region);
+/*
+ * How many of the extent's first pages can be read in place; 0: the first one cannot, and *ret_copy is how
+ * many pages in a row cannot.
+ */
+uint32_t wt_serving_in_place(
+	const struct wt_serving *serving, const struct wt_extent *extent, uint32_t *ret_copy);
+struct wt_endpoint *wt_serving_endpoint(const struct wt_serving *serving);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * sink.c - local memory to be written by reads. See sink.h.
+ *
+ * SEEK_DATA, not mincore, tells a hole from a page: a page that was swapped out has content too. Holes are
+ * left alone and pages are overwritten, never punched out, because they may be registered (a NIC would go on
+ * writing the old page).
+ */
+#include "sink.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct wt_sink {
+	const struct wt_fabric_ops *ops;
+	struct wt_endpoint *endpoint;
+	const struct wt_sink_block *blocks;
+	unsigned block_count;
+	struct wt_region ***regions; /* [block][chunk] */
+};
+
+static uint64_t chunk_count(const struct wt_sink_block *block)
+{
+	return (block->length + WT_SINK_CHUNK_BYTES - 1) / WT_SINK_CHUNK_BYTES;
+}
+
+int wt_sink_open(const struct wt_fabric_ops *ops, struct wt_endpoint *endpoint,
+	const struct wt_sink_block *blocks, unsigned block_count, struct wt_sink **ret_sink)
+{
+	struct wt_sink *sink = calloc(1, sizeof *sink);
+
+	if (!sink)
+		return -ENOMEM;
+	sink->ops = ops;
+	sink->blocks = blocks;
+	sink->regions = calloc(block_count + 1, sizeof *sink->regions);
+	for (; sink->regions && sink->block_count < block_count; sink->block_count++) {
+		uint64_t chunks = chunk_count(&blocks[sink->block_count]);
+
+		sink->regions[sink->block_count] = calloc(chunks, sizeof **sink->regions);
+		if (!sink->regions[sink->block_count])
+			break;
+	}
+	if (!sink->regions || sink->block_count < block_count) {
+		wt_sink_close(sink);
+		return -ENOMEM;
+	}
+	sink->endpoint = endpoint;
+	*ret_sink = sink;
+	return 0;
+}
+
+void wt_sink_close(struct wt_sink *sink)
+{
+	if (!sink)
+		return;
+	for (unsigned i = 0; i < sink->block_count; i++) {
+		for (uint64_t chunk = 0; chunk < chunk_count(&sink->blocks[i]); chunk++)
+			if (sink->regions[i][chunk])
+				sink->ops->region_remove(sink->regions[i][chunk]);
+		free(sink->regions[i]);
+	}
+	free(sink->regions);
+	if (sink->endpoint)
+		sink->ops->endpoint_close(sink->endpoint);
+	free(sink);
+}
+
+int wt_sink_region(struct wt_sink *sink, uint32_t block, uint64_t offset, struct wt_region **ret_region,
+	uint64_t *ret_bytes, struct wt_error *err)
+{
+	const struct wt_sink_block *b = &sink->blocks[block];
+	uint64_t chunk = offset / WT_SINK_CHUNK_BYTES;
+	uint64_t start = chunk * WT_SINK_CHUNK_BYTES;
+	uint64_t length = b->length - start < WT_SINK_CHUNK_BYTES ? b->length - start : WT_SINK_CHUNK_BYTES;
+	struct wt_region **region = &sink->regions[block][chunk];
+
+	if (!*region) {
+		int r = sink->ops->region_add(
+			sink->endpoint, b->base + start, length, WT_ACCESS_SINK, region, err);
+
+		if (r)
+			return r;
+	}
+	*ret_region = *region;
+	*ret_bytes = start + length - offset;
+	return 0;
+}
+
+const struct wt_fabric_ops *wt_sink_ops(const struct wt_sink *sink)
+{
+	return sink->ops;
+}
+
+struct wt_endpoint *wt_sink_endpoint(const struct wt_sink *sink)
+{
+	return sink->endpoint;
+}
+
+static void zero_pages(uint8_t *at, uint64_t length)
+{
+	for (; length; at += WT_PAGE_SIZE, length -= WT_PAGE_SIZE)
+		if (at[0] || memcmp(at, at + 1, WT_PAGE_SIZE - 1))
+			memset(at, 0, WT_PAGE_SIZE);
+}
+
+void wt_sink_zero(const struct wt_sink_block *block, uint64_t offset, uint64_t length)
+{
+	uint64_t end = offset + length;
+
+	while (offset < end) {
+		off_t data, hole;
+		uint64_t stop = end;
+
+		if (block->fd >= 0) {
+			data = lseek(block->fd, (off_t)(block->fd_offset + offset), SEEK_DATA);
+			if (data < 0 && errno == ENXIO)
+				return;
+			if (data >= 0) {
+				hole = lseek(block->fd, data, SEEK_HOLE);
+				offset = (uint64_t)data - block->fd_offset;
+				if (hole > data && (uint64_t)hole - block->fd_offset < end)
+					stop = (uint64_t)hole - block->fd_offset;
+			}
+		}
+		if (offset >= end)
+			return;
+		/* File systems with small blocks have holes that begin or end within a page. */
+		offset -= offset % WT_PAGE_SIZE;
+		stop += -stop % WT_PAGE_SIZE;
+		zero_pages(block->base + offset, stop - offset);
+		offset = stop;
+	}
+}

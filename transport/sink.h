@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * sink.h - the puller's own memory as one fabric writes it: endpoint and local regions.
+ *
+ * Memory is registered chunk by chunk when the first byte is to be pulled into it, because registering
+ * populates it: an idle guest's empty memory is never touched. Owns endpoint and regions; borrows the blocks.
+ */
+#ifndef WT_SINK_H
+#define WT_SINK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <watari/block.h>
+#include <watari/error.h>
+#include <watari/path.h>
+
+#define WT_SINK_CHUNK_BYTES (16ull << 20)
+
+struct wt_sink_block {
+	uint8_t *base;
+	uint64_t length;
+	int fd; /* or -1 */
+	uint64_t fd_offset;
+};
+
+struct wt_sink;
+
+int wt_sink_open(const struct wt_fabric_ops *ops, struct wt_endpoint *endpoint,
+	const struct wt_sink_block *blocks, unsigned block_count, struct wt_sink **ret_sink);
+void wt_sink_close(struct wt_sink *sink); /* and its endpoint */
+
+/*
+ * The region that holds this place, and how many bytes from it on are in the same region; registers it first
+ * if need be. -errno with err filled when registering failed.
+ */
+int wt_sink_region(struct wt_sink *sink, uint32_t block, uint64_t offset, struct wt_region **ret_region,
+	uint64_t *ret_bytes, struct wt_error *err);
+const struct wt_fabric_ops *wt_sink_ops(const struct wt_sink *sink);
+struct wt_endpoint *wt_sink_endpoint(const struct wt_sink *sink);
+
+/* Zero content: writes zeros where the file has pages that are not zero; holes stay holes. */
+void wt_sink_zero(const struct wt_sink_block *block, uint64_t offset, uint64_t length);
+
+#endif

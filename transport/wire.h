@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * wire.h - every byte that transport writes to a control connection: frames, messages, limits.
+ *
+ * All integers are little-endian. A connection begins with a hello from the side that connected and a welcome
+ * (or a refusal) from the other; after that frames flow both ways. docs/PROTOCOL.md explains the order of
+ * messages.
+ *
+ * Decoding never trusts: every function answers -EPROTO on anything that does not fit; what it was to fill is
+ * then undefined. No I/O.
+ */
+#ifndef WT_WIRE_H
+#define WT_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <watari/block.h>
+#include <watari/path.h>
+
+#include "announce.h"
+#include "memory_id.h"
+#include "plan.h"
+
+#define WT_WIRE_MAGIC 0x0149524154415700ull /* "\0WATARI\1" */
+#define WT_WIRE_VERSION 1
+#define WT_WIRE_FRAME_HEADER 24
+#define WT_WIRE_PAYLOAD_MAX (1u << 20)
+#define WT_WIRE_HELLO_BYTES 312
+#define WT_WIRE_WELCOME_BYTES 304
+#define WT_SESSION_ID_BYTES 16
+#define WT_SESSION_NAME_MAX 255
+#define WT_PATH_TOKEN_BYTES 32
+#define WT_WIRE_ANNOUNCEMENT_BYTES 28
+#define WT_WIRE_ANNOUNCEMENTS_MAX 512 /* in one message */
+#define WT_WIRE_RANGES_MAX 1024       /* in one message */
+#define WT_WIRE_RING UINT32_MAX       /* "block" of a region that is the staging ring */
+
+/* Frame types below 16 belong to the session and carry no number; from WT_MESSAGE_APPLICATION on to the user.
+ */
+enum wt_message {
+	WT_MESSAGE_INVALID = 0,
+	WT_MESSAGE_KEEPALIVE = 1,
+	WT_MESSAGE_BYE = 2,    /* the sender has ended the session for good; text says why */
+	WT_MESSAGE_BLOCK = 16, /* server -> puller: one block */
+	WT_MESSAGE_BLOCKS_END = 17,
+	WT_MESSAGE_READY = 18,         /* puller -> server: blocks fit; listeners of the fabrics, token */
+	WT_MESSAGE_REGION = 19,        /* server -> puller: a key */
+	WT_MESSAGE_REGIONS_CLEAR = 22, /* server -> puller: keys of this fabric (1 byte) are void */
+	WT_MESSAGE_ANNOUNCE = 20,      /* server -> puller */
+	WT_MESSAGE_LANDED = 21,        /* puller -> server */
+	WT_MESSAGE_APPLICATION = 64,
+};
+
+struct wt_hello {
+	uint16_t version_min, version_max;
+	uint8_t session_id[WT_SESSION_ID_BYTES];
+	uint64_t received; /* the highest message number received in this session, 0: a new session */
+	char name[WT_SESSION_NAME_MAX + 1]; /* the VM that the connector wants to deliver */
+};
+
+struct wt_welcome {
+	uint16_t version; /* 0: refused, text says why */
+	uint64_t received;
+	char text[WT_SESSION_NAME_MAX + 1];
+};
+
+struct wt_frame {
+	uint32_t length; /* payload bytes */
+	uint16_t type;
+	uint64_t number; /* 0: none */
+	uint64_t ack;    /* highest number received from the other side */
+};
+
+void wt_wire_hello_encode(const struct wt_hello *hello, uint8_t ret_bytes[WT_WIRE_HELLO_BYTES]);
+int wt_wire_hello_decode(const uint8_t bytes[WT_WIRE_HELLO_BYTES], struct wt_hello *ret_hello);
+void wt_wire_welcome_encode(const struct wt_welcome *welcome, uint8_t ret_bytes[WT_WIRE_WELCOME_BYTES]);
+int wt_wire_welcome_decode(const uint8_t bytes[WT_WIRE_WELCOME_BYTES], struct wt_welcome *ret_welcome);
+void wt_wire_frame_encode(const struct wt_frame *frame, uint8_t ret_bytes[WT_WIRE_FRAME_HEADER]);
+int wt_wire_frame_decode(const uint8_t bytes[WT_WIRE_FRAME_HEADER], struct wt_frame *ret_frame);
+
+/* Payloads. Encoders answer the bytes written (buffers: WT_WIRE_PAYLOAD_MAX is enough for each). */
+struct wt_wire_block {
+	uint32_t block;
+	uint64_t length;                    /* bytes */
+	uint8_t memory[WT_MEMORY_ID_BYTES]; /* which memory it is, see memory_id.h; zeros: unknown */
+	char name[WT_BLOCK_NAME_MAX + 1];
+};
+
+struct wt_wire_listener {
+	enum wt_fabric fabric;
+	uint16_t port;
+	char host[64]; /* numeric address; "" : the one that the control connection uses */
+};
+
+struct wt_wire_ready {
+	uint8_t token[WT_PATH_TOKEN_BYTES];
+	unsigned listeners;
+	struct wt_wire_listener listener[4];
+};
+
+struct wt_wire_region {
+	uint32_t block;  /* or WT_WIRE_RING */
+	uint64_t offset; /* of the region's first byte in the block */
+	enum wt_fabric fabric;
+	struct wt_key key;
+};
+
+size_t wt_wire_block_encode(const struct wt_wire_block *block, uint8_t *ret_bytes);
+int wt_wire_block_decode(const uint8_t *bytes, size_t length, struct wt_wire_block *ret_block);
+size_t wt_wire_ready_encode(const struct wt_wire_ready *ready, uint8_t *ret_bytes);
+int wt_wire_ready_decode(const uint8_t *bytes, size_t length, struct wt_wire_ready *ret_ready);
+size_t wt_wire_region_encode(const struct wt_wire_region *region, uint8_t *ret_bytes);
+int wt_wire_region_decode(const uint8_t *bytes, size_t length, struct wt_wire_region *ret_region);
+
+/* ANNOUNCE: consecutive numbers from first_seq on. */
+size_t wt_wire_announce_encode(
+	uint64_t first_seq, const struct wt_announcement *list, unsigned count, uint8_t *ret_bytes);
+int wt_wire_announce_decode(const uint8_t *bytes, size_t length, uint64_t *ret_first_seq,
+	struct wt_announcement ret_list[WT_WIRE_ANNOUNCEMENTS_MAX], unsigned *ret_count);
+size_t wt_wire_landed_encode(const struct wt_seq_range *ranges, unsigned count, uint8_t *ret_bytes);
+int wt_wire_landed_decode(const uint8_t *bytes, size_t length,
+	struct wt_seq_range ret_ranges[WT_WIRE_RANGES_MAX], unsigned *ret_count);
+
+/* The path hello: which session, with its secret. */
+void wt_wire_path_hello_encode(const uint8_t session_id[WT_SESSION_ID_BYTES],
+	const uint8_t token[WT_PATH_TOKEN_BYTES], uint8_t ret_bytes[WT_PATH_HELLO_BYTES]);
+
+#endif
