@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * command.c - parsing that the subcommands share. See command.h.
+ */
+#include "command.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <watari/path.h>
+
+#include "relay.h"
+
+int wt_command_help(const char *text)
+{
+	fputs(text, stdout);
+	return WT_EXIT_OK;
+}
+
+int wt_command_usage(const char *text)
+{
+	fputs(text, stderr);
+	return WT_EXIT_USAGE;
+}
+
+bool wt_command_number(const char *option, const char *text, uint64_t max, uint64_t *ret_value)
+{
+	char *end;
+	unsigned long long value = strtoull(text, &end, 10);
+
+	if (text[0] < '0' || text[0] > '9' || *end || value > max) {
+		fprintf(stderr, "watari: %s %s: give a number from 0 to %llu\n", option, text,
+			(unsigned long long)max);
+		return false;
+	}
+	*ret_value = value;
+	return true;
+}
+
+bool wt_command_duration(const char *option, const char *text, uint64_t *ret_ns)
+{
+	char *end;
+	double value = strtod(text, &end);
+	double unit = strcmp(end, "ms") == 0 ? 1e6 : strcmp(end, "s") == 0 || !*end ? 1e9 : 0;
+
+	if (end == text || !unit || !(value >= 0) || value * unit > 1e18) {
+		fprintf(stderr, "watari: %s %s: give a time such as 2s or 300ms\n", option, text);
+		return false;
+	}
+	*ret_ns = (uint64_t)(value * unit);
+	return true;
+}
+
+bool wt_command_fabrics(const char *text, unsigned *ret_fabrics)
+{
+	char copy[64], *save, *word;
+	unsigned fabrics = 0;
+
+	snprintf(copy, sizeof copy, "%s", text);
+	for (word = strtok_r(copy, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
+		if (strcmp(word, "tcp") == 0) {
+			fabrics |= WT_FABRIC_BIT(WT_FABRIC_TCP);
+		} else if (strcmp(word, "verbs") == 0) {
+			fabrics |= WT_FABRIC_BIT(WT_FABRIC_VERBS);
+		} else {
+			fprintf(stderr, "watari: --fabric %s: there are tcp and verbs\n", word);
+			return false;
+		}
+	}
+	*ret_fabrics = fabrics;
+	return true;
+}
+
+static bool bad_target(const char *text)
+{
+	fprintf(stderr, "watari: \"%s\" is no target; write HOST:PORT/NAME or unix:PATH//NAME\n", text);
+	return false;
+}
+
+bool wt_command_target(char *text, struct wt_address *ret_address, const char **ret_name)
+{
+	struct wt_address address = { 0 };
+	char *slash, *colon, whole[128];
+	uint64_t port;
+
+	snprintf(whole, sizeof whole, "%s", text);
+	if (strncmp(text, "unix:", 5) == 0) {
+		slash = strstr(text + 5, "//");
+		if (!slash || slash == text + 5 || !slash[2])
+			return bad_target(whole);
+		*slash = '\0';
+		address.unix_path = text + 5;
+		*ret_address = address;
+		*ret_name = slash + 2;
+		return true;
+	}
+	slash = strchr(text, '/');
+	if (!slash || !slash[1])
+		return bad_target(whole);
+	*slash = '\0';
+	colon = strrchr(text, ':');
+	if (!colon)
+		return bad_target(whole);
+	*colon = '\0';
+	if (!wt_command_number("port", colon + 1, 65535, &port))
+		return false;
+	address.port = (uint16_t)port;
+	if (text[0] == '[' && colon > text + 1 && colon[-1] == ']') {
+		colon[-1] = '\0';
+		text++;
+	}
+	address.host = text[0] ? text : NULL;
+	*ret_address = address;
+	*ret_name = slash + 1;
+	return true;
+}
+
+bool wt_command_common(int option, const char *value, struct wt_relay_options *o)
+{
+	switch (option) {
+	case WT_OPTION_QMP:
+		o->qmp_path = value;
+		return true;
+	case WT_OPTION_PSK:
+		o->psk_file = value;
+		return true;
+	case WT_OPTION_INSECURE:
+		o->insecure = true;
+		return true;
+	case WT_OPTION_FABRIC:
+		return wt_command_fabrics(value, &o->fabrics);
+	case WT_OPTION_DEVICE:
+		o->device = value;
+		return true;
+	case WT_OPTION_GIVE_UP:
+		return wt_command_duration("--give-up-after", value, &o->give_up_ns);
+	case WT_OPTION_JSON:
+		o->json = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool wt_command_check(const struct wt_relay_options *o)
+{
+	if (!o->qmp_path)
+		fprintf(stderr, "watari: give --qmp SOCKET, a QMP socket of QEMU that nobody else uses\n");
+	else if (!o->psk_file && !o->insecure)
+		fprintf(stderr, "watari: give --psk FILE, or --insecure on loopback and unix sockets\n");
+	return o->qmp_path && (o->psk_file || o->insecure);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * command.h - the subcommands of `watari`: parse options, call, answer an exit code (relay.h).
+ */
+#ifndef WATARI_QEMU_COMMAND_H
+#define WATARI_QEMU_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <watari/channel.h>
+
+#include "relay.h"
+
+int wt_command_send(int argc, char **argv);
+int wt_command_receive(int argc, char **argv);
+int wt_command_recover(int argc, char **argv);
+int wt_command_doctor(int argc, char **argv);
+
+/*
+ * Splits HOST:PORT/NAME, [IPV6]:PORT/NAME, :PORT/NAME or unix:PATH//NAME. The parts point into `text`, which
+ * is changed. Prints a sentence and answers false when it does not fit.
+ */
+bool wt_command_target(char *text, struct wt_address *ret_address, const char **ret_name);
+/* Options that `send` and `receive` share: values of getopt_long, and the entries for its table. */
+enum {
+	WT_OPTION_QMP = 512,
+	WT_OPTION_PSK,
+	WT_OPTION_INSECURE,
+	WT_OPTION_FABRIC,
+	WT_OPTION_DEVICE,
+	WT_OPTION_GIVE_UP,
+	WT_OPTION_JSON,
+	WT_OPTION_HELP,
+};
+#define WT_OPTIONS_COMMON                                                                                 \
+	{ "qmp", 1, NULL, WT_OPTION_QMP }, { "psk", 1, NULL, WT_OPTION_PSK },                             \
+		{ "insecure", 0, NULL, WT_OPTION_INSECURE }, { "fabric", 1, NULL, WT_OPTION_FABRIC },     \
+		{ "device", 1, NULL, WT_OPTION_DEVICE }, { "give-up-after", 1, NULL, WT_OPTION_GIVE_UP }, \
+		{ "json", 0, NULL, WT_OPTION_JSON },                                                      \
+	{                                                                                                 \
+		"help", 0, NULL, WT_OPTION_HELP                                                           \
+	}
+
+/* Takes one of them; false: it is none of them, or was wrong and a sentence was printed. */
+bool wt_command_common(int option, const char *value, struct wt_relay_options *options);
+/* What is there must be enough to begin: prints a sentence and answers false otherwise. */
+bool wt_command_check(const struct wt_relay_options *options);
+/* "2s", "300ms", plain seconds; prints a sentence and answers false otherwise. */
+bool wt_command_duration(const char *option, const char *text, uint64_t *ret_ns);
+bool wt_command_number(const char *option, const char *text, uint64_t max, uint64_t *ret_value);
+/* "tcp,verbs" */
+bool wt_command_fabrics(const char *text, unsigned *ret_fabrics);
+/* Prints it as help (answers WT_EXIT_OK), or after a mistake (WT_EXIT_USAGE). */
+int wt_command_help(const char *text);
+int wt_command_usage(const char *text);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * command_receive.c - `watari receive`: options of the destination.
+ */
+#include <getopt.h>
+
+#include "command.h"
+#include "destination.h"
+#include "source.h"
+
+static const char usage[] =
+	"usage: watari receive --qmp SOCKET [options] [HOST]:PORT/NAME\n"
+	"Awaits the guest NAME for the QEMU at SOCKET, which was started with -incoming defer -S.\n"
+	"  --qmp SOCKET           QMP socket of the destination QEMU\n"
+	"  --psk FILE             pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"
+	"  --insecure             no encryption; loopback and unix sockets only\n"
+	"  --fabric LIST          verbs,tcp: what is offered (default: all)\n"
+	"  --data-host ADDRESS    address at which data connections are awaited (default: that of HOST)\n"
+	"  --device NAME          RDMA device\n"
+	"  --give-up-after TIME   how long a lost source is awaited (default 60s)\n"
+	"  --wait TIME            how long to wait for a source at all (default: for ever)\n"
+	"  --json                 events as JSON lines on standard output\n";
+
+enum { OPT_DATA_HOST = 256, OPT_WAIT };
+
+static const struct option options[] = {
+	WT_OPTIONS_COMMON,
+	{ "data-host", 1, NULL, OPT_DATA_HOST },
+	{ "wait", 1, NULL, OPT_WAIT },
+	{ 0 },
+};
+
+static bool take(int option, struct wt_destination_options *o)
+{
+	switch (option) {
+	case OPT_DATA_HOST:
+		o->data_host = optarg;
+		return true;
+	case OPT_WAIT:
+		return wt_command_duration("--wait", optarg, &o->wait_ns);
+	default:
+		return wt_command_common(option, optarg, &o->common);
+	}
+}
+
+int wt_command_receive(int argc, char **argv)
+{
+	struct wt_destination_options o = { .common.give_up_ns = 60000000000ull };
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+		if (option == WT_OPTION_HELP)
+			return wt_command_help(usage);
+		else if (!take(option, &o))
+			return wt_command_usage(usage);
+	if (optind + 1 != argc)
+		return wt_command_usage(usage);
+	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.listen, &o.common.name))
+		return WT_EXIT_USAGE;
+	if (!o.common.psk_file && !o.listen.host && !o.listen.unix_path)
+		o.listen.host = "127.0.0.1";
+	return wt_destination_run(&o);
+}

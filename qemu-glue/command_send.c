@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * command_send.c - `watari send`: options of a driven migration at the source.
+ */
+#include <getopt.h>
+
+#include "command.h"
+#include "source.h"
+
+static const char usage[] =
+	"usage: watari send --qmp SOCKET [options] HOST:PORT/NAME\n"
+	"Moves the guest of the QEMU at SOCKET to the `watari receive` at HOST:PORT that awaits NAME.\n"
+	"  --qmp SOCKET             QMP socket of the source QEMU\n"
+	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"
+	"  --insecure               no encryption; loopback and unix sockets only\n"
+	"  --fabric LIST            verbs,tcp: what may be used (default: the best that works)\n"
+	"  --paths N                data connections (default 2)\n"
+	"  --device NAME            RDMA device\n"
+	"  --downtime-limit TIME    QEMU stops the guest when the rest fits into this (default 300ms)\n"
+	"  --switchover-timeout T   abort when the destination is not loaded so long after the stop (default 2s)\n"
+	"  --give-up-after TIME     how long a lost connection is tried again (default 60s)\n"
+	"  --shared-storage         writable disks are seen by both hosts\n"
+	"  --keep-source            leave the source QEMU, stopped, after the move\n"
+	"  --verify                 compare all RAM of both sides while both are stopped (adds to the downtime)\n"
+	"  --json                   events as JSON lines on standard output\n";
+
+enum { OPT_PATHS = 256, OPT_DOWNTIME, OPT_SWITCHOVER, OPT_SHARED, OPT_KEEP, OPT_VERIFY };
+
+static const struct option options[] = {
+	WT_OPTIONS_COMMON,
+	{ "paths", 1, NULL, OPT_PATHS },
+	{ "downtime-limit", 1, NULL, OPT_DOWNTIME },
+	{ "switchover-timeout", 1, NULL, OPT_SWITCHOVER },
+	{ "shared-storage", 0, NULL, OPT_SHARED },
+	{ "keep-source", 0, NULL, OPT_KEEP },
+	{ "verify", 0, NULL, OPT_VERIFY },
+	{ 0 },
+};
+
+/* Takes one option; false: it was wrong and a sentence was printed. */
+static bool take(int option, struct wt_source_options *o)
+{
+	uint64_t value = 0;
+
+	switch (option) {
+	case OPT_PATHS:
+		if (!wt_command_number("--paths", optarg, 16, &value))
+			return false;
+		o->paths = (unsigned)value;
+		return true;
+	case OPT_DOWNTIME:
+		if (!wt_command_duration("--downtime-limit", optarg, &value))
+			return false;
+		o->downtime_limit_ms = value / 1000000;
+		return true;
+	case OPT_SWITCHOVER:
+		return wt_command_duration("--switchover-timeout", optarg, &o->switchover_timeout_ns);
+	case OPT_SHARED:
+		o->shared_storage = true;
+		return true;
+	case OPT_KEEP:
+		o->keep_source = true;
+		return true;
+	case OPT_VERIFY:
+		o->verify = true;
+		return true;
+	default:
+		return wt_command_common(option, optarg, &o->common);
+	}
+}
+
+int wt_command_send(int argc, char **argv)
+{
+	struct wt_source_options o = { .common.give_up_ns = 60000000000ull,
+		.downtime_limit_ms = 300,
+		.switchover_timeout_ns = 2000000000ull };
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+		if (option == WT_OPTION_HELP)
+			return wt_command_help(usage);
+		else if (!take(option, &o))
+			return wt_command_usage(usage);
+	if (optind + 1 != argc)
+		return wt_command_usage(usage);
+	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.peer, &o.common.name))
+		return WT_EXIT_USAGE;
+	if (!o.peer.host && !o.peer.unix_path)
+		o.peer.host = "127.0.0.1";
+	return wt_source_run(&o);
+}

@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * destination.c - the destination relay: QMP, puller, feed and state machine tied together. See
+ * destination.h.
+ *
+ * Like source.c: events in, actions out; the order is that of destination_switch.h. QEMU is asked, not
+ * believed: READY is said after query-migrate answered `completed` and query-status a paused state.
+ */
+#include "destination.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "destination_internal.h"
+#include "preflight.h"
+#include "sabotage.h"
+
+#define POLL_NS 5000000ull
+#define PROGRESS_NS 250000000ull
+#define RUN_RETRY_NS 50000000ull
+#define RUN_TRIES 200 /* a disk lock that the source releases late */
+#define LINGER_NS 1000000000ull
+
+/* ---- asking QEMU ---- */
+
+static void loaded_status_reply(void *arg, json_t *result, const struct wt_error *err)
+{
+	const char *status = json_string_value(json_object_get(result, "status"));
+	struct wt_error runs = { 0 };
+
+	if (!status || strcmp(status, "inmigrate") == 0)
+		return;
+	if (strcmp(status, "running") == 0) {
+		wt_error_set(&runs, EPERM,
+			"the destination QEMU runs the guest by itself; start it with -incoming defer -S");
+		wt_destination_trouble(arg, &runs);
+	} else {
+		wt_destination_event(arg, WT_DESTINATION_EV_LOADED);
+	}
+}
+
+static void migrate_info_reply(void *arg, json_t *result, const struct wt_error *err)
+{
+	struct wt_destination *d = arg;
+	const char *status = json_string_value(json_object_get(result, "status"));
+	const char *why = json_string_value(json_object_get(result, "error-desc"));
+	struct wt_error failed = { 0 };
+
+	if (!status)
+		return;
+	if (strcmp(status, "completed") == 0) {
+		wt_qmp_execute(d->relay.qmp, "query-status", NULL, loaded_status_reply, d);
+	} else if (strcmp(status, "failed") == 0) {
+		wt_error_set(&failed, EIO,
+			"the destination QEMU refuses the guest's state%s%s; see its standard error",
+			why ? ": " : "", why ? why : "");
+		wt_destination_trouble(d, &failed);
+	}
+}
+
+static void poll_fired(void *arg, uint64_t now_ns)
+{
+	struct wt_destination *d = arg;
+	enum wt_destination_state state = d->machine.state;
+	bool urgent = state == WT_DESTINATION_LOADING;
+
+	wt_loop_timer_set(d->relay.loop, &d->poll, now_ns + (urgent ? POLL_NS : PROGRESS_NS), poll_fired, d);
+	if (state == WT_DESTINATION_RECEIVING || state == WT_DESTINATION_LOADING)
+		wt_qmp_execute(d->relay.qmp, "query-migrate", NULL, migrate_info_reply, d);
+}
+
+static void qmp_event(void *arg, const char *name, json_t *data)
+{
+	struct wt_destination *d = arg;
+
+	if (strcmp(name, "MIGRATION") == 0 && d->machine.state == WT_DESTINATION_LOADING)
+		wt_qmp_execute(d->relay.qmp, "query-migrate", NULL, migrate_info_reply, d);
+	else if (strcmp(name, "RESUME") == 0 && d->machine.state == WT_DESTINATION_STARTING)
+		wt_destination_event(d, WT_DESTINATION_EV_RUNNING);
+}
+
+static void qmp_closed(void *arg, const struct wt_error *err)
+{
+	struct wt_destination *d = arg;
+
+	wt_error_set(&d->failure, EIO, "the destination QEMU ended; see its standard error");
+	wt_destination_event(d, WT_DESTINATION_EV_QEMU_GONE);
+}
+
+static const struct wt_qmp_events qmp_events = { .event = qmp_event, .closed = qmp_closed };
+
+/* ---- actions ---- */
+
+static void send_text(struct wt_destination *d, unsigned type, const char *text)
+{
+	if (d->puller)
+		wt_puller_send(d->puller, type, text, strlen(text));
+}
+
+static void try_run(void *arg, uint64_t now_ns);
+
+static void cont_reply(void *arg, json_t *result, const struct wt_error *err)
+{
+	struct wt_destination *d = arg;
+
+	if (result || d->machine.state != WT_DESTINATION_STARTING)
+		return;
+	if (d->run_tries >= RUN_TRIES) {
+		wt_destination_trouble(d, err);
+		return;
+	}
+	wt_loop_timer_set(
+		d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop) + RUN_RETRY_NS, try_run, d);
+}
+
+static void try_run(void *arg, uint64_t now_ns)
+{
+	struct wt_destination *d = arg;
+
+	d->run_tries++;
+	wt_qmp_execute(d->relay.qmp, "cont", NULL, cont_reply, d);
+}
+
+static void do_run(struct wt_destination *d)
+{
+	if (d->guest.flags & WT_RELAY_GUEST_RUNNING)
+		try_run(d, 0);
+	else
+		wt_destination_event(d, WT_DESTINATION_EV_RUNNING);
+}
+
+static void send_running(struct wt_destination *d)
+{
+	struct wt_puller_stats stats;
+	json_t *facts;
+	char *text;
+
+	wt_puller_stats(d->puller, &stats);
+	facts = json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "status",
+		d->guest.flags & WT_RELAY_GUEST_RUNNING ? "running" : "paused", "qemu",
+		wt_qmp_version(d->relay.qmp), "tcp_bytes", (json_int_t)stats.pulled_bytes[WT_FABRIC_TCP],
+		"verbs_bytes", (json_int_t)stats.pulled_bytes[WT_FABRIC_VERBS], "pulled_pages",
+		(json_int_t)stats.pulled_pages, "zero_pages", (json_int_t)stats.zero_pages, "repeated_pages",
+		(json_int_t)stats.repeated_pages, "compared_pages", (json_int_t)d->verify.compared_pages);
+	text = json_dumps(facts, JSON_COMPACT);
+	send_text(d, WT_RELAY_RUNNING, text ? text : "{}");
+	free(text);
+	wt_report_event(&d->relay.report, "running", facts, "the guest runs here now");
+	if (d->guest.flags & WT_RELAY_GUEST_RUNNING)
+		wt_relay_announce_self(d->relay.qmp);
+}
+
+static void carry_out(struct wt_destination *d, unsigned actions)
+{
+	if (actions & WT_DESTINATION_DO_VERIFY)
+		wt_destination_verify(d);
+	if (actions & WT_DESTINATION_DO_FEED_TAIL) {
+		wt_feed_open_gate(d);
+		wt_loop_timer_set(
+			d->relay.loop, &d->poll, wt_loop_now_ns(d->relay.loop) + POLL_NS, poll_fired, d);
+	}
+	if (actions & WT_DESTINATION_DO_SEND_READY)
+		wt_puller_send(d->puller, WT_RELAY_READY, NULL, 0);
+	if (actions & WT_DESTINATION_DO_RUN)
+		do_run(d);
+	if (actions & WT_DESTINATION_DO_SEND_RUNNING)
+		send_running(d);
+	if (actions & WT_DESTINATION_DO_SEND_FAILED)
+		send_text(d, WT_RELAY_FAILED, wt_error_text(&d->failure));
+	if (actions & WT_DESTINATION_DO_SEND_STRANDED)
+		send_text(d, WT_RELAY_STRANDED, wt_error_text(&d->failure));
+	if (actions & WT_DESTINATION_DO_QUIT_QEMU)
+		wt_qmp_execute(d->relay.qmp, "quit", NULL, NULL, NULL);
+	if (actions & WT_DESTINATION_DO_FINISH)
+		wt_loop_stop(d->relay.loop, 0);
+}
+
+void wt_destination_event(struct wt_destination *d, enum wt_destination_event event)
+{
+	enum wt_destination_state before = d->machine.state;
+	unsigned actions = wt_destination_switch_step(&d->machine, event);
+	const char *name = wt_destination_state_name(d->machine.state);
+
+	if (d->machine.state == before) {
+		carry_out(d, actions);
+		return;
+	}
+	wt_report_event(&d->relay.report, "state", json_pack("{s:s}", "state", name), NULL);
+	wt_sabotage_before(name);
+	carry_out(d, actions);
+	wt_sabotage_after(name);
+}
+
+void wt_destination_trouble(struct wt_destination *d, const struct wt_error *err)
+{
+	if (!d->failure.code)
+		d->failure = *err;
+	wt_destination_event(d, WT_DESTINATION_EV_TROUBLE);
+}
+
+/* ---- the source's word ---- */
+
+static int on_block(
+	void *arg, const char *name, uint64_t length, struct wt_puller_block *ret_block, struct wt_error *err)
+{
+	struct wt_destination *d = arg;
+	const struct wt_ram_block *block = wt_guest_ram_find(d->relay.ram, name);
+	const struct wt_ram_block **blocks;
+
+	if (!block)
+		return wt_error_set(err, ENOENT,
+			"this QEMU has no RAM block %s; start it with the source's machine and devices",
+			name);
+	if (block->length != length)
+		return wt_error_set(err, EINVAL,
+			"RAM block %s has %" PRIu64 " bytes at the source and %" PRIu64
+			" here; start both alike",
+			name, length, block->length);
+	if (!block->shared)
+		return wt_error_set(err, EINVAL,
+			"RAM block %s is not shared here; start this QEMU with a memory backend and share=on",
+			name);
+	blocks = realloc(d->blocks, (d->block_count + 1) * sizeof *blocks);
+	if (!blocks)
+		return wt_error_set(err, ENOMEM, "no memory for block %s", name);
+	d->blocks = blocks;
+	blocks[d->block_count++] = block;
+	*ret_block = (struct wt_puller_block){
+		.base = block->base, .fd = block->fd, .fd_offset = block->fd_offset
+	};
+	return 0;
+}
+
+static int on_blocks_end(void *arg, struct wt_error *err)
+{
+	struct wt_destination *d = arg;
+	int r;
+
+	/* A QEMU that was told to stop while it waits stays paused after loading, even if it was started
+	 * without -S. */
+	r = wt_qmp_call(d->relay.qmp, "stop", NULL, WT_RELAY_QMP_NS, NULL, err);
+	if (r)
+		return r;
+	r = wt_qmp_call(d->relay.qmp, "migrate-set-capabilities",
+		json_pack("{s:[{s:s,s:b},{s:s,s:b}]}", "capabilities", "capability", "late-block-activate",
+			"state", 1, "capability", "events", "state", 1),
+		WT_RELAY_QMP_NS, NULL, err);
+	if (!r)
+		r = wt_feed_open(d, err);
+	if (!r)
+		wt_destination_event(d, WT_DESTINATION_EV_CONNECTED);
+	return r;
+}
+
+static void check_complete(struct wt_destination *d)
+{
+	if (d->feed.gated && wt_puller_all_landed(d->puller))
+		wt_destination_event(d, WT_DESTINATION_EV_RAM_COMPLETE);
+}
+
+static void on_landed(void *arg)
+{
+	check_complete(arg);
+}
+
+static int take_guest(struct wt_destination *d, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	if (length != sizeof d->guest || d->guest_known)
+		return wt_error_set(err, EPROTO, "the source's message on its guest is malformed");
+	memcpy(&d->guest, payload, length);
+	d->guest_known = true;
+	d->machine.verify = d->guest.flags & WT_RELAY_GUEST_VERIFY;
+	return 0;
+}
+
+/* The numbers must meet: a lost announcement would leave old content in place without anybody noticing. */
+static int take_ram_end(struct wt_destination *d, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	struct wt_relay_ram_end end;
+
+	if (length != sizeof end || d->feed.gated)
+		return wt_error_set(err, EPROTO, "the source's end of RAM is malformed");
+	memcpy(&end, payload, length);
+	if (end.next_seq != wt_puller_next_seq(d->puller))
+		return wt_error_set(err, EPROTO,
+			"the source made %" PRIu64 " announcements, %" PRIu64 " arrived", end.next_seq - 1,
+			wt_puller_next_seq(d->puller) - 1);
+	wt_feed_gate(d);
+	check_complete(d);
+	return 0;
+}
+
+static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	struct wt_destination *d = arg;
+
+	switch (type) {
+	case WT_RELAY_GUEST:
+		return take_guest(d, payload, length, err);
+	case WT_RELAY_STREAM:
+		return d->guest_known
+			       ? wt_feed_add(d, payload, length, err)
+			       : wt_error_set(err, EPROTO, "the source's stream came before its guest");
+	case WT_RELAY_RAM_END:
+		return take_ram_end(d, payload, length, err);
+	case WT_RELAY_DIGEST_ANSWER:
+		return wt_destination_verify_answer(d, payload, length, err);
+	case WT_RELAY_COMMIT:
+		if (length != sizeof d->guest)
+			return wt_error_set(err, EPROTO, "the source's commit is malformed");
+		memcpy(&d->guest, payload, length);
+		wt_destination_event(d, WT_DESTINATION_EV_COMMIT);
+		return 0;
+	case WT_RELAY_ABORT:
+		wt_error_set(&d->failure, ECANCELED, "the source aborted: %.*s",
+			(int)(length < 300 ? length : 300), (const char *)payload);
+		wt_destination_event(d, WT_DESTINATION_EV_ABORT);
+		return 0;
+	default:
+		return wt_error_set(err, EPROTO, "the source sent a message of unknown type %u", type);
+	}
+}
+
+static void on_connected(void *arg, const char *peer)
+{
+	struct wt_destination *d = arg;
+	char text[160];
+
+	snprintf(text, sizeof text, "the source has come: %s", peer);
+	wt_loop_timer_clear(d->relay.loop, &d->deadline);
+	wt_report_event(&d->relay.report, "connected", json_pack("{s:s}", "peer", peer), text);
+}
+
+static void on_lost(void *arg, const struct wt_error *err)
+{
+	struct wt_destination *d = arg;
+
+	if (wt_destination_switch_final(&d->machine))
+		return;
+	wt_report_event(&d->relay.report, "lost", json_pack("{s:s}", "text", wt_error_text(err)),
+		"connection lost; waiting for the source to come back");
+}
+
+static void on_back(void *arg)
+{
+	struct wt_destination *d = arg;
+
+	wt_report_event(&d->relay.report, "back", NULL, "the source is back");
+}
+
+static void on_refused(void *arg, const struct wt_error *err)
+{
+	struct wt_destination *d = arg;
+
+	wt_report_event(&d->relay.report, "refused", json_pack("{s:s}", "text", wt_error_text(err)),
+		wt_error_text(err));
+}
+
+static void listen_again(void *arg, uint64_t now_ns);
+
+static void on_failed(void *arg, const struct wt_error *err)
+{
+	struct wt_destination *d = arg;
+
+	if (d->machine.state == WT_DESTINATION_WAITING) {
+		on_refused(d, err);
+		wt_loop_timer_set(
+			d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop), listen_again, d);
+		return;
+	}
+	wt_error_set(&d->failure, err->code, "%s", wt_error_text(err));
+	wt_destination_event(d, WT_DESTINATION_EV_PEER_LOST);
+}
+
+static const struct wt_puller_events puller_events = {
+	.connected = on_connected,
+	.block = on_block,
+	.blocks_end = on_blocks_end,
+	.landed = on_landed,
+	.message = on_message,
+	.lost = on_lost,
+	.back = on_back,
+	.failed = on_failed,
+	.refused = on_refused,
+};
+
+/* ---- beginning and end ---- */
+
+static void signalled(void *arg, const char *signal_name)
+{
+	struct wt_error err = { 0 };
+
+	wt_error_set(&err, ECANCELED, "cancelled at the destination by %s", signal_name);
+	wt_destination_trouble(arg, &err);
+}
+
+static void wait_over(void *arg, uint64_t now_ns)
+{
+	struct wt_destination *d = arg;
+	struct wt_error err = { 0 };
+
+	wt_error_set(
+		&err, ETIMEDOUT, "no source came within %" PRIu64 " s", d->options->wait_ns / 1000000000);
+	wt_destination_trouble(d, &err);
+}
+
+static void progress_fired(void *arg, uint64_t now_ns)
+{
+	struct wt_destination *d = arg;
+	struct wt_puller_stats stats;
+	uint64_t bytes;
+	char text[128];
+
+	wt_loop_timer_set(d->relay.loop, &d->progress, now_ns + PROGRESS_NS, progress_fired, d);
+	if (d->machine.state == WT_DESTINATION_WAITING)
+		return;
+	wt_puller_stats(d->puller, &stats);
+	bytes = stats.pulled_pages << WT_PAGE_SHIFT;
+	snprintf(text, sizeof text, "%s: %" PRIu64 " MiB pulled over %u paths",
+		wt_destination_state_name(d->machine.state), bytes >> 20, stats.paths);
+	wt_report_progress(&d->relay.report,
+		json_pack("{s:s,s:I}", "state", wt_destination_state_name(d->machine.state), "pulled_bytes",
+			(json_int_t)bytes),
+		text);
+}
+
+static int listen_here(struct wt_destination *d, uint16_t port, struct wt_error *err)
+{
+	const struct wt_destination_options *o = d->options;
+	struct wt_puller_config config = { .listen = o->listen,
+		.name = o->common.name,
+		.psk = d->relay.psk,
+		.fabrics = o->common.fabrics,
+		.data_host = o->data_host,
+		.device = o->common.device,
+		.give_up_ns = o->common.give_up_ns };
+
+	config.listen.port = port;
+	if (o->wait_ns)
+		wt_loop_timer_set(d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop) + o->wait_ns,
+			wait_over, d);
+	return wt_puller_open(d->relay.loop, &config, &puller_events, d, &d->puller, &d->port, err);
+}
+
+/* A source was turned away after it had come in: wait for a better one. */
+static void listen_again(void *arg, uint64_t now_ns)
+{
+	struct wt_destination *d = arg;
+	struct wt_error err = { 0 };
+
+	wt_puller_close(d->puller);
+	wt_feed_close(d);
+	d->feed = (struct wt_feed){ .fd = -1 };
+	d->puller = NULL;
+	d->block_count = 0;
+	if (listen_here(d, d->port, &err))
+		wt_destination_trouble(d, &err);
+}
+
+static int start(struct wt_destination *d, struct wt_error *err)
+{
+	const struct wt_destination_options *o = d->options;
+	char text[128];
+	int r;
+
+	r = wt_relay_open(&d->relay, &o->common, &qmp_events, signalled, d, err);
+	if (!r)
+		r = wt_preflight_destination(d->relay.qmp, d->relay.ram, err);
+	if (!r)
+		r = listen_here(d, o->listen.port, err);
+	if (r)
+		return r;
+	snprintf(text, sizeof text, "waiting for %.80s on port %u", o->common.name, d->port);
+	wt_report_event(&d->relay.report, "listening", json_pack("{s:i}", "port", (int)d->port), text);
+	wt_loop_timer_set(
+		d->relay.loop, &d->poll, wt_loop_now_ns(d->relay.loop) + PROGRESS_NS, poll_fired, d);
+	wt_loop_timer_set(
+		d->relay.loop, &d->progress, wt_loop_now_ns(d->relay.loop) + PROGRESS_NS, progress_fired, d);
+	return 0;
+}
+
+/*
+ * Done, or long enough waited. The word that the guest runs here must arrive: the source waits for it as long
+ * as for a lost connection. Other last words are worth a second.
+ */
+static void linger_fired(void *arg, uint64_t now_ns)
+{
+	struct wt_destination *d = arg;
+
+	if (now_ns >= d->linger_until_ns || !d->puller || !wt_puller_unsent(d->puller))
+		wt_loop_stop(d->relay.loop, 0);
+	else
+		wt_loop_timer_set(d->relay.loop, &d->deadline, now_ns + POLL_NS, linger_fired, d);
+}
+
+static void linger(struct wt_destination *d)
+{
+	uint64_t now_ns = wt_loop_now_ns(d->relay.loop);
+
+	d->linger_until_ns = now_ns + (d->machine.state == WT_DESTINATION_DONE ? d->options->common.give_up_ns
+									       : LINGER_NS);
+	wt_loop_timer_set(d->relay.loop, &d->deadline, now_ns + POLL_NS, linger_fired, d);
+	wt_loop_run(d->relay.loop);
+}
+
+static int conclude(struct wt_destination *d)
+{
+	char text[WT_ERROR_TEXT_MAX + 256];
+
+	switch (d->machine.state) {
+	case WT_DESTINATION_DONE:
+		return WT_EXIT_OK;
+	case WT_DESTINATION_ORPHAN:
+		if (d->run_tries) {
+			snprintf(text, sizeof text,
+				"%s; the migration is committed and this guest is the one that must run: remove the cause, then "
+				"watari recover --destination-qmp %s --force-run",
+				wt_error_text(&d->failure), d->options->common.qmp_path);
+			wt_report_error(&d->relay.report, text);
+			return WT_EXIT_UNDECIDED;
+		}
+		snprintf(text, sizeof text,
+			"%s; the guest is loaded here and paused, and the source may have committed. If the source QEMU says "
+			"postmigrate, or is gone for ever: watari recover --destination-qmp %s",
+			wt_error_text(&d->failure), d->options->common.qmp_path);
+		wt_report_error(&d->relay.report, text);
+		return WT_EXIT_UNDECIDED;
+	default:
+		wt_report_error(&d->relay.report, wt_error_text(&d->failure));
+		return WT_EXIT_FAILED;
+	}
+}
+
+static void close_all(struct wt_destination *d)
+{
+	wt_feed_close(d);
+	wt_puller_close(d->puller);
+	free(d->blocks);
+	wt_relay_close(&d->relay);
+}
+
+int wt_destination_run(const struct wt_destination_options *options)
+{
+	struct wt_destination d = { .options = options, .feed.fd = -1 };
+	struct wt_error err = { 0 };
+	int code;
+
+	wt_destination_switch_init(&d.machine);
+	if (start(&d, &err)) {
+		wt_report_error(&d.relay.report, wt_error_text(&err));
+		code = WT_EXIT_FAILED;
+	} else {
+		wt_loop_run(d.relay.loop);
+		code = conclude(&d);
+		linger(&d);
+	}
+	close_all(&d);
+	return code;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * destination.h - `watari receive`: awaits a guest for a QEMU that was started with `-incoming defer -S`.
+ */
+#ifndef WATARI_QEMU_DESTINATION_H
+#define WATARI_QEMU_DESTINATION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <watari/channel.h>
+
+#include "relay.h"
+
+struct wt_destination_options {
+	struct wt_relay_options common;
+	struct wt_address listen;
+	const char *data_host; /* where data connections are awaited; NULL: where `listen` says */
+	uint64_t wait_ns;      /* for a source to come; 0: for ever */
+};
+
+/* Receives one guest; answers an exit code (relay.h). */
+int wt_destination_run(const struct wt_destination_options *options);
+
+#endif

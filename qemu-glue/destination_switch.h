@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * destination_switch.h - the destination's half of the switchover.
+ *
+ * A pure state machine, like source_switch.h.
+ *
+ *   1. FEED_TAIL (everything behind RAM's end section) comes only after RAM's end was announced and every
+ * announcement has landed.
+ *   2. RUN comes only after COMMIT from the source, or by the operator's word; never on a timeout.
+ *   3. SEND_FAILED (it never ran here and never will) comes only while RUN has not come, and with the end of
+ * QEMU.
+ *   4. Once READY was said, QUIT_QEMU comes only after ABORT from the source: it may have committed.
+ */
+#ifndef WATARI_DESTINATION_SWITCH_H
+#define WATARI_DESTINATION_SWITCH_H
+
+#include <stdbool.h>
+
+enum wt_destination_state {
+	WT_DESTINATION_INVALID = 0,
+	WT_DESTINATION_WAITING,   /* for a source */
+	WT_DESTINATION_RECEIVING, /* pulling, feeding what is before RAM's end */
+	WT_DESTINATION_VERIFYING, /* all landed; RAM is compared with the source's, if wanted */
+	WT_DESTINATION_LOADING,   /* device state is fed */
+	WT_DESTINATION_READY,     /* loaded, paused, said so */
+	WT_DESTINATION_STARTING,  /* COMMIT received; telling QEMU to run */
+	WT_DESTINATION_DONE,
+	WT_DESTINATION_FAILED, /* ended before READY, or aborted by the source; QEMU is gone */
+	WT_DESTINATION_ORPHAN, /* READY and the source is lost, or committed and QEMU does not run: the
+				  operator's turn */
+};
+
+enum wt_destination_event {
+	WT_DESTINATION_EV_INVALID = 0,
+	WT_DESTINATION_EV_CONNECTED,    /* blocks were accepted */
+	WT_DESTINATION_EV_RAM_COMPLETE, /* RAM's end was announced and everything has landed */
+	WT_DESTINATION_EV_VERIFIED,
+	WT_DESTINATION_EV_LOADED, /* QEMU: migration completed, paused */
+	WT_DESTINATION_EV_COMMIT,
+	WT_DESTINATION_EV_RUNNING,   /* QEMU runs the guest, or keeps it paused as it was at the source */
+	WT_DESTINATION_EV_ABORT,     /* from the source */
+	WT_DESTINATION_EV_TROUBLE,   /* QEMU refuses the stream, pulling failed, the operator cancels */
+	WT_DESTINATION_EV_PEER_LOST, /* the source is gone for good */
+	WT_DESTINATION_EV_QEMU_GONE,
+};
+
+enum wt_destination_action {
+	WT_DESTINATION_DO_VERIFY = 1 << 0,
+	WT_DESTINATION_DO_FEED_TAIL = 1 << 1,
+	WT_DESTINATION_DO_SEND_READY = 1 << 2,
+	WT_DESTINATION_DO_RUN = 1 << 3,
+	WT_DESTINATION_DO_SEND_RUNNING = 1 << 4,
+	WT_DESTINATION_DO_SEND_FAILED = 1 << 5,
+	WT_DESTINATION_DO_SEND_STRANDED = 1 << 6,
+	WT_DESTINATION_DO_QUIT_QEMU = 1 << 7,
+	WT_DESTINATION_DO_FINISH = 1 << 8,
+};
+
+struct wt_destination_switch {
+	enum wt_destination_state state;
+	bool verify;
+};
+
+void wt_destination_switch_init(struct wt_destination_switch *machine);
+unsigned wt_destination_switch_step(struct wt_destination_switch *machine, enum wt_destination_event event);
+bool wt_destination_switch_final(const struct wt_destination_switch *machine);
+const char *wt_destination_state_name(enum wt_destination_state state);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * main.c - the `watari` command: finds the subcommand.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+
+static const char usage[] = "usage: watari COMMAND [options]\n"
+			    "  send      move a running guest away from this host\n"
+			    "  receive   await a guest on this host\n"
+			    "  recover   after a crash: see which guest may run, and let it run\n"
+			    "  doctor    look at this host: devices, limits, what to do\n"
+			    "`watari COMMAND --help` explains each.\n";
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{ "send", wt_command_send },
+	{ "receive", wt_command_receive },
+	{ "recover", wt_command_recover },
+	{ "doctor", wt_command_doctor },
+};
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+		puts("watari " WATARI_VERSION);
+		return 0;
+	}
+	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+		fputs(usage, stdout);
+		return 0;
+	}
+	for (unsigned i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	if (argc > 1)
+		fprintf(stderr, "watari: there is no command %s\n", argv[1]);
+	return wt_command_usage(usage);
+}

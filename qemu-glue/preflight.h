@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * preflight.h - what is refused before anything starts, each with one sentence that says what to do.
+ *
+ * The list is that of docs/ARCHITECTURE.md, "Refused": capabilities that change what the stream means,
+ * writable disks that both hosts do not see, devices that put sections before RAM, RAM that cannot be served,
+ * encrypted guests, a migration that is already running. Asks over QMP, changes nothing.
+ */
+#ifndef WATARI_QEMU_PREFLIGHT_H
+#define WATARI_QEMU_PREFLIGHT_H
+
+#include <watari/error.h>
+
+#include "guest_ram.h"
+#include "qmp.h"
+
+struct wt_preflight {
+	bool guest_running;      /* run state `running`; false: paused by its operator */
+	bool may_discard;        /* a device can punch holes into guest RAM (balloon, free-page reporting,
+				    virtio-mem) */
+	unsigned writable_disks; /* block devices open for writing */
+};
+
+/* shared_storage: the operator says that writable disks are seen by both hosts. -EPERM: refused, with the
+ * sentence; other codes are those of wt_qmp_call: QEMU could not be asked. */
+int wt_preflight_source(struct wt_qmp *qmp, const struct wt_guest_ram *ram, bool shared_storage,
+	struct wt_preflight *ret_facts, struct wt_error *err);
+/* The destination must be `inmigrate`, started with `-incoming defer -S`, its RAM shared. That -S is still in
+ * effect cannot be asked (QMP `cont` undoes it while QEMU waits); QMP `stop` before the stream is fed makes
+ * it certain. */
+int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram, struct wt_error *err);
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * relay.c - see relay.h. One thread: the loop's.
+ */
+#include "relay.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+static void signal_readable(void *arg, uint32_t events)
+{
+	struct wt_relay *relay = arg;
+	struct signalfd_siginfo info;
+
+	if (read(relay->signal_fd, &info, sizeof info) == sizeof info)
+		relay->signalled(relay->arg, strsignal((int)info.ssi_signo));
+}
+
+static int watch_signals(struct wt_relay *relay, struct wt_error *err)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	relay->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (relay->signal_fd < 0)
+		return wt_error_set(err, errno, "signals cannot be watched: %s", strerror(errno));
+	return wt_loop_fd_set(relay->loop, relay->signal_fd, EPOLLIN, signal_readable, relay);
+}
+
+int wt_relay_open(struct wt_relay *relay, const struct wt_relay_options *options,
+	const struct wt_qmp_events *events, void (*signalled)(void *arg, const char *signal_name), void *arg,
+	struct wt_error *err)
+{
+	int r;
+
+	*relay = (struct wt_relay){ .signal_fd = -1, .signalled = signalled, .arg = arg };
+	wt_report_open(&relay->report, options->json);
+	r = wt_loop_open(&relay->loop);
+	if (r)
+		return wt_error_set(err, -r, "no event loop: %s", strerror(-r));
+	r = watch_signals(relay, err);
+	if (!r)
+		r = wt_qmp_open(
+			relay->loop, options->qmp_path, WT_RELAY_QMP_NS, events, arg, &relay->qmp, err);
+	if (!r)
+		r = wt_guest_ram_open(relay->qmp, &relay->ram, err);
+	if (!r && options->psk_file)
+		r = wt_psk_load(options->psk_file, NULL, &relay->psk, err);
+	return r;
+}
+
+void wt_relay_close(struct wt_relay *relay)
+{
+	if (relay->qmp)
+		wt_qmp_close(relay->qmp);
+	wt_guest_ram_close(relay->ram);
+	wt_psk_free(relay->psk);
+	if (relay->signal_fd >= 0)
+		close(relay->signal_fd);
+	if (relay->loop)
+		wt_loop_close(relay->loop);
+}
+
+void wt_relay_announce_self(struct wt_qmp *qmp)
+{
+	wt_qmp_execute(qmp, "announce-self",
+		json_pack("{s:i,s:i,s:i,s:i}", "initial", 50, "max", 550, "rounds", 5, "step", 50), NULL,
+		NULL);
+}
+
+int wt_relay_socket_open(struct wt_relay_socket *place, const char *what, struct wt_error *err)
+{
+	const char *tmp = getenv("XDG_RUNTIME_DIR");
+
+	if (!tmp || strlen(tmp) > 32)
+		tmp = "/tmp";
+	snprintf(place->directory, sizeof place->directory, "%s/watari-XXXXXX", tmp);
+	if (!mkdtemp(place->directory)) {
+		place->directory[0] = '\0';
+		return wt_error_set(
+			err, errno, "no directory for QEMU's socket in %s: %s", tmp, strerror(errno));
+	}
+	snprintf(place->path, sizeof place->path, "%s/%s.sock", place->directory, what);
+	return 0;
+}
+
+void wt_relay_socket_close(struct wt_relay_socket *place)
+{
+	if (!place->directory[0])
+		return;
+	unlink(place->path);
+	rmdir(place->directory);
+	place->directory[0] = '\0';
+}

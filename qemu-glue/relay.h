@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * relay.h - what the source's and the destination's relay have in common: loop, QMP, guest RAM, key, signals,
+ * reports.
+ *
+ * Embedded in struct wt_source and struct wt_destination; owns everything in it but the options.
+ */
+#ifndef WATARI_QEMU_RELAY_H
+#define WATARI_QEMU_RELAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <watari/channel.h>
+#include <watari/loop.h>
+
+#include "guest_ram.h"
+#include "qmp.h"
+#include "report.h"
+
+#define WT_RELAY_QMP_NS 10000000000ull /* how long QEMU may take to answer */
+
+/* Options of both `send` and `receive`; strings are borrowed. */
+struct wt_relay_options {
+	const char *qmp_path;
+	const char *name;     /* of the VM */
+	const char *psk_file; /* NULL: in the clear */
+	const char *device;   /* RDMA device, or NULL */
+	unsigned fabrics;     /* WT_FABRIC_BIT()s; 0: all */
+	uint64_t give_up_ns;  /* a lost connection */
+	bool insecure, json;
+};
+
+struct wt_relay {
+	struct wt_loop *loop;
+	struct wt_report report;
+	struct wt_qmp *qmp;
+	struct wt_guest_ram *ram;
+	struct wt_psk *psk; /* NULL: none */
+	int signal_fd;
+	void (*signalled)(void *arg, const char *signal_name);
+	void *arg;
+};
+
+/* A directory of our own for one unix socket, and the socket's path in it. */
+struct wt_relay_socket {
+	char directory[64], path[96]; /* directory empty: none */
+};
+
+/* Exit codes of send, receive and recover. */
+enum {
+	WT_EXIT_OK = 0,
+	WT_EXIT_FAILED = 1, /* nothing moved; the guest is where it was */
+	WT_EXIT_USAGE = 2,
+	WT_EXIT_UNDECIDED = 3, /* the operator has to decide: see `watari recover` */
+};
+
+/* Opens all of it. On failure wt_relay_close releases what there is. SIGINT and SIGTERM call `signalled`. */
+int wt_relay_open(struct wt_relay *relay, const struct wt_relay_options *options,
+	const struct wt_qmp_events *events, void (*signalled)(void *arg, const char *signal_name), void *arg,
+	struct wt_error *err);
+void wt_relay_close(struct wt_relay *relay);
+
+/* Tells the networks where the guest is now (gratuitous ARP and the like). */
+void wt_relay_announce_self(struct wt_qmp *qmp);
+
+int wt_relay_socket_open(struct wt_relay_socket *place, const char *what, struct wt_error *err);
+void wt_relay_socket_close(struct wt_relay_socket *place);
+
+#endif

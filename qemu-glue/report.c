@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * report.c - progress, events and errors on the terminal or as JSON lines. See report.h.
+ */
+#include "report.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t wt_report_now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t wt_report_wall_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
+void wt_report_open(struct wt_report *report, bool json)
+{
+	*report = (struct wt_report){ .json = json, .start_ns = wt_report_now_ns() };
+	report->terminal = !json && isatty(STDERR_FILENO);
+}
+
+static void close_line(struct wt_report *report)
+{
+	if (report->line_open)
+		fputc('\n', stderr);
+	report->line_open = false;
+}
+
+static void print_json(struct wt_report *report, const char *event, json_t *fields)
+{
+	json_t *object = json_object();
+
+	json_object_set_new(object, "event", json_string(event));
+	json_object_set_new(
+		object, "time_ms", json_real((double)(wt_report_now_ns() - report->start_ns) / 1e6));
+	if (fields)
+		json_object_update(object, fields);
+	json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12));
+	fputc('\n', stdout);
+	fflush(stdout);
+	json_decref(object);
+}
+
+void wt_report_event(struct wt_report *report, const char *event, json_t *fields, const char *text)
+{
+	if (report->json) {
+		print_json(report, event, fields);
+	} else if (text && !report->quiet) {
+		close_line(report);
+		fprintf(stderr, "watari: %s\n", text);
+	}
+	json_decref(fields);
+}
+
+void wt_report_progress(struct wt_report *report, json_t *fields, const char *text)
+{
+	if (report->json) {
+		print_json(report, "progress", fields);
+	} else if (report->terminal && !report->quiet) {
+		fprintf(stderr, "\r\033[Kwatari: %s", text);
+		fflush(stderr);
+		report->line_open = true;
+	}
+	json_decref(fields);
+}
+
+void wt_report_error(struct wt_report *report, const char *text)
+{
+	close_line(report);
+	if (report->json)
+		print_json(report, "error", json_pack("{s:s}", "text", text));
+	fprintf(stderr, "watari: %s\n", text);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * report.h - what people and machines are told while a migration runs.
+ *
+ * On a terminal: one line that is rewritten. Otherwise: a line per phase. With --json: one JSON object per
+ * line, each with "event" and "time_ms". Errors always go to standard error as one sentence.
+ */
+#ifndef WATARI_QEMU_REPORT_H
+#define WATARI_QEMU_REPORT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct wt_report {
+	bool json, terminal, quiet;
+	uint64_t start_ns;
+	bool line_open; /* a rewritten line is on the screen */
+};
+
+void wt_report_open(struct wt_report *report, bool json);
+/* An event; fields (or NULL) is stolen. text: what a person reads, NULL: nothing. */
+void wt_report_event(struct wt_report *report, const char *event, json_t *fields, const char *text);
+/* Progress: rewrites the terminal's line. */
+void wt_report_progress(struct wt_report *report, json_t *fields, const char *text);
+/* One sentence on standard error, and an "error" event with --json. */
+void wt_report_error(struct wt_report *report, const char *text);
+
+/* CLOCK_MONOTONIC and CLOCK_REALTIME in ns. */
+uint64_t wt_report_now_ns(void);
+uint64_t wt_report_wall_ns(void);
+
+#endif

@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * source.c - the source relay: QMP, page server and state machine tied together. See source.h.
+ *
+ * Everything that happens becomes an event of source_switch.h; everything that is done is one of its actions.
+ * The order of a migration is written there, not here.
+ *
+ * What QEMU is doing is asked with query-migrate every POLL_NS (and at once on its MIGRATION event); the
+ * answer, never the event, counts.
+ */
+#include "source.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "messages.h"
+#include "sabotage.h"
+#include "source_internal.h"
+#include "verify.h"
+
+#define POLL_NS 20000000ull
+#define LINGER_NS 5000000000ull /* for the last words to arrive, and for QEMU to quit */
+#define PROGRESS_NS 250000000ull
+#define VERIFY_NS 600000000000ull /* what comparing all of RAM may add to the switchover */
+#define BANDWIDTH_MAX (1ll << 40) /* bytes per second that QEMU may think it has: no limit of its own */
+
+/* ---- asking QEMU ---- */
+
+static void status_reply(void *arg, json_t *result, const struct wt_error *err)
+{
+	struct wt_source *source = arg;
+	const char *status = json_string_value(json_object_get(result, "status"));
+
+	if (status && strcmp(status, "postmigrate") == 0)
+		wt_source_event(source, WT_SOURCE_EV_QEMU_COMPLETED);
+}
+
+/* Who stopped the guest: the migration, or somebody who wants it paused, also at its destination? */
+static void stop_reply(void *arg, json_t *result, const struct wt_error *err)
+{
+	struct wt_source *source = arg;
+	const char *status = json_string_value(json_object_get(result, "status"));
+
+	if (status && (strcmp(status, "finish-migrate") == 0 || strcmp(status, "postmigrate") == 0))
+		wt_source_event(source, WT_SOURCE_EV_GUEST_STOPPED);
+	else if (status && strcmp(status, "running") != 0)
+		source->facts.guest_running = false;
+}
+
+static void migrate_info_reply(void *arg, json_t *result, const struct wt_error *err)
+{
+	struct wt_source *source = arg;
+	const char *status = json_string_value(json_object_get(result, "status"));
+	const char *why = json_string_value(json_object_get(result, "error-desc"));
+
+	source->asking = false;
+	if (!status)
+		return;
+	if (strcmp(status, "completed") == 0) {
+		wt_qmp_execute(source->relay.qmp, "query-status", NULL, status_reply, source);
+	} else if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0) {
+		wt_error_set(&source->failure, EIO, "QEMU says that the migration %s%s%s", status,
+			why ? ": " : "", why ? why : "");
+		wt_source_event(source, WT_SOURCE_EV_QEMU_FAILED);
+	}
+}
+
+/* Asks only for the migration that is under way: what QEMU says of an earlier one is none of our business. */
+static void ask_qemu(struct wt_source *source)
+{
+	if (!source->migrating || source->asking)
+		return;
+	source->asking = true;
+	wt_qmp_execute(source->relay.qmp, "query-migrate", NULL, migrate_info_reply, source);
+}
+
+static void poll_fired(void *arg, uint64_t now_ns)
+{
+	struct wt_source *source = arg;
+	enum wt_source_state state = source->machine.state;
+	bool urgent = state == WT_SOURCE_COMMITTING || state == WT_SOURCE_ABORTING;
+
+	if (state == WT_SOURCE_COMMITTING && !source->shut_sent)
+		source->shut_sent = wt_source_stream_shut(source);
+
+	wt_loop_timer_set(source->relay.loop, &source->poll, now_ns + (urgent ? POLL_NS : PROGRESS_NS),
+		poll_fired, source);
+	ask_qemu(source);
+	if (state == WT_SOURCE_STREAMING || state == WT_SOURCE_STOPPED)
+		wt_source_stream_pump(source);
+}
+
+static void qmp_event(void *arg, const char *name, json_t *data)
+{
+	struct wt_source *source = arg;
+
+	if (strcmp(name, "STOP") == 0)
+		wt_qmp_execute(source->relay.qmp, "query-status", NULL, stop_reply, source);
+	else if (strcmp(name, "RESUME") == 0)
+		source->facts.guest_running = true;
+	else if (strcmp(name, "MIGRATION") == 0)
+		ask_qemu(source);
+}
+
+static void qmp_closed(void *arg, const struct wt_error *err)
+{
+	struct wt_source *source = arg;
+
+	source->qemu_gone = true;
+	wt_error_set(&source->failure, EIO, "the source QEMU is gone: %s", wt_error_text(err));
+	wt_source_event(source, WT_SOURCE_EV_QEMU_GONE);
+}
+
+static const struct wt_qmp_events qmp_events = { .event = qmp_event, .closed = qmp_closed };
+
+/* ---- actions ---- */
+
+static void deadline_fired(void *arg, uint64_t now_ns)
+{
+	struct wt_source *source = arg;
+
+	if (source->machine.state == WT_SOURCE_CONNECTING)
+		wt_error_set(
+			&source->failure, ETIMEDOUT, "the destination did not accept the guest within 30 s");
+	else if (source->machine.state == WT_SOURCE_STOPPED)
+		wt_error_set(&source->failure, ETIMEDOUT,
+			"the switchover took longer than %" PRIu64 " ms; see --switchover-timeout",
+			source->options->switchover_timeout_ns / 1000000);
+	else
+		wt_error_set(&source->failure, ETIMEDOUT, "the destination did not confirm that it runs");
+	wt_source_event(source, WT_SOURCE_EV_DEADLINE);
+}
+
+static void set_deadline(struct wt_source *source, uint64_t delay_ns)
+{
+	wt_loop_timer_set(source->relay.loop, &source->deadline,
+		wt_loop_now_ns(source->relay.loop) + delay_ns, deadline_fired, source);
+}
+
+static void migrate_reply(void *arg, json_t *result, const struct wt_error *err)
+{
+	struct wt_source *source = arg;
+
+	source->migrating = true;
+	if (result)
+		return;
+	source->failure = source->failure.code ? source->failure : *err;
+	wt_source_event(source, WT_SOURCE_EV_QEMU_FAILED);
+}
+
+static int set_qemu(struct wt_source *source, bool return_path, bool events, bool pause, json_int_t bandwidth,
+	json_int_t downtime_limit, struct wt_error *err)
+{
+	int r;
+
+	r = wt_qmp_call(source->relay.qmp, "migrate-set-capabilities",
+		json_pack("{s:[{s:s,s:b},{s:s,s:b},{s:s,s:b}]}", "capabilities", "capability", "return-path",
+			"state", (int)return_path, "capability", "events", "state", (int)events, "capability",
+			"pause-before-switchover", "state", (int)pause),
+		WT_RELAY_QMP_NS, NULL, err);
+	if (r)
+		return r;
+	return wt_qmp_call(source->relay.qmp, "migrate-set-parameters",
+		json_pack("{s:I,s:I}", "max-bandwidth", bandwidth, "downtime-limit", downtime_limit),
+		WT_RELAY_QMP_NS, NULL, err);
+}
+
+/* Notes what set_qemu is going to change. */
+static int note_qemu(struct wt_source *source, struct wt_error *err)
+{
+	json_t *capabilities = NULL, *parameters = NULL, *entry;
+	size_t i;
+	int r;
+
+	r = wt_qmp_call(
+		source->relay.qmp, "query-migrate-capabilities", NULL, WT_RELAY_QMP_NS, &capabilities, err);
+	if (!r)
+		r = wt_qmp_call(source->relay.qmp, "query-migrate-parameters", NULL, WT_RELAY_QMP_NS,
+			&parameters, err);
+	json_array_foreach(capabilities, i, entry)
+	{
+		const char *name = json_string_value(json_object_get(entry, "capability"));
+		bool on = json_is_true(json_object_get(entry, "state"));
+
+		if (name && strcmp(name, "return-path") == 0)
+			source->before.return_path = on;
+		else if (name && strcmp(name, "events") == 0)
+			source->before.events = on;
+		else if (name && strcmp(name, "pause-before-switchover") == 0)
+			source->before.pause = on;
+	}
+	source->before.bandwidth = json_integer_value(json_object_get(parameters, "max-bandwidth"));
+	source->before.downtime_limit = json_integer_value(json_object_get(parameters, "downtime-limit"));
+	source->before.known = !r;
+	json_decref(capabilities);
+	json_decref(parameters);
+	return r;
+}
+
+static int prepare_qemu(struct wt_source *source, struct wt_error *err)
+{
+	int r = note_qemu(source, err);
+
+	if (!r)
+		r = set_qemu(source, true, true, false, BANDWIDTH_MAX,
+			(json_int_t)source->options->downtime_limit_ms, err);
+	return r ? r : wt_source_stream_open(source, err);
+}
+
+static struct wt_relay_guest describe_guest(const struct wt_source *source)
+{
+	return (struct wt_relay_guest){ .flags = (source->facts.guest_running ? WT_RELAY_GUEST_RUNNING : 0) |
+						 (source->options->verify ? WT_RELAY_GUEST_VERIFY : 0) };
+}
+
+static void do_migrate(struct wt_source *source)
+{
+	struct wt_relay_guest guest = describe_guest(source);
+	struct wt_error err = { 0 };
+	char uri[128];
+
+	wt_server_send(source->server, WT_RELAY_GUEST, &guest, sizeof guest);
+	if (prepare_qemu(source, &err)) {
+		source->failure = source->failure.code ? source->failure : err;
+		wt_source_event(source, WT_SOURCE_EV_QEMU_FAILED);
+		return;
+	}
+	snprintf(uri, sizeof uri, "unix:%s", source->stream.place.path);
+	source->migrate_sent = true;
+	source->start_ns = wt_report_now_ns();
+	wt_qmp_execute(source->relay.qmp, "migrate", json_pack("{s:s}", "uri", uri), migrate_reply, source);
+	wt_report_event(&source->relay.report, "migrating", NULL, "the guest's memory is on its way");
+}
+
+static void send_abort(struct wt_source *source)
+{
+	const char *why = wt_error_text(&source->failure);
+
+	if (source->server)
+		wt_server_send(source->server, WT_RELAY_ABORT, why, strlen(why));
+}
+
+static void do_cancel(struct wt_source *source)
+{
+	wt_source_stream_hang_up(source);
+	wt_qmp_execute(source->relay.qmp, "migrate_cancel", NULL, NULL, NULL);
+	wt_loop_timer_set(
+		source->relay.loop, &source->poll, wt_loop_now_ns(source->relay.loop), poll_fired, source);
+}
+
+static void carry_out(struct wt_source *source, unsigned actions)
+{
+	struct wt_relay_guest guest;
+
+	if (actions & WT_SOURCE_DO_MIGRATE)
+		do_migrate(source);
+	if (actions & WT_SOURCE_DO_SWITCH_DEADLINE) {
+		source->stop_ns = wt_report_now_ns();
+		set_deadline(source,
+			source->options->switchover_timeout_ns + (source->options->verify ? VERIFY_NS : 0));
+	}
+	if (actions & WT_SOURCE_DO_SEND_SHUT) {
+		source->ready_ns = wt_report_now_ns();
+		wt_loop_timer_clear(source->relay.loop, &source->deadline);
+		source->shut_sent = wt_source_stream_shut(source);
+		wt_loop_timer_set(source->relay.loop, &source->poll, wt_loop_now_ns(source->relay.loop),
+			poll_fired, source);
+	}
+	if (actions & WT_SOURCE_DO_SEND_COMMIT) {
+		guest = describe_guest(source);
+		source->commit_ns = wt_report_now_ns();
+		wt_server_send(source->server, WT_RELAY_COMMIT, &guest, sizeof guest);
+	}
+	if (actions & WT_SOURCE_DO_SEND_ABORT)
+		send_abort(source);
+	if (actions & WT_SOURCE_DO_CANCEL)
+		do_cancel(source);
+	if (actions & WT_SOURCE_DO_DELIVERY_DEADLINE)
+		set_deadline(source, source->options->common.give_up_ns);
+	if (actions & WT_SOURCE_DO_QUIT_QEMU)
+		wt_qmp_execute(source->relay.qmp, "quit", NULL, NULL, NULL);
+	if (actions & WT_SOURCE_DO_ANNOUNCE && source->facts.guest_running)
+		wt_relay_announce_self(source->relay.qmp);
+	if (actions & WT_SOURCE_DO_FINISH) {
+		wt_loop_stop(source->relay.loop, 0);
+	}
+}
+
+void wt_source_event(struct wt_source *source, enum wt_source_event event)
+{
+	enum wt_source_state before = source->machine.state;
+	unsigned actions = wt_source_switch_step(&source->machine, event);
+	const char *name = wt_source_state_name(source->machine.state);
+
+	if (source->machine.state == before) {
+		carry_out(source, actions);
+		return;
+	}
+	wt_report_event(&source->relay.report, "state", json_pack("{s:s}", "state", name), NULL);
+	wt_sabotage_before(name);
+	carry_out(source, actions);
+	wt_sabotage_after(name);
+}
+
+void wt_source_trouble(struct wt_source *source, const struct wt_error *err)
+{
+	if (!source->failure.code)
+		source->failure = *err;
+	wt_source_event(source, WT_SOURCE_EV_TROUBLE);
+}
+
+/* ---- the destination's word ---- */
+
+static int answer_digest(
+	struct wt_source *source, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	struct wt_relay_digest ask;
+	int r = -EPROTO;
+
+	if (length == sizeof ask && source->machine.state == WT_SOURCE_STOPPED) {
+		memcpy(&ask, payload, sizeof ask);
+		for (uint32_t i = 0; source->served[i]; i++)
+			if (i == ask.block)
+				r = wt_verify_digest(source->served[i], ask.page, ask.pages, ask.digest);
+	}
+	if (r)
+		return wt_error_set(err, EPROTO, "the destination asks for a digest that makes no sense");
+	return wt_server_send(source->server, WT_RELAY_DIGEST_ANSWER, &ask, sizeof ask);
+}
+
+static void text_error(
+	struct wt_error *err, int code, const char *what, const uint8_t *payload, size_t length)
+{
+	wt_error_set(err, code, "%s%.*s", what, (int)(length < 400 ? length : 400), (const char *)payload);
+}
+
+static void destination_runs(struct wt_source *source, const uint8_t *payload, size_t length)
+{
+	source->end_ns = wt_report_now_ns();
+	json_decref(source->destination_facts);
+	source->destination_facts = json_loadb((const char *)payload, length, 0, NULL);
+	wt_source_event(source, WT_SOURCE_EV_DESTINATION_RUNS);
+}
+
+static int server_message(
+	void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	struct wt_source *source = arg;
+	struct wt_error why = { 0 };
+
+	switch (type) {
+	case WT_RELAY_READY:
+		wt_source_event(source, WT_SOURCE_EV_DESTINATION_READY);
+		return 0;
+	case WT_RELAY_RUNNING:
+		destination_runs(source, payload, length);
+		return 0;
+	case WT_RELAY_FAILED:
+	case WT_RELAY_STRANDED:
+		text_error(&why, EIO, "the destination failed: ", payload, length);
+		if (!source->failure.code)
+			source->failure = why;
+		wt_source_event(source,
+			type == WT_RELAY_FAILED ? WT_SOURCE_EV_DESTINATION_UNRUN : WT_SOURCE_EV_TROUBLE);
+		return 0;
+	case WT_RELAY_DIGEST_ASK:
+		return answer_digest(source, payload, length, err);
+	default:
+		return wt_error_set(err, EPROTO, "the destination sent a message of unknown type %u", type);
+	}
+}
+
+static void server_ready(void *arg)
+{
+	struct wt_source *source = arg;
+	struct wt_server_stats stats;
+	char text[128];
+
+	wt_server_stats(source->server, &stats);
+	snprintf(text, sizeof text, "connected over %s, %u paths", wt_fabric_name(stats.fabric), stats.paths);
+	wt_report_event(&source->relay.report, "connected",
+		json_pack("{s:s,s:i}", "fabric", wt_fabric_name(stats.fabric), "paths", (int)stats.paths),
+		text);
+	wt_loop_timer_clear(source->relay.loop, &source->deadline);
+	wt_source_event(source, WT_SOURCE_EV_ACCEPTED);
+}
+
+static void server_room(void *arg)
+{
+	struct wt_source *source = arg;
+
+	if (source->machine.state == WT_SOURCE_STREAMING || source->machine.state == WT_SOURCE_STOPPED)
+		wt_source_stream_pump(source);
+}
+
+static void server_lost(void *arg, const struct wt_error *err)
+{
+	struct wt_source *source = arg;
+	char text[WT_ERROR_TEXT_MAX + 64];
+
+	snprintf(text, sizeof text, "connection lost, trying again: %s", wt_error_text(err));
+	wt_report_event(&source->relay.report, "lost", json_pack("{s:s}", "text", wt_error_text(err)), text);
+}
+
+static void server_back(void *arg)
+{
+	struct wt_source *source = arg;
+
+	wt_report_event(&source->relay.report, "back", NULL, "connected again");
+	server_room(source);
+}
+
+static void server_failed(void *arg, const struct wt_error *err)
+{
+	wt_source_trouble(arg, err);
+}
+
+static void server_note(void *arg, const char *text)
+{
+	struct wt_source *source = arg;
+
+	wt_report_event(&source->relay.report, "note", json_pack("{s:s}", "text", text), text);
+}
+
+static const struct wt_server_events server_events = {
+	.ready = server_ready,
+	.room = server_room,
+	.message = server_message,
+	.lost = server_lost,
+	.back = server_back,
+	.failed = server_failed,
+	.note = server_note,
+};
+
+/* ---- beginning and end ---- */
+
+static void signalled(void *arg, const char *signal_name)
+{
+	struct wt_error err = { 0 };
+
+	wt_error_set(&err, ECANCELED, "cancelled by %s", signal_name);
+	wt_source_trouble(arg, &err);
+}
+
+static int open_server(struct wt_source *source, struct wt_error *err)
+{
+	const struct wt_source_options *o = source->options;
+	struct wt_server_config config = { .peer = o->peer,
+		.name = o->common.name,
+		.psk = source->relay.psk,
+		.fabrics = o->common.fabrics,
+		.paths = o->paths,
+		.device = o->common.device,
+		.may_discard = source->facts.may_discard,
+		.connect_timeout_ns = 5000000000ull,
+		.give_up_ns = o->common.give_up_ns };
+	int r;
+
+	r = wt_server_open(source->relay.loop, &config, &server_events, source, &source->server, err);
+	source->served = calloc(source->relay.ram->count + 1, sizeof *source->served);
+	if (!r && !source->served)
+		r = wt_error_set(err, ENOMEM, "no memory for %u blocks", source->relay.ram->count);
+	for (unsigned i = 0; !r && i < source->relay.ram->count; i++) {
+		const struct wt_ram_block *block = &source->relay.ram->blocks[i];
+		int number;
+
+		if (!block->shared)
+			continue;
+		number = wt_server_block_add(source->server, block->name, block->base, block->length,
+			block->fd, block->fd_offset, err);
+		if (number < 0)
+			return number;
+		source->served[number] = block;
+	}
+	return r ? r : wt_server_start(source->server, err);
+}
+
+static int start(struct wt_source *source, struct wt_error *err)
+{
+	const struct wt_source_options *o = source->options;
+	int r;
+
+	r = wt_relay_open(&source->relay, &o->common, &qmp_events, signalled, source, err);
+	if (!r)
+		r = wt_preflight_source(
+			source->relay.qmp, source->relay.ram, o->shared_storage, &source->facts, err);
+	if (!r)
+		r = open_server(source, err);
+	if (r)
+		return r;
+	set_deadline(source, 30000000000ull);
+	wt_loop_timer_set(source->relay.loop, &source->poll, wt_loop_now_ns(source->relay.loop) + PROGRESS_NS,
+		poll_fired, source);
+	wt_source_progress(source);
+	return 0;
+}
+
+/* After an abort: QEMU as it was, and the guest runs on if it ran. It never had a chance to run elsewhere. */
+static void restore_qemu(struct wt_source *source)
+{
+	struct wt_error err = { 0 };
+	json_t *status = NULL;
+	const char *text;
+
+	if (source->before.known)
+		set_qemu(source, source->before.return_path, source->before.events, source->before.pause,
+			source->before.bandwidth, source->before.downtime_limit, &err);
+	if (!source->facts.guest_running || !source->migrate_sent)
+		return;
+	wt_error_clear(&err);
+	if (wt_qmp_call(source->relay.qmp, "query-status", NULL, WT_RELAY_QMP_NS, &status, &err)) {
+		wt_report_error(&source->relay.report, wt_error_text(&err));
+		return;
+	}
+	text = json_string_value(json_object_get(status, "status"));
+	if (text && (strcmp(text, "postmigrate") == 0 || strcmp(text, "finish-migrate") == 0))
+		wt_qmp_call(source->relay.qmp, "cont", NULL, WT_RELAY_QMP_NS, NULL, &err);
+	json_decref(status);
+}
+
+/* Done, or long enough waited: the last messages have been acknowledged, and a QEMU that was told to quit
+ * has. */
+static void linger_fired(void *arg, uint64_t now_ns)
+{
+	struct wt_source *source = arg;
+	bool quitting = source->machine.state == WT_SOURCE_DONE && !source->options->keep_source &&
+			!source->qemu_gone;
+
+	if (now_ns >= source->linger_until_ns || (!quitting && !wt_server_unsent(source->server)))
+		wt_loop_stop(source->relay.loop, 0);
+	else
+		wt_loop_timer_set(
+			source->relay.loop, &source->deadline, now_ns + POLL_NS, linger_fired, source);
+}
+
+static void linger(struct wt_source *source)
+{
+	uint64_t now_ns = wt_loop_now_ns(source->relay.loop);
+
+	source->linger_until_ns = now_ns + LINGER_NS;
+	wt_loop_timer_set(source->relay.loop, &source->deadline, now_ns + POLL_NS, linger_fired, source);
+	wt_loop_run(source->relay.loop);
+}
+
+static int conclude(struct wt_source *source)
+{
+	char text[WT_ERROR_TEXT_MAX + 256];
+
+	switch (source->machine.state) {
+	case WT_SOURCE_DONE:
+		wt_source_summary(source);
+		return WT_EXIT_OK;
+	case WT_SOURCE_ABORTED:
+		restore_qemu(source);
+		snprintf(text, sizeof text, "%s; the guest goes on here as before",
+			wt_error_text(&source->failure));
+		break;
+	case WT_SOURCE_LOST:
+		snprintf(text, sizeof text, "%s; the guest had not moved", wt_error_text(&source->failure));
+		break;
+	case WT_SOURCE_UNDECIDED:
+		snprintf(text, sizeof text,
+			"%s after the switchover was let go; the destination is loaded and paused. If this QEMU is really gone, "
+			"let it run there: watari recover --destination-qmp SOCKET --force-run",
+			wt_error_text(&source->failure));
+		break;
+	default:
+		snprintf(text, sizeof text,
+			"%s; the migration is committed, this guest must not run again: watari recover --qmp %s "
+			"--destination-qmp SOCKET",
+			wt_error_text(&source->failure), source->options->common.qmp_path);
+		break;
+	}
+	wt_report_error(&source->relay.report, text);
+	return source->machine.state == WT_SOURCE_UNDECIDED || source->machine.state == WT_SOURCE_UNDELIVERED
+		       ? WT_EXIT_UNDECIDED
+		       : WT_EXIT_FAILED;
+}
+
+static void close_all(struct wt_source *source)
+{
+	wt_source_stream_close(source);
+	wt_server_close(source->server);
+	free(source->served);
+	json_decref(source->destination_facts);
+	wt_relay_close(&source->relay);
+}
+
+int wt_source_run(const struct wt_source_options *options)
+{
+	struct wt_source source = { .options = options };
+	struct wt_error err = { 0 };
+	int code;
+
+	wt_source_switch_init(&source.machine, options->keep_source);
+	if (start(&source, &err)) {
+		wt_report_error(&source.relay.report, wt_error_text(&err));
+		code = WT_EXIT_FAILED;
+	} else {
+		wt_loop_run(source.relay.loop);
+		code = conclude(&source);
+		linger(&source);
+	}
+	close_all(&source);
+	return code;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * source.h - `watari send`: drives a source QEMU over QMP and moves its guest to a destination relay.
+ */
+#ifndef WATARI_QEMU_SOURCE_H
+#define WATARI_QEMU_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <watari/channel.h>
+
+#include "relay.h"
+
+struct wt_source_options {
+	struct wt_relay_options common;
+	struct wt_address peer;
+	unsigned paths; /* data connections; 0: a default */
+	uint64_t downtime_limit_ms;
+	uint64_t switchover_timeout_ns; /* from the guest's stop to READY */
+	bool verify, keep_source, shared_storage;
+};
+
+/* Runs one migration to its end; answers an exit code. */
+int wt_source_run(const struct wt_source_options *options);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * verify.c - XXH3 over pages and holes. See verify.h.
+ */
+#include "verify.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+static const uint8_t zero_page[WT_PAGE_SIZE];
+
+/* The end of the hole that begins at offset; offset itself where there is a page. */
+static uint64_t hole_end(const struct wt_ram_block *block, uint64_t offset, uint64_t end)
+{
+	off_t data = lseek(block->fd, (off_t)(block->fd_offset + offset), SEEK_DATA);
+
+	if (data < 0)
+		return errno == ENXIO ? end : offset;
+	data -= (off_t)block->fd_offset;
+	return (uint64_t)data < end ? (uint64_t)data : end;
+}
+
+static uint64_t data_end(const struct wt_ram_block *block, uint64_t offset, uint64_t end)
+{
+	off_t hole = lseek(block->fd, (off_t)(block->fd_offset + offset), SEEK_HOLE);
+
+	if (hole < 0)
+		return end;
+	hole -= (off_t)block->fd_offset;
+	return (uint64_t)hole < end ? (uint64_t)hole : end;
+}
+
+int wt_verify_digest(const struct wt_ram_block *block, uint64_t page, uint32_t pages,
+	uint8_t ret_digest[WT_RELAY_DIGEST_BYTES])
+{
+	uint64_t offset = page << WT_PAGE_SHIFT, end, stop;
+	XXH128_canonical_t canonical;
+	XXH3_state_t *state;
+
+	if (!block->base || pages > WT_VERIFY_PAGES || page > block->length >> WT_PAGE_SHIFT ||
+		pages > (block->length >> WT_PAGE_SHIFT) - page)
+		return -EINVAL;
+	state = XXH3_createState();
+	if (!state)
+		return -ENOMEM;
+	XXH3_128bits_reset(state);
+	end = offset + ((uint64_t)pages << WT_PAGE_SHIFT);
+	while (offset < end) {
+		stop = hole_end(block, offset, end);
+		stop -= stop % WT_PAGE_SIZE;
+		for (; offset < stop; offset += WT_PAGE_SIZE)
+			XXH3_128bits_update(state, zero_page, sizeof zero_page);
+		if (offset == end)
+			break;
+		stop = data_end(block, offset, end);
+		if (stop <= offset)
+			stop = offset + WT_PAGE_SIZE;
+		XXH3_128bits_update(state, (uint8_t *)block->base + offset, stop - offset);
+		offset = stop;
+	}
+	XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state));
+	memcpy(ret_digest, canonical.digest, sizeof canonical.digest);
+	XXH3_freeState(state);
+	return 0;
+}
