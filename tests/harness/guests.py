@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""guests.py - QEMU processes with the self-checking guest of tests/guest."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+from .hosts import ROOT, Failure, wait_for
+
+QMP_CALL = os.path.join(ROOT, "tests", "harness", "qmp_call.py")
+REPORT = re.compile(r"SELFCHECK round=(\d+) .*steps=(\d+) errors=(\d+)")
+
+
+def build_guest():
+    """The directory with vmlinux and guest.cpio."""
+    built = subprocess.run([os.path.join(ROOT, "tests", "guest", "build")], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, text=True, check=True)
+    return built.stdout.strip().splitlines()[-1]
+
+
+def qemu_for(host):
+    """The QEMU to start on a host: Debian's own where there is KVM. QEMU 7.2 loses dirty pages of guests under TCG,
+    so natively the newer one."""
+    if host.accel == "kvm":
+        return "qemu-system-x86_64"
+    fetched = subprocess.run([os.path.join(ROOT, "scripts", "lab.d", "qemu10")], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, text=True, check=True)
+    return fetched.stdout.strip().splitlines()[-1]
+
+
+class Guest:
+    """One QEMU on one host. Two QMP sockets: `qmp` for watari, `monitor` for the test."""
+
+    count = 0
+
+    def __init__(self, host, image, *, mb=256, work_mb=64, rate=2000, incoming=False, machine="q35",
+                 backend="memfd", ram_file=None, binary=None, numa=(), extra=(), append=""):
+        Guest.count += 1
+        self.host = host
+        self.name = f"g{Guest.count}"
+        self.qmp = f"{host.run_dir}/{self.name}.qmp"
+        self.monitor = f"{host.run_dir}/{self.name}.mon"
+        self.serial = f"{host.out_dir}/{self.name}.log"
+        memory = f"memory-backend-{backend},id=mem,size={mb}M,share=on"
+        if backend == "file":
+            memory += f",mem-path={ram_file or f'{host.run_dir}/{self.name}.ram'}"
+        ram = list(numa) or ["-machine", "memory-backend=mem", "-object", memory]
+        argv = [binary or qemu_for(host), "-accel", host.accel, "-M", machine, "-m", f"{mb}", *ram,
+                "-cpu", "host" if host.accel == "kvm" else "qemu64",
+                "-nodefaults", "-display", "none", "-serial", f"file:{self.serial}",
+                "-qmp", f"unix:{self.qmp},server=on,wait=off", "-qmp", f"unix:{self.monitor},server=on,wait=off",
+                "-kernel", f"{image}/vmlinux", "-initrd", f"{image}/guest.cpio", "-append",
+                f"console=ttyS0 quiet wt.mb={work_mb} wt.rate={rate} {append}".strip(), *extra]
+        if incoming:
+            argv += ["-incoming", "defer", "-S"]
+        self.process = host.start(argv, self.name)
+        wait_for(self.answers, f"QEMU {self.name} on {host.name}: {self.process.tail()}")
+
+    def answers(self):
+        if not self.process.running():
+            raise Failure(f"QEMU {self.name} on {self.host.name} ended: {self.process.tail()}")
+        return self.call("query-status")[0] == 0
+
+    def call(self, command, arguments=None):
+        """(exit code, value or error text)"""
+        argv = [sys.executable if self.host.where == "native" else "/usr/bin/python3", QMP_CALL, self.monitor, command]
+        if arguments:
+            argv.append(json.dumps(arguments))
+        code, text = self.host.call(argv)
+        return code, json.loads(text) if code == 0 else text
+
+    def status(self):
+        """QEMU's run state; None when the process is gone."""
+        code, value = self.call("query-status")
+        return value["status"] if code == 0 else None
+
+    def console(self):
+        try:
+            with open(self.serial, errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def reports(self):
+        """(round, steps, errors) of every report so far."""
+        return [tuple(map(int, match)) for match in REPORT.findall(self.console())]
+
+    def failures(self):
+        return [line for line in self.console().splitlines() if "SELFCHECK FAIL" in line]
+
+    def wait_reports(self, more=1, timeout_s=120):
+        """Waits until the guest has reported so many times more."""
+        have = len(self.reports())
+        wait_for(lambda: len(self.reports()) >= have + more or self.failures(),
+                 f"the guest's next report on {self.host.name}", timeout_s)
+
+    def check(self):
+        """Failure if the guest found anything wrong with its memory."""
+        if bad := self.failures():
+            raise Failure(f"the guest's memory is wrong: {bad[0]} ({len(bad)} in all)")
+        if any(errors for _, _, errors in self.reports()):
+            raise Failure("the guest counts errors in its memory")
+
+    def wait_round(self, timeout_s=180):
+        """Waits until the guest has looked at every page once more, and checks."""
+        start = self.reports()
+        first = start[-1][0] if start else -1
+        wait_for(lambda: self.failures() or (self.reports() and self.reports()[-1][0] >= first + 2),
+                 f"two rounds of the guest's check on {self.host.name}", timeout_s)
+        self.check()
+
+    def ended(self, timeout_s=15):
+        wait_for(lambda: not self.process.running(), f"the end of QEMU {self.name}", timeout_s)
+
+    def quit(self):
+        if self.process.running():
+            self.call("quit")
+            self.process.kill()

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""hosts.py - where processes run: this machine, a network namespace of it, or a lab host.
+
+A host runs commands and has two directories: `run` for sockets and secrets (local to the
+host) and `out` for files that this machine reads while they grow (logs).
+"""
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LAB = os.path.join(ROOT, "scripts", "lab")
+
+
+class Failure(Exception):
+    """A test's expectation did not hold; the text says which."""
+
+
+def wait_for(condition, what, timeout_s=60.0):
+    """Polls until condition() is true; Failure with `what` after timeout_s."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise Failure(f"{what}: not within {timeout_s:.0f} s")
+        time.sleep(0.02)
+    return value
+
+
+class Process:
+    """A running command whose output is gathered line by line."""
+
+    def __init__(self, argv, name, verbose=False, **options):
+        self.name = name
+        self.lines = []
+        self.child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, text=True, bufsize=1,
+                                      start_new_session=True, **options)
+        self.reader = threading.Thread(target=self._read, args=(verbose,), daemon=True)
+        self.reader.start()
+
+    def _read(self, verbose):
+        for line in self.child.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if verbose:
+                print(f"[{self.name}] {line}", end="", file=sys.stderr, flush=True)
+
+    def find(self, text):
+        return next((line for line in list(self.lines) if text in line), None)
+
+    def wait(self, timeout_s):
+        """The exit code; Failure when it does not end in time."""
+        try:
+            code = self.child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            if "WATARI_KEEP" not in os.environ:
+                self.kill()
+            raise Failure(f"{self.name} did not end within {timeout_s:.0f} s: {self.tail()}") from None
+        self.reader.join(5)
+        return code
+
+    def running(self):
+        return self.child.poll() is None
+
+    def signal(self, number):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.child.pid, number)
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.child.wait()
+
+    def tail(self, count=6):
+        return " | ".join(self.lines[-count:])
+
+
+class Host:
+    """This machine, or a network namespace of it."""
+
+    where = "native"
+    accel = "tcg"
+    opened = []
+
+    @classmethod
+    def close_all(cls):
+        """Kills what was started on hosts of this machine and removes their directories."""
+        for host in cls.opened:
+            host.close()
+        cls.opened.clear()
+
+    def __init__(self, name, address="127.0.0.1", netns=None):
+        self.processes = []
+        Host.opened.append(self)
+        self.name = name
+        self.address = address
+        self.prefix = ["ip", "netns", "exec", netns] if netns else []
+        self.run_dir = self.out_dir = tempfile.mkdtemp(prefix=f"watari-{name}-")
+
+    def start(self, argv, name, env=None, verbose=False):
+        process = Process(self.prefix + argv, f"{self.name}:{name}", verbose, env={**os.environ, **(env or {})})
+        self.processes.append(process)
+        return process
+
+    def call(self, argv, timeout_s=60):
+        """(exit code, output)"""
+        process = self.start(argv, argv[0])
+        code = process.wait(timeout_s)
+        if process in self.processes:
+            self.processes.remove(process)
+        return code, "\n".join(process.lines)
+
+    def close(self):
+        for process in self.processes:
+            if process.running():
+                process.kill()
+        shutil.rmtree(self.run_dir, ignore_errors=True)
+
+
+class LabHost(Host):
+    """A host of a started lab; see scripts/lab."""
+
+    where = "lab"
+    accel = "kvm"
+
+    def __init__(self, lab_dir, index):
+        self.processes = []
+        self.name = f"h{index}"
+        self.index = index
+        self.address = f"10.77.0.1{index}"
+        self.ethernet = f"10.88.0.1{index}"
+        self.lab_dir = lab_dir
+        self.prefix = [LAB, "exec", "--dir", lab_dir, "--host", str(index), "--"]
+        self.run_dir = "/run/watari-test"
+        code, share = self.call(["sh", "-c", f"mkdir -p -m 700 {self.run_dir} && echo $LAB_DIR"])
+        if code:
+            raise Failure(f"lab host {index} does not answer: {share}")
+        self.out_dir = os.path.join(share.strip(), f"out-{self.name}")
+        os.makedirs(self.out_dir, exist_ok=True)
+
+    def start(self, argv, name, env=None, verbose=False):
+        if env:
+            argv = ["env", *(f"{key}={value}" for key, value in env.items()), *argv]
+        return Process(self.prefix + argv, f"{self.name}:{name}", verbose)
+
+    def close(self):
+        pass
+
+
+@contextlib.contextmanager
+def lab(count, mem="1536M", options=()):
+    """Starts a lab of its own and stops it; yields its hosts."""
+    directory = tempfile.mkdtemp(prefix="watari-lab-")
+    try:
+        started = subprocess.run([LAB, "start", "--dir", directory, "--hosts", str(count), "--mem", mem, *options],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                 text=True, check=False)
+        if started.returncode:
+            raise Failure(f"the lab does not start ({started.returncode}): {started.stdout.strip()}")
+        yield [LabHost(directory, i) for i in range(count)]
+    finally:
+        subprocess.run([LAB, "stop", "--dir", directory], stdin=subprocess.DEVNULL, check=False,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def lab_usable():
+    """None, or the reason why the lab cannot run here."""
+    checked = subprocess.run([LAB, "check"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if checked.returncode == 0:
+        return None
+    return (checked.stderr or checked.stdout).strip() or "scripts/lab check failed"
+
+
+def quote(argv):
+    return " ".join(shlex.quote(word) for word in argv)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""migration.py - runs `watari send` and `watari receive` between two guests' hosts."""
+
+import json
+import os
+import secrets
+
+from .hosts import ROOT, Failure, wait_for
+
+BUILD = os.environ.get("WATARI_BUILD", os.path.join(ROOT, "build", "release"))
+
+
+def watari():
+    return os.path.join(BUILD, "watari")
+
+
+def install_key(hosts, key=None):
+    """The same pre-shared key on all hosts; answers each host's file."""
+    key = key or secrets.token_hex(32)
+    files = []
+    for host in hosts:
+        path = f"{host.run_dir}/keys.psk"
+        code, text = host.call(["sh", "-c", f"umask 077; echo watari:{key} >{path}"])
+        if code:
+            raise Failure(f"no key on {host.name}: {text}")
+        files.append(path)
+    return files
+
+
+def events(process):
+    """The JSON events that a command has printed so far."""
+    found = []
+    for line in list(process.lines):
+        if line.startswith("{"):
+            found.append(json.loads(line))
+    return found
+
+
+class Migration:
+    """One attempt. Starts the destination's relay first, then the source's."""
+
+    def __init__(self, source, destination, *, keys=None, send=(), receive=(), env=None, address=None, port=None,
+                 verbose=False):
+        self.source, self.destination = source, destination
+        secure = (lambda i: ["--psk", keys[i]]) if keys else (lambda i: ["--insecure"])
+        here = destination.host.address if keys else "127.0.0.1"
+        self.receiver = destination.host.start(
+            [watari(), "receive", "--qmp", destination.qmp, "--json", *secure(1), *receive,
+             f"{here}:{port or 0}/vm"], "receive", verbose=verbose)
+        wait_for(lambda: self.port() or not self.receiver.running(), "watari receive")
+        if not self.port():
+            raise Failure(f"watari receive ended: {self.receiver.tail()}")
+        self.sender = source.host.start(
+            [watari(), "send", "--qmp", source.qmp, "--json", *secure(0), *send,
+             f"{address or here}:{self.port()}/vm"], "send", env=env, verbose=verbose)
+
+    def port(self):
+        for event in events(self.receiver):
+            if event["event"] == "listening":
+                return event["port"]
+        return None
+
+    def finish(self, timeout_s=300):
+        """(exit code of send, of receive)"""
+        code = self.sender.wait(timeout_s)
+        return code, self.receiver.wait(60)
+
+    def summary(self):
+        for event in events(self.sender):
+            if event["event"] == "summary":
+                return event
+        raise Failure(f"no summary from watari send: {self.sender.tail()}")
+
+    def succeed(self, timeout_s=300):
+        """Waits for the end; answers the summary. Failure if either end failed."""
+        codes = self.finish(timeout_s)
+        if codes != (0, 0):
+            raise Failure(f"exit codes {codes}: send: {self.sender.tail()}; receive: {self.receiver.tail()}")
+        return self.summary()

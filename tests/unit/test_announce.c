@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * test_announce.c - the announce log: numbering, the pending queue out of order, the bounds, the maps, the
+ * ring's free end, the rate; small cases and random runs against a list.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "announce.h"
+#include "seed.h"
+
+#define MS 1000000ull
+#define BLOCKS 3
+#define PAGES_MAX 6000
+#define SEQS_MAX 30000
+
+static const uint64_t block_pages[BLOCKS] = { 6000, 1, 130 };
+
+static struct {
+	struct wt_announcement what[SEQS_MAX];
+	bool landed[SEQS_MAX];
+	uint64_t next_seq, oldest, pending_bytes, staged_free, staged_next;
+	bool announced[BLOCKS][PAGES_MAX], zero[BLOCKS][PAGES_MAX];
+} m;
+
+static struct wt_announce_log *open_log(void)
+{
+	struct wt_announce_log *log;
+
+	memset(&m, 0, sizeof m);
+	m.next_seq = m.oldest = 1;
+	check(wt_announce_open(BLOCKS, block_pages, &log) == 0);
+	return log;
+}
+
+static uint64_t bytes_of(const struct wt_announcement *what)
+{
+	return what->content == WT_CONTENT_ZERO ? 0 : (uint64_t)what->extent.pages * WT_PAGE_SIZE;
+}
+
+static void check_log(const struct wt_announce_log *log)
+{
+	while (m.oldest < m.next_seq && m.landed[m.oldest]) {
+		const struct wt_announcement *what = &m.what[m.oldest++];
+
+		if (what->content == WT_CONTENT_STAGED)
+			m.staged_free = what->staged_offset + bytes_of(what);
+	}
+	check(wt_announce_oldest(log) == m.oldest);
+	check(wt_announce_next_seq(log) == m.next_seq);
+	check(wt_announce_pending_bytes(log) == m.pending_bytes);
+	check(wt_announce_staged_free(log) == m.staged_free);
+	check(wt_announce_pending_limit(log) >= WT_PENDING_MIN);
+	check(wt_announce_pending_limit(log) <= WT_PENDING_MAX);
+	check(wt_announce_room(log) == (m.next_seq - m.oldest < WT_PENDING_ENTRIES &&
+					       m.pending_bytes < wt_announce_pending_limit(log)));
+}
+
+static void check_maps(const struct wt_announce_log *log)
+{
+	for (unsigned b = 0; b < BLOCKS; b++)
+		for (uint64_t p = 0; p < block_pages[b]; p++) {
+			check(wt_bitmap_test(wt_announce_announced(log, b), p) == m.announced[b][p]);
+			check(wt_bitmap_test(wt_announce_zero(log, b), p) == m.zero[b][p]);
+		}
+}
+
+static void add_random(struct wt_announce_log *log, uint64_t now_ns)
+{
+	struct wt_announcement what = { .content = (enum wt_content)(1 + seed_below(3)) };
+	struct wt_extent *e = &what.extent;
+	bool room = wt_announce_room(log);
+	uint64_t seq = 0;
+	int r;
+
+	e->block = (uint32_t)seed_below(BLOCKS);
+	e->page = seed_below(block_pages[e->block]);
+	e->pages = 1 + (uint32_t)seed_below(block_pages[e->block] - e->page);
+	if (e->pages > 256)
+		e->pages = 256;
+	what.staged_offset = m.staged_next;
+	r = wt_announce_add(log, &what, now_ns, &seq);
+	check(r == (room ? 0 : -EAGAIN));
+	if (r) {
+		check(seq == 0);
+		return;
+	}
+	check(seq == m.next_seq && m.next_seq < SEQS_MAX);
+	m.what[m.next_seq++] = what;
+	m.pending_bytes += bytes_of(&what);
+	if (what.content == WT_CONTENT_STAGED)
+		m.staged_next += bytes_of(&what);
+	memset(&m.announced[e->block][e->page], 1, e->pages);
+	memset(&m.zero[e->block][e->page], what.content == WT_CONTENT_ZERO, e->pages);
+}
+
+static void land_random(struct wt_announce_log *log, uint64_t now_ns)
+{
+	uint64_t first = m.oldest, count = 0;
+
+	if (m.oldest == m.next_seq)
+		return;
+	first += seed_below(m.next_seq - m.oldest < 40 ? m.next_seq - m.oldest : 40);
+	while (first + count < m.next_seq && !m.landed[first + count] && seed_below(4))
+		m.landed[first + count++] = true;
+	for (uint64_t i = 0; i < count; i++)
+		m.pending_bytes -= bytes_of(&m.what[first + i]);
+	check(wt_announce_landed(log, first, count, now_ns) == 0);
+}
+
+static void random_run(void)
+{
+	struct wt_announce_log *log = open_log();
+	uint64_t now_ns = seed_below(1000) * MS;
+	unsigned adds = 1 + (unsigned)seed_below(4);
+
+	for (unsigned step = 0; step < 4000; step++) {
+		now_ns += seed_below(2 * MS);
+		if (seed_below(5) < adds)
+			add_random(log, now_ns);
+		else
+			land_random(log, now_ns);
+		check_log(log);
+	}
+	check_maps(log);
+	wt_announce_close(log);
+}
+
+static void test_random_against_a_list(void **state)
+{
+	seed_runs(60, random_run);
+}
+
+static int add(struct wt_announce_log *log, uint64_t page, uint32_t pages, enum wt_content content)
+{
+	struct wt_announcement what = { .extent = { .page = page, .pages = pages }, .content = content };
+	uint64_t seq;
+
+	return wt_announce_add(log, &what, 0, &seq);
+}
+
+/* A late acknowledgement of a page's first announcement leaves its second one pending. */
+static void test_landed_goes_by_number_not_by_page(void **state)
+{
+	struct wt_announce_log *log = open_log();
+
+	assert_int_equal(add(log, 7, 1, WT_CONTENT_IN_PLACE), 0);
+	assert_int_equal(add(log, 7, 1, WT_CONTENT_IN_PLACE), 0);
+	assert_int_equal(wt_announce_landed(log, 2, 1, MS), 0);
+	assert_int_equal(wt_announce_oldest(log), 1);
+	assert_int_equal(wt_announce_pending_bytes(log), WT_PAGE_SIZE);
+	assert_int_equal(wt_announce_landed(log, 1, 1, MS), 0);
+	assert_int_equal(wt_announce_oldest(log), 3);
+	wt_announce_close(log);
+}
+
+static void test_hostile_acknowledgements(void **state)
+{
+	static const struct {
+		uint64_t first, count;
+	} bad[] = { { 0, 1 }, { 1, 5 }, { 5, 1 }, { 6, 0 }, { 4, 2 }, { 2, UINT64_MAX }, { UINT64_MAX, 1 },
+		{ UINT64_MAX, UINT64_MAX }, { 3, UINT64_MAX - 2 } };
+	struct wt_announce_log *log = open_log();
+
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(add(log, i, 1, WT_CONTENT_IN_PLACE), 0);
+	assert_int_equal(wt_announce_landed(log, 2, 1, 0), 0);
+	for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		assert_int_equal(wt_announce_landed(log, bad[i].first, bad[i].count, 0), -EPROTO);
+		assert_int_equal(wt_announce_oldest(log), 1);
+	}
+	assert_int_equal(wt_announce_landed(log, 2, 1, 0), -EPROTO); /* twice */
+	assert_int_equal(wt_announce_landed(log, 5, 0, 0), 0);
+	assert_int_equal(wt_announce_landed(log, 1, 1, 0), 0);
+	assert_int_equal(wt_announce_landed(log, 1, 1, 0), -EPROTO); /* gone */
+	assert_int_equal(wt_announce_oldest(log), 3);
+	wt_announce_close(log);
+}
+
+static void test_extents_outside_are_refused(void **state)
+{
+	struct wt_announce_log *log = open_log();
+	struct wt_announcement what = { .extent = { .block = BLOCKS, .pages = 1 },
+		.content = WT_CONTENT_ZERO };
+	uint64_t seq;
+
+	assert_int_equal(wt_announce_add(log, &what, 0, &seq), -EINVAL);
+	what.extent.block = UINT32_MAX;
+	assert_int_equal(wt_announce_add(log, &what, 0, &seq), -EINVAL);
+	assert_int_equal(add(log, 0, 0, WT_CONTENT_ZERO), -EINVAL);
+	assert_int_equal(add(log, 6000, 1, WT_CONTENT_ZERO), -EINVAL);
+	assert_int_equal(add(log, 5999, 2, WT_CONTENT_ZERO), -EINVAL);
+	assert_int_equal(add(log, 1, UINT32_MAX, WT_CONTENT_ZERO), -EINVAL);
+	assert_int_equal(add(log, UINT64_MAX, 2, WT_CONTENT_ZERO), -EINVAL);
+	assert_int_equal(wt_announce_next_seq(log), 1);
+	wt_announce_close(log);
+}
+
+static void test_both_bounds(void **state)
+{
+	struct wt_announce_log *log = open_log();
+	unsigned count = 0;
+
+	while (add(log, 0, 256, WT_CONTENT_IN_PLACE) == 0)
+		count++;
+	assert_int_equal(count, WT_PENDING_MIN / (256 * WT_PAGE_SIZE));
+	assert_int_equal(add(log, 0, 1, WT_CONTENT_ZERO), -EAGAIN);
+	wt_announce_close(log);
+
+	log = open_log();
+	for (count = 0; add(log, 0, 256, WT_CONTENT_ZERO) == 0; count++)
+		;
+	assert_int_equal(count, WT_PENDING_ENTRIES);
+	assert_int_equal(wt_announce_landed(log, 2, WT_PENDING_ENTRIES - 1, MS), 0);
+	assert_false(wt_announce_room(log)); /* the oldest one keeps its slot, and with it all others */
+	assert_int_equal(wt_announce_landed(log, 1, 1, MS), 0);
+	assert_true(wt_announce_room(log));
+	assert_int_equal(wt_announce_oldest(log), WT_PENDING_ENTRIES + 1);
+	wt_announce_close(log);
+}
+
+/*
+ * Lands at a steady rate while something is pending, with pauses of idle_ms in which nothing
+ * is; answers the limit that results.
+ */
+static uint64_t limit_at(uint64_t pages_per_ms, uint64_t idle_ms)
+{
+	struct wt_announce_log *log = open_log();
+	uint64_t now_ns = 5000 * MS, seq, limit;
+	struct wt_announcement what = { .content = WT_CONTENT_IN_PLACE,
+		.extent = { .pages = (uint32_t)pages_per_ms } };
+
+	for (unsigned i = 0; i < 2000; i++) {
+		assert_int_equal(wt_announce_add(log, &what, now_ns, &seq), 0);
+		now_ns += MS;
+		assert_int_equal(wt_announce_landed(log, seq, 1, now_ns), 0);
+		now_ns += idle_ms * MS;
+	}
+	limit = wt_announce_pending_limit(log);
+	wt_announce_close(log);
+	return limit;
+}
+
+static void test_limit_follows_the_rate(void **state)
+{
+	assert_int_equal(limit_at(1, 0), WT_PENDING_MIN); /* 4 MB/s */
+	/* 1000 pages in a ms: 4.1 GB/s, 60 ms of it: 245.8 MB; idle time does not count */
+	assert_in_range(limit_at(1000, 0), 245000000, 246500000);
+	assert_in_range(limit_at(1000, 50), 245000000, 246500000);
+	assert_in_range(limit_at(100, 3), 24500000, 24650000);
+	assert_int_equal(limit_at(5000, 0), WT_PENDING_MAX);
+}
+
+/* Zeros that land say nothing of the link. */
+static void test_zeros_do_not_lower_the_limit(void **state)
+{
+	struct wt_announce_log *log = open_log();
+	struct wt_announcement what = { .content = WT_CONTENT_IN_PLACE, .extent = { .pages = 500 } };
+	uint64_t now_ns = MS, seq, limit;
+
+	for (unsigned i = 0; i < 100; i++) {
+		assert_int_equal(wt_announce_add(log, &what, now_ns, &seq), 0);
+		assert_int_equal(wt_announce_landed(log, seq, 1, now_ns += MS), 0);
+	}
+	limit = wt_announce_pending_limit(log);
+	assert_true(limit > 2 * WT_PENDING_MIN);
+	what.content = WT_CONTENT_ZERO;
+	for (unsigned i = 0; i < 1000; i++) {
+		assert_int_equal(wt_announce_add(log, &what, now_ns, &seq), 0);
+		assert_int_equal(wt_announce_landed(log, seq, 1, now_ns += MS), 0);
+	}
+	assert_int_equal(wt_announce_pending_limit(log), limit);
+	wt_announce_close(log);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_landed_goes_by_number_not_by_page),
+		cmocka_unit_test(test_hostile_acknowledgements),
+		cmocka_unit_test(test_extents_outside_are_refused),
+		cmocka_unit_test(test_both_bounds),
+		cmocka_unit_test(test_limit_follows_the_rate),
+		cmocka_unit_test(test_zeros_do_not_lower_the_limit),
+		cmocka_unit_test(test_random_against_a_list),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
