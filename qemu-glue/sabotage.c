@@ -24,7 +24,7 @@ bool wt_sabotage_page(uint64_t *page, uint64_t seen)
 	if (!how || seen < FIRST)
 		return false;
 	if (strcmp(how, "stale") == 0)
-		return again && *page % 3 == 0;
+		return again && *page % 17 == 0;
 	if (*page % EVERY)
 		return false;
 	if (strcmp(how, "drop") == 0)

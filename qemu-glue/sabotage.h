@@ -6,7 +6,7 @@
  *
  *   drop:  one page in 97 is never announced
  *
- *   stale: one page in 3 is announced the first time and never again
+ *   stale: one page in 17 is announced the first time and never again
  *
  *   swap:  one page in 97 is announced in place of its neighbour
  *

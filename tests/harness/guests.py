@@ -56,7 +56,7 @@ class Guest:
         if incoming:
             argv += ["-incoming", "defer", "-S"]
         self.process = host.start(argv, self.name)
-        wait_for(self.answers, f"QEMU {self.name} on {host.name}: {self.process.tail()}")
+        wait_for(self.answers, f"QEMU {self.name} on {host.name}: {self.process.tail()}", 180)
 
     def answers(self):
         if not self.process.running():
@@ -68,8 +68,17 @@ class Guest:
         argv = [sys.executable if self.host.where == "native" else "/usr/bin/python3", QMP_CALL, self.monitor, command]
         if arguments:
             argv.append(json.dumps(arguments))
-        code, text = self.host.call(argv)
+        code, text = self._call_patiently(argv)
         return code, json.loads(text) if code == 0 else text
+
+    def _call_patiently(self, argv):
+        """An emulated host may stall for a while under load; every command used here may be given twice."""
+        for patience_s in (30, 60):
+            try:
+                return self.host.call(argv, patience_s)
+            except Failure as failure:
+                print(f"  {self.name}: {failure}; trying again", flush=True)
+        return self.host.call(argv, 120)
 
     def status(self):
         """QEMU's run state; None when the process is gone."""
