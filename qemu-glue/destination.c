@@ -4,7 +4,8 @@
  * destination.h.
  *
  * Like source.c: events in, actions out; the order is that of destination_switch.h. QEMU is asked, not
- * believed: READY is said after query-migrate answered `completed` and query-status a paused state.
+ * believed: READY is said after query-migrate answered `completed` and query-status neither `inmigrate` nor
+ * `running`.
  */
 #include "destination.h"
 

@@ -9,22 +9,12 @@
 #include <time.h>
 #include <unistd.h>
 
-static uint64_t clock_ns(clockid_t clock)
+uint64_t wt_report_now_ns(void)
 {
 	struct timespec ts;
 
-	clock_gettime(clock, &ts);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
-uint64_t wt_report_now_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
-
-uint64_t wt_report_wall_ns(void)
-{
-	return clock_ns(CLOCK_REALTIME);
 }
 
 void wt_report_open(struct wt_report *report, bool json)
@@ -59,7 +49,7 @@ void wt_report_event(struct wt_report *report, const char *event, json_t *fields
 {
 	if (report->json) {
 		print_json(report, event, fields);
-	} else if (text && !report->quiet) {
+	} else if (text) {
 		close_line(report);
 		fprintf(stderr, "watari: %s\n", text);
 	}
@@ -70,7 +60,7 @@ void wt_report_progress(struct wt_report *report, json_t *fields, const char *te
 {
 	if (report->json) {
 		print_json(report, "progress", fields);
-	} else if (report->terminal && !report->quiet) {
+	} else if (report->terminal) {
 		fprintf(stderr, "\r\033[Kwatari: %s", text);
 		fflush(stderr);
 		report->line_open = true;

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 struct wt_report {
-	bool json, terminal, quiet;
+	bool json, terminal;
 	uint64_t start_ns;
 	bool line_open; /* a rewritten line is on the screen */
 };
@@ -26,8 +26,7 @@ void wt_report_progress(struct wt_report *report, json_t *fields, const char *te
 /* One sentence on standard error, and an "error" event with --json. */
 void wt_report_error(struct wt_report *report, const char *text);
 
-/* CLOCK_MONOTONIC and CLOCK_REALTIME in ns. */
+/* CLOCK_MONOTONIC in ns. */
 uint64_t wt_report_now_ns(void);
-uint64_t wt_report_wall_ns(void);
 
 #endif

@@ -5,8 +5,8 @@
  * Everything that happens becomes an event of source_switch.h; everything that is done is one of its actions.
  * The order of a migration is written there, not here.
  *
- * What QEMU is doing is asked with query-migrate every POLL_NS (and at once on its MIGRATION event); the
- * answer, never the event, counts.
+ * What QEMU is doing is asked with query-migrate every WATCH_NS, every POLL_NS while a switchover or a cancel
+ * waits for it, and at once on its MIGRATION event; the answer, never the event, counts.
  */
 #include "source.h"
 
@@ -23,7 +23,7 @@
 
 #define POLL_NS 20000000ull
 #define LINGER_NS 5000000000ull /* for the last words to arrive, and for QEMU to quit */
-#define PROGRESS_NS 250000000ull
+#define WATCH_NS 250000000ull
 #define VERIFY_NS 600000000000ull /* what comparing all of RAM may add to the switchover */
 #define BANDWIDTH_MAX (1ll << 40) /* bytes per second that QEMU may think it has: no limit of its own */
 
@@ -86,7 +86,7 @@ static void poll_fired(void *arg, uint64_t now_ns)
 	if (state == WT_SOURCE_COMMITTING && !source->shut_sent)
 		source->shut_sent = wt_source_stream_shut(source);
 
-	wt_loop_timer_set(source->relay.loop, &source->poll, now_ns + (urgent ? POLL_NS : PROGRESS_NS),
+	wt_loop_timer_set(source->relay.loop, &source->poll, now_ns + (urgent ? POLL_NS : WATCH_NS),
 		poll_fired, source);
 	ask_qemu(source);
 	if (state == WT_SOURCE_STREAMING || state == WT_SOURCE_STOPPED)
@@ -492,7 +492,7 @@ static int start(struct wt_source *source, struct wt_error *err)
 	if (r)
 		return r;
 	set_deadline(source, 30000000000ull);
-	wt_loop_timer_set(source->relay.loop, &source->poll, wt_loop_now_ns(source->relay.loop) + PROGRESS_NS,
+	wt_loop_timer_set(source->relay.loop, &source->poll, wt_loop_now_ns(source->relay.loop) + WATCH_NS,
 		poll_fired, source);
 	wt_source_progress(source);
 	return 0;

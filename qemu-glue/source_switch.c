@@ -134,13 +134,6 @@ void wt_source_switch_init(struct wt_source_switch *m, bool keep_source)
 	*m = (struct wt_source_switch){ .state = WT_SOURCE_CONNECTING, .keep_source = keep_source };
 }
 
-bool wt_source_switch_final(const struct wt_source_switch *m)
-{
-	return m->state == WT_SOURCE_DONE || m->state == WT_SOURCE_ABORTED ||
-	       m->state == WT_SOURCE_UNDECIDED || m->state == WT_SOURCE_UNDELIVERED ||
-	       m->state == WT_SOURCE_LOST;
-}
-
 const char *wt_source_state_name(enum wt_source_state state)
 {
 	static const char *const names[] = { "invalid", "connecting", "streaming", "stopped", "committing",

@@ -73,7 +73,6 @@ struct wt_source_switch {
 void wt_source_switch_init(struct wt_source_switch *machine, bool keep_source);
 /* Answers the actions. An event that means nothing in a state answers none. */
 unsigned wt_source_switch_step(struct wt_source_switch *machine, enum wt_source_event event);
-bool wt_source_switch_final(const struct wt_source_switch *machine);
 const char *wt_source_state_name(enum wt_source_state state);
 
 #endif

@@ -89,11 +89,6 @@ int wt_sink_region(struct wt_sink *sink, uint32_t block, uint64_t offset, struct
 	return 0;
 }
 
-const struct wt_fabric_ops *wt_sink_ops(const struct wt_sink *sink)
-{
-	return sink->ops;
-}
-
 struct wt_endpoint *wt_sink_endpoint(const struct wt_sink *sink)
 {
 	return sink->endpoint;

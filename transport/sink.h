@@ -36,7 +36,6 @@ void wt_sink_close(struct wt_sink *sink); /* and its endpoint */
  */
 int wt_sink_region(struct wt_sink *sink, uint32_t block, uint64_t offset, struct wt_region **ret_region,
 	uint64_t *ret_bytes, struct wt_error *err);
-const struct wt_fabric_ops *wt_sink_ops(const struct wt_sink *sink);
 struct wt_endpoint *wt_sink_endpoint(const struct wt_sink *sink);
 
 /* Zero content: writes zeros where the file has pages that are not zero; holes stay holes. */

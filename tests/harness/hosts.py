@@ -7,7 +7,6 @@ host) and `out` for files that this machine reads while they grow (logs).
 
 import contextlib
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -176,7 +175,3 @@ def lab_usable():
     if checked.returncode == 0:
         return None
     return (checked.stderr or checked.stdout).strip() or "scripts/lab check failed"
-
-
-def quote(argv):
-    return " ".join(shlex.quote(word) for word in argv)
