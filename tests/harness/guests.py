@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-from .hosts import ROOT, Failure, wait_for
+from .hosts import ROOT, Failure, Stall, wait_for
 
 QMP_CALL = os.path.join(ROOT, "tests", "harness", "qmp_call.py")
 REPORT = re.compile(r"SELFCHECK round=(\d+) .*steps=(\d+) errors=(\d+)")
@@ -78,7 +78,7 @@ class Guest:
                 return self.host.call(argv, patience_s)
             except Failure as failure:
                 print(f"  {self.name}: {failure}; trying again", flush=True)
-        return self.host.call(argv, 120)
+        raise Stall(f"{self.host.name} does not answer; {self.name} cannot be asked")
 
     def status(self):
         """QEMU's run state; None when the process is gone."""

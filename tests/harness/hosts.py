@@ -23,6 +23,10 @@ class Failure(Exception):
     """A test's expectation did not hold; the text says which."""
 
 
+class Stall(Failure):
+    """A lab host did not answer at all for minutes: no word on watari."""
+
+
 def wait_for(condition, what, timeout_s=60.0):
     """Polls until condition() is true; Failure with `what` after timeout_s."""
     deadline = time.monotonic() + timeout_s

@@ -15,7 +15,7 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.guests import Guest, build_guest  # noqa: E402
-from harness.hosts import Failure, lab, lab_usable  # noqa: E402
+from harness.hosts import Failure, Stall, lab, lab_usable  # noqa: E402
 from harness.migration import BUILD, Migration, install_key  # noqa: E402
 
 SMALL = {"mb": 160, "work_mb": 24, "rate": 500}
@@ -87,7 +87,11 @@ def main():
     for name in sys.argv[1:]:
         start = time.monotonic()
         try:
-            CASES[name](image)
+            try:
+                CASES[name](image)
+            except Stall as stall:
+                print(f"  {stall}; the whole case once more, in a new lab", flush=True)
+                CASES[name](image)
         except Failure:
             traceback.print_exc()
             print(f"{name}: FAILED after {time.monotonic() - start:.0f} s", flush=True)
