@@ -3,7 +3,8 @@
  * server.c - the page server: link, announce log, servings and paths put together. See server.h.
  *
  *   1. An extent is announced IN_PLACE only if a region of the fabric in use covers it; otherwise it is
- * copied into the ring, and its place there is not written again before the announcement has landed.
+ * copied into the ring, and its place there is not written again before the announcement has landed. The
+ * ring is served over every fabric, so a copy can be read whichever fabric comes next.
  *   2. Paths are opened by the server, for the first fabric that works, in the order verbs, tcp. When none
  *      works any more all are tried again until give_up_ns; but never verbs after tcp.
  *
@@ -424,62 +425,79 @@ static int announce_one(struct wt_server *s, const struct wt_announcement *what)
 	return 0;
 }
 
-/* Copies the extent into the ring and announces the copy; -EAGAIN while the ring has no room for it. */
-static int announce_copy(struct wt_server *s, const struct wt_extent *extent)
+/* Where so many bytes may be written in the ring, counted from the session's beginning; false: no room. */
+static bool ring_room(const struct wt_server *s, uint64_t bytes, uint64_t *ret_offset)
 {
-	struct wt_announcement what = { .extent = *extent, .content = WT_CONTENT_STAGED };
-	uint64_t bytes = (uint64_t)extent->pages << WT_PAGE_SHIFT;
 	uint64_t offset = s->staged_next;
-	int r;
 
 	if (offset % RING_BYTES + bytes > RING_BYTES)
 		offset += RING_BYTES - offset % RING_BYTES;
-	if (offset + bytes > wt_announce_staged_free(s->log) + RING_BYTES || !wt_announce_room(s->log))
+	*ret_offset = offset;
+	return offset + bytes <= wt_announce_staged_free(s->log) + RING_BYTES;
+}
+
+/* Copies content of the extent into the ring and announces the copy; -EAGAIN while there is no room for it.
+ */
+static int announce_copy(struct wt_server *s, const struct wt_extent *extent, const uint8_t *bytes)
+{
+	struct wt_announcement what = { .extent = *extent, .content = WT_CONTENT_STAGED };
+	uint64_t length = (uint64_t)extent->pages << WT_PAGE_SHIFT;
+	int r;
+
+	if (!wt_announce_room(s->log) || !ring_room(s, length, &what.staged_offset))
 		return -EAGAIN;
-	memcpy(s->ring + offset % RING_BYTES, s->blocks[extent->block].base + (extent->page << WT_PAGE_SHIFT),
-		bytes);
-	what.staged_offset = offset;
+	memcpy(s->ring + what.staged_offset % RING_BYTES, bytes, length);
 	r = announce_one(s, &what);
 	if (r)
 		return r;
-	s->staged_next = offset + bytes;
+	s->staged_next = what.staged_offset + length;
 	s->staged_pages += extent->pages;
 	return 0;
 }
 
-/* Announces the extent's first pages as one announcement; answers how many pages, or -errno. */
-static int announce_some(struct wt_server *s, const struct wt_extent *extent, enum wt_content content)
+/*
+ * Announces the extent's first pages as one announcement; answers how many pages, or -errno. bytes: where
+ * STAGED content lies.
+ */
+static int announce_some(
+	struct wt_server *s, const struct wt_extent *extent, enum wt_content content, const uint8_t *bytes)
 {
 	uint32_t max = content == WT_CONTENT_ZERO ? ZERO_PAGES_MAX : EXTENT_PAGES_MAX;
 	struct wt_extent part = *extent;
 	uint32_t copy = 0;
 	int r;
 
+	if (!s->serving)
+		return -EAGAIN;
 	if (part.pages > max)
 		part.pages = max;
 	if (content == WT_CONTENT_IN_PLACE) {
-		part.pages = s->serving ? wt_serving_in_place(s->serving, &part, &copy) : 0;
+		part.pages = wt_serving_in_place(s->serving, &part, &copy);
 		if (!part.pages) {
 			part.pages = copy;
-			r = s->serving ? announce_copy(s, &part) : -EAGAIN;
-			return r ? r : (int)part.pages;
+			content = WT_CONTENT_STAGED;
+			bytes = s->blocks[part.block].base + (part.page << WT_PAGE_SHIFT);
 		}
 	}
-	r = announce_one(s, &(struct wt_announcement){ .extent = part, .content = content });
+	r = content == WT_CONTENT_STAGED
+		    ? announce_copy(s, &part, bytes)
+		    : announce_one(s, &(struct wt_announcement){ .extent = part, .content = content });
 	return r ? r : (int)part.pages;
 }
 
-int wt_server_announce(struct wt_server *s, struct wt_extent *extent, enum wt_content content)
+/* Announces all of an extent, or as much as there is room for. */
+static int announce_extent(
+	struct wt_server *s, struct wt_extent *extent, enum wt_content content, const uint8_t *bytes)
 {
 	uint64_t pages;
 
-	if (extent->block >= s->block_count || (content != WT_CONTENT_IN_PLACE && content != WT_CONTENT_ZERO))
+	if (extent->block >= s->block_count)
 		return -EINVAL;
 	pages = s->blocks[extent->block].length >> WT_PAGE_SHIFT;
 	if (extent->page > pages || extent->pages > pages - extent->page)
 		return -EINVAL;
 	while (extent->pages) {
-		int n = announce_some(s, extent, content);
+		int n = announce_some(s, extent, content, bytes);
 
 		if (n == -EAGAIN)
 			wt_server_flush(s); /* what is gathered must land before there is room again */
@@ -488,15 +506,35 @@ int wt_server_announce(struct wt_server *s, struct wt_extent *extent, enum wt_co
 		s->announced_pages += (unsigned)n;
 		if (content == WT_CONTENT_ZERO)
 			s->zero_pages += (unsigned)n;
+		if (content == WT_CONTENT_STAGED)
+			bytes += (uint64_t)n << WT_PAGE_SHIFT;
 		extent->page += (unsigned)n;
 		extent->pages -= (unsigned)n;
 	}
 	return 0;
 }
 
+int wt_server_announce(struct wt_server *s, struct wt_extent *extent, enum wt_content content)
+{
+	if (content != WT_CONTENT_IN_PLACE && content != WT_CONTENT_ZERO)
+		return -EINVAL;
+	if (content == WT_CONTENT_IN_PLACE && extent->block < s->block_count &&
+		!s->blocks[extent->block].base)
+		return -EINVAL;
+	return announce_extent(s, extent, content, NULL);
+}
+
+int wt_server_announce_copy(struct wt_server *s, struct wt_extent *extent, const uint8_t *bytes)
+{
+	return announce_extent(s, extent, WT_CONTENT_STAGED, bytes);
+}
+
 bool wt_server_room(const struct wt_server *s)
 {
-	return s->serving && s->batch_count < WT_WIRE_ANNOUNCEMENTS_MAX && wt_announce_room(s->log);
+	uint64_t offset;
+
+	return s->serving && s->batch_count < WT_WIRE_ANNOUNCEMENTS_MAX && wt_announce_room(s->log) &&
+	       ring_room(s, (uint64_t)EXTENT_PAGES_MAX << WT_PAGE_SHIFT, &offset);
 }
 
 bool wt_server_all_landed(const struct wt_server *s)

@@ -46,6 +46,7 @@ struct world {
 	struct wt_puller *puller;
 	struct proxy proxy;
 	struct world_block blocks[WORLD_BLOCKS];
+	unsigned hidden; /* bits of blocks whose memory the server cannot read */
 	uint16_t port;
 	uint64_t give_up_ns;
 
@@ -378,10 +379,14 @@ static inline void world_serve(struct world *w, const char *name)
 
 	w->ready = w->server_failed = 0;
 	assert_int_equal(wt_server_open(w->loop, &config, &server_events, w, &w->server, &err), 0);
-	for (unsigned i = 0; i < WORLD_BLOCKS; i++)
-		assert_int_equal(wt_server_block_add(w->server, w->blocks[i].name, w->blocks[i].source,
-					 w->blocks[i].length, w->blocks[i].source_fd, 0, &err),
+	for (unsigned i = 0; i < WORLD_BLOCKS; i++) {
+		bool hidden = w->hidden >> i & 1;
+
+		assert_int_equal(
+			wt_server_block_add(w->server, w->blocks[i].name, hidden ? NULL : w->blocks[i].source,
+				w->blocks[i].length, hidden ? -1 : w->blocks[i].source_fd, 0, &err),
 			i);
+	}
 	assert_int_equal(wt_server_start(w->server, &err), 0);
 }
 
