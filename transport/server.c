@@ -61,6 +61,7 @@ struct wt_server {
 	struct wt_timer watch;
 
 	struct wt_announce_log *log;
+	struct wt_timer rate; /* set while the rate limit keeps content waiting */
 	struct wt_announcement batch[WT_WIRE_ANNOUNCEMENTS_MAX];
 	unsigned batch_count;
 	uint64_t batch_first_seq;
@@ -134,6 +135,7 @@ void wt_server_close(struct wt_server *s)
 	if (!s)
 		return;
 	wt_loop_timer_clear(s->loop, &s->watch);
+	wt_loop_timer_clear(s->loop, &s->rate);
 	close_paths(s);
 	wt_link_close(&s->link);
 	wt_announce_close(s->log);
@@ -175,6 +177,7 @@ int wt_server_start(struct wt_server *s, struct wt_error *err)
 	free(pages);
 	if (r)
 		return wt_error_set(err, -r, "no memory for the announce log");
+	wt_announce_rate_limit(s->log, s->config.rate_limit, wt_loop_now_ns(s->loop));
 	return wt_link_connect(&s->link, s->config.name, err);
 }
 
@@ -334,6 +337,7 @@ static void link_failed(void *arg, const struct wt_error *err)
 	struct wt_server *s = arg;
 
 	wt_loop_timer_clear(s->loop, &s->watch);
+	wt_loop_timer_clear(s->loop, &s->rate);
 	s->events->failed(s->arg, err);
 }
 
@@ -352,6 +356,12 @@ static int peer_ready(struct wt_server *s, const uint8_t *payload, size_t length
 	return 0;
 }
 
+static void room(struct wt_server *s)
+{
+	if (s->events->room)
+		s->events->room(s->arg);
+}
+
 static int landed(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct wt_seq_range ranges[WT_WIRE_RANGES_MAX];
@@ -364,8 +374,7 @@ static int landed(struct wt_server *s, const uint8_t *payload, size_t length, st
 		if (wt_announce_landed(s->log, ranges[i].first, ranges[i].count, now_ns))
 			return wt_error_set(
 				err, EPROTO, "the puller acknowledges announcements that are not pending");
-	if (s->events->room)
-		s->events->room(s->arg);
+	room(s);
 	return 0;
 }
 
@@ -406,17 +415,36 @@ void wt_server_flush(struct wt_server *s)
 	flush_batch(s);
 }
 
+static void rate_allows(void *arg, uint64_t now_ns)
+{
+	room(arg);
+}
+
+void wt_server_rate_limit(struct wt_server *s, uint64_t bytes_per_s)
+{
+	uint64_t now_ns = wt_loop_now_ns(s->loop);
+
+	s->config.rate_limit = bytes_per_s;
+	if (!s->log || s->link.failed)
+		return;
+	wt_announce_rate_limit(s->log, bytes_per_s, now_ns);
+	wt_loop_timer_set(s->loop, &s->rate, now_ns, rate_allows, s);
+}
+
 /* Numbers one announcement and puts it into the batch. */
 static int announce_one(struct wt_server *s, const struct wt_announcement *what)
 {
-	uint64_t seq;
+	uint64_t now_ns = wt_loop_now_ns(s->loop), wait_ns, seq;
 	int r;
 
 	if (s->batch_count == WT_WIRE_ANNOUNCEMENTS_MAX && flush_batch(s))
 		return -EAGAIN;
-	r = wt_announce_add(s->log, what, wt_loop_now_ns(s->loop), &seq);
+	r = wt_announce_add(s->log, what, now_ns, &seq);
 	if (r)
 		return r;
+	wait_ns = wt_announce_wait_ns(s->log, now_ns);
+	if (wait_ns)
+		wt_loop_timer_set(s->loop, &s->rate, now_ns + wait_ns, rate_allows, s);
 	if (!s->batch_count)
 		s->batch_first_seq = seq;
 	s->batch[s->batch_count++] = *what;
@@ -436,6 +464,11 @@ static bool ring_room(const struct wt_server *s, uint64_t bytes, uint64_t *ret_o
 	return offset + bytes <= wt_announce_staged_free(s->log) + RING_BYTES;
 }
 
+static bool may_announce(const struct wt_server *s)
+{
+	return wt_announce_room(s->log) && !wt_announce_wait_ns(s->log, wt_loop_now_ns(s->loop));
+}
+
 /* Copies content of the extent into the ring and announces the copy; -EAGAIN while there is no room for it.
  */
 static int announce_copy(struct wt_server *s, const struct wt_extent *extent, const uint8_t *bytes)
@@ -444,7 +477,7 @@ static int announce_copy(struct wt_server *s, const struct wt_extent *extent, co
 	uint64_t length = (uint64_t)extent->pages << WT_PAGE_SHIFT;
 	int r;
 
-	if (!wt_announce_room(s->log) || !ring_room(s, length, &what.staged_offset))
+	if (!may_announce(s) || !ring_room(s, length, &what.staged_offset))
 		return -EAGAIN;
 	memcpy(s->ring + what.staged_offset % RING_BYTES, bytes, length);
 	r = announce_one(s, &what);
@@ -533,7 +566,7 @@ bool wt_server_room(const struct wt_server *s)
 {
 	uint64_t offset;
 
-	return s->serving && s->batch_count < WT_WIRE_ANNOUNCEMENTS_MAX && wt_announce_room(s->log) &&
+	return s->serving && s->batch_count < WT_WIRE_ANNOUNCEMENTS_MAX && may_announce(s) &&
 	       ring_room(s, (uint64_t)EXTENT_PAGES_MAX << WT_PAGE_SHIFT, &offset);
 }
 

@@ -318,6 +318,7 @@ static void test_copy_beside_memory(void **state)
 
 static bool has_landed_all(struct world *u)
 {
+	wt_server_flush(u->server);
 	return wt_server_all_landed(u->server) || u->server_failed;
 }
 
@@ -360,6 +361,59 @@ static void test_ring_is_full(void **state)
 	check(world_until(&w, has_landed_all));
 	check_equal();
 	world_close(&w);
+}
+
+static bool room_was_called(struct world *u)
+{
+	return u->rooms || u->server_failed;
+}
+
+/* The limit is back-pressure, for copies too, and `room` ends it; zeros pass; a lifted limit lets all go at
+ * once.
+ */
+static void test_rate_limit(void **state)
+{
+	const uint64_t rate = 4 * MIB;
+	uint64_t start_ns;
+
+	for (unsigned i = 0; i < 2; i++) {
+		world_open(&w, 16, 10 * SECOND_NS);
+		w.hidden = i;
+		w.rate_limit = rate;
+		world_serve(&w, "vm");
+		check(world_until(&w, is_ready));
+		start_ns = wt_loop_now_ns(w.loop);
+		for (unsigned part = 0; part < 6; part++) {
+			write_pages(&(struct wt_extent){ .page = part * 256, .pages = 256 }, false);
+			announce(0, part * 256, 256, WT_CONTENT_IN_PLACE);
+			while (!announce_rest()) {
+				check(!wt_server_room(w.server));
+				check(world_until(&w, has_landed_all));
+				w.rooms = 0;
+				check(wt_server_room(w.server) || world_until(&w, room_was_called));
+			}
+		}
+		/* 6 MiB, of which the last one and a burst need not be waited for. */
+		check(wt_loop_now_ns(w.loop) - start_ns > 5 * MIB * SECOND_NS / rate - SECOND_NS / 10);
+		check(!wt_server_room(w.server));
+		announce(0, 0, 256, WT_CONTENT_ZERO);
+		memset(w.blocks[0].source, 0, MIB);
+		check(announce_rest());
+		wt_server_rate_limit(w.server, 1);
+		write_pages(&(struct wt_extent){ .page = 256, .pages = 512 }, false);
+		announce(0, 256, 512, WT_CONTENT_IN_PLACE);
+		check(!announce_rest() && w.rest.pages == 256); /* the rest would wait for a week */
+		check(world_until(&w, has_landed_all));
+		w.rooms = 0;
+		wt_server_rate_limit(w.server, 0);
+		check(!w.rooms);
+		check(world_until(&w, room_was_called));
+		check(w.rooms == 1);
+		w.writes_left = 500;
+		check(world_until(&w, guest_is_done));
+		check_equal();
+		world_close(&w);
+	}
 }
 
 /* What was announced before a message has been announced when the message arrives. */
@@ -791,6 +845,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_copies, abandon),
 		cmocka_unit_test_teardown(test_copy_beside_memory, abandon),
 		cmocka_unit_test_teardown(test_ring_is_full, abandon),
+		cmocka_unit_test_teardown(test_rate_limit, abandon),
 		cmocka_unit_test_teardown(test_messages_keep_their_place, abandon),
 		cmocka_unit_test_teardown(test_bad_extents_are_refused, abandon),
 		cmocka_unit_test_teardown(test_cuts_at_random, abandon),

@@ -48,7 +48,7 @@ struct world {
 	struct world_block blocks[WORLD_BLOCKS];
 	unsigned hidden; /* bits of blocks whose memory the server cannot read */
 	uint16_t port;
-	uint64_t give_up_ns;
+	uint64_t give_up_ns, rate_limit;
 
 	/* The waiting test. */
 	bool (*until)(struct world *w);
@@ -57,7 +57,7 @@ struct world {
 	int news;
 
 	/* The server's side. */
-	unsigned ready, server_lost, server_back, server_failed, answers, done, messages_sent;
+	unsigned ready, rooms, server_lost, server_back, server_failed, answers, done, messages_sent;
 	struct wt_error server_error;
 
 	/* The puller's side; written by its thread. */
@@ -245,6 +245,11 @@ static void on_ready(void *arg)
 	((struct world *)arg)->ready++;
 }
 
+static void on_room(void *arg)
+{
+	((struct world *)arg)->rooms++;
+}
+
 static int on_answer(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct world *w = arg;
@@ -275,6 +280,7 @@ static void on_server_failed(void *arg, const struct wt_error *err)
 }
 
 static const struct wt_server_events server_events = { .ready = on_ready,
+	.room = on_room,
 	.message = on_answer,
 	.lost = on_server_lost,
 	.back = on_server_back,
@@ -373,6 +379,7 @@ static inline void world_serve(struct world *w, const char *name)
 		.name = name,
 		.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP),
 		.paths = 3,
+		.rate_limit = w->rate_limit,
 		.connect_timeout_ns = SECOND_NS,
 		.give_up_ns = w->give_up_ns };
 	struct wt_error err = { 0 };

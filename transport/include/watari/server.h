@@ -32,15 +32,17 @@ struct wt_server_config {
 	unsigned fabrics;         /* WT_FABRIC_BIT()s that may be used; 0: all */
 	unsigned paths;           /* how many to open; 0: a default */
 	const char *device;       /* RDMA device; NULL: the one that routes to the peer */
-	bool may_discard; /* the memory may get holes while it is served: never pin it, serve copies over
-			     verbs */
+	bool may_discard;    /* the memory may get holes while it is served: never pin it, serve copies over
+				verbs */
+	uint64_t rate_limit; /* bytes of content announced per second, on average; 0: no limit */
 	uint64_t connect_timeout_ns;
 	uint64_t give_up_ns; /* how long a lost connection is tried again */
 };
 
 struct wt_server_events {
 	void (*ready)(void *arg);
-	void (*room)(void *arg); /* something landed: wt_server_room may have become true */
+	/* Something landed, or the rate limit allows more: wt_server_room may have become true. */
+	void (*room)(void *arg);
 	int (*message)(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err);
 	void (*lost)(void *arg, const struct wt_error *err);
 	void (*back)(void *arg);
@@ -85,6 +87,8 @@ int wt_server_announce(struct wt_server *server, struct wt_extent *extent, enum 
  */
 int wt_server_announce_copy(struct wt_server *server, struct wt_extent *extent, const uint8_t *bytes);
 void wt_server_flush(struct wt_server *server);
+/* Changes config.rate_limit; at any time. `room` follows, from the loop. */
+void wt_server_rate_limit(struct wt_server *server, uint64_t bytes_per_s);
 /* Whether something of the next announcement, of whichever kind, would be taken now. */
 bool wt_server_room(const struct wt_server *server);
 bool wt_server_all_landed(const struct wt_server *server);
