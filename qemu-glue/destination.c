@@ -437,7 +437,7 @@ static int listen_here(struct wt_destination *d, uint16_t port, struct wt_error 
 		.fabrics = o->common.fabrics,
 		.data_host = o->data_host,
 		.device = o->common.device,
-		.give_up_ns = o->common.give_up_ns };
+		.give_up_ns = o->common.reconnect_timeout_ns };
 
 	config.listen.port = port;
 	if (o->wait_ns)
@@ -501,8 +501,9 @@ static void linger(struct wt_destination *d)
 {
 	uint64_t now_ns = wt_loop_now_ns(d->relay.loop);
 
-	d->linger_until_ns = now_ns + (d->machine.state == WT_DESTINATION_DONE ? d->options->common.give_up_ns
-									       : LINGER_NS);
+	d->linger_until_ns =
+		now_ns + (d->machine.state == WT_DESTINATION_DONE ? d->options->common.reconnect_timeout_ns
+								  : LINGER_NS);
 	wt_loop_timer_set(d->relay.loop, &d->deadline, now_ns + POLL_NS, linger_fired, d);
 	wt_loop_run(d->relay.loop);
 }

@@ -279,7 +279,7 @@ static void carry_out(struct wt_source *source, unsigned actions)
 	if (actions & WT_SOURCE_DO_CANCEL)
 		do_cancel(source);
 	if (actions & WT_SOURCE_DO_DELIVERY_DEADLINE)
-		set_deadline(source, source->options->common.give_up_ns);
+		set_deadline(source, source->options->common.reconnect_timeout_ns);
 	if (actions & WT_SOURCE_DO_QUIT_QEMU)
 		wt_qmp_execute(source->relay.qmp, "quit", NULL, NULL, NULL);
 	if (actions & WT_SOURCE_DO_ANNOUNCE && source->facts.guest_running)
@@ -456,7 +456,7 @@ static int open_server(struct wt_source *source, struct wt_error *err)
 		.device = o->common.device,
 		.may_discard = source->facts.may_discard,
 		.connect_timeout_ns = 5000000000ull,
-		.give_up_ns = o->common.give_up_ns };
+		.give_up_ns = o->common.reconnect_timeout_ns };
 	int r;
 
 	r = wt_server_open(source->relay.loop, &config, &server_events, source, &source->server, err);
