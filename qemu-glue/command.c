@@ -12,6 +12,9 @@
 
 #include "relay.h"
 
+#define RATE_MIN 1e3 /* QEMU counts in tenths of a second; nothing per tenth means no limit to it */
+#define RATE_MAX 1e12
+
 int wt_command_help(const char *text)
 {
 	fputs(text, stdout);
@@ -49,6 +52,25 @@ bool wt_command_duration(const char *option, const char *text, uint64_t *ret_ns)
 		return false;
 	}
 	*ret_ns = (uint64_t)(value * unit);
+	return true;
+}
+
+bool wt_command_rate(const char *option, const char *text, uint64_t *ret_bytes_per_s)
+{
+	static const double units[] = { 1, 1e3, 1e6, 1e9 };
+	static const char suffixes[] = "KMG";
+	char *end;
+	double value = strtod(text, &end);
+	const char *suffix = *end ? strchr(suffixes, *end) : NULL;
+	double rate = value * units[suffix ? suffix - suffixes + 1 : 0];
+
+	if (text[0] < '0' || text[0] > '9' || (*end && (!suffix || end[1])) ||
+		!(rate >= RATE_MIN && rate <= RATE_MAX)) {
+		fprintf(stderr, "watari: %s %s: give bytes per second from 1K to 1000G, such as 200M\n",
+			option, text);
+		return false;
+	}
+	*ret_bytes_per_s = (uint64_t)rate;
 	return true;
 }
 

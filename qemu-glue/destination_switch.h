@@ -28,6 +28,7 @@ enum wt_destination_state {
 	WT_DESTINATION_FAILED, /* ended before READY, or aborted by the source; QEMU is gone */
 	WT_DESTINATION_ORPHAN, /* READY and the source is lost, or committed and QEMU does not run: the
 				  operator's turn */
+	WT_DESTINATION_STATES, /* how many there are */
 };
 
 enum wt_destination_event {

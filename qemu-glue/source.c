@@ -60,6 +60,7 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	source->asking = false;
 	if (!status)
 		return;
+	wt_source_take_figures(source, result);
 	if (strcmp(status, "completed") == 0) {
 		wt_qmp_execute(source->relay.qmp, "query-status", NULL, status_reply, source);
 	} else if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0) {
@@ -152,20 +153,22 @@ static void migrate_reply(void *arg, json_t *result, const struct wt_error *err)
 	wt_source_event(source, WT_SOURCE_EV_QEMU_FAILED);
 }
 
-static int set_qemu(struct wt_source *source, bool return_path, bool events, bool pause, json_int_t bandwidth,
-	json_int_t downtime_limit, struct wt_error *err)
+static int set_qemu(struct wt_source *source, const struct wt_source_settings *settings, struct wt_error *err)
 {
 	int r;
 
 	r = wt_qmp_call(source->relay.qmp, "migrate-set-capabilities",
-		json_pack("{s:[{s:s,s:b},{s:s,s:b},{s:s,s:b}]}", "capabilities", "capability", "return-path",
-			"state", (int)return_path, "capability", "events", "state", (int)events, "capability",
-			"pause-before-switchover", "state", (int)pause),
+		json_pack("{s:[{s:s,s:b},{s:s,s:b},{s:s,s:b},{s:s,s:b}]}", "capabilities", "capability",
+			"return-path", "state", (int)settings->return_path, "capability", "events", "state",
+			(int)settings->events, "capability", "pause-before-switchover", "state",
+			(int)settings->pause, "capability", "auto-converge", "state",
+			(int)settings->auto_converge),
 		WT_RELAY_QMP_NS, NULL, err);
 	if (r)
 		return r;
 	return wt_qmp_call(source->relay.qmp, "migrate-set-parameters",
-		json_pack("{s:I,s:I}", "max-bandwidth", bandwidth, "downtime-limit", downtime_limit),
+		json_pack("{s:I,s:I}", "max-bandwidth", settings->bandwidth, "downtime-limit",
+			settings->downtime_limit),
 		WT_RELAY_QMP_NS, NULL, err);
 }
 
@@ -192,10 +195,12 @@ static int note_qemu(struct wt_source *source, struct wt_error *err)
 			source->before.events = on;
 		else if (name && strcmp(name, "pause-before-switchover") == 0)
 			source->before.pause = on;
+		else if (name && strcmp(name, "auto-converge") == 0)
+			source->before.auto_converge = on;
 	}
 	source->before.bandwidth = json_integer_value(json_object_get(parameters, "max-bandwidth"));
 	source->before.downtime_limit = json_integer_value(json_object_get(parameters, "downtime-limit"));
-	source->before.known = !r;
+	source->before_known = !r;
 	json_decref(capabilities);
 	json_decref(parameters);
 	return r;
@@ -203,11 +208,16 @@ static int note_qemu(struct wt_source *source, struct wt_error *err)
 
 static int prepare_qemu(struct wt_source *source, struct wt_error *err)
 {
+	const struct wt_source_options *o = source->options;
+	struct wt_source_settings settings = { .return_path = true,
+		.events = true,
+		.bandwidth = o->max_rate ? (json_int_t)o->max_rate : BANDWIDTH_MAX,
+		.downtime_limit = (json_int_t)o->downtime_limit_ms };
 	int r = note_qemu(source, err);
 
+	settings.auto_converge = o->auto_converge || source->before.auto_converge;
 	if (!r)
-		r = set_qemu(source, true, true, false, BANDWIDTH_MAX,
-			(json_int_t)source->options->downtime_limit_ms, err);
+		r = set_qemu(source, &settings, err);
 	return r ? r : wt_source_stream_open(source, err);
 }
 
@@ -215,6 +225,18 @@ static struct wt_relay_guest describe_guest(const struct wt_source *source)
 {
 	return (struct wt_relay_guest){ .flags = (source->facts.guest_running ? WT_RELAY_GUEST_RUNNING : 0) |
 						 (source->options->verify ? WT_RELAY_GUEST_VERIFY : 0) };
+}
+
+/* The guest was not stopped in time: it writes faster than its memory gets across. */
+static void patience_fired(void *arg, uint64_t now_ns)
+{
+	struct wt_source *source = arg;
+	struct wt_error err = { 0 };
+
+	if (source->machine.state != WT_SOURCE_STREAMING)
+		return;
+	wt_source_no_convergence(source, &err);
+	wt_source_trouble(source, &err);
 }
 
 static void do_migrate(struct wt_source *source)
@@ -232,6 +254,10 @@ static void do_migrate(struct wt_source *source)
 	snprintf(uri, sizeof uri, "unix:%s", source->stream.place.path);
 	source->migrate_sent = true;
 	source->start_ns = wt_report_now_ns();
+	if (source->options->give_up_ns)
+		wt_loop_timer_set(source->relay.loop, &source->patience,
+			wt_loop_now_ns(source->relay.loop) + source->options->give_up_ns, patience_fired,
+			source);
 	wt_qmp_execute(source->relay.qmp, "migrate", json_pack("{s:s}", "uri", uri), migrate_reply, source);
 	wt_report_event(&source->relay.report, "migrating", NULL, "the guest's memory is on its way");
 }
@@ -513,9 +539,8 @@ static void restore_qemu(struct wt_source *source)
 	json_t *status = NULL;
 	const char *text;
 
-	if (source->before.known)
-		set_qemu(source, source->before.return_path, source->before.events, source->before.pause,
-			source->before.bandwidth, source->before.downtime_limit, &err);
+	if (source->before_known)
+		set_qemu(source, &source->before, &err);
 	if (!source->facts.guest_running || !source->migrate_sent)
 		return;
 	wt_error_clear(&err);

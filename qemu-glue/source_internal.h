@@ -9,6 +9,7 @@
 #include <watari/server.h>
 
 #include "preflight.h"
+#include "progress.h"
 #include "relay.h"
 #include "source.h"
 #include "source_switch.h"
@@ -45,6 +46,12 @@ struct wt_source_stream {
 	uint64_t pages_seen;
 };
 
+/* What is set at the source QEMU for a migration. */
+struct wt_source_settings {
+	bool return_path, events, pause, auto_converge;
+	json_int_t bandwidth, downtime_limit;
+};
+
 struct wt_source {
 	struct wt_relay relay;
 	const struct wt_source_options *options;
@@ -53,21 +60,23 @@ struct wt_source {
 	struct wt_server *server;
 	struct wt_source_switch machine;
 	struct wt_source_stream stream;
-	struct wt_timer deadline, poll, progress;
+	struct wt_timer deadline, poll, progress, patience;
 	struct wt_error failure; /* the first thing that went wrong */
 
 	uint64_t start_ns, stop_ns, ready_ns, commit_ns, end_ns; /* of the report's clock */
-	uint64_t last_bytes, last_ns;
+	struct wt_rate rate, pace; /* of content that landed; of all pages, zero or not */
+	struct {                   /* what QEMU said last; total 0: nothing yet */
+		uint64_t total_bytes, remaining_bytes, dirty_bytes_per_s;
+		unsigned throttle_percent;
+	} said;
 	uint64_t linger_until_ns;
 	json_t *destination_facts; /* what the destination said when it ran */
 	bool migrate_sent;         /* the guest may be touched by QEMU's migration */
 	bool migrating;            /* QEMU has answered to `migrate` */
 	bool asking;               /* a query-migrate is under way */
 	bool shut_sent, qemu_gone;
-	struct { /* what was set at QEMU before, to be put back after an abort */
-		bool known, return_path, events, pause;
-		json_int_t bandwidth, downtime_limit;
-	} before;
+	struct wt_source_settings before; /* to be put back after an abort */
+	bool before_known;
 };
 
 /* Feeds an event to the state machine and carries out its actions. */
@@ -78,6 +87,12 @@ void wt_source_trouble(struct wt_source *source, const struct wt_error *err);
 /* source_report.c: reports progress from now on; tells what the migration was. */
 void wt_source_progress(struct wt_source *source);
 void wt_source_summary(struct wt_source *source);
+/* Takes the figures of query-migrate's answer. */
+void wt_source_take_figures(struct wt_source *source, json_t *answer);
+/* How far it is now. */
+struct wt_progress wt_source_figures(const struct wt_source *source);
+/* The sentence for a guest that writes faster than its memory gets across. */
+void wt_source_no_convergence(const struct wt_source *source, struct wt_error *err);
 
 /* source_stream.c */
 int wt_source_stream_open(struct wt_source *source, struct wt_error *err);

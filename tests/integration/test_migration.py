@@ -23,6 +23,7 @@ from harness.migration import Migration, events, install_key, watari  # noqa: E4
 
 SMALL = {"mb": 160, "work_mb": 24, "rate": 1000}
 BUSY = {**SMALL, "rate": 8000}  # many pages are dirtied while it moves
+WRITER = {**SMALL, "rate": 12000}  # writes its 24 MiB of work at some 45 MB/s
 HURRY = ["--reconnect-timeout", "2s"]
 
 
@@ -60,6 +61,14 @@ def still_fine(guest):
     expect(guest.status() == "running", f"{guest.name} is {guest.status()}, not running")
     guest.wait_reports(2)
     guest.check()
+
+
+def settings(guest):
+    """What a migration may change at QEMU and has to put back."""
+    parameters = guest.call("query-migrate-parameters")[1]
+    capabilities = {entry["capability"]: entry["state"] for entry in guest.call("query-migrate-capabilities")[1]}
+    return ({name: parameters[name] for name in ("max-bandwidth", "downtime-limit")},
+            {name: capabilities[name] for name in ("auto-converge", "events", "return-path")})
 
 
 def move(host, image, **options):
@@ -313,6 +322,38 @@ def case_qemu_crash(host, image):
     for state, relay, victim in (("stopped", "send", "destination"), ("loading", "receive", "destination"),
                                  ("ready", "receive", "destination"), ("stopped", "send", "source")):
         qemu_dies(host, image, state, relay, victim)
+
+
+def case_converge(host, image):
+    """A guest that writes faster than --max-rate lets its memory across: --give-up-after ends that and puts QEMU's
+    settings back; a longer --downtime-limit lets it move; and so does --auto-converge."""
+    slow = ["--max-rate", "12M", "--switchover-timeout", "20s"]
+    source = Guest(host, image, **WRITER)
+    source.wait_reports(2)
+    before = settings(source)
+    destination = Guest(host, image, incoming=True, **WRITER)
+    attempt = Migration(source, destination, send=[*slow, "--give-up-after", "9s"])
+    refused(attempt.sender, "could not be stopped within 9 s")
+    expect(attempt.sender.child.returncode == 1 and attempt.sender.find("--auto-converge"), attempt.sender.tail())
+    attempt.receiver.wait(30)
+    still_fine(source)
+    expect(settings(source) == before, f"QEMU's settings were not put back: {before}, {settings(source)}")
+    seen = [e for e in events(attempt.sender) if e["event"] == "progress" and e["state"] == "streaming"]
+    expect(max(e["rate_bytes_per_s"] for e in seen) < 20e6, "--max-rate was not kept")
+    expect(any(e["dirty_bytes_per_s"] > 12e6 and e["expected_end_ms"] is None for e in seen), f"no dirty rate: {seen[-1]}")
+    expect(any(0 < e["remaining_bytes"] < e["total_bytes"] for e in seen), f"nothing remains: {seen[-1]}")
+
+    destination = Guest(host, image, incoming=True, **WRITER)
+    Migration(source, destination, send=[*slow, "--downtime-limit", "4s", "--give-up-after", "60s"]).succeed()
+    source, destination = destination, Guest(host, image, incoming=True, **WRITER)
+    attempt = Migration(source, destination,
+                        send=[*slow, "--downtime-limit", "1s", "--auto-converge", "--give-up-after", "90s"])
+    attempt.succeed()
+    slowed = max(e["throttle_percent"] for e in events(attempt.sender) if e["event"] == "progress")
+    expect(slowed > 0, "QEMU did not slow the guest down")
+    print(f"  converged with the guest slowed by {slowed} %", flush=True)
+    destination.wait_reports(2)
+    destination.check()
 
 
 def netns(*words):
