@@ -138,6 +138,32 @@ bool wt_command_target(char *text, struct wt_address *ret_address, const char **
 	return true;
 }
 
+static bool take_job(const char *name, struct wt_relay_options *o)
+{
+	if (!wt_job_name_good(name)) {
+		fprintf(stderr,
+			"watari: --job %s: give 1 to %d printable ASCII characters without /, not beginning with . or -\n",
+			name, WT_JOB_NAME_MAX);
+		return false;
+	}
+	snprintf(o->job, sizeof o->job, "%s", name);
+	return true;
+}
+
+bool wt_command_name_job(struct wt_relay_options *o, const char *suffix)
+{
+	char name[2 * WT_JOB_NAME_MAX];
+	int length;
+
+	if (o->job[0])
+		return true;
+	length = snprintf(name, sizeof name, "%s%s", o->name, suffix);
+	if (length < (int)sizeof name && wt_job_name_good(name))
+		return take_job(name, o);
+	fprintf(stderr, "watari: no job can be named after the VM \"%s\"; give a name with --job\n", o->name);
+	return false;
+}
+
 bool wt_command_common(int option, const char *value, struct wt_relay_options *o)
 {
 	switch (option) {
@@ -157,6 +183,8 @@ bool wt_command_common(int option, const char *value, struct wt_relay_options *o
 		return true;
 	case WT_OPTION_RECONNECT:
 		return wt_command_duration("--reconnect-timeout", value, &o->reconnect_timeout_ns);
+	case WT_OPTION_JOB:
+		return take_job(value, o);
 	case WT_OPTION_JSON:
 		o->json = true;
 		return true;

@@ -20,6 +20,8 @@
 int wt_command_send(int argc, char **argv);
 int wt_command_receive(int argc, char **argv);
 int wt_command_recover(int argc, char **argv);
+int wt_command_status(int argc, char **argv);
+int wt_command_cancel(int argc, char **argv);
 int wt_command_doctor(int argc, char **argv);
 
 /*
@@ -36,12 +38,13 @@ enum {
 	WT_OPTION_DEVICE,
 	WT_OPTION_RECONNECT,
 	WT_OPTION_JSON,
+	WT_OPTION_JOB,
 	WT_OPTION_HELP,
 };
 #define WT_OPTIONS_COMMON                                                                                   \
 	{ "qmp", 1, NULL, WT_OPTION_QMP }, { "psk", 1, NULL, WT_OPTION_PSK },                               \
 		{ "insecure", 0, NULL, WT_OPTION_INSECURE }, { "fabric", 1, NULL, WT_OPTION_FABRIC },       \
-		{ "device", 1, NULL, WT_OPTION_DEVICE },                                                    \
+		{ "job", 1, NULL, WT_OPTION_JOB }, { "device", 1, NULL, WT_OPTION_DEVICE },                 \
 		{ "reconnect-timeout", 1, NULL, WT_OPTION_RECONNECT }, { "json", 0, NULL, WT_OPTION_JSON }, \
 	{                                                                                                   \
 		"help", 0, NULL, WT_OPTION_HELP                                                             \
@@ -51,6 +54,9 @@ enum {
 bool wt_command_common(int option, const char *value, struct wt_relay_options *options);
 /* "64K", "200M", "1G", plain bytes per second; powers of 1000. */
 bool wt_command_rate(const char *option, const char *text, uint64_t *ret_bytes_per_s);
+/* Names the job after --job, or else after the VM; prints a sentence and answers false if that is no name for
+ * one. suffix: of the VM's name. */
+bool wt_command_name_job(struct wt_relay_options *options, const char *suffix);
 /* What is there must be enough to begin: prints a sentence and answers false otherwise. */
 bool wt_command_check(const struct wt_relay_options *options);
 /* "2s", "300ms", plain seconds; prints a sentence and answers false otherwise. */

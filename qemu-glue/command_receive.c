@@ -19,6 +19,7 @@ static const char usage[] =
 	"  --device NAME            RDMA device\n"
 	"  --reconnect-timeout TIME how long a lost source is awaited (default 60s)\n"
 	"  --wait TIME              how long to wait for a source at all (default: for ever)\n"
+	"  --job NAME               for watari status and cancel (default: the name of the VM and -incoming)\n"
 	"  --json                   events as JSON lines on standard output\n";
 
 enum { OPT_DATA_HOST = 256, OPT_WAIT };
@@ -55,7 +56,8 @@ int wt_command_receive_options(int argc, char **argv, struct wt_destination_opti
 			return wt_command_usage(usage);
 	if (optind + 1 != argc)
 		return wt_command_usage(usage);
-	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.listen, &o.common.name))
+	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.listen, &o.common.name) ||
+		!wt_command_name_job(&o.common, "-incoming"))
 		return WT_EXIT_USAGE;
 	if (!o.common.psk_file && !o.listen.host && !o.listen.unix_path)
 		o.listen.host = "127.0.0.1";

@@ -26,6 +26,7 @@ static const char usage[] =
 	"  --shared-storage         writable disks are seen by both hosts\n"
 	"  --keep-source            leave the source QEMU, stopped, after the move\n"
 	"  --verify                 compare all RAM of both sides while both are stopped (adds to the downtime)\n"
+	"  --job NAME               for watari status and cancel (default: the name of the VM)\n"
 	"  --json                   events as JSON lines on standard output\n";
 
 enum {
@@ -113,7 +114,8 @@ int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret
 			return wt_command_usage(usage);
 	if (optind + 1 != argc)
 		return wt_command_usage(usage);
-	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.peer, &o.common.name))
+	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.peer, &o.common.name) ||
+		!wt_command_name_job(&o.common, ""))
 		return WT_EXIT_USAGE;
 	if (!o.peer.host && !o.peer.unix_path)
 		o.peer.host = "127.0.0.1";

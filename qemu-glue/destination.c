@@ -328,6 +328,7 @@ static void on_connected(void *arg, const char *peer)
 	char text[160];
 
 	snprintf(text, sizeof text, "the source has come: %s", peer);
+	snprintf(d->peer, sizeof d->peer, "%s", peer);
 	wt_loop_timer_clear(d->relay.loop, &d->deadline);
 	wt_report_event(&d->relay.report, "connected", json_pack("{s:s}", "peer", peer), text);
 }
@@ -439,6 +440,7 @@ static void listen_again(void *arg, uint64_t now_ns)
 	d->feed = (struct wt_feed){ .fd = -1 };
 	d->puller = NULL;
 	d->block_count = 0;
+	d->peer[0] = '\0';
 	if (listen_here(d, d->port, &err))
 		wt_destination_trouble(d, &err);
 }
@@ -449,7 +451,7 @@ static int start(struct wt_destination *d, struct wt_error *err)
 	char text[128];
 	int r;
 
-	r = wt_relay_open(&d->relay, &o->common, &qmp_events, signalled, d, err);
+	r = wt_relay_open(&d->relay, &o->common, &qmp_events, signalled, wt_destination_commands, d, err);
 	if (!r)
 		r = wt_preflight_destination(d->relay.qmp, d->relay.ram, err);
 	if (!r)

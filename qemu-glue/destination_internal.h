@@ -54,6 +54,7 @@ struct wt_destination {
 	uint64_t stream_bytes;                      /* of the stripped stream */
 	struct wt_rate rate;
 	uint16_t port;
+	char peer[96]; /* the source, "": none has come */
 };
 
 void wt_destination_event(struct wt_destination *destination, enum wt_destination_event event);
@@ -63,6 +64,9 @@ void wt_destination_trouble(struct wt_destination *destination, const struct wt_
 void wt_destination_progress(struct wt_destination *destination);
 struct wt_progress wt_destination_figures(const struct wt_destination *destination);
 json_t *wt_destination_facts(const struct wt_destination *destination);
+
+/* destination_job.c: what the job can be told. */
+extern const struct wt_job_command wt_destination_commands[];
 
 /* destination_feed.c: opens QEMU's incoming side and connects to it. */
 int wt_feed_open(struct wt_destination *destination, struct wt_error *err);

@@ -517,7 +517,8 @@ static int start(struct wt_source *source, struct wt_error *err)
 	const struct wt_source_options *o = source->options;
 	int r;
 
-	r = wt_relay_open(&source->relay, &o->common, &qmp_events, signalled, source, err);
+	r = wt_relay_open(
+		&source->relay, &o->common, &qmp_events, signalled, wt_source_commands, source, err);
 	if (!r)
 		r = wt_preflight_source(
 			source->relay.qmp, source->relay.ram, o->shared_storage, &source->facts, err);

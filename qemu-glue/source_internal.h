@@ -94,6 +94,9 @@ struct wt_progress wt_source_figures(const struct wt_source *source);
 /* The sentence for a guest that writes faster than its memory gets across. */
 void wt_source_no_convergence(const struct wt_source *source, struct wt_error *err);
 
+/* source_job.c: what the job can be told. */
+extern const struct wt_job_command wt_source_commands[];
+
 /* source_stream.c */
 int wt_source_stream_open(struct wt_source *source, struct wt_error *err);
 void wt_source_stream_close(struct wt_source *source);

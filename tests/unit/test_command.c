@@ -131,6 +131,29 @@ static void test_refused(void **state)
 		assert_int_equal(parse_receive(receive_only[i], &d), WT_EXIT_USAGE);
 }
 
+static void test_job_names(void **state)
+{
+	struct wt_source_options o;
+	struct wt_destination_options d;
+	char line[512];
+
+	assert_int_equal(parse_send(BASE "h:1/web1", &o), WT_COMMAND_RUN);
+	assert_string_equal(o.common.job, "web1");
+	assert_int_equal(parse_receive(BASE ":1/web1", &d), WT_COMMAND_RUN);
+	assert_string_equal(d.common.job, "web1-incoming");
+	assert_int_equal(parse_send(BASE "--job away h:1/a/b", &o), WT_COMMAND_RUN);
+	assert_string_equal(o.common.job, "away");
+	assert_string_equal(o.common.name, "a/b");
+	assert_int_equal(parse_send(BASE "h:1/a/b", &o), WT_EXIT_USAGE);
+	assert_int_equal(parse_send(BASE "--job ../x h:1/n", &o), WT_EXIT_USAGE);
+	assert_int_equal(parse_send(BASE "--job .x h:1/n", &o), WT_EXIT_USAGE);
+	snprintf(line, sizeof line, BASE "h:1/%0200d", 1);
+	assert_int_equal(parse_send(line, &o), WT_EXIT_USAGE);
+	snprintf(line, sizeof line, BASE "h:1/%060d", 1);
+	assert_int_equal(parse_send(line, &o), WT_COMMAND_RUN);
+	assert_int_equal(parse_receive(line, &d), WT_EXIT_USAGE);
+}
+
 static void test_help(void **state)
 {
 	struct wt_source_options o;
@@ -147,6 +170,7 @@ int main(void)
 		cmocka_unit_test(test_converging),
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_job_names),
 		cmocka_unit_test(test_help),
 	};
 
