@@ -178,7 +178,7 @@ static void add_rdma_device(struct wt_finding *f, const char *root, const char *
 	read_line(rate, "%s/sys/class/infiniband/%s/ports/1/%s", root, name, "rate");
 	length = strcspn(rate, "("); /* "100 Gb/sec (4X EDR)" */
 	rate[length && rate[length - 1] == ' ' ? length - 1 : length] = '\0';
-	word = strchr(state, ':') ? strchr(state, ':') + 2 : state; /* "4: ACTIVE" */
+	word = strchr(state, ' ') ? strchr(state, ' ') + 1 : state; /* "4: ACTIVE" */
 	f->good = f->good || strcmp(word, "ACTIVE") == 0;
 	snprintf(text, sizeof text, "%.40s (%.20s, %.20s%s%.30s)", name, layer, word, rate[0] ? ", " : "",
 		rate);

@@ -492,6 +492,7 @@ struct asked {
 	struct wt_error err;
 	json_t *result;
 	const char *name, *command;
+	pthread_t thread;
 	int code;
 	char listed[256];
 };
@@ -520,7 +521,7 @@ static bool until_joined(void *arg, uint64_t now_ns)
 {
 	struct asked *asked = arg;
 
-	if (pthread_tryjoin_np(*(pthread_t *)asked->listed, NULL) == 0)
+	if (pthread_tryjoin_np(asked->thread, NULL) == 0)
 		wt_loop_stop(asked->fake->loop, 0);
 	return true;
 }
@@ -528,13 +529,11 @@ static bool until_joined(void *arg, uint64_t now_ns)
 /* wt_job_ask waits, so it runs in a thread, and the job on this one. */
 static struct asked ask(struct fake *fake, const char *name, const char *command)
 {
-	struct asked asked = { .fake = fake, .name = name, .command = command }, joined = { .fake = fake };
+	struct asked asked = { .fake = fake, .name = name, .command = command };
 	struct wt_busy busy = { 0 };
-	pthread_t thread;
 
-	assert_int_equal(pthread_create(&thread, NULL, ask_thread, &asked), 0);
-	memcpy(joined.listed, &thread, sizeof thread);
-	wt_loop_busy_set(fake->loop, &busy, until_joined, &joined);
+	assert_int_equal(pthread_create(&asked.thread, NULL, ask_thread, &asked), 0);
+	wt_loop_busy_set(fake->loop, &busy, until_joined, &asked);
 	wt_loop_run(fake->loop);
 	wt_loop_busy_clear(fake->loop, &busy);
 	return asked;
