@@ -118,8 +118,10 @@ class Guest:
     def wait_reports(self, more=1, timeout_s=120):
         """Waits until the guest has reported so many times more."""
         have = len(self.reports())
-        wait_for(lambda: len(self.reports()) >= have + more or self.failures(),
+        wait_for(lambda: len(self.reports()) >= have + more or self.failures() or "Kernel panic" in self.console(),
                  f"the guest's next report on {self.host.name}", timeout_s)
+        if "Kernel panic" in self.console():
+            raise Failure(f"the guest's kernel gave up: {self.console().splitlines()[-1]}")
 
     def check(self):
         """Failure if the guest found anything wrong with its memory."""

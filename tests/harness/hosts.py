@@ -84,7 +84,8 @@ class Process:
         self.child.wait()
 
     def tail(self, count=6):
-        return " | ".join(self.lines[-count:])
+        """Its last words; progress is none."""
+        return " | ".join([line for line in list(self.lines) if '"event":"progress"' not in line][-count:])
 
 
 class Host:

@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -56,8 +57,9 @@ def case_bad_input(host, image):
     refused(send(host, source, "127.0.0.1:7/vm"), "--psk")
     refused(host.start([watari(), "send", "--qmp", "/nonexistent", "--insecure", "127.0.0.1:7/vm"], "send"),
             "/nonexistent")
-    for target in ("127.0.0.1:70000/vm", "127.0.0.1:x/vm", "127.0.0.1/vm", "127.0.0.1:7"):
-        refused(send(host, source, target, "--insecure"), target)
+    for target, word in (("127.0.0.1:70000/vm", "70000"), ("127.0.0.1:x/vm", "x"), ("127.0.0.1/vm", "127.0.0.1"),
+                         ("127.0.0.1:7", "127.0.0.1:7")):
+        print(f"  {refused(send(host, source, target, '--insecure'), word)}", flush=True)
 
     destination = Guest(host, image, incoming=True, **SMALL)
     receiver, port = receive(host, destination, "--insecure")
@@ -125,7 +127,6 @@ def answering(reply):
 
 def case_not_watari(host, image):
     """What answers at the port is no watari, or one of another version."""
-    import threading
     source = source_of(host, image)
     for what, reply in (("HTTP", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 20), ("noise", os.urandom(4096))):
         listener, serve = answering(reply)
@@ -142,14 +143,12 @@ class Meddler:
     """Passes one connection on to a port, and changes the first bytes that the client says."""
 
     def __init__(self, port, change):
-        import threading
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.threads = [threading.Thread(target=self.serve, args=(port, change), daemon=True)]
         self.threads[0].start()
 
     def serve(self, port, change):
-        import threading
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self.listener.accept()
@@ -280,11 +279,11 @@ def case_ram_full(host, image):
     """The destination's RAM is a file on a file system that becomes full."""
     if os.geteuid():
         raise Skip("mounting a small tmpfs needs root")
-    source = source_of(host, image, work_mb=96)
+    source = source_of(host, image, **FLOOD)
     where = tempfile.mkdtemp(dir=host.run_dir)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48M", "none", where], check=True)
     try:
-        destination = Guest(host, image, incoming=True, **{**SMALL, "work_mb": 96}, backend="file", ram_file=f"{where}/ram")
+        destination = Guest(host, image, incoming=True, **FLOOD, backend="file", ram_file=f"{where}/ram")
         attempt = Migration(source, destination, send=HURRY, receive=HURRY)
         print(f"  {refused(attempt.sender, '', 120)}", flush=True)
         wait_for(lambda: not attempt.receiver.running(), "the end of the destination's relay", 60)
