@@ -422,6 +422,9 @@ static void server_ready(void *arg)
 	struct wt_server_stats stats;
 	char text[128];
 
+	/* It has failed meanwhile; the timer is that of linger now. */
+	if (source->machine.state != WT_SOURCE_CONNECTING)
+		return;
 	wt_server_stats(source->server, &stats);
 	snprintf(text, sizeof text, "connected over %s, %u paths", wt_fabric_name(stats.fabric), stats.paths);
 	wt_report_event(&source->relay.report, "connected",
