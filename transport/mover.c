@@ -199,6 +199,9 @@ void wt_mover_regions_clear(struct wt_mover *m, enum wt_fabric fabric)
 	m->refused_since_ns = 0;
 	m->remote[fabric].count = 0;
 	m->remote[fabric].ring.length = 0;
+	/* Paths that come later open it anew, perhaps on another device; until then nothing stays pinned. */
+	wt_sink_close(m->sinks[fabric]);
+	m->sinks[fabric] = NULL;
 }
 
 /* Remote address and key of a piece of work, and how many bytes from there on are readable. False: not there.

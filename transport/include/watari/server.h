@@ -40,7 +40,7 @@ struct wt_server_config {
 };
 
 struct wt_server_events {
-	void (*ready)(void *arg);
+	void (*ready)(void *arg); /* once: the puller can read */
 	/* Something landed, or the rate limit allows more: wt_server_room may have become true. */
 	void (*room)(void *arg);
 	int (*message)(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err);
