@@ -175,6 +175,7 @@ static int take_block(struct wt_puller *p, const uint8_t *payload, size_t length
 	sink = (struct wt_sink_block){
 		.base = here.base, .length = block.length, .fd = here.fd, .fd_offset = here.fd_offset
 	};
+	strcpy(sink.name, block.name);
 	p->blocks++;
 	r = wt_mover_block_add(p->mover, &sink);
 	return r ? wt_error_set(err, -r, "no memory for block %s", block.name) : 0;
