@@ -277,7 +277,7 @@ static int link_message(void *arg, unsigned type, const uint8_t *payload, size_t
 		return peer_ready(s, payload, length, err);
 	if (type == WT_MESSAGE_LANDED)
 		return landed(s, payload, length, err);
-	if (type >= WT_MESSAGE_APPLICATION)
+	if (type >= WT_MESSAGE_APPLICATION && s->events->message)
 		return s->events->message(s->arg, type, payload, length, err);
 	return wt_error_set(err, EPROTO, "the puller sent a message of unknown type %u", type);
 }

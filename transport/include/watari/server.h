@@ -39,6 +39,10 @@ struct wt_server_config {
 	uint64_t give_up_ns; /* how long a lost connection is tried again */
 };
 
+/*
+ * All but `ready` and `failed` may be NULL; without `message`, the peer's application may send none. The
+ * struct and what it points to outlive the server; so does what the config points to.
+ */
 struct wt_server_events {
 	void (*ready)(void *arg); /* once: the puller can read */
 	/* Something landed, or the rate limit allows more: wt_server_room may have become true. */
