@@ -17,10 +17,11 @@
 
 #include "destination_internal.h"
 #include "preflight.h"
+#include "printable.h"
 #include "sabotage.h"
 
 #define POLL_NS 5000000ull
-#define PROGRESS_NS 250000000ull
+#define WATCH_NS 250000000ull
 #define RUN_RETRY_NS 50000000ull
 #define RUN_TRIES 200 /* a disk lock that the source releases late */
 #define LINGER_NS 1000000000ull
@@ -49,6 +50,7 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	const char *status = json_string_value(json_object_get(result, "status"));
 	const char *why = json_string_value(json_object_get(result, "error-desc"));
 	struct wt_error failed = { 0 };
+	char quoted[WT_PRINTABLE_MAX]; /* it may quote the stream, which is the source's */
 
 	if (!status)
 		return;
@@ -57,7 +59,7 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	} else if (strcmp(status, "failed") == 0) {
 		wt_error_set(&failed, EIO,
 			"the destination QEMU refuses the guest's state%s%s; see its standard error",
-			why ? ": " : "", why ? why : "");
+			why ? ": " : "", why ? wt_printable(why, strlen(why), quoted, sizeof quoted) : "");
 		wt_destination_trouble(d, &failed);
 	}
 }
@@ -68,7 +70,7 @@ static void poll_fired(void *arg, uint64_t now_ns)
 	enum wt_destination_state state = d->machine.state;
 	bool urgent = state == WT_DESTINATION_LOADING;
 
-	wt_loop_timer_set(d->relay.loop, &d->poll, now_ns + (urgent ? POLL_NS : PROGRESS_NS), poll_fired, d);
+	wt_loop_timer_set(d->relay.loop, &d->poll, now_ns + (urgent ? POLL_NS : WATCH_NS), poll_fired, d);
 	if (state == WT_DESTINATION_RECEIVING || state == WT_DESTINATION_LOADING)
 		wt_qmp_execute(d->relay.qmp, "query-migrate", NULL, migrate_info_reply, d);
 }
@@ -125,27 +127,26 @@ static void try_run(void *arg, uint64_t now_ns)
 	wt_qmp_execute(d->relay.qmp, "cont", NULL, cont_reply, d);
 }
 
+/* A guest that stays paused gives no sign of itself: its QEMU must answer. */
+static void paused_reply(void *arg, json_t *result, const struct wt_error *err)
+{
+	if (result)
+		wt_destination_event(arg, WT_DESTINATION_EV_RUNNING);
+}
+
 static void do_run(struct wt_destination *d)
 {
 	if (d->guest.flags & WT_RELAY_GUEST_RUNNING)
 		try_run(d, 0);
 	else
-		wt_destination_event(d, WT_DESTINATION_EV_RUNNING);
+		wt_qmp_execute(d->relay.qmp, "query-status", NULL, paused_reply, d);
 }
 
 static void send_running(struct wt_destination *d)
 {
-	struct wt_puller_stats stats;
-	json_t *facts;
+	json_t *facts = wt_destination_facts(d);
 	char *text;
 
-	wt_puller_stats(d->puller, &stats);
-	facts = json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "status",
-		d->guest.flags & WT_RELAY_GUEST_RUNNING ? "running" : "paused", "qemu",
-		wt_qmp_version(d->relay.qmp), "tcp_bytes", (json_int_t)stats.pulled_bytes[WT_FABRIC_TCP],
-		"verbs_bytes", (json_int_t)stats.pulled_bytes[WT_FABRIC_VERBS], "pulled_pages",
-		(json_int_t)stats.pulled_pages, "zero_pages", (json_int_t)stats.zero_pages, "repeated_pages",
-		(json_int_t)stats.repeated_pages, "compared_pages", (json_int_t)d->verify.compared_pages);
 	text = json_dumps(facts, JSON_COMPACT);
 	send_text(d, WT_RELAY_RUNNING, text ? text : "{}");
 	free(text);
@@ -189,6 +190,7 @@ void wt_destination_event(struct wt_destination *d, enum wt_destination_event ev
 		carry_out(d, actions);
 		return;
 	}
+	d->entered_ns[d->machine.state] = wt_report_now_ns();
 	wt_report_event(&d->relay.report, "state", json_pack("{s:s}", "state", name), NULL);
 	wt_sabotage_before(name);
 	carry_out(d, actions);
@@ -297,11 +299,13 @@ static int take_ram_end(struct wt_destination *d, const uint8_t *payload, size_t
 static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct wt_destination *d = arg;
+	char text[WT_PRINTABLE_MAX];
 
 	switch (type) {
 	case WT_RELAY_GUEST:
 		return take_guest(d, payload, length, err);
 	case WT_RELAY_STREAM:
+		d->stream_bytes += length;
 		return d->guest_known
 			       ? wt_feed_add(d, payload, length, err)
 			       : wt_error_set(err, EPROTO, "the source's stream came before its guest");
@@ -316,8 +320,8 @@ static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t l
 		wt_destination_event(d, WT_DESTINATION_EV_COMMIT);
 		return 0;
 	case WT_RELAY_ABORT:
-		wt_error_set(&d->failure, ECANCELED, "the source aborted: %.*s",
-			(int)(length < 300 ? length : 300), (const char *)payload);
+		wt_error_set(&d->failure, ECANCELED, "the source aborted: %s",
+			wt_printable(payload, length, text, sizeof text));
 		wt_destination_event(d, WT_DESTINATION_EV_ABORT);
 		return 0;
 	default:
@@ -331,6 +335,7 @@ static void on_connected(void *arg, const char *peer)
 	char text[160];
 
 	snprintf(text, sizeof text, "the source has come: %s", peer);
+	snprintf(d->peer, sizeof d->peer, "%s", peer);
 	wt_loop_timer_clear(d->relay.loop, &d->deadline);
 	wt_report_event(&d->relay.report, "connected", json_pack("{s:s}", "peer", peer), text);
 }
@@ -339,9 +344,11 @@ static void on_lost(void *arg, const struct wt_error *err)
 {
 	struct wt_destination *d = arg;
 
+	struct wt_error said = wt_printable_error(err);
+
 	if (wt_destination_switch_final(&d->machine))
 		return;
-	wt_report_event(&d->relay.report, "lost", json_pack("{s:s}", "text", wt_error_text(err)),
+	wt_report_event(&d->relay.report, "lost", json_pack("{s:s}", "text", said.text),
 		"connection lost; waiting for the source to come back");
 }
 
@@ -356,8 +363,9 @@ static void on_refused(void *arg, const struct wt_error *err)
 {
 	struct wt_destination *d = arg;
 
-	wt_report_event(&d->relay.report, "refused", json_pack("{s:s}", "text", wt_error_text(err)),
-		wt_error_text(err));
+	struct wt_error said = wt_printable_error(err);
+
+	wt_report_event(&d->relay.report, "refused", json_pack("{s:s}", "text", said.text), said.text);
 }
 
 static void listen_again(void *arg, uint64_t now_ns);
@@ -365,6 +373,7 @@ static void listen_again(void *arg, uint64_t now_ns);
 static void on_failed(void *arg, const struct wt_error *err)
 {
 	struct wt_destination *d = arg;
+	struct wt_error said;
 
 	if (d->machine.state == WT_DESTINATION_WAITING) {
 		on_refused(d, err);
@@ -372,7 +381,8 @@ static void on_failed(void *arg, const struct wt_error *err)
 			d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop), listen_again, d);
 		return;
 	}
-	wt_error_set(&d->failure, err->code, "%s", wt_error_text(err));
+	said = wt_printable_error(err);
+	wt_error_set(&d->failure, said.code, "%s", said.text);
 	wt_destination_event(d, WT_DESTINATION_EV_PEER_LOST);
 }
 
@@ -408,26 +418,6 @@ static void wait_over(void *arg, uint64_t now_ns)
 	wt_destination_trouble(d, &err);
 }
 
-static void progress_fired(void *arg, uint64_t now_ns)
-{
-	struct wt_destination *d = arg;
-	struct wt_puller_stats stats;
-	uint64_t bytes;
-	char text[128];
-
-	wt_loop_timer_set(d->relay.loop, &d->progress, now_ns + PROGRESS_NS, progress_fired, d);
-	if (d->machine.state == WT_DESTINATION_WAITING)
-		return;
-	wt_puller_stats(d->puller, &stats);
-	bytes = stats.pulled_pages << WT_PAGE_SHIFT;
-	snprintf(text, sizeof text, "%s: %" PRIu64 " MiB pulled over %u paths",
-		wt_destination_state_name(d->machine.state), bytes >> 20, stats.paths);
-	wt_report_progress(&d->relay.report,
-		json_pack("{s:s,s:I}", "state", wt_destination_state_name(d->machine.state), "pulled_bytes",
-			(json_int_t)bytes),
-		text);
-}
-
 static int listen_here(struct wt_destination *d, uint16_t port, struct wt_error *err)
 {
 	const struct wt_destination_options *o = d->options;
@@ -437,7 +427,7 @@ static int listen_here(struct wt_destination *d, uint16_t port, struct wt_error 
 		.fabrics = o->common.fabrics,
 		.data_host = o->data_host,
 		.device = o->common.device,
-		.give_up_ns = o->common.give_up_ns };
+		.give_up_ns = o->common.reconnect_timeout_ns };
 
 	config.listen.port = port;
 	if (o->wait_ns)
@@ -457,6 +447,7 @@ static void listen_again(void *arg, uint64_t now_ns)
 	d->feed = (struct wt_feed){ .fd = -1 };
 	d->puller = NULL;
 	d->block_count = 0;
+	d->peer[0] = '\0';
 	if (listen_here(d, d->port, &err))
 		wt_destination_trouble(d, &err);
 }
@@ -467,7 +458,7 @@ static int start(struct wt_destination *d, struct wt_error *err)
 	char text[128];
 	int r;
 
-	r = wt_relay_open(&d->relay, &o->common, &qmp_events, signalled, d, err);
+	r = wt_relay_open(&d->relay, &o->common, &qmp_events, signalled, wt_destination_commands, d, err);
 	if (!r)
 		r = wt_preflight_destination(d->relay.qmp, d->relay.ram, err);
 	if (!r)
@@ -476,10 +467,8 @@ static int start(struct wt_destination *d, struct wt_error *err)
 		return r;
 	snprintf(text, sizeof text, "waiting for %.80s on port %u", o->common.name, d->port);
 	wt_report_event(&d->relay.report, "listening", json_pack("{s:i}", "port", (int)d->port), text);
-	wt_loop_timer_set(
-		d->relay.loop, &d->poll, wt_loop_now_ns(d->relay.loop) + PROGRESS_NS, poll_fired, d);
-	wt_loop_timer_set(
-		d->relay.loop, &d->progress, wt_loop_now_ns(d->relay.loop) + PROGRESS_NS, progress_fired, d);
+	wt_loop_timer_set(d->relay.loop, &d->poll, wt_loop_now_ns(d->relay.loop) + WATCH_NS, poll_fired, d);
+	wt_destination_progress(d);
 	return 0;
 }
 
@@ -501,8 +490,9 @@ static void linger(struct wt_destination *d)
 {
 	uint64_t now_ns = wt_loop_now_ns(d->relay.loop);
 
-	d->linger_until_ns = now_ns + (d->machine.state == WT_DESTINATION_DONE ? d->options->common.give_up_ns
-									       : LINGER_NS);
+	d->linger_until_ns =
+		now_ns + (d->machine.state == WT_DESTINATION_DONE ? d->options->common.reconnect_timeout_ns
+								  : LINGER_NS);
 	wt_loop_timer_set(d->relay.loop, &d->deadline, now_ns + POLL_NS, linger_fired, d);
 	wt_loop_run(d->relay.loop);
 }

@@ -11,6 +11,8 @@ static const char usage[] = "usage: watari COMMAND [options]\n"
 			    "  send      move a running guest away from this host\n"
 			    "  receive   await a guest on this host\n"
 			    "  recover   after a crash: see which guest may run, and let it run\n"
+			    "  status    what is under way on this host\n"
+			    "  cancel    end a migration; the guest goes on where it is\n"
 			    "  doctor    look at this host: devices, limits, what to do\n"
 			    "`watari COMMAND --help` explains each.\n";
 
@@ -21,6 +23,8 @@ static const struct {
 	{ "send", wt_command_send },
 	{ "receive", wt_command_receive },
 	{ "recover", wt_command_recover },
+	{ "status", wt_command_status },
+	{ "cancel", wt_command_cancel },
 	{ "doctor", wt_command_doctor },
 };
 

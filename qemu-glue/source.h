@@ -12,13 +12,18 @@
 
 #include "relay.h"
 
+#define WT_SOURCE_CHANNELS_MAX 255 /* QEMU's own limit */
+
 struct wt_source_options {
 	struct wt_relay_options common;
 	struct wt_address peer;
-	unsigned paths; /* data connections; 0: a default */
+	unsigned paths;    /* data connections; 0: a default */
+	unsigned channels; /* that QEMU writes its stream to; above 1: multifd */
 	uint64_t downtime_limit_ms;
 	uint64_t switchover_timeout_ns; /* from the guest's stop to READY */
-	bool verify, keep_source, shared_storage;
+	uint64_t max_rate;              /* bytes per second that QEMU may send; 0: no limit */
+	uint64_t give_up_ns;            /* from the start to the guest's stop; 0: for ever */
+	bool verify, keep_source, shared_storage, auto_converge;
 };
 
 /* Runs one migration to its end; answers an exit code. */

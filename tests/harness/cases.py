@@ -17,7 +17,7 @@ from .hosts import Failure, Host, Stall, lab_usable
 from .migration import watari
 
 SMALL = {"mb": 160, "work_mb": 24, "rate": 1000}
-HURRY = ["--give-up-after", "2s"]
+HURRY = ["--reconnect-timeout", "2s"]
 
 
 class Skip(Exception):

@@ -111,7 +111,9 @@ class Host:
         self.run_dir = self.out_dir = tempfile.mkdtemp(prefix=f"watari-{name}-")
 
     def start(self, argv, name, env=None, verbose=False):
-        process = Process(self.prefix + argv, f"{self.name}:{name}", verbose, env={**os.environ, **(env or {})})
+        """The job sockets of what is started are in run_dir, so cases that run side by side may use one name."""
+        process = Process(self.prefix + argv, f"{self.name}:{name}", verbose,
+                          env={**os.environ, "XDG_RUNTIME_DIR": self.run_dir, **(env or {})})
         self.processes.append(process)
         return process
 

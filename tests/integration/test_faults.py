@@ -154,7 +154,7 @@ def run_cell(world, cell):
     source = world.source()
     destination = Guest(world.other_host(), world.image, incoming=True, **world.options)
     env = {f"WATARI_{'DIE' if victim in STATES else 'STOP'}_{when}": state}
-    patience = ["--give-up-after", "30s"] if victim == "network for a while" else HURRY
+    patience = ["--reconnect-timeout", "30s"] if victim == "network for a while" else HURRY
     attempt = Migration(source, destination, keys=world.keys_of(source, destination),
                         send=[*patience, *SEND_FOR.get(state, []), *(["--shared-storage"] if "disk" in world.options else [])],
                         receive=patience,

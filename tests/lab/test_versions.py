@@ -25,7 +25,7 @@ from test_lab import SMALL, move  # noqa: E402
 OLD = "pc-q35-7.2"
 # (version at the source, at the destination, machine type), in an order in which most guests are used again
 ROWS = [("7.2", "7.2", OLD), ("7.2", "10.0", OLD), ("10.0", "10.0", OLD), ("10.0", "7.2", OLD), ("10.0", "10.0", "q35")]
-CHANNELS = [1]  # of QEMU's stream; each row with each
+CHANNELS = [1, 4]  # of QEMU's stream; each row with each
 
 
 class Matrix:
