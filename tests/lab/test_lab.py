@@ -80,7 +80,7 @@ def let_go(guest, attempt):
 def discard(a, b, image, keys, device, append, disturb):
     """RAM that may be discarded is never pinned: everything goes through copies, and arrives. disturb(source, allocated)
     returns when enough was discarded, while QEMU migrates."""
-    options = {**SMALL, "extra": ("-device", device), "append": append}
+    options = {**SMALL, "mb": 192, "extra": ("-device", device), "append": append}
     source = Guest(a, image, **options)
     source.wait_reports(2)
     destination = Guest(b, image, incoming=True, **options)
@@ -99,12 +99,13 @@ def discard(a, b, image, keys, device, append, disturb):
 
 def inflate(source, allocated):
     """The balloon takes memory and gives it back, twice."""
-    for size in (120, 150, 110, 160):
-        before = allocated.discarded()
+    for size in (144, 176, 144, 192):
+        before, had = allocated.discarded(), source.call("query-balloon")[1]["actual"]
         expect(source.call("balloon", {"value": size * MIB})[0] == 0, "balloon")
-        wait_for(lambda: source.call("query-balloon")[1]["actual"] == size * MIB, f"a balloon that leaves {size} MiB", 60)
-        if size in (120, 110):
-            wait_for(lambda: allocated.discarded() > before, "discarded pages", 30)
+        if size * MIB < had:
+            wait_for(lambda: allocated.discarded() >= before + 8 * MIB, f"8 MiB that a balloon of {192 - size} MiB discards", 90)
+        else:
+            wait_for(lambda: source.call("query-balloon")[1]["actual"] > had, "a balloon that shrinks", 90)
 
 
 def reported(source, allocated):
