@@ -5,6 +5,7 @@
   verbs      a guest moves over verbs with RAM compared, back over tcp, and once more over verbs with a balloon that is
              inflated and deflated meanwhile
   contract   the contract suite of paths over verbs
+  fabrics    memory is served to another host while RDMA breaks in the middle and comes back: verbs, tcp, verbs
 """
 
 import os
@@ -15,7 +16,7 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.guests import Guest, build_guest  # noqa: E402
-from harness.hosts import Failure, Stall, lab, lab_usable  # noqa: E402
+from harness.hosts import Failure, Stall, lab, lab_usable, wait_for  # noqa: E402
 from harness.migration import BUILD, Migration, install_key  # noqa: E402
 
 SMALL = {"mb": 160, "work_mb": 24, "rate": 500}
@@ -71,6 +72,38 @@ def case_contract(image):
         code, text = a.call([os.path.join(BUILD, "test_path"), "verbs", a.address], 600)
         print(text[-3000:])
         expect(code == 0, f"the contract suite over verbs: exit code {code}")
+
+
+def case_fabrics(image):
+    example = os.path.join(BUILD, "tests", "serve_and_pull")
+    with lab(2, mem="2560M") as (a, b):
+        keys = install_key([a, b])
+        code, text = a.call(["sh", "-c", "head -c 1000M /dev/urandom >/dev/shm/memory && sha256sum </dev/shm/memory"], 240)
+        expect(code == 0, f"no memory to serve: {text}")
+        puller = b.start([example, "pull", "/dev/shm/copy", "4711", keys[1]], "pull")
+        wait_for(lambda: puller.find("4711") or not puller.running(), "the puller")
+        start = time.monotonic()
+        server = a.start([example, "serve", "/dev/shm/memory", b.address, "4711", keys[0]], "serve")
+
+        def copied():
+            return int(b.call(["stat", "-c", "%b", "/dev/shm/copy"])[1] or 0) * 512 >> 20 if puller.running() else 0
+
+        wait_for(lambda: copied() > 50 or not server.running(), "the first 50 MiB over verbs", 60)
+        expect(server.running() and not server.find("verbs"), f"not over verbs: {server.tail()}")
+        udp = ["ipproto", "udp", "prohibit"]  # soft-RoCE is UDP
+        expect(a.call(["ip", "rule", "add", *udp])[0] == 0, "no ip rule")
+        cut = copied()
+        wait_for(lambda: server.find("verbs is not used") or not server.running(), "the fall from verbs", 60)
+        expect(a.call(["ip", "rule", "del", *udp])[0] == 0, "no ip rule")
+        fell = copied()
+        wait_for(lambda: server.find("verbs is used now") or not server.running(), "verbs again", 60)
+        again = copied()
+        expect(server.find("verbs is used now"), f"verbs did not come back: {server.tail()}")
+        expect((server.wait(240), puller.wait(60)) == (0, 0), f"serve: {server.tail()}; pull: {puller.tail()}")
+        code, copy = b.call(["sh", "-c", "sha256sum </dev/shm/copy"], 120)
+        expect(code == 0 and copy == text, "the copy differs")
+        print(f"  verbs until {cut} MiB, tcp from {fell} MiB, verbs again from {again} MiB of 1000; "
+              f"{time.monotonic() - start:.0f} s", flush=True)
 
 
 CASES = {name[5:]: function for name, function in list(globals().items()) if name.startswith("case_")}
