@@ -48,6 +48,7 @@ struct wt_server {
 	struct wt_announcement batch[WT_WIRE_ANNOUNCEMENTS_MAX];
 	unsigned batch_count;
 	uint64_t batch_first_seq;
+	bool final; /* the guest has stopped */
 	uint64_t announced_pages, zero_pages, staged_pages;
 	uint8_t payload[WT_WIRE_PAYLOAD_MAX];
 };
@@ -312,6 +313,11 @@ static void rate_allows(void *arg, uint64_t now_ns)
 	room(arg);
 }
 
+void wt_server_final(struct wt_server *s)
+{
+	s->final = true;
+}
+
 void wt_server_rate_limit(struct wt_server *s, uint64_t bytes_per_s)
 {
 	uint64_t now_ns = wt_loop_now_ns(s->loop);
@@ -323,14 +329,15 @@ void wt_server_rate_limit(struct wt_server *s, uint64_t bytes_per_s)
 	wt_loop_timer_set(s->loop, &s->rate, now_ns, rate_allows, s);
 }
 
-/* Numbers one announcement and puts it into the batch. */
-static int announce_one(struct wt_server *s, const struct wt_announcement *what)
+/* Numbers one announcement and puts it into the batch. Its priority is settled here. */
+static int announce_one(struct wt_server *s, struct wt_announcement *what)
 {
 	uint64_t now_ns = wt_loop_now_ns(s->loop), wait_ns, seq;
 	int r;
 
 	if (s->batch_count == WT_WIRE_ANNOUNCEMENTS_MAX && flush_batch(s))
 		return -EAGAIN;
+	what->priority = s->final ? WT_PRIORITY_FINAL : wt_announce_priority(s->log, &what->extent);
 	r = wt_announce_add(s->log, what, now_ns, &seq);
 	if (r)
 		return r;

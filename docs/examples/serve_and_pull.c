@@ -67,6 +67,12 @@ static void go_on(void *arg)
 		wt_loop_stop(loop, 0);
 }
 
+/* A fabric is not used, or is used again. */
+static void note(void *arg, const char *text)
+{
+	fprintf(stderr, "serve_and_pull: %s\n", text);
+}
+
 static void serve(const char *host, const char *port)
 {
 	struct wt_server_config config = { .peer = { .host = host, .port = (uint16_t)atoi(port) },
@@ -74,7 +80,7 @@ static void serve(const char *host, const char *port)
 		.psk = psk,
 		.connect_timeout_ns = 5 * SECOND_NS,
 		.give_up_ns = 10 * SECOND_NS };
-	struct wt_server_events events = { .ready = go_on, .room = go_on, .failed = failed };
+	struct wt_server_events events = { .ready = go_on, .room = go_on, .note = note, .failed = failed };
 	int fd = open(file, O_RDWR | O_CLOEXEC);
 	struct stat st = { 0 };
 

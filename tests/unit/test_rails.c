@@ -28,6 +28,9 @@ static atomic_int tcp_regions;     /* the server's */
 static atomic_uint verbs_dialling; /* attempts under way */
 static atomic_uint verbs_dialled;  /* attempts made */
 
+static void *posted[1000]; /* on tcp, in this order; written by the puller */
+static unsigned posted_count;
+
 const struct wt_fabric_ops *wt_fabric_ops(enum wt_fabric fabric)
 {
 	return fabric == WT_FABRIC_VERBS ? &verbs : fabric == WT_FABRIC_TCP ? &tcp : NULL;
@@ -40,7 +43,11 @@ const char *wt_fabric_name(enum wt_fabric fabric)
 
 static int tcp_post(struct wt_path *path, const struct wt_op *ops, unsigned count)
 {
-	return tcp_holds ? -EAGAIN : wt_path_tcp_ops.post(path, ops, count);
+	int taken = tcp_holds ? -EAGAIN : wt_path_tcp_ops.post(path, ops, count);
+
+	for (int i = 0; i < taken && posted_count < 1000; i++)
+		posted[posted_count++] = ops[i].local;
+	return taken;
 }
 
 static bool tcp_alive(struct wt_path *path)
@@ -283,6 +290,52 @@ static void test_attempts_do_not_disturb(void **state)
 	check(!verbs_dialling);
 }
 
+static bool puller_knows_all(struct world *u)
+{
+	wt_server_flush(u->server);
+	return wt_server_unsent(u->server) == 0 || u->server_failed;
+}
+
+static unsigned place_of(const void *local)
+{
+	unsigned i = 0;
+
+	while (i < posted_count && posted[i] != local)
+		i++;
+	check(i < posted_count);
+	return i;
+}
+
+/* What is announced after the guest has stopped passes what waits, but not what is announced for its own
+ * page. */
+static void test_final_goes_first(void **state)
+{
+	world_open(&w, 32, 20 * SECOND_NS);
+	verbs_rule(false);
+	world_serve(&w, "vm");
+	check(world_until(&w, is_ready) && over_tcp(&w));
+	posted_count = 0;
+	hold_tcp(true);
+	for (uint32_t i = 0; i <= 300; i++) {
+		struct wt_extent e = { .block = i == 300, .page = 3 + 10 * i, .pages = 1 };
+
+		if (i == 300)
+			wt_server_final(w.server);
+		write_pages(&e, false);
+		announce(e.block, e.page, 1, WT_CONTENT_IN_PLACE);
+		check(announce_rest());
+	}
+	announce(0, 3 + 10 * 299, 1, WT_CONTENT_IN_PLACE);
+	check(announce_rest());
+	check(world_until(&w, puller_knows_all));
+	hold_tcp(false);
+	check(world_until(&w, has_landed_all));
+	check_equal();
+	check(place_of(w.blocks[1].mine + 3003 * WT_PAGE_SIZE) <
+		place_of(w.blocks[0].mine + 2993 * WT_PAGE_SIZE));
+	world_close(&w);
+}
+
 static int setup(void **state)
 {
 	tcp = verbs = wt_path_tcp_ops;
@@ -305,6 +358,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pending_of_tcp_are_still_read_over_tcp, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_tcp_breaks_while_it_is_still_needed, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_verbs_breaks_while_tcp_is_still_needed, setup, abandon),
+		cmocka_unit_test_setup_teardown(test_final_goes_first, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_attempts_do_not_disturb, setup, abandon),
 	};
 

@@ -593,7 +593,7 @@ static void test_hostile_server_is_told_why(void **state)
 {
 	static const uint8_t zeros[64];
 	uint8_t announcement[12 + WT_WIRE_ANNOUNCEMENT_BYTES] = {
-		1, [8] = 1, [16] = 1, [28] = WT_CONTENT_ZERO
+		1, [8] = 1, [16] = 1, [28] = WT_CONTENT_ZERO, [30] = WT_PRIORITY_BULK
 	};
 
 	hostile(WT_MESSAGE_BLOCK, zeros, 20, 0, "list of blocks is malformed");

@@ -91,6 +91,11 @@ int wt_server_announce(struct wt_server *server, struct wt_extent *extent, enum 
  */
 int wt_server_announce_copy(struct wt_server *server, struct wt_extent *extent, const uint8_t *bytes);
 void wt_server_flush(struct wt_server *server);
+/*
+ * The memory does not change any more, and somebody waits for the end: what is announced from now on is
+ * pulled before what was announced earlier (but never before an earlier announcement of the same page).
+ */
+void wt_server_final(struct wt_server *server);
 /* Changes config.rate_limit; at any time. `room` follows, from the loop. */
 void wt_server_rate_limit(struct wt_server *server, uint64_t bytes_per_s);
 /* Whether something of the next announcement, of whichever kind, would be taken now. */
