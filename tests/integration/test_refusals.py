@@ -286,9 +286,9 @@ def case_ram_full(host, image):
     try:
         destination = Guest(host, image, incoming=True, **FLOOD, backend="file", ram_file=f"{where}/ram")
         attempt = Migration(source, destination, send=HURRY, receive=HURRY)
-        print(f"  {refused(attempt.sender, '', 120)}", flush=True)
+        print(f"  {refused(attempt.sender, 'there is no memory', 120)}", flush=True)
         wait_for(lambda: not attempt.receiver.running(), "the end of the destination's relay", 60)
-        print(f"  {refused(attempt.receiver, '')}", flush=True)
+        print(f"  {refused(attempt.receiver, 'there is no memory')}", flush=True)
         still_fine(source)
         destination.quit()
     finally:
