@@ -297,6 +297,7 @@ static void carry_out(struct wt_source *source, unsigned actions)
 		do_migrate(source);
 	if (actions & WT_SOURCE_DO_SWITCH_DEADLINE) {
 		source->stop_ns = wt_report_now_ns();
+		wt_server_final(source->server);
 		set_deadline(source,
 			source->options->switchover_timeout_ns + (source->options->verify ? VERIFY_NS : 0));
 	}
