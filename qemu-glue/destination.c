@@ -159,7 +159,7 @@ static void carry_out(struct wt_destination *d, unsigned actions)
 	if (actions & WT_DESTINATION_DO_VERIFY)
 		wt_destination_verify(d);
 	if (actions & WT_DESTINATION_DO_FEED_TAIL) {
-		wt_feed_open_gate(d);
+		wt_feed_open_gate(&d->feed);
 		wt_loop_timer_set(
 			d->relay.loop, &d->poll, wt_loop_now_ns(d->relay.loop) + POLL_NS, poll_fired, d);
 	}
@@ -250,7 +250,7 @@ static int on_blocks_end(void *arg, struct wt_error *err)
 			"state", 1, "capability", "events", "state", 1),
 		WT_RELAY_QMP_NS, NULL, err);
 	if (!r)
-		r = wt_feed_open(d, err);
+		r = wt_destination_feed_open(d, err);
 	if (!r)
 		wt_destination_event(d, WT_DESTINATION_EV_CONNECTED);
 	return r;
@@ -289,7 +289,7 @@ static int take_ram_end(struct wt_destination *d, const uint8_t *payload, size_t
 		return wt_error_set(err, EPROTO,
 			"the source made %" PRIu64 " announcements, %" PRIu64 " arrived", end.next_seq - 1,
 			wt_puller_next_seq(d->puller) - 1);
-	wt_feed_gate(d);
+	wt_feed_gate(&d->feed);
 	check_complete(d);
 	return 0;
 }
@@ -303,7 +303,7 @@ static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t l
 		return take_guest(d, payload, length, err);
 	case WT_RELAY_STREAM:
 		return d->guest_known
-			       ? wt_feed_add(d, payload, length, err)
+			       ? wt_feed_add(&d->feed, payload, length, err)
 			       : wt_error_set(err, EPROTO, "the source's stream came before its guest");
 	case WT_RELAY_RAM_END:
 		return take_ram_end(d, payload, length, err);
@@ -453,8 +453,8 @@ static void listen_again(void *arg, uint64_t now_ns)
 	struct wt_error err = { 0 };
 
 	wt_puller_close(d->puller);
-	wt_feed_close(d);
-	d->feed = (struct wt_feed){ .fd = -1 };
+	wt_destination_feed_close(d);
+	wt_feed_init(&d->feed, d->relay.loop);
 	d->puller = NULL;
 	d->block_count = 0;
 	if (listen_here(d, d->port, &err))
@@ -468,6 +468,7 @@ static int start(struct wt_destination *d, struct wt_error *err)
 	int r;
 
 	r = wt_relay_open(&d->relay, &o->common, &qmp_events, signalled, d, err);
+	wt_feed_init(&d->feed, d->relay.loop);
 	if (!r)
 		r = wt_preflight_destination(d->relay.qmp, d->relay.ram, err);
 	if (!r)
@@ -537,7 +538,7 @@ static int conclude(struct wt_destination *d)
 
 static void close_all(struct wt_destination *d)
 {
-	wt_feed_close(d);
+	wt_destination_feed_close(d);
 	wt_puller_close(d->puller);
 	free(d->blocks);
 	wt_relay_close(&d->relay);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * destination_internal.h - the destination relay's state, shared by destination.c (who runs),
- * destination_feed.c (the stripped stream into QEMU) and destination_verify.c (comparing RAM).
+ * destination_feed.c (QEMU's end of the feed) and destination_verify.c (comparing RAM).
  */
 #ifndef WATARI_QEMU_DESTINATION_INTERNAL_H
 #define WATARI_QEMU_DESTINATION_INTERNAL_H
@@ -10,22 +10,9 @@
 
 #include "destination.h"
 #include "destination_switch.h"
+#include "feed.h"
 #include "messages.h"
 #include "relay.h"
-
-#define WT_FEED_MAX (512u << 20) /* bytes of the stripped stream that may wait for QEMU */
-
-/* The stripped stream on its way into QEMU. */
-struct wt_feed {
-	struct wt_relay_socket place;
-	int fd; /* to QEMU; -1: not connected, or ended */
-	uint8_t *bytes;
-	size_t length, room, sent;
-	size_t gate; /* bytes behind this offset wait for RAM to be complete; valid with gated */
-	bool gated;  /* RAM's end was announced */
-	bool open;   /* the gate is open */
-	bool watching;
-};
 
 struct wt_verify_job {
 	bool running;
@@ -40,6 +27,7 @@ struct wt_destination {
 	const struct wt_destination_options *options;
 	struct wt_puller *puller;
 	struct wt_destination_switch machine;
+	struct wt_relay_socket place; /* of the socket that QEMU listens on */
 	struct wt_feed feed;
 	struct wt_verify_job verify;
 	struct wt_relay_guest guest;
@@ -55,14 +43,9 @@ struct wt_destination {
 void wt_destination_event(struct wt_destination *destination, enum wt_destination_event event);
 void wt_destination_trouble(struct wt_destination *destination, const struct wt_error *err);
 
-/* destination_feed.c: opens QEMU's incoming side and connects to it. */
-int wt_feed_open(struct wt_destination *destination, struct wt_error *err);
-void wt_feed_close(struct wt_destination *destination);
-int wt_feed_add(
-	struct wt_destination *destination, const uint8_t *bytes, size_t length, struct wt_error *err);
-/* What follows is behind RAM's end. */
-void wt_feed_gate(struct wt_destination *destination);
-void wt_feed_open_gate(struct wt_destination *destination);
+/* destination_feed.c: opens QEMU's incoming side and connects the feed to it. */
+int wt_destination_feed_open(struct wt_destination *destination, struct wt_error *err);
+void wt_destination_feed_close(struct wt_destination *destination);
 
 /* destination_verify.c: asks for digests of all RAM and compares; raises VERIFIED, or TROUBLE at the first
  * difference. */
