@@ -133,8 +133,8 @@ bool wt_command_common(int option, const char *value, struct wt_relay_options *o
 	case WT_OPTION_DEVICE:
 		o->device = value;
 		return true;
-	case WT_OPTION_GIVE_UP:
-		return wt_command_duration("--give-up-after", value, &o->give_up_ns);
+	case WT_OPTION_RECONNECT:
+		return wt_command_duration("--reconnect-timeout", value, &o->reconnect_timeout_ns);
 	case WT_OPTION_JSON:
 		o->json = true;
 		return true;

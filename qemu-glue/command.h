@@ -29,17 +29,17 @@ enum {
 	WT_OPTION_INSECURE,
 	WT_OPTION_FABRIC,
 	WT_OPTION_DEVICE,
-	WT_OPTION_GIVE_UP,
+	WT_OPTION_RECONNECT,
 	WT_OPTION_JSON,
 	WT_OPTION_HELP,
 };
-#define WT_OPTIONS_COMMON                                                                                 \
-	{ "qmp", 1, NULL, WT_OPTION_QMP }, { "psk", 1, NULL, WT_OPTION_PSK },                             \
-		{ "insecure", 0, NULL, WT_OPTION_INSECURE }, { "fabric", 1, NULL, WT_OPTION_FABRIC },     \
-		{ "device", 1, NULL, WT_OPTION_DEVICE }, { "give-up-after", 1, NULL, WT_OPTION_GIVE_UP }, \
-		{ "json", 0, NULL, WT_OPTION_JSON },                                                      \
-	{                                                                                                 \
-		"help", 0, NULL, WT_OPTION_HELP                                                           \
+#define WT_OPTIONS_COMMON                                                                                   \
+	{ "qmp", 1, NULL, WT_OPTION_QMP }, { "psk", 1, NULL, WT_OPTION_PSK },                               \
+		{ "insecure", 0, NULL, WT_OPTION_INSECURE }, { "fabric", 1, NULL, WT_OPTION_FABRIC },       \
+		{ "device", 1, NULL, WT_OPTION_DEVICE },                                                    \
+		{ "reconnect-timeout", 1, NULL, WT_OPTION_RECONNECT }, { "json", 0, NULL, WT_OPTION_JSON }, \
+	{                                                                                                   \
+		"help", 0, NULL, WT_OPTION_HELP                                                             \
 	}
 
 /* Takes one of them; false: it is none of them, or was wrong and a sentence was printed. */

@@ -17,7 +17,7 @@ static const char usage[] =
 	"  --fabric LIST          verbs,tcp: what is offered (default: all)\n"
 	"  --data-host ADDRESS    address at which data connections are awaited (default: that of HOST)\n"
 	"  --device NAME          RDMA device\n"
-	"  --give-up-after TIME   how long a lost source is awaited (default 60s)\n"
+	"  --reconnect-timeout TIME  how long a lost source is awaited (default 60s)\n"
 	"  --wait TIME            how long to wait for a source at all (default: for ever)\n"
 	"  --json                 events as JSON lines on standard output\n";
 
@@ -45,7 +45,7 @@ static bool take(int option, struct wt_destination_options *o)
 
 int wt_command_receive(int argc, char **argv)
 {
-	struct wt_destination_options o = { .common.give_up_ns = 60000000000ull };
+	struct wt_destination_options o = { .common.reconnect_timeout_ns = 60000000000ull };
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)

@@ -18,7 +18,7 @@ static const char usage[] =
 	"  --device NAME            RDMA device\n"
 	"  --downtime-limit TIME    QEMU stops the guest when the rest fits into this (default 300ms)\n"
 	"  --switchover-timeout T   abort when the destination is not loaded so long after the stop (default 2s)\n"
-	"  --give-up-after TIME     how long a lost connection is tried again (default 60s)\n"
+	"  --reconnect-timeout TIME how long a lost connection is tried again (default 60s)\n"
 	"  --shared-storage         writable disks are seen by both hosts\n"
 	"  --keep-source            leave the source QEMU, stopped, after the move\n"
 	"  --verify                 compare all RAM of both sides while both are stopped (adds to the downtime)\n"
@@ -71,7 +71,7 @@ static bool take(int option, struct wt_source_options *o)
 
 int wt_command_send(int argc, char **argv)
 {
-	struct wt_source_options o = { .common.give_up_ns = 60000000000ull,
+	struct wt_source_options o = { .common.reconnect_timeout_ns = 60000000000ull,
 		.downtime_limit_ms = 300,
 		.switchover_timeout_ns = 2000000000ull };
 	int option;

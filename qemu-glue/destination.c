@@ -17,6 +17,7 @@
 
 #include "destination_internal.h"
 #include "preflight.h"
+#include "printable.h"
 #include "sabotage.h"
 
 #define POLL_NS 5000000ull
@@ -49,6 +50,7 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	const char *status = json_string_value(json_object_get(result, "status"));
 	const char *why = json_string_value(json_object_get(result, "error-desc"));
 	struct wt_error failed = { 0 };
+	char quoted[WT_PRINTABLE_MAX]; /* it may quote the stream, which is the source's */
 
 	if (!status)
 		return;
@@ -57,7 +59,7 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	} else if (strcmp(status, "failed") == 0) {
 		wt_error_set(&failed, EIO,
 			"the destination QEMU refuses the guest's state%s%s; see its standard error",
-			why ? ": " : "", why ? why : "");
+			why ? ": " : "", why ? wt_printable(why, strlen(why), quoted, sizeof quoted) : "");
 		wt_destination_trouble(d, &failed);
 	}
 }
@@ -297,6 +299,7 @@ static int take_ram_end(struct wt_destination *d, const uint8_t *payload, size_t
 static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct wt_destination *d = arg;
+	char text[WT_PRINTABLE_MAX];
 
 	switch (type) {
 	case WT_RELAY_GUEST:
@@ -316,8 +319,8 @@ static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t l
 		wt_destination_event(d, WT_DESTINATION_EV_COMMIT);
 		return 0;
 	case WT_RELAY_ABORT:
-		wt_error_set(&d->failure, ECANCELED, "the source aborted: %.*s",
-			(int)(length < 300 ? length : 300), (const char *)payload);
+		wt_error_set(&d->failure, ECANCELED, "the source aborted: %s",
+			wt_printable(payload, length, text, sizeof text));
 		wt_destination_event(d, WT_DESTINATION_EV_ABORT);
 		return 0;
 	default:
@@ -339,9 +342,11 @@ static void on_lost(void *arg, const struct wt_error *err)
 {
 	struct wt_destination *d = arg;
 
+	struct wt_error said = wt_printable_error(err);
+
 	if (wt_destination_switch_final(&d->machine))
 		return;
-	wt_report_event(&d->relay.report, "lost", json_pack("{s:s}", "text", wt_error_text(err)),
+	wt_report_event(&d->relay.report, "lost", json_pack("{s:s}", "text", said.text),
 		"connection lost; waiting for the source to come back");
 }
 
@@ -356,8 +361,9 @@ static void on_refused(void *arg, const struct wt_error *err)
 {
 	struct wt_destination *d = arg;
 
-	wt_report_event(&d->relay.report, "refused", json_pack("{s:s}", "text", wt_error_text(err)),
-		wt_error_text(err));
+	struct wt_error said = wt_printable_error(err);
+
+	wt_report_event(&d->relay.report, "refused", json_pack("{s:s}", "text", said.text), said.text);
 }
 
 static void listen_again(void *arg, uint64_t now_ns);
@@ -365,6 +371,7 @@ static void listen_again(void *arg, uint64_t now_ns);
 static void on_failed(void *arg, const struct wt_error *err)
 {
 	struct wt_destination *d = arg;
+	struct wt_error said;
 
 	if (d->machine.state == WT_DESTINATION_WAITING) {
 		on_refused(d, err);
@@ -372,7 +379,8 @@ static void on_failed(void *arg, const struct wt_error *err)
 			d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop), listen_again, d);
 		return;
 	}
-	wt_error_set(&d->failure, err->code, "%s", wt_error_text(err));
+	said = wt_printable_error(err);
+	wt_error_set(&d->failure, said.code, "%s", said.text);
 	wt_destination_event(d, WT_DESTINATION_EV_PEER_LOST);
 }
 
@@ -437,7 +445,7 @@ static int listen_here(struct wt_destination *d, uint16_t port, struct wt_error 
 		.fabrics = o->common.fabrics,
 		.data_host = o->data_host,
 		.device = o->common.device,
-		.give_up_ns = o->common.give_up_ns };
+		.give_up_ns = o->common.reconnect_timeout_ns };
 
 	config.listen.port = port;
 	if (o->wait_ns)
@@ -502,8 +510,9 @@ static void linger(struct wt_destination *d)
 {
 	uint64_t now_ns = wt_loop_now_ns(d->relay.loop);
 
-	d->linger_until_ns = now_ns + (d->machine.state == WT_DESTINATION_DONE ? d->options->common.give_up_ns
-									       : LINGER_NS);
+	d->linger_until_ns =
+		now_ns + (d->machine.state == WT_DESTINATION_DONE ? d->options->common.reconnect_timeout_ns
+								  : LINGER_NS);
 	wt_loop_timer_set(d->relay.loop, &d->deadline, now_ns + POLL_NS, linger_fired, d);
 	wt_loop_run(d->relay.loop);
 }

@@ -23,11 +23,11 @@
 /* Options of both `send` and `receive`; strings are borrowed. */
 struct wt_relay_options {
 	const char *qmp_path;
-	const char *name;     /* of the VM */
-	const char *psk_file; /* NULL: in the clear */
-	const char *device;   /* RDMA device, or NULL */
-	unsigned fabrics;     /* WT_FABRIC_BIT()s; 0: all */
-	uint64_t give_up_ns;  /* a lost connection */
+	const char *name;              /* of the VM */
+	const char *psk_file;          /* NULL: in the clear */
+	const char *device;            /* RDMA device, or NULL */
+	unsigned fabrics;              /* WT_FABRIC_BIT()s; 0: all */
+	uint64_t reconnect_timeout_ns; /* how long a lost connection is tried again */
 	bool insecure, json;
 };
 

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "messages.h"
+#include "printable.h"
 #include "sabotage.h"
 #include "source_internal.h"
 #include "verify.h"
@@ -279,7 +280,7 @@ static void carry_out(struct wt_source *source, unsigned actions)
 	if (actions & WT_SOURCE_DO_CANCEL)
 		do_cancel(source);
 	if (actions & WT_SOURCE_DO_DELIVERY_DEADLINE)
-		set_deadline(source, source->options->common.give_up_ns);
+		set_deadline(source, source->options->common.reconnect_timeout_ns);
 	if (actions & WT_SOURCE_DO_QUIT_QEMU)
 		wt_qmp_execute(source->relay.qmp, "quit", NULL, NULL, NULL);
 	if (actions & WT_SOURCE_DO_ANNOUNCE && source->facts.guest_running)
@@ -334,7 +335,9 @@ static int answer_digest(
 static void text_error(
 	struct wt_error *err, int code, const char *what, const uint8_t *payload, size_t length)
 {
-	wt_error_set(err, code, "%s%.*s", what, (int)(length < 400 ? length : 400), (const char *)payload);
+	char text[WT_PRINTABLE_MAX];
+
+	wt_error_set(err, code, "%s%s", what, wt_printable(payload, length, text, sizeof text));
 }
 
 static void destination_runs(struct wt_source *source, const uint8_t *payload, size_t length)
@@ -399,10 +402,11 @@ static void server_room(void *arg)
 static void server_lost(void *arg, const struct wt_error *err)
 {
 	struct wt_source *source = arg;
+	struct wt_error said = wt_printable_error(err);
 	char text[WT_ERROR_TEXT_MAX + 64];
 
-	snprintf(text, sizeof text, "connection lost, trying again: %s", wt_error_text(err));
-	wt_report_event(&source->relay.report, "lost", json_pack("{s:s}", "text", wt_error_text(err)), text);
+	snprintf(text, sizeof text, "connection lost, trying again: %s", said.text);
+	wt_report_event(&source->relay.report, "lost", json_pack("{s:s}", "text", said.text), text);
 }
 
 static void server_back(void *arg)
@@ -415,13 +419,17 @@ static void server_back(void *arg)
 
 static void server_failed(void *arg, const struct wt_error *err)
 {
-	wt_source_trouble(arg, err);
+	struct wt_error said = wt_printable_error(err);
+
+	wt_source_trouble(arg, &said);
 }
 
-static void server_note(void *arg, const char *text)
+static void server_note(void *arg, const char *note)
 {
 	struct wt_source *source = arg;
+	char text[WT_PRINTABLE_MAX];
 
+	wt_printable(note, strlen(note), text, sizeof text);
 	wt_report_event(&source->relay.report, "note", json_pack("{s:s}", "text", text), text);
 }
 
@@ -456,7 +464,7 @@ static int open_server(struct wt_source *source, struct wt_error *err)
 		.device = o->common.device,
 		.may_discard = source->facts.may_discard,
 		.connect_timeout_ns = 5000000000ull,
-		.give_up_ns = o->common.give_up_ns };
+		.give_up_ns = o->common.reconnect_timeout_ns };
 	int r;
 
 	r = wt_server_open(source->relay.loop, &config, &server_events, source, &source->server, err);

@@ -31,6 +31,9 @@ struct wt_announce_log {
 	uint64_t window_bytes;
 	uint64_t rate; /* bytes per second, 0: unknown */
 
+	uint64_t rate_limit;   /* bytes per second, 0: none */
+	uint64_t debt_paid_ns; /* when the bucket is out of debt; long ago: it is full */
+
 	unsigned blocks;
 	struct block_maps {
 		struct wt_bitmap announced, zero;
@@ -86,6 +89,29 @@ bool wt_announce_room(const struct wt_announce_log *log)
 	return log->next_seq - log->oldest < WT_PENDING_ENTRIES && log->pending_bytes < log->pending_limit;
 }
 
+void wt_announce_rate_limit(struct wt_announce_log *log, uint64_t bytes_per_s, uint64_t now_ns)
+{
+	log->rate_limit = bytes_per_s;
+	log->debt_paid_ns = now_ns;
+}
+
+uint64_t wt_announce_wait_ns(const struct wt_announce_log *log, uint64_t now_ns)
+{
+	return log->rate_limit && log->debt_paid_ns > now_ns ? log->debt_paid_ns - now_ns : 0;
+}
+
+/* Takes bytes out of the bucket: each byte puts the end of the debt off by the time in which it is earned. */
+static void rate_pay(struct wt_announce_log *log, uint64_t bytes, uint64_t now_ns)
+{
+	uint64_t full_ns = now_ns > WT_RATE_BURST_NS ? now_ns - WT_RATE_BURST_NS : 0;
+
+	if (!log->rate_limit)
+		return;
+	if (log->debt_paid_ns < full_ns)
+		log->debt_paid_ns = full_ns;
+	log->debt_paid_ns += (uint64_t)((double)bytes / (double)log->rate_limit * 1e9);
+}
+
 int wt_announce_add(
 	struct wt_announce_log *log, const struct wt_announcement *what, uint64_t now_ns, uint64_t *ret_seq)
 {
@@ -97,7 +123,7 @@ int wt_announce_add(
 	maps = &log->maps[extent->block];
 	if (extent->page >= maps->announced.bits || extent->pages > maps->announced.bits - extent->page)
 		return -EINVAL;
-	if (!wt_announce_room(log))
+	if (!wt_announce_room(log) || (entry_bytes(what) && wt_announce_wait_ns(log, now_ns)))
 		return -EAGAIN;
 
 	wt_bitmap_set(&maps->announced, extent->page, extent->pages);
@@ -110,6 +136,7 @@ int wt_announce_add(
 		log->window_start_ns += now_ns - log->idle_since_ns;
 	*slot(log, log->next_seq) = (struct pending){ .what = *what };
 	log->pending_bytes += entry_bytes(what);
+	rate_pay(log, entry_bytes(what), now_ns);
 	*ret_seq = log->next_seq++;
 	return 0;
 }

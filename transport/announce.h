@@ -11,6 +11,10 @@
  * The bound on pending bytes follows the measured rate of landing, so that what QEMU believes of the link
  * stays true: limit = rate x WT_PENDING_TARGET_NS, within WT_PENDING_MIN and WT_PENDING_MAX.
  *
+ * A rate limit is a token bucket: content may be announced while the bucket is not in debt, and each
+ * announcement takes its bytes out of it, whole. So over any time t at most rate x (t + WT_RATE_BURST_NS)
+ * bytes are announced, and one announcement more. Zero extents are free.
+ *
  * Pure: no I/O, no clock, no threads.
  */
 #ifndef WT_ANNOUNCE_H
@@ -27,6 +31,7 @@
 #define WT_PENDING_MIN (4ull << 20)
 #define WT_PENDING_MAX (256ull << 20)
 #define WT_PENDING_TARGET_NS 60000000ull
+#define WT_RATE_BURST_NS 50000000ull /* what the bucket holds after a pause */
 
 struct wt_announcement {
 	struct wt_extent extent;
@@ -43,8 +48,12 @@ void wt_announce_close(struct wt_announce_log *log);
 /* *ret_seq is the announcement's number. -EAGAIN: no room. -EINVAL: outside the block. */
 int wt_announce_add(struct wt_announce_log *log, const struct wt_announcement *announcement, uint64_t now_ns,
 	uint64_t *ret_seq);
-/* Room for at least one more of the largest extents. */
+/* Room for at least one more of the largest extents, as far as the bounds on what is pending go. */
 bool wt_announce_room(const struct wt_announce_log *log);
+/* bytes_per_s 0: no limit. What an earlier limit left of debt is forgiven. */
+void wt_announce_rate_limit(struct wt_announce_log *log, uint64_t bytes_per_s, uint64_t now_ns);
+/* How long the rate limit lets content wait; 0: it may be announced now. */
+uint64_t wt_announce_wait_ns(const struct wt_announce_log *log, uint64_t now_ns);
 /* The puller says that these have landed. -EPROTO: one of them is not pending. */
 int wt_announce_landed(struct wt_announce_log *log, uint64_t first_seq, uint64_t count, uint64_t now_ns);
 

@@ -3,7 +3,8 @@
  * server.c - the page server: link, announce log, servings and paths put together. See server.h.
  *
  *   1. An extent is announced IN_PLACE only if a region of the fabric in use covers it; otherwise it is
- * copied into the ring, and its place there is not written again before the announcement has landed.
+ * copied into the ring, and its place there is not written again before the announcement has landed. The
+ * ring is served over every fabric, so a copy can be read whichever fabric comes next.
  *   2. Paths are opened by the server, for the first fabric that works, in the order verbs, tcp. When none
  *      works any more all are tried again until give_up_ns; but never verbs after tcp.
  *
@@ -60,6 +61,7 @@ struct wt_server {
 	struct wt_timer watch;
 
 	struct wt_announce_log *log;
+	struct wt_timer rate; /* set while the rate limit keeps content waiting */
 	struct wt_announcement batch[WT_WIRE_ANNOUNCEMENTS_MAX];
 	unsigned batch_count;
 	uint64_t batch_first_seq;
@@ -133,6 +135,7 @@ void wt_server_close(struct wt_server *s)
 	if (!s)
 		return;
 	wt_loop_timer_clear(s->loop, &s->watch);
+	wt_loop_timer_clear(s->loop, &s->rate);
 	close_paths(s);
 	wt_link_close(&s->link);
 	wt_announce_close(s->log);
@@ -174,6 +177,7 @@ int wt_server_start(struct wt_server *s, struct wt_error *err)
 	free(pages);
 	if (r)
 		return wt_error_set(err, -r, "no memory for the announce log");
+	wt_announce_rate_limit(s->log, s->config.rate_limit, wt_loop_now_ns(s->loop));
 	return wt_link_connect(&s->link, s->config.name, err);
 }
 
@@ -333,6 +337,7 @@ static void link_failed(void *arg, const struct wt_error *err)
 	struct wt_server *s = arg;
 
 	wt_loop_timer_clear(s->loop, &s->watch);
+	wt_loop_timer_clear(s->loop, &s->rate);
 	s->events->failed(s->arg, err);
 }
 
@@ -351,6 +356,12 @@ static int peer_ready(struct wt_server *s, const uint8_t *payload, size_t length
 	return 0;
 }
 
+static void room(struct wt_server *s)
+{
+	if (s->events->room)
+		s->events->room(s->arg);
+}
+
 static int landed(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct wt_seq_range ranges[WT_WIRE_RANGES_MAX];
@@ -363,8 +374,7 @@ static int landed(struct wt_server *s, const uint8_t *payload, size_t length, st
 		if (wt_announce_landed(s->log, ranges[i].first, ranges[i].count, now_ns))
 			return wt_error_set(
 				err, EPROTO, "the puller acknowledges announcements that are not pending");
-	if (s->events->room)
-		s->events->room(s->arg);
+	room(s);
 	return 0;
 }
 
@@ -405,17 +415,36 @@ void wt_server_flush(struct wt_server *s)
 	flush_batch(s);
 }
 
+static void rate_allows(void *arg, uint64_t now_ns)
+{
+	room(arg);
+}
+
+void wt_server_rate_limit(struct wt_server *s, uint64_t bytes_per_s)
+{
+	uint64_t now_ns = wt_loop_now_ns(s->loop);
+
+	s->config.rate_limit = bytes_per_s;
+	if (!s->log || s->link.failed)
+		return;
+	wt_announce_rate_limit(s->log, bytes_per_s, now_ns);
+	wt_loop_timer_set(s->loop, &s->rate, now_ns, rate_allows, s);
+}
+
 /* Numbers one announcement and puts it into the batch. */
 static int announce_one(struct wt_server *s, const struct wt_announcement *what)
 {
-	uint64_t seq;
+	uint64_t now_ns = wt_loop_now_ns(s->loop), wait_ns, seq;
 	int r;
 
 	if (s->batch_count == WT_WIRE_ANNOUNCEMENTS_MAX && flush_batch(s))
 		return -EAGAIN;
-	r = wt_announce_add(s->log, what, wt_loop_now_ns(s->loop), &seq);
+	r = wt_announce_add(s->log, what, now_ns, &seq);
 	if (r)
 		return r;
+	wait_ns = wt_announce_wait_ns(s->log, now_ns);
+	if (wait_ns)
+		wt_loop_timer_set(s->loop, &s->rate, now_ns + wait_ns, rate_allows, s);
 	if (!s->batch_count)
 		s->batch_first_seq = seq;
 	s->batch[s->batch_count++] = *what;
@@ -424,62 +453,84 @@ static int announce_one(struct wt_server *s, const struct wt_announcement *what)
 	return 0;
 }
 
-/* Copies the extent into the ring and announces the copy; -EAGAIN while the ring has no room for it. */
-static int announce_copy(struct wt_server *s, const struct wt_extent *extent)
+/* Where so many bytes may be written in the ring, counted from the session's beginning; false: no room. */
+static bool ring_room(const struct wt_server *s, uint64_t bytes, uint64_t *ret_offset)
 {
-	struct wt_announcement what = { .extent = *extent, .content = WT_CONTENT_STAGED };
-	uint64_t bytes = (uint64_t)extent->pages << WT_PAGE_SHIFT;
 	uint64_t offset = s->staged_next;
-	int r;
 
 	if (offset % RING_BYTES + bytes > RING_BYTES)
 		offset += RING_BYTES - offset % RING_BYTES;
-	if (offset + bytes > wt_announce_staged_free(s->log) + RING_BYTES || !wt_announce_room(s->log))
+	*ret_offset = offset;
+	return offset + bytes <= wt_announce_staged_free(s->log) + RING_BYTES;
+}
+
+static bool may_announce(const struct wt_server *s)
+{
+	return wt_announce_room(s->log) && !wt_announce_wait_ns(s->log, wt_loop_now_ns(s->loop));
+}
+
+/* Copies content of the extent into the ring and announces the copy; -EAGAIN while there is no room for it.
+ */
+static int announce_copy(struct wt_server *s, const struct wt_extent *extent, const uint8_t *bytes)
+{
+	struct wt_announcement what = { .extent = *extent, .content = WT_CONTENT_STAGED };
+	uint64_t length = (uint64_t)extent->pages << WT_PAGE_SHIFT;
+	int r;
+
+	if (!may_announce(s) || !ring_room(s, length, &what.staged_offset))
 		return -EAGAIN;
-	memcpy(s->ring + offset % RING_BYTES, s->blocks[extent->block].base + (extent->page << WT_PAGE_SHIFT),
-		bytes);
-	what.staged_offset = offset;
+	memcpy(s->ring + what.staged_offset % RING_BYTES, bytes, length);
 	r = announce_one(s, &what);
 	if (r)
 		return r;
-	s->staged_next = offset + bytes;
+	s->staged_next = what.staged_offset + length;
 	s->staged_pages += extent->pages;
 	return 0;
 }
 
-/* Announces the extent's first pages as one announcement; answers how many pages, or -errno. */
-static int announce_some(struct wt_server *s, const struct wt_extent *extent, enum wt_content content)
+/*
+ * Announces the extent's first pages as one announcement; answers how many pages, or -errno. bytes: where
+ * STAGED content lies.
+ */
+static int announce_some(
+	struct wt_server *s, const struct wt_extent *extent, enum wt_content content, const uint8_t *bytes)
 {
 	uint32_t max = content == WT_CONTENT_ZERO ? ZERO_PAGES_MAX : EXTENT_PAGES_MAX;
 	struct wt_extent part = *extent;
 	uint32_t copy = 0;
 	int r;
 
+	if (!s->serving)
+		return -EAGAIN;
 	if (part.pages > max)
 		part.pages = max;
 	if (content == WT_CONTENT_IN_PLACE) {
-		part.pages = s->serving ? wt_serving_in_place(s->serving, &part, &copy) : 0;
+		part.pages = wt_serving_in_place(s->serving, &part, &copy);
 		if (!part.pages) {
 			part.pages = copy;
-			r = s->serving ? announce_copy(s, &part) : -EAGAIN;
-			return r ? r : (int)part.pages;
+			content = WT_CONTENT_STAGED;
+			bytes = s->blocks[part.block].base + (part.page << WT_PAGE_SHIFT);
 		}
 	}
-	r = announce_one(s, &(struct wt_announcement){ .extent = part, .content = content });
+	r = content == WT_CONTENT_STAGED
+		    ? announce_copy(s, &part, bytes)
+		    : announce_one(s, &(struct wt_announcement){ .extent = part, .content = content });
 	return r ? r : (int)part.pages;
 }
 
-int wt_server_announce(struct wt_server *s, struct wt_extent *extent, enum wt_content content)
+/* Announces all of an extent, or as much as there is room for. */
+static int announce_extent(
+	struct wt_server *s, struct wt_extent *extent, enum wt_content content, const uint8_t *bytes)
 {
 	uint64_t pages;
 
-	if (extent->block >= s->block_count || (content != WT_CONTENT_IN_PLACE && content != WT_CONTENT_ZERO))
+	if (extent->block >= s->block_count)
 		return -EINVAL;
 	pages = s->blocks[extent->block].length >> WT_PAGE_SHIFT;
 	if (extent->page > pages || extent->pages > pages - extent->page)
 		return -EINVAL;
 	while (extent->pages) {
-		int n = announce_some(s, extent, content);
+		int n = announce_some(s, extent, content, bytes);
 
 		if (n == -EAGAIN)
 			wt_server_flush(s); /* what is gathered must land before there is room again */
@@ -488,15 +539,35 @@ int wt_server_announce(struct wt_server *s, struct wt_extent *extent, enum wt_co
 		s->announced_pages += (unsigned)n;
 		if (content == WT_CONTENT_ZERO)
 			s->zero_pages += (unsigned)n;
+		if (content == WT_CONTENT_STAGED)
+			bytes += (uint64_t)n << WT_PAGE_SHIFT;
 		extent->page += (unsigned)n;
 		extent->pages -= (unsigned)n;
 	}
 	return 0;
 }
 
+int wt_server_announce(struct wt_server *s, struct wt_extent *extent, enum wt_content content)
+{
+	if (content != WT_CONTENT_IN_PLACE && content != WT_CONTENT_ZERO)
+		return -EINVAL;
+	if (content == WT_CONTENT_IN_PLACE && extent->block < s->block_count &&
+		!s->blocks[extent->block].base)
+		return -EINVAL;
+	return announce_extent(s, extent, content, NULL);
+}
+
+int wt_server_announce_copy(struct wt_server *s, struct wt_extent *extent, const uint8_t *bytes)
+{
+	return announce_extent(s, extent, WT_CONTENT_STAGED, bytes);
+}
+
 bool wt_server_room(const struct wt_server *s)
 {
-	return s->serving && s->batch_count < WT_WIRE_ANNOUNCEMENTS_MAX && wt_announce_room(s->log);
+	uint64_t offset;
+
+	return s->serving && s->batch_count < WT_WIRE_ANNOUNCEMENTS_MAX && may_announce(s) &&
+	       ring_room(s, (uint64_t)EXTENT_PAGES_MAX << WT_PAGE_SHIFT, &offset);
 }
 
 bool wt_server_all_landed(const struct wt_server *s)

@@ -107,6 +107,8 @@ int wt_serving_open(const struct wt_fabric_ops *ops, const char *device, const c
 		r = ops->region_add(
 			serving->endpoint, ring, ring_bytes, WT_ACCESS_SERVE, &serving->ring, err);
 	for (unsigned i = 0; !r && i < block_count; i++) {
+		if (!blocks[i].base)
+			continue;
 		if (ops->fabric != WT_FABRIC_VERBS)
 			r = add_region(serving, &blocks[i], i, 0, blocks[i].length, err);
 		else if (pin)

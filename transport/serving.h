@@ -31,7 +31,7 @@
 
 struct wt_served_block {
 	char name[WT_BLOCK_NAME_MAX + 1];
-	uint8_t *base;
+	uint8_t *base; /* NULL: there is no memory, all is served from the ring */
 	uint64_t length;
 	int fd; /* or -1 */
 	uint64_t fd_offset;

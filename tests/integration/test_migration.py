@@ -23,7 +23,7 @@ from harness.migration import Migration, events, install_key, watari  # noqa: E4
 
 SMALL = {"mb": 160, "work_mb": 24, "rate": 1000}
 BUSY = {**SMALL, "rate": 8000}  # many pages are dirtied while it moves
-HURRY = ["--give-up-after", "2s"]
+HURRY = ["--reconnect-timeout", "2s"]
 
 
 class Skip(Exception):

@@ -278,6 +278,84 @@ static void test_zeros_do_not_lower_the_limit(void **state)
 	wt_announce_close(log);
 }
 
+/* Announces pieces of so many pages as fast as allowed until end_ns; answers the bytes. */
+static uint64_t announce_until(
+	struct wt_announce_log *log, uint32_t pages, uint64_t *now_ns, uint64_t end_ns, bool precise)
+{
+	struct wt_announcement what = { .content = WT_CONTENT_IN_PLACE, .extent = { .pages = pages } };
+	uint64_t bytes = 0, seq;
+
+	while (*now_ns < end_ns) {
+		uint64_t wait_ns = wt_announce_wait_ns(log, *now_ns);
+
+		if (wait_ns) {
+			check(wt_announce_add(log, &what, *now_ns, &seq) == -EAGAIN);
+			*now_ns += precise ? wait_ns : seed_below(2 * wait_ns) + 1;
+			continue;
+		}
+		check(wt_announce_add(log, &what, *now_ns, &seq) == 0);
+		check(wt_announce_landed(log, seq, 1, *now_ns) == 0);
+		bytes += bytes_of(&what);
+	}
+	return bytes;
+}
+
+static void rate_run(void)
+{
+	uint64_t rate = 1 + seed_below(seed_below(2) ? 100000 : 3000000000), now_ns = seed_below(1000) * MS;
+	uint64_t start_ns, t_ns = (100 + seed_below(2000)) * MS, bytes, most;
+	uint32_t pages = 1 + (uint32_t)seed_below(256);
+	struct wt_announce_log *log = open_log();
+	bool precise = seed_below(2);
+
+	wt_announce_rate_limit(log, rate, now_ns);
+	check(wt_announce_wait_ns(log, now_ns) == 0);
+	if (seed_below(2))
+		now_ns += 10000 * MS; /* saves up no more than one burst */
+	start_ns = now_ns;
+	bytes = announce_until(log, pages, &now_ns, start_ns + t_ns, precise);
+	most = (uint64_t)((double)rate * (double)(now_ns - start_ns + WT_RATE_BURST_NS) / 1e9) +
+	       pages * WT_PAGE_SIZE;
+	check((double)bytes <=
+		(double)most * 1.001 + 1); /* a nanosecond of each announcement is rounded off */
+	if (precise)
+		check((double)bytes * 1e9 >= (double)rate * (double)(now_ns - start_ns) * 0.999 - 1e9);
+	wt_announce_close(log);
+}
+
+static void test_rate_limit_is_kept(void **state)
+{
+	seed_runs(300, rate_run);
+}
+
+static void test_rate_limit_changes(void **state)
+{
+	struct wt_announce_log *log = open_log();
+	struct wt_announcement what = { .content = WT_CONTENT_IN_PLACE, .extent = { .pages = 256 } };
+	uint64_t now_ns = 7 * MS, seq;
+
+	assert_int_equal(wt_announce_wait_ns(log, now_ns), 0);
+	wt_announce_rate_limit(log, MS, now_ns); /* 1 MB/s */
+	assert_int_equal(wt_announce_add(log, &what, now_ns, &seq), 0);
+	assert_int_equal(wt_announce_wait_ns(log, now_ns), 1048576000);
+	assert_int_equal(wt_announce_add(log, &what, now_ns + 1048575999, &seq), -EAGAIN);
+	assert_int_equal(wt_announce_wait_ns(log, now_ns + 1048576000), 0);
+	what.content = WT_CONTENT_ZERO; /* costs nothing, and need not wait */
+	assert_int_equal(wt_announce_add(log, &what, now_ns, &seq), 0);
+	assert_int_equal(wt_announce_wait_ns(log, now_ns), 1048576000);
+	what.content = WT_CONTENT_STAGED;
+	assert_int_equal(wt_announce_add(log, &what, now_ns, &seq), -EAGAIN);
+	wt_announce_rate_limit(log, 0, now_ns); /* lifted */
+	assert_int_equal(wt_announce_add(log, &what, now_ns, &seq), 0);
+	assert_int_equal(wt_announce_wait_ns(log, now_ns), 0);
+	wt_announce_rate_limit(log, 1, now_ns); /* no debt of before, and no overflow with the longest extent
+						 */
+	assert_int_equal(wt_announce_wait_ns(log, now_ns), 0);
+	assert_int_equal(wt_announce_add(log, &what, now_ns, &seq), 0);
+	assert_int_equal(wt_announce_wait_ns(log, now_ns), 1048576 * 1000000000ull);
+	wt_announce_close(log);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +364,8 @@ int main(void)
 		cmocka_unit_test(test_extents_outside_are_refused),
 		cmocka_unit_test(test_both_bounds),
 		cmocka_unit_test(test_limit_follows_the_rate),
+		cmocka_unit_test(test_rate_limit_is_kept),
+		cmocka_unit_test(test_rate_limit_changes),
 		cmocka_unit_test(test_zeros_do_not_lower_the_limit),
 		cmocka_unit_test(test_random_against_a_list),
 	};

@@ -15,6 +15,7 @@
 #include "transfer_world.h"
 
 #define EXTENT_BYTES_MAX MIB /* of one announcement with content */
+#define ANNOUNCE_PAGES_MAX 1500u
 #define PAGE_WORDS (WT_PAGE_SIZE / sizeof(uint64_t))
 
 static struct world w;
@@ -68,6 +69,20 @@ __attribute__((no_sanitize_thread)) static void write_pages(const struct wt_exte
 		at[i] = zero ? 0 : w.version << 32 | i;
 }
 
+/* By a buffer that holds other bytes as soon as the server has said what it took. */
+static int announce_copy(void)
+{
+	static uint8_t bytes[ANNOUNCE_PAGES_MAX * WT_PAGE_SIZE];
+	uint64_t length = (uint64_t)w.rest.pages << WT_PAGE_SHIFT;
+	int r;
+
+	check(length <= sizeof bytes);
+	memcpy(bytes, w.blocks[w.rest.block].source + (w.rest.page << WT_PAGE_SHIFT), length);
+	r = wt_server_announce_copy(w.server, &w.rest, bytes);
+	memset(bytes, 0xee, length);
+	return r;
+}
+
 /* Announces as much of w.rest as there is room for. The bound is checked after every announcement. */
 static bool announce_rest(void)
 {
@@ -75,7 +90,8 @@ static bool announce_rest(void)
 	uint32_t before = w.rest.pages;
 	int r;
 
-	r = wt_server_announce(w.server, &w.rest, w.rest_content);
+	r = w.rest_content == WT_CONTENT_STAGED ? announce_copy()
+						: wt_server_announce(w.server, &w.rest, w.rest_content);
 	check(r == 0 || r == -EAGAIN);
 	w.back_pressure += r != 0;
 	wt_server_stats(w.server, &stats);
@@ -87,7 +103,8 @@ static void announce(uint32_t block, uint64_t page, uint32_t pages, enum wt_cont
 {
 	check(w.rest.pages == 0);
 	w.rest = (struct wt_extent){ .block = block, .page = page, .pages = pages };
-	w.rest_content = content;
+	w.rest_content =
+		content == WT_CONTENT_IN_PLACE && w.hidden >> block & 1 ? WT_CONTENT_STAGED : content;
 }
 
 static void count_message(void)
@@ -140,7 +157,7 @@ static void announce_all(bool first)
 		uint64_t pages = w.blocks[b].length >> WT_PAGE_SHIFT;
 
 		for (uint64_t page = 0; page < pages;) {
-			uint32_t n = 1 + (uint32_t)seed_below(1500);
+			uint32_t n = 1 + (uint32_t)seed_below(ANNOUNCE_PAGES_MAX);
 			bool zero = seed_below(3) == 0;
 			struct wt_extent e = { .block = b, .page = page, .pages = n };
 
@@ -242,6 +259,161 @@ static void test_holes_stay_holes(void **state)
 	assert_int_equal(allocated_pages(w.blocks[0].source_fd), there / 2);
 	check_equal();
 	world_close(&w);
+}
+
+/* Blocks that the server cannot read, and one that it can but need not. The ring is gone around several
+ * times.
+ */
+static void test_copies(void **state)
+{
+	static const unsigned hidden[] = { 6, 7 };
+	struct wt_server_stats stats;
+	struct wt_extent e;
+
+	for (unsigned i = 0; i < 2; i++) {
+		seed_start(7);
+		world_open(&w, 96, 20 * SECOND_NS);
+		w.hidden = hidden[i];
+		world_serve(&w, "vm");
+		check(world_until(&w, is_ready));
+		for (uint32_t b = 0; b < WORLD_BLOCKS; b++) {
+			e = (struct wt_extent){ .block = b, .page = 3, .pages = 2 };
+			check(!(hidden[i] >> b & 1) ||
+				wt_server_announce(w.server, &e, WT_CONTENT_IN_PLACE) == -EINVAL);
+			check(e.page == 3 && e.pages == 2);
+		}
+		announce_all(true);
+		announce_all(false);
+		w.writes_left = 2000;
+		check(world_until(&w, guest_is_done));
+		check_equal();
+		wt_server_stats(w.server, &stats);
+		check(stats.staged_pages > (i ? 128 * MIB : 20 * MIB) >> WT_PAGE_SHIFT);
+		check(w.back_pressure > 10);
+		world_close(&w);
+	}
+}
+
+static void test_copy_beside_memory(void **state)
+{
+	static const uint8_t sevens[2 * WT_PAGE_SIZE] = { [0 ... 2 * WT_PAGE_SIZE - 1] = 7 };
+	struct wt_extent e = { .page = 5, .pages = 2 };
+
+	begin(1, 10 * SECOND_NS);
+	write_pages(&(struct wt_extent){ .pages = 20 }, false);
+	check(wt_server_announce_copy(w.server, &e, sevens) == 0 && e.pages == 0 && e.page == 7);
+	check(wt_server_announce_copy(w.server, &(struct wt_extent){ .page = 256, .pages = 1 }, sevens) ==
+		-EINVAL);
+	w.writes_left = 1;
+	check(world_until(&w, guest_is_done));
+	check(memcmp(w.blocks[0].mine + 5 * WT_PAGE_SIZE, sevens, sizeof sevens) == 0);
+	announce(0, 0, 20, WT_CONTENT_IN_PLACE);
+	check(announce_rest());
+	w.done = 0;
+	w.writes_left = 1;
+	check(world_until(&w, guest_is_done));
+	check_equal();
+	world_close(&w);
+}
+
+static bool has_landed_all(struct world *u)
+{
+	wt_server_flush(u->server);
+	return wt_server_all_landed(u->server) || u->server_failed;
+}
+
+/* A full ring is back-pressure: `room` says so, and it takes again when the oldest copies have landed. */
+static void test_ring_is_full(void **state)
+{
+	static uint8_t bytes[256 * WT_PAGE_SIZE];
+	struct wt_server_stats stats;
+	unsigned copies = 0;
+	int r = 0;
+
+	world_open(&w, 96, 20 * SECOND_NS);
+	w.hidden = 1;
+	world_serve(&w, "vm");
+	check(world_until(&w, is_ready));
+	/* The bound on what is pending grows with the rate: until it is above the ring's size, if ever. */
+	do {
+		for (uint32_t page = 0; page < 64 * 256 && wt_server_room(w.server); page += 256) {
+			struct wt_extent e = { .page = page, .pages = 256 };
+
+			r = wt_server_announce_copy(w.server, &e, bytes);
+			check(r == 0);
+			copies++;
+		}
+		check(world_until(&w, has_landed_all));
+		wt_server_stats(w.server, &stats);
+	} while (copies < 400);
+	check(stats.pending_bytes == 0 && wt_server_room(w.server));
+	proxy_rule(&w.proxy, PROXY_DATA, false, false, true);
+	for (copies = 0; wt_server_room(w.server); copies++) {
+		struct wt_extent e = { .page = 256 * (copies % 64), .pages = 256 };
+
+		check(wt_server_announce_copy(w.server, &e, bytes) == 0 && e.pages == 0);
+	}
+	check(copies <= 64);
+	check(wt_server_announce_copy(w.server, &(struct wt_extent){ .pages = 256 }, bytes) == -EAGAIN);
+	proxy_rule(&w.proxy, PROXY_DATA, false, false, false);
+	check(world_until(&w, has_room));
+	check(!w.server_failed);
+	check(world_until(&w, has_landed_all));
+	check_equal();
+	world_close(&w);
+}
+
+static bool room_was_called(struct world *u)
+{
+	return u->rooms || u->server_failed;
+}
+
+/* The limit is back-pressure, for copies too, and `room` ends it; zeros pass; a lifted limit lets all go at
+ * once.
+ */
+static void test_rate_limit(void **state)
+{
+	const uint64_t rate = 4 * MIB;
+	uint64_t start_ns;
+
+	for (unsigned i = 0; i < 2; i++) {
+		world_open(&w, 16, 10 * SECOND_NS);
+		w.hidden = i;
+		w.rate_limit = rate;
+		world_serve(&w, "vm");
+		check(world_until(&w, is_ready));
+		start_ns = wt_loop_now_ns(w.loop);
+		for (unsigned part = 0; part < 6; part++) {
+			write_pages(&(struct wt_extent){ .page = part * 256, .pages = 256 }, false);
+			announce(0, part * 256, 256, WT_CONTENT_IN_PLACE);
+			while (!announce_rest()) {
+				check(!wt_server_room(w.server));
+				check(world_until(&w, has_landed_all));
+				w.rooms = 0;
+				check(wt_server_room(w.server) || world_until(&w, room_was_called));
+			}
+		}
+		/* 6 MiB, of which the last one and a burst need not be waited for. */
+		check(wt_loop_now_ns(w.loop) - start_ns > 5 * MIB * SECOND_NS / rate - SECOND_NS / 10);
+		check(!wt_server_room(w.server));
+		announce(0, 0, 256, WT_CONTENT_ZERO);
+		memset(w.blocks[0].source, 0, MIB);
+		check(announce_rest());
+		wt_server_rate_limit(w.server, 1);
+		write_pages(&(struct wt_extent){ .page = 256, .pages = 512 }, false);
+		announce(0, 256, 512, WT_CONTENT_IN_PLACE);
+		check(!announce_rest() && w.rest.pages == 256); /* the rest would wait for a week */
+		check(world_until(&w, has_landed_all));
+		w.rooms = 0;
+		wt_server_rate_limit(w.server, 0);
+		check(!w.rooms);
+		check(world_until(&w, room_was_called));
+		check(w.rooms == 1);
+		w.writes_left = 500;
+		check(world_until(&w, guest_is_done));
+		check_equal();
+		world_close(&w);
+	}
 }
 
 /* What was announced before a message has been announced when the message arrives. */
@@ -670,6 +842,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_memory_is_equal_in_the_end, abandon),
 		cmocka_unit_test_teardown(test_holes_stay_holes, abandon),
+		cmocka_unit_test_teardown(test_copies, abandon),
+		cmocka_unit_test_teardown(test_copy_beside_memory, abandon),
+		cmocka_unit_test_teardown(test_ring_is_full, abandon),
+		cmocka_unit_test_teardown(test_rate_limit, abandon),
 		cmocka_unit_test_teardown(test_messages_keep_their_place, abandon),
 		cmocka_unit_test_teardown(test_bad_extents_are_refused, abandon),
 		cmocka_unit_test_teardown(test_cuts_at_random, abandon),

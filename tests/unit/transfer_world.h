@@ -46,8 +46,9 @@ struct world {
 	struct wt_puller *puller;
 	struct proxy proxy;
 	struct world_block blocks[WORLD_BLOCKS];
+	unsigned hidden; /* bits of blocks whose memory the server cannot read */
 	uint16_t port;
-	uint64_t give_up_ns;
+	uint64_t give_up_ns, rate_limit;
 
 	/* The waiting test. */
 	bool (*until)(struct world *w);
@@ -56,7 +57,7 @@ struct world {
 	int news;
 
 	/* The server's side. */
-	unsigned ready, server_lost, server_back, server_failed, answers, done, messages_sent;
+	unsigned ready, rooms, server_lost, server_back, server_failed, answers, done, messages_sent;
 	struct wt_error server_error;
 
 	/* The puller's side; written by its thread. */
@@ -244,6 +245,11 @@ static void on_ready(void *arg)
 	((struct world *)arg)->ready++;
 }
 
+static void on_room(void *arg)
+{
+	((struct world *)arg)->rooms++;
+}
+
 static int on_answer(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct world *w = arg;
@@ -274,6 +280,7 @@ static void on_server_failed(void *arg, const struct wt_error *err)
 }
 
 static const struct wt_server_events server_events = { .ready = on_ready,
+	.room = on_room,
 	.message = on_answer,
 	.lost = on_server_lost,
 	.back = on_server_back,
@@ -372,16 +379,21 @@ static inline void world_serve(struct world *w, const char *name)
 		.name = name,
 		.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP),
 		.paths = 3,
+		.rate_limit = w->rate_limit,
 		.connect_timeout_ns = SECOND_NS,
 		.give_up_ns = w->give_up_ns };
 	struct wt_error err = { 0 };
 
 	w->ready = w->server_failed = 0;
 	assert_int_equal(wt_server_open(w->loop, &config, &server_events, w, &w->server, &err), 0);
-	for (unsigned i = 0; i < WORLD_BLOCKS; i++)
-		assert_int_equal(wt_server_block_add(w->server, w->blocks[i].name, w->blocks[i].source,
-					 w->blocks[i].length, w->blocks[i].source_fd, 0, &err),
+	for (unsigned i = 0; i < WORLD_BLOCKS; i++) {
+		bool hidden = w->hidden >> i & 1;
+
+		assert_int_equal(
+			wt_server_block_add(w->server, w->blocks[i].name, hidden ? NULL : w->blocks[i].source,
+				w->blocks[i].length, hidden ? -1 : w->blocks[i].source_fd, 0, &err),
 			i);
+	}
 	assert_int_equal(wt_server_start(w->server, &err), 0);
 }
 
