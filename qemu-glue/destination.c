@@ -156,10 +156,22 @@ static void send_running(struct wt_destination *d)
 		wt_relay_announce_self(d->relay.qmp);
 }
 
+static void verified(void *arg)
+{
+	wt_destination_event(arg, WT_DESTINATION_EV_VERIFIED);
+}
+
+static void differs(void *arg, const struct wt_error *err)
+{
+	wt_destination_trouble(arg, err);
+}
+
+static const struct wt_verify_events verify_events = { .equal = verified, .differs = differs };
+
 static void carry_out(struct wt_destination *d, unsigned actions)
 {
 	if (actions & WT_DESTINATION_DO_VERIFY)
-		wt_destination_verify(d);
+		wt_verify_job_start(&d->verify, d->puller, d->blocks, d->block_count, &verify_events, d);
 	if (actions & WT_DESTINATION_DO_FEED_TAIL) {
 		wt_feed_open_gate(&d->feed);
 		wt_loop_timer_set(
@@ -274,6 +286,10 @@ static int take_guest(struct wt_destination *d, const uint8_t *payload, size_t l
 	if (length != sizeof d->guest || d->guest_known)
 		return wt_error_set(err, EPROTO, "the source's message on its guest is malformed");
 	memcpy(&d->guest, payload, length);
+	if (d->guest.flags & WT_RELAY_GUEST_URI)
+		return wt_error_set(err, EPROTO,
+			"the source was started by QEMU's migrate to a URI, and this watari receive has --qmp; give --qmp to "
+			"both watari send and watari receive, or to neither");
 	d->guest_known = true;
 	d->machine.verify = d->guest.flags & WT_RELAY_GUEST_VERIFY;
 	return 0;
@@ -311,7 +327,7 @@ static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t l
 	case WT_RELAY_RAM_END:
 		return take_ram_end(d, payload, length, err);
 	case WT_RELAY_DIGEST_ANSWER:
-		return wt_destination_verify_answer(d, payload, length, err);
+		return wt_verify_job_answer(&d->verify, payload, length, err);
 	case WT_RELAY_COMMIT:
 		if (length != sizeof d->guest)
 			return wt_error_set(err, EPROTO, "the source's commit is malformed");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * destination_internal.h - the destination relay's state, shared by destination.c (who runs),
- * destination_feed.c (QEMU's end of the feed) and destination_verify.c (comparing RAM).
+ * destination_internal.h - the destination relay's state, shared by destination.c (who runs) and
+ * destination_feed.c (QEMU's end of the feed).
  */
 #ifndef WATARI_QEMU_DESTINATION_INTERNAL_H
 #define WATARI_QEMU_DESTINATION_INTERNAL_H
@@ -13,14 +13,7 @@
 #include "feed.h"
 #include "messages.h"
 #include "relay.h"
-
-struct wt_verify_job {
-	bool running;
-	uint32_t block; /* next to be asked for */
-	uint64_t page;
-	unsigned outstanding;
-	uint64_t compared_pages;
-};
+#include "verify_job.h"
 
 struct wt_destination {
 	struct wt_relay relay;
@@ -46,11 +39,5 @@ void wt_destination_trouble(struct wt_destination *destination, const struct wt_
 /* destination_feed.c: opens QEMU's incoming side and connects the feed to it. */
 int wt_destination_feed_open(struct wt_destination *destination, struct wt_error *err);
 void wt_destination_feed_close(struct wt_destination *destination);
-
-/* destination_verify.c: asks for digests of all RAM and compares; raises VERIFIED, or TROUBLE at the first
- * difference. */
-void wt_destination_verify(struct wt_destination *destination);
-int wt_destination_verify_answer(
-	struct wt_destination *destination, const uint8_t *payload, size_t length, struct wt_error *err);
 
 #endif

@@ -43,9 +43,17 @@ void wt_feed_hang_up(struct wt_feed *feed)
 	feed->fd = -1;
 }
 
+/* Bytes before this offset may go. */
+static size_t limit_of(const struct wt_feed *feed)
+{
+	size_t limit = feed->length - (feed->hold < feed->length ? feed->hold : feed->length);
+
+	return feed->gated && !feed->open && feed->gate < limit ? feed->gate : limit;
+}
+
 static void push(struct wt_feed *feed)
 {
-	size_t limit = feed->gated && !feed->open ? feed->gate : feed->length;
+	size_t limit = limit_of(feed);
 
 	while (feed->fd >= 0 && feed->sent < limit) {
 		ssize_t n = write(feed->fd, feed->bytes + feed->sent, limit - feed->sent);
@@ -119,9 +127,15 @@ void wt_feed_tail(const struct wt_feed *feed, const uint8_t **ret_bytes, size_t 
 	*ret_length = feed->gated ? feed->length - feed->gate : 0;
 }
 
+void wt_feed_hold(struct wt_feed *feed, size_t bytes)
+{
+	feed->hold = bytes;
+	push(feed);
+}
+
 bool wt_feed_drained(const struct wt_feed *feed)
 {
-	return feed->fd >= 0 && feed->sent == feed->length;
+	return feed->fd >= 0 && feed->sent == limit_of(feed);
 }
 
 void wt_feed_close(struct wt_feed *feed)

@@ -24,6 +24,7 @@ struct wt_feed {
 	size_t gate; /* bytes behind this offset wait for RAM to be complete; valid with gated */
 	bool gated;  /* RAM's end was announced */
 	bool open;   /* the gate is open */
+	size_t hold; /* so many of the last bytes wait, whatever the gate says */
 	bool watching;
 };
 
@@ -34,9 +35,11 @@ int wt_feed_add(struct wt_feed *feed, const uint8_t *bytes, size_t length, struc
 /* What follows is behind RAM's end. */
 void wt_feed_gate(struct wt_feed *feed);
 void wt_feed_open_gate(struct wt_feed *feed);
+/* The last bytes wait until they are let go (0). */
+void wt_feed_hold(struct wt_feed *feed, size_t bytes);
 /* What is behind the gate, while it is closed. */
 void wt_feed_tail(const struct wt_feed *feed, const uint8_t **ret_bytes, size_t *ret_length);
-/* Everything was written, and the connection is still there. */
+/* All that may go was written, and the connection is still there. */
 bool wt_feed_drained(const struct wt_feed *feed);
 void wt_feed_hang_up(struct wt_feed *feed);
 void wt_feed_close(struct wt_feed *feed);

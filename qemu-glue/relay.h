@@ -22,7 +22,7 @@
 
 /* Options of both `send` and `receive`; strings are borrowed. */
 struct wt_relay_options {
-	const char *qmp_path;
+	const char *qmp_path;          /* NULL: no QMP, and no guest RAM found by it (relay.qmp, relay.ram) */
 	const char *name;              /* of the VM */
 	const char *psk_file;          /* NULL: in the clear */
 	const char *device;            /* RDMA device, or NULL */

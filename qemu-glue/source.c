@@ -319,15 +319,9 @@ static int answer_digest(
 	struct wt_source *source, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct wt_relay_digest ask;
-	int r = -EPROTO;
 
-	if (length == sizeof ask && source->machine.state == WT_SOURCE_STOPPED) {
-		memcpy(&ask, payload, sizeof ask);
-		for (uint32_t i = 0; source->served[i]; i++)
-			if (i == ask.block)
-				r = wt_verify_digest(source->served[i], ask.page, ask.pages, ask.digest);
-	}
-	if (r)
+	if (source->machine.state != WT_SOURCE_STOPPED ||
+		wt_verify_answer(source->served, payload, length, &ask))
 		return wt_error_set(err, EPROTO, "the destination asks for a digest that makes no sense");
 	return wt_server_send(source->server, WT_RELAY_DIGEST_ANSWER, &ask, sizeof ask);
 }

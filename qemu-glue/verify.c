@@ -65,3 +65,22 @@ int wt_verify_digest(const struct wt_ram_block *block, uint64_t page, uint32_t p
 	XXH3_freeState(state);
 	return 0;
 }
+
+int wt_verify_answer(const struct wt_ram_block *const *served, const uint8_t *payload, size_t length,
+	struct wt_relay_digest *ret_answer)
+{
+	struct wt_relay_digest ask;
+
+	if (length != sizeof ask)
+		return -EPROTO;
+	memcpy(&ask, payload, sizeof ask);
+	for (uint32_t i = 0; served[i]; i++) {
+		if (i != ask.block)
+			continue;
+		if (wt_verify_digest(served[i], ask.page, ask.pages, ask.digest))
+			return -EPROTO;
+		*ret_answer = ask;
+		return 0;
+	}
+	return -EPROTO;
+}
