@@ -15,6 +15,7 @@ static const char usage[] =
 	"  --insecure               no encryption; loopback and unix sockets only\n"
 	"  --fabric LIST            verbs,tcp: what may be used (default: the best that works)\n"
 	"  --paths N                data connections (default 2)\n"
+	"  --channels N             QEMU writes its stream over N channels of multifd (default 1: without it)\n"
 	"  --device NAME            RDMA device\n"
 	"  --downtime-limit TIME    QEMU stops the guest when the rest fits into this (default 300ms)\n"
 	"  --switchover-timeout T   abort when the destination is not loaded so long after the stop (default 2s)\n"
@@ -24,11 +25,12 @@ static const char usage[] =
 	"  --verify                 compare all RAM of both sides while both are stopped (adds to the downtime)\n"
 	"  --json                   events as JSON lines on standard output\n";
 
-enum { OPT_PATHS = 256, OPT_DOWNTIME, OPT_SWITCHOVER, OPT_SHARED, OPT_KEEP, OPT_VERIFY };
+enum { OPT_PATHS = 256, OPT_CHANNELS, OPT_DOWNTIME, OPT_SWITCHOVER, OPT_SHARED, OPT_KEEP, OPT_VERIFY };
 
 static const struct option options[] = {
 	WT_OPTIONS_COMMON,
 	{ "paths", 1, NULL, OPT_PATHS },
+	{ "channels", 1, NULL, OPT_CHANNELS },
 	{ "downtime-limit", 1, NULL, OPT_DOWNTIME },
 	{ "switchover-timeout", 1, NULL, OPT_SWITCHOVER },
 	{ "shared-storage", 0, NULL, OPT_SHARED },
@@ -47,6 +49,11 @@ static bool take(int option, struct wt_source_options *o)
 		if (!wt_command_number("--paths", optarg, 16, &value))
 			return false;
 		o->paths = (unsigned)value;
+		return true;
+	case OPT_CHANNELS:
+		if (!wt_command_number("--channels", optarg, WT_SOURCE_CHANNELS_MAX, &value))
+			return false;
+		o->channels = (unsigned)value;
 		return true;
 	case OPT_DOWNTIME:
 		if (!wt_command_duration("--downtime-limit", optarg, &value))

@@ -162,9 +162,11 @@ int wt_guest_ram_open(struct wt_qmp *qmp, struct wt_guest_ram **ret_ram, struct 
 		block->length = found[i].used_length;
 		block->backing_page_size = found[i].page_size;
 		block->fd = -1;
-		if (found[i].used_length == found[i].max_length && found[i].host &&
-			found[i].host != HOST_AMBIGUOUS)
-			wt_ram_block_map(pid, maps, found[i].host, block);
+		block->pid = pid;
+		if (found[i].host != HOST_AMBIGUOUS)
+			block->host = found[i].host;
+		if (found[i].used_length == found[i].max_length && block->host)
+			wt_ram_block_map(pid, maps, block->host, block);
 	}
 	*ret_ram = ram;
 	r = 0;

@@ -74,6 +74,7 @@ static const struct capability capabilities[] = {
 	{ "dirty-limit", NULL },
 	{ "events", NULL },
 	{ "late-block-activate", NULL },
+	{ "multifd", NULL },
 	{ "pause-before-switchover", NULL },
 	{ "postcopy-blocktime", NULL },
 	{ "rdma-pin-all", NULL },
@@ -85,7 +86,6 @@ static const struct capability capabilities[] = {
 	{ "compress", "compresses the pages in the stream" },
 	{ "dirty-bitmaps", "adds a section to the stream whose length is not known" },
 	{ "mapped-ram", "writes pages at offsets of a file, not into a stream" },
-	{ "multifd", "spreads pages over several channels, which watari does not read yet" },
 	{ "postcopy-preempt", "opens a second channel" },
 	{ "postcopy-ram", "may start the destination before its memory is there" },
 	{ "release-ram", "discards guest memory that watari still has to read" },
@@ -397,7 +397,7 @@ static int check_confidential(struct wt_qmp *qmp, struct wt_error *err)
 /* ---- RAM ---- */
 
 /* The block of a memory backend: its id, as it is, as a path, or behind a device's path. */
-static const struct wt_ram_block *find_backend_block(const struct wt_guest_ram *ram, const char *id)
+static struct wt_ram_block *find_backend_block(const struct wt_guest_ram *ram, const char *id)
 {
 	size_t length = strlen(id), whole;
 	unsigned i;
@@ -433,8 +433,8 @@ static int ask_is_file(struct wt_qmp *qmp, const char *id, bool *ret_is_file, st
 	return 0;
 }
 
-/* Why a backend that is in use is not mapped. */
-static int refuse_backend(struct wt_qmp *qmp, const char *id, bool share, struct wt_error *err)
+/* Why a backend that is in use is not mapped; 0: it is private, and only that. */
+static int check_private(struct wt_qmp *qmp, const char *id, bool share, struct wt_error *err)
 {
 	bool is_file = false;
 	int r;
@@ -452,46 +452,47 @@ static int refuse_backend(struct wt_qmp *qmp, const char *id, bool share, struct
 			"guest memory '%s' is a file with share=off, so that the file is not what the guest sees; "
 			"start QEMU with share=on for it",
 			id);
-	return wt_error_set(err, EPERM,
-		"guest memory '%s' is private to QEMU, so that watari cannot read it; start QEMU with -object "
-		"memory-backend-memfd,id=mem0,size=SIZE,share=on -machine memory-backend=mem0",
-		id);
+	return 0;
 }
 
-static int check_ram(struct wt_qmp *qmp, const struct wt_guest_ram *ram, struct wt_error *err)
+/* Every backend is mapped here, or else private: then it is marked staged, and counted. */
+static int check_ram(
+	struct wt_qmp *qmp, const struct wt_guest_ram *ram, unsigned *ret_staged, struct wt_error *err)
 {
-	const struct wt_ram_block *block;
 	json_t *list = NULL, *backend;
-	unsigned shared = 0, b;
+	unsigned shared = 0, staged = 0, b;
 	size_t i;
 	int r;
 
 	r = ask_known(qmp, "query-memdev", &list, err);
-	if (r < 0)
-		return r;
 	json_array_foreach(list, i, backend)
 	{
-		block = find_backend_block(ram, text_of(backend, "id"));
+		struct wt_ram_block *block = find_backend_block(ram, text_of(backend, "id"));
+
 		if (!block || block->shared)
 			continue;
-		r = refuse_backend(qmp, text_of(backend, "id"), is_true(backend, "share"), err);
-		break;
+		r = check_private(qmp, text_of(backend, "id"), is_true(backend, "share"), err);
+		if (r < 0)
+			break;
+		block->staged = true;
+		staged++;
 	}
 	json_decref(list);
 	if (r < 0)
 		return r;
 	for (b = 0; b < ram->count; b++)
 		shared += ram->blocks[b].shared;
-	if (!shared)
+	if (!shared && !staged)
 		return wt_error_set(err, EPERM,
-			"none of this guest's memory is shared, so that watari cannot reach it; start QEMU with "
-			"-object memory-backend-memfd,id=mem0,size=SIZE,share=on -machine memory-backend=mem0");
+			"none of this guest's memory was found; start QEMU with -object "
+			"memory-backend-memfd,id=mem0,size=SIZE,share=on -machine memory-backend=mem0");
+	*ret_staged = staged;
 	return 0;
 }
 
 /* ---- The two ends ---- */
 
-int wt_preflight_source(struct wt_qmp *qmp, const struct wt_guest_ram *ram, bool shared_storage,
+int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool shared_storage,
 	struct wt_preflight *ret_facts, struct wt_error *err)
 {
 	struct wt_preflight facts = { 0 };
@@ -511,7 +512,7 @@ int wt_preflight_source(struct wt_qmp *qmp, const struct wt_guest_ram *ram, bool
 	if (r >= 0)
 		r = check_disks(qmp, shared_storage, &facts.writable_disks, err);
 	if (r >= 0)
-		r = check_ram(qmp, ram, err);
+		r = check_ram(qmp, ram, &facts.staged_blocks, err);
 	if (r < 0)
 		return r;
 	*ret_facts = facts;
@@ -552,6 +553,7 @@ static int ask_stopped_at_start(pid_t pid, bool *ret_stopped, struct wt_error *e
 int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram, struct wt_error *err)
 {
 	bool stopped = false;
+	unsigned staged = 0;
 	char status[32];
 	int r;
 
@@ -576,6 +578,13 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 	if (r >= 0)
 		r = check_parameters(qmp, err);
 	if (r >= 0)
-		r = check_ram(qmp, ram, err);
+		r = check_ram(qmp, ram, &staged, err);
+	for (unsigned b = 0; r >= 0 && staged && b < ram->count; b++)
+		if (ram->blocks[b].staged)
+			r = wt_error_set(err, EPERM,
+				"guest memory '%s' is private to the destination's QEMU, so that nothing can be pulled into "
+				"it; start it with -object memory-backend-memfd,id=mem0,size=SIZE,share=on -machine "
+				"memory-backend=mem0",
+				ram->blocks[b].name);
 	return r;
 }

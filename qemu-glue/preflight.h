@@ -19,11 +19,13 @@ struct wt_preflight {
 	bool may_discard;        /* a device can punch holes into guest RAM (balloon, free-page reporting,
 				    virtio-mem) */
 	unsigned writable_disks; /* block devices open for writing */
+	unsigned staged_blocks;  /* of main memory that is not shared */
 };
 
-/* shared_storage: the operator says that writable disks are seen by both hosts. -EPERM: refused, with the
- * sentence; other codes are those of wt_qmp_call: QEMU could not be asked. */
-int wt_preflight_source(struct wt_qmp *qmp, const struct wt_guest_ram *ram, bool shared_storage,
+/* Main memory that is private to the source QEMU is marked staged in ram. shared_storage: the operator says
+ * that writable disks are seen by both hosts. -EPERM: refused, with the sentence; other codes are those of
+ * wt_qmp_call: QEMU could not be asked. */
+int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool shared_storage,
 	struct wt_preflight *ret_facts, struct wt_error *err);
 /* The destination must be `inmigrate`, started with `-incoming defer -S`, its RAM shared. That -S is still in
  * effect cannot be asked (QMP `cont` undoes it while QEMU waits); QMP `stop` before the stream is fed makes

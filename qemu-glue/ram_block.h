@@ -24,6 +24,9 @@ struct wt_ram_block {
 	int fd;                           /* of the file below; -1 unless shared; owned */
 	uint64_t fd_offset;               /* of the block's first byte in that file */
 	uint64_t backing_page_size;       /* bytes: 4096, 2 MiB, 1 GiB */
+	bool staged;   /* main memory that is not shared: it is copied out of the migration stream */
+	pid_t pid;     /* of QEMU */
+	uint64_t host; /* its address in QEMU; 0: not known */
 };
 
 /*

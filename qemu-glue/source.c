@@ -25,8 +25,14 @@
 #define POLL_NS 20000000ull
 #define LINGER_NS 5000000000ull /* for the last words to arrive, and for QEMU to quit */
 #define WATCH_NS 250000000ull
-#define VERIFY_NS 600000000000ull /* what comparing all of RAM may add to the switchover */
-#define BANDWIDTH_MAX (1ll << 40) /* bytes per second that QEMU may think it has: no limit of its own */
+#define VERIFY_NS 600000000000ull  /* what comparing all of RAM may add to the switchover */
+#define BANDWIDTH_MAX (1ull << 40) /* bytes per second that QEMU may think it has: no limit of its own */
+
+static void pump(struct wt_source *source)
+{
+	if (source->outgoing)
+		wt_outgoing_pump(source->outgoing);
+}
 
 /* ---- asking QEMU ---- */
 
@@ -85,13 +91,13 @@ static void poll_fired(void *arg, uint64_t now_ns)
 	bool urgent = state == WT_SOURCE_COMMITTING || state == WT_SOURCE_ABORTING;
 
 	if (state == WT_SOURCE_COMMITTING && !source->shut_sent)
-		source->shut_sent = wt_source_stream_shut(source);
+		source->shut_sent = wt_outgoing_shut(source->outgoing);
 
 	wt_loop_timer_set(source->relay.loop, &source->poll, now_ns + (urgent ? POLL_NS : WATCH_NS),
 		poll_fired, source);
 	ask_qemu(source);
 	if (state == WT_SOURCE_STREAMING || state == WT_SOURCE_STOPPED)
-		wt_source_stream_pump(source);
+		pump(source);
 }
 
 static void qmp_event(void *arg, const char *name, json_t *data)
@@ -152,63 +158,75 @@ static void migrate_reply(void *arg, json_t *result, const struct wt_error *err)
 	wt_source_event(source, WT_SOURCE_EV_QEMU_FAILED);
 }
 
-static int set_qemu(struct wt_source *source, bool return_path, bool events, bool pause, json_int_t bandwidth,
-	json_int_t downtime_limit, struct wt_error *err)
-{
-	int r;
+/* ---- QEMU's stream ---- */
 
-	r = wt_qmp_call(source->relay.qmp, "migrate-set-capabilities",
-		json_pack("{s:[{s:s,s:b},{s:s,s:b},{s:s,s:b}]}", "capabilities", "capability", "return-path",
-			"state", (int)return_path, "capability", "events", "state", (int)events, "capability",
-			"pause-before-switchover", "state", (int)pause),
-		WT_RELAY_QMP_NS, NULL, err);
-	if (r)
-		return r;
-	return wt_qmp_call(source->relay.qmp, "migrate-set-parameters",
-		json_pack("{s:I,s:I}", "max-bandwidth", bandwidth, "downtime-limit", downtime_limit),
-		WT_RELAY_QMP_NS, NULL, err);
+static int stream_block(void *arg, const char *name, uint64_t length, int *ret_number,
+	const uint8_t **ret_base, struct wt_error *err)
+{
+	struct wt_source *source = arg;
+
+	for (int i = 0; source->served[i]; i++) {
+		const struct wt_ram_block *block = source->served[i];
+
+		if (strcmp(block->name, name))
+			continue;
+		if (length != block->length)
+			return wt_error_set(err, EPROTO,
+				"block %s has %" PRIu64 " bytes in QEMU's stream and %" PRIu64
+				" in its monitor; RAM was changed, try again",
+				name, length, block->length);
+		*ret_number = i;
+		*ret_base = block->base;
+	}
+	return 0;
 }
 
-/* Notes what set_qemu is going to change. */
-static int note_qemu(struct wt_source *source, struct wt_error *err)
+static void stream_guest_stopped(void *arg)
 {
-	json_t *capabilities = NULL, *parameters = NULL, *entry;
-	size_t i;
-	int r;
+	wt_source_event(arg, WT_SOURCE_EV_GUEST_STOPPED);
+}
 
-	r = wt_qmp_call(
-		source->relay.qmp, "query-migrate-capabilities", NULL, WT_RELAY_QMP_NS, &capabilities, err);
+static void stream_trouble(void *arg, const struct wt_error *err)
+{
+	wt_source_trouble(arg, err);
+}
+
+static const struct wt_outgoing_events outgoing_events = {
+	.block = stream_block, .guest_stopped = stream_guest_stopped, .trouble = stream_trouble
+};
+
+static int open_outgoing(struct wt_source *source, struct wt_error *err)
+{
+	int r = wt_relay_socket_open(&source->place, "stream", err);
+
 	if (!r)
-		r = wt_qmp_call(source->relay.qmp, "query-migrate-parameters", NULL, WT_RELAY_QMP_NS,
-			&parameters, err);
-	json_array_foreach(capabilities, i, entry)
-	{
-		const char *name = json_string_value(json_object_get(entry, "capability"));
-		bool on = json_is_true(json_object_get(entry, "state"));
-
-		if (name && strcmp(name, "return-path") == 0)
-			source->before.return_path = on;
-		else if (name && strcmp(name, "events") == 0)
-			source->before.events = on;
-		else if (name && strcmp(name, "pause-before-switchover") == 0)
-			source->before.pause = on;
-	}
-	source->before.bandwidth = json_integer_value(json_object_get(parameters, "max-bandwidth"));
-	source->before.downtime_limit = json_integer_value(json_object_get(parameters, "downtime-limit"));
-	source->before.known = !r;
-	json_decref(capabilities);
-	json_decref(parameters);
+		r = wt_outgoing_open(source->relay.loop, &outgoing_events, source, &source->outgoing, err);
+	if (!r)
+		r = wt_outgoing_listen(source->outgoing, source->place.path, err);
+	if (!r)
+		wt_outgoing_start(source->outgoing, source->server);
 	return r;
 }
 
 static int prepare_qemu(struct wt_source *source, struct wt_error *err)
 {
-	int r = note_qemu(source, err);
+	const struct wt_source_options *o = source->options;
+	struct wt_migration_settings settings;
+	int r = wt_migration_settings_read(source->relay.qmp, &settings, err);
 
-	if (!r)
-		r = set_qemu(source, true, true, false, BANDWIDTH_MAX,
-			(json_int_t)source->options->downtime_limit_ms, err);
-	return r ? r : wt_source_stream_open(source, err);
+	if (r)
+		return r;
+	source->before = settings;
+	source->before_known = true;
+	settings.return_path = settings.events = true;
+	settings.pause_before_switchover = false;
+	settings.max_bandwidth = BANDWIDTH_MAX;
+	settings.downtime_limit_ms = o->downtime_limit_ms;
+	settings.multifd = o->channels > 1;
+	if (settings.multifd)
+		settings.multifd_channels = o->channels;
+	r = wt_migration_settings_write(source->relay.qmp, &settings, err);
+	return r ? r : open_outgoing(source, err);
 }
 
 static struct wt_relay_guest describe_guest(const struct wt_source *source)
@@ -229,7 +247,7 @@ static void do_migrate(struct wt_source *source)
 		wt_source_event(source, WT_SOURCE_EV_QEMU_FAILED);
 		return;
 	}
-	snprintf(uri, sizeof uri, "unix:%s", source->stream.place.path);
+	snprintf(uri, sizeof uri, "unix:%s", source->place.path);
 	source->migrate_sent = true;
 	source->start_ns = wt_report_now_ns();
 	wt_qmp_execute(source->relay.qmp, "migrate", json_pack("{s:s}", "uri", uri), migrate_reply, source);
@@ -246,7 +264,8 @@ static void send_abort(struct wt_source *source)
 
 static void do_cancel(struct wt_source *source)
 {
-	wt_source_stream_hang_up(source);
+	if (source->outgoing)
+		wt_outgoing_hang_up(source->outgoing);
 	wt_qmp_execute(source->relay.qmp, "migrate_cancel", NULL, NULL, NULL);
 	wt_loop_timer_set(
 		source->relay.loop, &source->poll, wt_loop_now_ns(source->relay.loop), poll_fired, source);
@@ -266,7 +285,7 @@ static void carry_out(struct wt_source *source, unsigned actions)
 	if (actions & WT_SOURCE_DO_SEND_SHUT) {
 		source->ready_ns = wt_report_now_ns();
 		wt_loop_timer_clear(source->relay.loop, &source->deadline);
-		source->shut_sent = wt_source_stream_shut(source);
+		source->shut_sent = wt_outgoing_shut(source->outgoing);
 		wt_loop_timer_set(source->relay.loop, &source->poll, wt_loop_now_ns(source->relay.loop),
 			poll_fired, source);
 	}
@@ -319,9 +338,14 @@ static int answer_digest(
 	struct wt_source *source, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct wt_relay_digest ask;
+	int r = source->machine.state == WT_SOURCE_STOPPED
+			? wt_verify_answer(source->served, payload, length, &ask)
+			: -EPROTO;
 
-	if (source->machine.state != WT_SOURCE_STOPPED ||
-		wt_verify_answer(source->served, payload, length, &ask))
+	if (r == -EPERM)
+		return wt_error_set(err, EPERM,
+			"private memory of QEMU cannot be read to compare it; run watari as root, or without --verify");
+	if (r)
 		return wt_error_set(err, EPROTO, "the destination asks for a digest that makes no sense");
 	return wt_server_send(source->server, WT_RELAY_DIGEST_ANSWER, &ask, sizeof ask);
 }
@@ -390,7 +414,7 @@ static void server_room(void *arg)
 	struct wt_source *source = arg;
 
 	if (source->machine.state == WT_SOURCE_STREAMING || source->machine.state == WT_SOURCE_STOPPED)
-		wt_source_stream_pump(source);
+		pump(source);
 }
 
 static void server_lost(void *arg, const struct wt_error *err)
@@ -469,7 +493,7 @@ static int open_server(struct wt_source *source, struct wt_error *err)
 		const struct wt_ram_block *block = &source->relay.ram->blocks[i];
 		int number;
 
-		if (!block->shared)
+		if (!block->shared && !block->staged)
 			continue;
 		number = wt_server_block_add(source->server, block->name, block->base, block->length,
 			block->fd, block->fd_offset, err);
@@ -507,9 +531,8 @@ static void restore_qemu(struct wt_source *source)
 	json_t *status = NULL;
 	const char *text;
 
-	if (source->before.known)
-		set_qemu(source, source->before.return_path, source->before.events, source->before.pause,
-			source->before.bandwidth, source->before.downtime_limit, &err);
+	if (source->before_known)
+		wt_migration_settings_write(source->relay.qmp, &source->before, &err);
 	if (!source->facts.guest_running || !source->migrate_sent)
 		return;
 	wt_error_clear(&err);
@@ -584,7 +607,8 @@ static int conclude(struct wt_source *source)
 
 static void close_all(struct wt_source *source)
 {
-	wt_source_stream_close(source);
+	wt_outgoing_close(source->outgoing);
+	wt_relay_socket_close(&source->place);
 	wt_server_close(source->server);
 	free(source->served);
 	json_decref(source->destination_facts);

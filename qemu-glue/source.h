@@ -12,10 +12,13 @@
 
 #include "relay.h"
 
+#define WT_SOURCE_CHANNELS_MAX 255 /* QEMU's own limit */
+
 struct wt_source_options {
 	struct wt_relay_options common;
 	struct wt_address peer;
-	unsigned paths; /* data connections; 0: a default */
+	unsigned paths;    /* data connections; 0: a default */
+	unsigned channels; /* that QEMU writes its stream to; above 1: multifd */
 	uint64_t downtime_limit_ms;
 	uint64_t switchover_timeout_ns; /* from the guest's stop to READY */
 	bool verify, keep_source, shared_storage;

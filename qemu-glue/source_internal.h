@@ -1,49 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * source_internal.h - the source relay's state, shared by source.c (who runs) and source_stream.c (QEMU's
- * stream).
+ * source_internal.h - the source relay's state, shared by source.c (who runs) and source_report.c (what
+ * people are told).
  */
 #ifndef WATARI_QEMU_SOURCE_INTERNAL_H
 #define WATARI_QEMU_SOURCE_INTERNAL_H
 
 #include <watari/server.h>
 
+#include "migration_settings.h"
+#include "outgoing.h"
 #include "preflight.h"
 #include "relay.h"
 #include "source.h"
 #include "source_switch.h"
-#include "stream.h"
-
-/* QEMU's stream on its way: parsed, gathered into extents, stripped bytes waiting to be sent. */
-struct wt_source_stream {
-	struct wt_relay_socket place; /* of the socket that QEMU connects to */
-	int listen_fd, fd;            /* fd: QEMU's connection, -1: none */
-	struct wt_stream *reader;
-	bool reading;  /* the loop watches fd */
-	bool finished; /* QEMU's bytes have ended, or the reader failed */
-	unsigned block_count;
-	int *server_block; /* stream's block number -> server's, -1: not in place */
-
-	struct wt_extent run; /* pages gathered, not announced; pages == 0: none */
-	enum wt_content run_content;
-	struct { /* announcements that met back-pressure, oldest first */
-		struct waiting {
-			struct wt_extent extent;
-			enum wt_content content;
-		} * list;
-		size_t count, room, first;
-	} overflow;
-
-	uint8_t *pass; /* stripped bytes not sent yet */
-	size_t pass_length, pass_room;
-	size_t ram_end_at; /* where in pass RAM's end lies, valid with ram_ended */
-	bool ram_ended, ram_end_sent;
-	struct wt_source_sample {
-		unsigned compared;
-		bool equal; /* at least one was */
-	} * samples;        /* by the server's block number */
-	uint64_t pages_seen;
-};
 
 struct wt_source {
 	struct wt_relay relay;
@@ -52,7 +22,8 @@ struct wt_source {
 	struct wt_preflight facts;
 	struct wt_server *server;
 	struct wt_source_switch machine;
-	struct wt_source_stream stream;
+	struct wt_relay_socket place; /* of the socket that QEMU connects to */
+	struct wt_outgoing *outgoing;
 	struct wt_timer deadline, poll, progress;
 	struct wt_error failure; /* the first thing that went wrong */
 
@@ -64,10 +35,8 @@ struct wt_source {
 	bool migrating;            /* QEMU has answered to `migrate` */
 	bool asking;               /* a query-migrate is under way */
 	bool shut_sent, qemu_gone;
-	struct { /* what was set at QEMU before, to be put back after an abort */
-		bool known, return_path, events, pause;
-		json_int_t bandwidth, downtime_limit;
-	} before;
+	bool before_known;
+	struct wt_migration_settings before; /* to be put back after an abort */
 };
 
 /* Feeds an event to the state machine and carries out its actions. */
@@ -78,15 +47,5 @@ void wt_source_trouble(struct wt_source *source, const struct wt_error *err);
 /* source_report.c: reports progress from now on; tells what the migration was. */
 void wt_source_progress(struct wt_source *source);
 void wt_source_summary(struct wt_source *source);
-
-/* source_stream.c */
-int wt_source_stream_open(struct wt_source *source, struct wt_error *err);
-void wt_source_stream_close(struct wt_source *source);
-/* Sends what can be sent and watches QEMU's socket if there is room for more. */
-void wt_source_stream_pump(struct wt_source *source);
-/* SHUT on the return path; false: try again. */
-bool wt_source_stream_shut(struct wt_source *source);
-/* Closes QEMU's connection: the migration fails on QEMU's side, unless it has completed. */
-void wt_source_stream_hang_up(struct wt_source *source);
 
 #endif

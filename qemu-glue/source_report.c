@@ -44,6 +44,7 @@ void wt_source_progress(struct wt_source *source)
 
 void wt_source_summary(struct wt_source *source)
 {
+	struct wt_outgoing_stats stream;
 	struct wt_server_stats stats;
 	uint64_t ram_bytes = 0, moved;
 	double total_ms = (double)(source->end_ns - source->start_ns) / 1e6;
@@ -62,6 +63,9 @@ void wt_source_summary(struct wt_source *source)
 		downtime_ms, "commit_ms", commit_ms, "ram_bytes", (json_int_t)ram_bytes, "moved_bytes",
 		(json_int_t)moved, "zero_pages", (json_int_t)stats.zero_pages, "copied_pages",
 		(json_int_t)stats.staged_pages, "verified", (int)source->options->verify);
+	wt_outgoing_stats(source->outgoing, &stream);
+	json_object_set_new(fields, "channels", json_integer(stream.channels ? stream.channels : 1));
+	json_object_set_new(fields, "stream_bytes", json_integer((json_int_t)stream.passed_bytes));
 	if (source->destination_facts)
 		json_object_set(fields, "destination", source->destination_facts);
 	snprintf(text, sizeof text,

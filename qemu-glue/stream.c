@@ -23,7 +23,6 @@
 
 #define QEMU_VM_FILE_MAGIC 0x5145564du
 #define QEMU_VM_FILE_VERSION 3u
-#define QEMU_MULTIFD_MAGIC 0x11223344u
 #define RAM_SECTION_NAME "ram"
 #define RAM_SECTION_VERSION 4u
 
@@ -55,7 +54,7 @@ int wt_stream_refuse(struct wt_stream *stream, int code, const char *format, ...
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
 	return wt_error_set(
-		&stream->failure, code, "migration stream, at byte %" PRIu64 ": %s", stream->offset, text);
+		&stream->failure, code, "migration stream, at byte %" PRIu64 ": %s", stream->in.offset, text);
 }
 
 int wt_stream_take_pass(struct wt_stream *stream, size_t length)
@@ -83,9 +82,9 @@ static int header_step(struct wt_stream *stream)
 
 	if (stream_available(stream) < 8)
 		return STREAM_MORE;
-	if (stream_be32(p) == QEMU_MULTIFD_MAGIC)
-		return wt_stream_refuse(stream, EOPNOTSUPP,
-			"this is a multifd channel; the capability multifd is not supported yet, turn it off at the source");
+	if (stream_be32(p) == WT_MULTIFD_MAGIC)
+		return wt_stream_refuse(stream, EPROTO,
+			"this is a channel of multifd where the main channel belongs; give multifd a unix socket, exec: has only one channel");
 	if (stream_be32(p) != QEMU_VM_FILE_MAGIC)
 		return wt_stream_refuse(stream, EPROTO,
 			"0x%08" PRIx32 " is not how a migration stream of QEMU begins", stream_be32(p));
@@ -391,8 +390,7 @@ static int stream_step(struct wt_stream *stream)
 	}
 }
 
-/* Remembers the failure that rc stands for, tells it, and answers it. */
-static int stream_stop(struct wt_stream *stream, int rc, struct wt_error *err)
+int wt_stream_stop(struct wt_stream *stream, int rc, struct wt_error *err)
 {
 	if (!stream->status) {
 		stream->status = rc;
@@ -402,15 +400,20 @@ static int stream_stop(struct wt_stream *stream, int rc, struct wt_error *err)
 	return stream->status;
 }
 
+int wt_stream_input_open(struct stream_input *in)
+{
+	in->buffer = malloc(STREAM_BUFFER_BYTES);
+	return in->buffer ? 0 : -ENOMEM;
+}
+
 int wt_stream_open(const struct wt_stream_events *events, void *arg, struct wt_stream **ret_stream)
 {
 	struct wt_stream *stream = calloc(1, sizeof *stream);
 
 	if (!stream)
 		return -ENOMEM;
-	stream->buffer = malloc(STREAM_BUFFER_BYTES);
 	stream->blocks = calloc(WT_BLOCKS_MAX, sizeof *stream->blocks);
-	if (!stream->buffer || !stream->blocks) {
+	if (wt_stream_input_open(&stream->in) || !stream->blocks) {
 		wt_stream_close(stream);
 		return -ENOMEM;
 	}
@@ -418,7 +421,6 @@ int wt_stream_open(const struct wt_stream_events *events, void *arg, struct wt_s
 	stream->arg = arg;
 	stream->state = STREAM_HEADER;
 	stream->block = STREAM_NO_BLOCK;
-	stream->block_written = STREAM_NO_BLOCK;
 	*ret_stream = stream;
 	return 0;
 }
@@ -427,41 +429,61 @@ void wt_stream_close(struct wt_stream *stream)
 {
 	if (!stream)
 		return;
+	assert(!stream->channel_count);
+	for (size_t i = 0; i < stream->kept.count; i++)
+		free(stream->kept.list[i].bytes);
+	free(stream->kept.list);
 	free(stream->blocks);
-	free(stream->buffer);
+	free(stream->in.buffer);
 	free(stream);
+}
+
+void wt_stream_input_room(struct stream_input *in, uint8_t **ret_buffer, size_t *ret_room)
+{
+	size_t left = input_available(in);
+
+	if (left == 0) {
+		in->pos = 0;
+		in->fill = 0;
+	} else if (STREAM_BUFFER_BYTES - in->fill < STREAM_ROOM_MIN) {
+		memmove(in->buffer, input_at(in), left);
+		in->pos = 0;
+		in->fill = left;
+	}
+	*ret_buffer = in->buffer + in->fill;
+	*ret_room = STREAM_BUFFER_BYTES - in->fill;
 }
 
 void wt_stream_buffer(struct wt_stream *stream, uint8_t **ret_buffer, size_t *ret_room)
 {
-	size_t left = stream_available(stream);
-
 	if (stream->status)
-		stream->pos = stream->fill; /* nobody will look at it */
-	if (stream->pos == stream->fill) {
-		stream->pos = 0;
-		stream->fill = 0;
-	} else if (STREAM_BUFFER_BYTES - stream->fill < STREAM_ROOM_MIN) {
-		memmove(stream->buffer, stream_at(stream), left);
-		stream->pos = 0;
-		stream->fill = left;
-	}
-	*ret_buffer = stream->buffer + stream->fill;
-	*ret_room = STREAM_BUFFER_BYTES - stream->fill;
+		stream->in.pos = stream->in.fill; /* nobody will look at it */
+	assert(stream->wait == WT_STREAM_WAIT_INPUT);
+	wt_stream_input_room(&stream->in, ret_buffer, ret_room);
 }
 
 int wt_stream_advance(struct wt_stream *stream, size_t length, struct wt_error *err)
 {
 	int rc;
 
-	assert(length <= STREAM_BUFFER_BYTES - stream->fill);
+	assert(length <= STREAM_BUFFER_BYTES - stream->in.fill);
+	assert(!length || stream->wait == WT_STREAM_WAIT_INPUT);
+	stream->wait = WT_STREAM_WAIT_INPUT;
 	if (stream->status)
-		return stream_stop(stream, stream->status, err);
-	stream->fill += length;
+		return wt_stream_stop(stream, stream->status, err);
+	stream->in.fill += length;
 	do
 		rc = stream_step(stream);
 	while (rc == STREAM_PROGRESS);
-	return rc < 0 ? stream_stop(stream, rc, err) : 0;
+	if (rc < 0)
+		return wt_stream_stop(stream, rc, err);
+	stream->wait = stream_wait_of(rc);
+	return 0;
+}
+
+enum wt_stream_wait wt_stream_waits(const struct wt_stream *stream)
+{
+	return stream->wait;
 }
 
 int wt_stream_finish(struct wt_stream *stream, struct wt_error *err)
@@ -469,18 +491,18 @@ int wt_stream_finish(struct wt_stream *stream, struct wt_error *err)
 	int rc;
 
 	if (stream->status)
-		return stream_stop(stream, stream->status, err);
+		return wt_stream_stop(stream, stream->status, err);
 	if (stream->ram_ended)
 		return 0;
 	rc = wt_stream_refuse(stream, EPROTO,
 		"the input ended before RAM's end section: the source's QEMU gave up, was cancelled or died; "
 		"see query-migrate there");
-	return stream_stop(stream, rc, err);
+	return wt_stream_stop(stream, rc, err);
 }
 
 uint64_t wt_stream_offset(const struct wt_stream *stream)
 {
-	return stream->offset;
+	return stream->in.offset;
 }
 
 bool wt_stream_ram_ended(const struct wt_stream *stream)

@@ -7,12 +7,17 @@
  * some other way); RAM part sections that became empty are dropped altogether. Pages of other blocks (video
  * RAM, ROMs) stay in it.
  *
- *   1. The stripped stream loads into the same QEMU as the whole one, given that RAM is in place.
- *   2. Every page of an in-place block that the stream holds is reported once, in the stream's order, as page
- * or zero.
- *   3. After ram_end every byte is passed unparsed.
+ *   1. The stripped stream loads into the same QEMU as the whole one, given that RAM is in place. It has one
+ *      channel, however many the input has.
+ *   2. Every page of an in-place block that the stream holds is reported once, as page or zero. Of two
+ *      contents of one page the newer one is reported later.
+ *   3. After ram_end every byte of the main channel is passed unparsed.
  *   4. OPEN_RETURN_PATH and PING commands before ram_end (precopy sends none later) are reported and never
  * passed on.
+ *
+ * multifd: beside the main channel there are channels of packets with pages. Nothing is ordered between two
+ * channels but by syncs: each channel, and the main one, comes to a sync and goes on when all have come there
+ * (as a destination QEMU does). That is what keeps the second half of 2.
  *
  * Pure: no I/O, no clock; bounded memory. Input is hostile: every failure is one sentence that names the
  * offset in the stream. Formats: QEMU migration/ram.c, migration/savevm.c of versions 7.2 to 10.0, target
@@ -30,7 +35,9 @@
 
 struct wt_stream;
 
-/* Every callback answers 0, or -errno having filled err: the reader then stops for good with that error. */
+/* Every callback answers 0, or -errno having filled err: the reader then stops for good with that error.
+ * `page` and `zero` may also answer -EAGAIN: the page was not taken and is offered again by the next advance.
+ */
 struct wt_stream_events {
 	/* One per RAM block of RAM's start section, in order; index counts from 0. Set *ret_in_place to have
 	 * its pages reported and stripped; otherwise they stay in the stream. */
@@ -53,21 +60,50 @@ struct wt_stream_events {
 	int (*pass)(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err);
 };
 
+/* What a channel waits for before it can go on. */
+enum wt_stream_wait {
+	WT_STREAM_WAIT_INPUT, /* more bytes */
+	WT_STREAM_WAIT_OWNER, /* -EAGAIN was answered: advance with length 0 when there is room again */
+	WT_STREAM_WAIT_SYNC,  /* the other channels: advance with length 0 when one of them went on */
+};
+
 int wt_stream_open(const struct wt_stream_events *events, void *arg, struct wt_stream **ret_stream);
+/* After its multifd channels were closed. */
 void wt_stream_close(struct wt_stream *stream);
 
 /*
  * Where the caller puts input: *ret_buffer has *ret_room bytes (at least one page) until the next call into
- * the reader. wt_stream_advance then parses `length` bytes of it. Answers 0, or -errno with err filled.
+ * the reader. wt_stream_advance then parses `length` bytes of it. Answers 0, or -errno with err filled. Only
+ * a channel that waits for input may be given any.
  */
 void wt_stream_buffer(struct wt_stream *stream, uint8_t **ret_buffer, size_t *ret_room);
 int wt_stream_advance(struct wt_stream *stream, size_t length, struct wt_error *err);
+enum wt_stream_wait wt_stream_waits(const struct wt_stream *stream);
 /* The input has ended. Answers 0 where a stream may end (after ram_end), -EPROTO with err filled elsewhere.
  */
 int wt_stream_finish(struct wt_stream *stream, struct wt_error *err);
 /* Bytes parsed so far. */
 uint64_t wt_stream_offset(const struct wt_stream *stream);
 bool wt_stream_ram_ended(const struct wt_stream *stream);
+
+/*
+ * A channel of multifd: a connection that begins with the bytes of wt_multifd_magic. All must be opened
+ * before the main channel is advanced past RAM's start section (QEMU has connected them and written to them
+ * before it writes the end of that): -EPROTO afterwards. A failure of one is the failure of the whole stream.
+ * Formats: QEMU migration/multifd.c of 7.2 to 10.0, without compression.
+ */
+struct wt_multifd;
+
+bool wt_multifd_magic(const uint8_t bytes[4]);
+int wt_multifd_open(struct wt_stream *stream, struct wt_multifd **ret_channel, struct wt_error *err);
+void wt_multifd_close(struct wt_multifd *channel);
+/* As for the main channel. */
+void wt_multifd_buffer(struct wt_multifd *channel, uint8_t **ret_buffer, size_t *ret_room);
+int wt_multifd_advance(struct wt_multifd *channel, size_t length, struct wt_error *err);
+enum wt_stream_wait wt_multifd_waits(const struct wt_multifd *channel);
+/* The input has ended. -EPROTO within a packet, or when the main channel still waits for it. */
+int wt_multifd_finish(struct wt_multifd *channel, struct wt_error *err);
+uint64_t wt_multifd_offset(const struct wt_multifd *channel);
 
 /* The return path's messages, source-bound (big-endian, see migration.c). Answer the bytes written; room: 8
  * at least. */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * stream_internal.h - what stream.c (framing) and stream_ram.c (RAM sections) share, and every limit.
+ * stream_internal.h - what stream.c (framing), stream_ram.c (RAM sections) and stream_multifd.c (channels of
+ * multifd) share, and every limit.
  *
- * A step function looks at the bytes in [pos, fill) and answers STREAM_PROGRESS (it took some, or changed the
- * state), STREAM_MORE (it needs more bytes and took nothing) or -errno. A step never needs more than
- * STREAM_UNIT_MAX bytes at once, so what is left over in the buffer is always shorter than that.
+ * A step function looks at the bytes in [pos, fill) of its input and answers STREAM_PROGRESS (it took some,
+ * or changed the state), STREAM_MORE (it needs more bytes and took nothing), STREAM_OWNER or STREAM_SYNC (it
+ * took nothing and must be called again, see stream.h), or -errno. A step never needs more than
+ * STREAM_UNIT_MAX bytes at once, so what is left over in a buffer after STREAM_MORE is shorter than that.
  */
 #ifndef WATARI_QEMU_STREAM_INTERNAL_H
 #define WATARI_QEMU_STREAM_INTERNAL_H
@@ -20,6 +22,9 @@
 #define STREAM_RAM_BYTES_MAX (1ull << 52)     /* of all blocks together */
 #define STREAM_MACHINE_NAME_MAX 255u
 #define STREAM_CAPABILITIES_MAX 64u
+#define STREAM_CHANNELS_MAX 256u           /* of multifd: their numbers are bytes */
+#define STREAM_PACKET_PAGES 128u           /* of one packet: 512 KiB in every version */
+#define STREAM_KEPT_BYTES_MAX (512u << 20) /* pages of multifd that stay in the stream, between two syncs */
 
 _Static_assert(STREAM_ROOM_MIN >= WT_PAGE_SIZE, "the room offered is at least one page");
 _Static_assert(STREAM_BUFFER_BYTES >= STREAM_ROOM_MIN + STREAM_UNIT_MAX, "a left-over and its rest fit");
@@ -27,6 +32,8 @@ _Static_assert(STREAM_BUFFER_BYTES >= STREAM_ROOM_MIN + STREAM_UNIT_MAX, "a left
 enum stream_step_result {
 	STREAM_MORE = 0,
 	STREAM_PROGRESS = 1,
+	STREAM_OWNER = 2,
+	STREAM_SYNC = 3,
 };
 
 enum stream_state {
@@ -64,6 +71,21 @@ struct stream_block {
 
 #define STREAM_NO_BLOCK UINT32_MAX
 
+/* Bytes that arrived on one connection. */
+struct stream_input {
+	uint8_t *buffer; /* STREAM_BUFFER_BYTES */
+	size_t pos;      /* first byte not parsed */
+	size_t fill;     /* end of the bytes that arrived */
+	uint64_t offset; /* of buffer[pos] since the connection's beginning */
+};
+
+/* A page of multifd that stays in the stream. */
+struct stream_kept {
+	uint32_t block;
+	uint64_t page;
+	uint8_t *bytes; /* owned; NULL: zero */
+};
+
 struct wt_stream {
 	struct wt_stream_events events;
 	void *arg;
@@ -71,10 +93,9 @@ struct wt_stream {
 	int status;              /* 0, or the -errno that goes with failure */
 	enum stream_state state;
 
-	uint8_t *buffer;
-	size_t pos;      /* first byte not parsed */
-	size_t fill;     /* end of the bytes that arrived */
-	uint64_t offset; /* of buffer[pos] in the stream */
+	enum wt_stream_wait wait;
+
+	struct stream_input in;
 
 	bool config_seen;
 	uint32_t caps_left;
@@ -91,6 +112,17 @@ struct wt_stream {
 	uint32_t block;         /* that CONTINUE refers to; kept from section to section */
 	uint32_t block_written; /* the last one named in the section that we write, or STREAM_NO_BLOCK */
 	bool section_written;   /* the header of the section that we write is out */
+
+	struct wt_multifd *channels[STREAM_CHANNELS_MAX];
+	unsigned channel_count;
+	uint64_t syncs;     /* passed by the main channel */
+	bool sync_at_flush; /* the words MULTIFD_FLUSH are where all channels meet; otherwise the sections'
+			       ends */
+	struct {
+		struct stream_kept *list; /* in the order of arrival */
+		size_t count, room;
+		uint64_t bytes;
+	} kept;
 };
 
 static inline uint32_t stream_be16(const uint8_t *p)
@@ -114,25 +146,56 @@ static inline uint64_t stream_be64(const uint8_t *p)
 	return be64toh(value);
 }
 
+static inline enum wt_stream_wait stream_wait_of(int step)
+{
+	return step == STREAM_OWNER  ? WT_STREAM_WAIT_OWNER
+	       : step == STREAM_SYNC ? WT_STREAM_WAIT_SYNC
+				     : WT_STREAM_WAIT_INPUT;
+}
+
+static inline size_t input_available(const struct stream_input *in)
+{
+	return in->fill - in->pos;
+}
+
+static inline const uint8_t *input_at(const struct stream_input *in)
+{
+	return in->buffer + in->pos;
+}
+
+static inline void input_take(struct stream_input *in, size_t length)
+{
+	in->pos += length;
+	in->offset += length;
+}
+
 static inline size_t stream_available(const struct wt_stream *stream)
 {
-	return stream->fill - stream->pos;
+	return input_available(&stream->in);
 }
 
 static inline const uint8_t *stream_at(const struct wt_stream *stream)
 {
-	return stream->buffer + stream->pos;
+	return input_at(&stream->in);
 }
 
 static inline void stream_take(struct wt_stream *stream, size_t length)
 {
-	stream->pos += length;
-	stream->offset += length;
+	input_take(&stream->in, length);
 }
+
+/* -ENOMEM, or 0. */
+int wt_stream_input_open(struct stream_input *in);
+/* Makes room behind what is left over. */
+void wt_stream_input_room(struct stream_input *in, uint8_t **ret_buffer, size_t *ret_room);
 
 /* Fills the failure, prefixed by the offset of what is being looked at; answers -code. */
 int wt_stream_refuse(struct wt_stream *stream, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Remembers the failure that rc stands for, tells it, and answers it. */
+int wt_stream_stop(struct wt_stream *stream, int rc, struct wt_error *err);
+/* Tells the owner of a page, bytes NULL: of zeros; STREAM_OWNER if it takes none now. */
+int wt_stream_report(struct wt_stream *stream, uint32_t block, uint64_t page, const uint8_t *bytes);
 /* Takes length bytes, passing them on. */
 int wt_stream_take_pass(struct wt_stream *stream, size_t length);
 /* A copy of bytes that is fit to be printed. ret_text has room for length + 1. */
@@ -142,5 +205,19 @@ void wt_stream_printable(const uint8_t *bytes, size_t length, char *ret_text);
 int wt_stream_ram_step(struct wt_stream *stream);
 /* Writes the header of the part or end section that we are in, unless it is out. */
 int wt_stream_ram_begin(struct wt_stream *stream);
+/* Writes a page that stays in the stream into the section that we are in; bytes NULL: of zeros. */
+int wt_stream_keep_page(struct wt_stream *stream, uint32_t block, uint64_t page, const uint8_t *bytes);
+/* The block's number, or STREAM_NO_BLOCK. */
+uint32_t wt_stream_find_block(const struct wt_stream *stream, const uint8_t *name, uint32_t length);
+/* The first bytes of a multifd channel. */
+#define WT_MULTIFD_MAGIC 0x11223344u
+
+/*
+ * The main channel has come to a place where all channels meet: STREAM_PROGRESS when all have, STREAM_SYNC
+ * while one has not. Pages that stay in the stream are then written into the section that we are in.
+ */
+int wt_stream_sync(struct wt_stream *stream);
+/* Keeps a page of a channel until the next sync. */
+int wt_stream_keep_for_sync(struct wt_stream *stream, uint32_t block, uint64_t page, const uint8_t *bytes);
 
 #endif

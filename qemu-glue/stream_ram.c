@@ -11,7 +11,8 @@
  *      named in an earlier section.)
  *   4. A part section without a page to keep leaves no byte in the stripped stream; an end section always
  *      does.
- * The start section is passed verbatim. Does not do: compressed or XBZRLE pages, multifd, postcopy, RDMA
+ *   5. A word MULTIFD_FLUSH never stays: the stripped stream has one channel.
+ * The start section is passed verbatim, but for that. Does not do: compressed or XBZRLE pages, postcopy, RDMA
  * hooks; each is refused by name.
  */
 #include "stream_internal.h"
@@ -40,8 +41,9 @@ static int refuse_word(struct wt_stream *stream, uint64_t word)
 	unsigned flags = word & RAM_SAVE_FLAGS;
 
 	if (flags & RAM_SAVE_FLAG_MULTIFD_FLUSH)
-		return wt_stream_refuse(stream, EOPNOTSUPP,
-			"the source migrates with the capability multifd, which is not supported yet; turn it off");
+		return wt_stream_refuse(stream, EPROTO,
+			"the source migrates with the capability multifd, but no channel of it has come; give it a unix "
+			"socket (watari relay), or turn multifd off");
 	if (flags & RAM_SAVE_FLAG_XBZRLE)
 		return wt_stream_refuse(stream, EOPNOTSUPP,
 			"a page is XBZRLE-encoded; turn the capability xbzrle off at the source");
@@ -77,7 +79,7 @@ static int ram_total(struct wt_stream *stream)
 	return wt_stream_take_pass(stream, 8);
 }
 
-static uint32_t find_block(const struct wt_stream *stream, const uint8_t *name, uint32_t length)
+uint32_t wt_stream_find_block(const struct wt_stream *stream, const uint8_t *name, uint32_t length)
 {
 	uint32_t i, index = stream->block == STREAM_NO_BLOCK ? 0 : stream->block;
 
@@ -126,7 +128,7 @@ static int check_listed(struct wt_stream *stream, const uint8_t *name, uint32_t 
 	if (stream->block_count == WT_BLOCKS_MAX)
 		return wt_stream_refuse(
 			stream, EPROTO, "the guest has more than %u RAM blocks", WT_BLOCKS_MAX);
-	if (find_block(stream, name, length) != STREAM_NO_BLOCK)
+	if (wt_stream_find_block(stream, name, length) != STREAM_NO_BLOCK)
 		return wt_stream_refuse(stream, EPROTO, "RAM block '%s' is listed twice", text);
 	return 0;
 }
@@ -163,6 +165,40 @@ static int ram_list(struct wt_stream *stream)
 	return wt_stream_take_pass(stream, 1 + length + 8);
 }
 
+/* All channels meet at a word MULTIFD_FLUSH, which does not stay. */
+static int take_flush(struct wt_stream *stream, uint64_t word)
+{
+	int rc;
+
+	if (!stream->channel_count || !stream->sync_at_flush)
+		return refuse_word(stream, word);
+	rc = wt_stream_sync(stream);
+	if (rc == STREAM_PROGRESS)
+		stream_take(stream, 8);
+	return rc;
+}
+
+/* The end of a section: where all channels meet, if QEMU writes no word for that. */
+static int end_section(struct wt_stream *stream, bool pass)
+{
+	int rc = STREAM_PROGRESS;
+
+	if (stream->channel_count && !stream->sync_at_flush)
+		rc = wt_stream_sync(stream);
+	if (rc != STREAM_PROGRESS)
+		return rc;
+	if (stream->section_type == QEMU_VM_SECTION_END && stream->kept.count)
+		return wt_stream_refuse(stream, EPROTO,
+			"RAM ends, but multifd has brought pages after its last synchronisation");
+	if (pass || stream->section_written)
+		rc = stream->events.pass(stream->arg, stream_at(stream), 8, &stream->failure);
+	if (rc < 0)
+		return rc;
+	stream_take(stream, 8);
+	stream->state = STREAM_FOOTER;
+	return STREAM_PROGRESS;
+}
+
 static int ram_list_tail(struct wt_stream *stream)
 {
 	uint64_t word;
@@ -170,15 +206,18 @@ static int ram_list_tail(struct wt_stream *stream)
 	if (stream_available(stream) < 8)
 		return STREAM_MORE;
 	word = stream_be64(stream_at(stream));
-	if (word == RAM_SAVE_FLAG_HOOK || word == RAM_SAVE_FLAG_MULTIFD_FLUSH)
+	if (word == RAM_SAVE_FLAG_MULTIFD_FLUSH) {
+		stream->sync_at_flush = true;
+		return take_flush(stream, word);
+	}
+	if (word == RAM_SAVE_FLAG_HOOK)
 		return refuse_word(stream, word);
 	if (word != RAM_SAVE_FLAG_EOS)
 		return wt_stream_refuse(stream, EPROTO,
 			"0x%" PRIx64 " follows the list of RAM blocks where it should end; "
 			"if the source has x-ignore-shared or postcopy-ram on, turn it off",
 			word);
-	stream->state = STREAM_FOOTER;
-	return wt_stream_take_pass(stream, 8);
+	return end_section(stream, true);
 }
 
 int wt_stream_ram_begin(struct wt_stream *stream)
@@ -193,11 +232,11 @@ int wt_stream_ram_begin(struct wt_stream *stream)
 	return stream->events.pass(stream->arg, header, sizeof header, &stream->failure);
 }
 
-/* Writes a page that stays in the stream: body is its content (4096 bytes), or the one byte of a zero page.
- */
-static int keep_page(struct wt_stream *stream, uint64_t word, const uint8_t *body, size_t body_length)
+int wt_stream_keep_page(struct wt_stream *stream, uint32_t index, uint64_t page, const uint8_t *bytes)
 {
-	const struct stream_block *block = &stream->blocks[stream->block];
+	static const uint8_t zero_fill;
+	const struct stream_block *block = &stream->blocks[index];
+	uint64_t word = page << WT_PAGE_SHIFT | (bytes ? RAM_SAVE_FLAG_PAGE : RAM_SAVE_FLAG_ZERO);
 	uint8_t head[8 + 1 + WT_BLOCK_NAME_MAX];
 	size_t length = 8;
 	int rc;
@@ -205,21 +244,30 @@ static int keep_page(struct wt_stream *stream, uint64_t word, const uint8_t *bod
 	rc = wt_stream_ram_begin(stream);
 	if (rc < 0)
 		return rc;
-	word &= ~(uint64_t)RAM_SAVE_FLAG_CONTINUE;
-	if (stream->block == stream->block_written) {
+	if (index == stream->block_written) {
 		word |= RAM_SAVE_FLAG_CONTINUE;
 	} else {
 		head[length++] = (uint8_t)block->name_length;
 		memcpy(head + length, block->name, block->name_length);
 		length += block->name_length;
-		stream->block_written = stream->block;
+		stream->block_written = index;
 	}
 	word = htobe64(word);
 	memcpy(head, &word, sizeof word);
 	rc = stream->events.pass(stream->arg, head, length, &stream->failure);
 	if (rc < 0)
 		return rc;
-	return stream->events.pass(stream->arg, body, body_length, &stream->failure);
+	if (!bytes)
+		return stream->events.pass(stream->arg, &zero_fill, 1, &stream->failure);
+	return stream->events.pass(stream->arg, bytes, WT_PAGE_SIZE, &stream->failure);
+}
+
+int wt_stream_report(struct wt_stream *stream, uint32_t block, uint64_t page, const uint8_t *bytes)
+{
+	int rc = bytes ? stream->events.page(stream->arg, block, page, bytes, &stream->failure)
+		       : stream->events.zero(stream->arg, block, page, &stream->failure);
+
+	return rc == -EAGAIN ? STREAM_OWNER : rc < 0 ? rc : STREAM_PROGRESS;
 }
 
 /*
@@ -231,10 +279,10 @@ static int take_run(struct wt_stream *stream)
 	const struct stream_block *block = &stream->blocks[stream->block];
 	const uint32_t index = stream->block;
 	const uint64_t pages = block->pages;
-	const uint8_t *start = stream_at(stream), *end = stream->buffer + stream->fill, *p = start;
-	int rc = 0;
+	const uint8_t *start = stream_at(stream), *end = stream->in.buffer + stream->in.fill, *p = start;
+	int rc = STREAM_PROGRESS;
 
-	while (end - p >= 9) {
+	while (rc == STREAM_PROGRESS && end - p >= 9) {
 		uint64_t word = stream_be64(p), page = word >> WT_PAGE_SHIFT;
 		unsigned flags = word & RAM_SAVE_FLAGS;
 
@@ -243,21 +291,19 @@ static int take_run(struct wt_stream *stream)
 		if (flags == (RAM_SAVE_FLAG_PAGE | RAM_SAVE_FLAG_CONTINUE)) {
 			if (end - p < 8 + (ptrdiff_t)WT_PAGE_SIZE)
 				break;
-			rc = stream->events.page(stream->arg, index, page, p + 8, &stream->failure);
-			if (rc < 0)
-				break;
-			p += 8 + WT_PAGE_SIZE;
+			rc = wt_stream_report(stream, index, page, p + 8);
+			if (rc == STREAM_PROGRESS)
+				p += 8 + WT_PAGE_SIZE;
 		} else if (flags == (RAM_SAVE_FLAG_ZERO | RAM_SAVE_FLAG_CONTINUE) && p[8] == 0) {
-			rc = stream->events.zero(stream->arg, index, page, &stream->failure);
-			if (rc < 0)
-				break;
-			p += 9;
+			rc = wt_stream_report(stream, index, page, NULL);
+			if (rc == STREAM_PROGRESS)
+				p += 9;
 		} else {
 			break;
 		}
 	}
 	stream_take(stream, (size_t)(p - start));
-	if (rc < 0)
+	if (rc != STREAM_PROGRESS)
 		return rc;
 	return p > start ? STREAM_PROGRESS : STREAM_MORE;
 }
@@ -274,7 +320,7 @@ static int page_block(struct wt_stream *stream, uint64_t word, uint32_t *ret_blo
 		if (stream_available(stream) < 9 || stream_available(stream) < 9u + p[8])
 			return STREAM_MORE;
 		length = 9u + p[8];
-		index = find_block(stream, p + 9, p[8]);
+		index = wt_stream_find_block(stream, p + 9, p[8]);
 		if (index == STREAM_NO_BLOCK) {
 			wt_stream_printable(p + 9, p[8], text);
 			return wt_stream_refuse(
@@ -313,13 +359,13 @@ static int ram_page(struct wt_stream *stream, uint64_t word)
 			"a page is filled with the byte 0x%02x; QEMU since 1.5 knows only zero pages",
 			*bytes);
 	stream->block = index;
-	if (!stream->blocks[index].in_place)
-		rc = keep_page(stream, word, bytes, body);
-	else if (zero)
-		rc = stream->events.zero(stream->arg, index, word >> WT_PAGE_SHIFT, &stream->failure);
+	if (zero)
+		bytes = NULL;
+	if (stream->blocks[index].in_place)
+		rc = wt_stream_report(stream, index, word >> WT_PAGE_SHIFT, bytes);
 	else
-		rc = stream->events.page(stream->arg, index, word >> WT_PAGE_SHIFT, bytes, &stream->failure);
-	if (rc < 0)
+		rc = wt_stream_keep_page(stream, index, word >> WT_PAGE_SHIFT, bytes);
+	if (rc < 0 || rc == STREAM_OWNER)
 		return rc;
 	stream_take(stream, head + body);
 	return STREAM_PROGRESS;
@@ -342,16 +388,11 @@ static int ram_pages(struct wt_stream *stream)
 	kind = word & RAM_SAVE_FLAGS & ~(unsigned)RAM_SAVE_FLAG_CONTINUE;
 	if (kind == RAM_SAVE_FLAG_PAGE || kind == RAM_SAVE_FLAG_ZERO)
 		return ram_page(stream, word);
+	if (word == RAM_SAVE_FLAG_MULTIFD_FLUSH)
+		return take_flush(stream, word);
 	if (word != RAM_SAVE_FLAG_EOS)
 		return refuse_word(stream, word);
-	if (stream->section_written) {
-		rc = stream->events.pass(stream->arg, stream_at(stream), 8, &stream->failure);
-		if (rc < 0)
-			return rc;
-	}
-	stream_take(stream, 8);
-	stream->state = STREAM_FOOTER;
-	return STREAM_PROGRESS;
+	return end_section(stream, false);
 }
 
 int wt_stream_ram_step(struct wt_stream *stream)

@@ -88,6 +88,43 @@ def case_move(host, image):
     move(host, image, numa=numa).quit()
 
 
+def move_with(host, image, source_options=(), **options):
+    """Moves a guest whose source side is started or sent differently; answers the summary."""
+    source = Guest(host, image, **{**BUSY, **dict(source_options)})
+    source.wait_reports(2)
+    destination = Guest(host, image, incoming=True, **BUSY)
+    summary = Migration(source, destination, send=["--verify", *options.get("send", ())]).succeed()
+    destination.wait_round()
+    destination.quit()
+    return summary
+
+
+def case_multifd(host, image):
+    """QEMU writes its stream over several channels: machine types that synchronise per round and per section."""
+    for machine in ("q35", "pc-q35-7.2"):
+        for channels in (2, 4):
+            guest = {**BUSY, "machine": machine, "extra": ("-device", "VGA")}  # its RAM is not shared: it stays in the stream
+            source = Guest(host, image, **guest)
+            source.wait_reports(2)
+            destination = Guest(host, image, incoming=True, **guest)
+            summary = Migration(source, destination, send=["--verify", "--channels", str(channels)]).succeed()
+            expect(summary["channels"] == channels, f"not over {channels} channels: {summary}")
+            destination.wait_round()
+            destination.quit()
+            print(f"  {machine}, {channels} channels: {summary['total_ms']:.0f} ms, down {summary['downtime_ms']:.0f} ms",
+                  flush=True)
+
+
+def case_staged(host, image):
+    """RAM that is private to the source QEMU is copied out of its stream, over one channel and over four."""
+    private = {"numa": ("-object", "memory-backend-ram,id=mem,size=160M", "-machine", "memory-backend=mem")}
+    for channels in (1, 4):
+        summary = move_with(host, image, private, send=["--channels", str(channels)])
+        expect(summary["copied_pages"] << 12 == summary["moved_bytes"] > 0, f"not all was copied: {summary}")
+        expect(summary["destination"]["compared_pages"] << 12 == summary["ram_bytes"], f"not all was compared: {summary}")
+        print(f"  staged, {channels} channels: {summary['total_ms']:.0f} ms, down {summary['downtime_ms']:.0f} ms", flush=True)
+
+
 def case_paused(host, image):
     """A guest that its operator has paused arrives paused, and runs on when told to."""
     source = Guest(host, image, **SMALL)

@@ -28,6 +28,8 @@
 struct stream_recorder {
 	const char *in_place; /* every block whose name begins so is in place; NULL: none */
 	int fail_at;          /* the nth event fails, counted from 1; 0: none */
+	unsigned again;       /* every nth offer of a page is answered with -EAGAIN; 0, 1: none */
+	unsigned offers;
 	int events;
 	int pages;  /* events `page` and `zero` */
 	int status; /* of the first call that failed, or of finish */
@@ -91,6 +93,12 @@ static inline int sr_blocks_end(void *arg, struct wt_error *err)
 	return sr_log(r, err, "blocks_end");
 }
 
+/* Is this offer turned down, to come again? */
+static inline bool sr_later(struct stream_recorder *r)
+{
+	return r->again > 1 && ++r->offers % r->again == 0;
+}
+
 static inline void sr_check_page(struct stream_recorder *r, uint32_t block, uint64_t page)
 {
 	r->pages++;
@@ -105,6 +113,8 @@ static inline int sr_page(
 	uint64_t digest = 0xcbf29ce484222325u;
 	unsigned i;
 
+	if (sr_later(r))
+		return -EAGAIN;
 	sr_check_page(r, block, page);
 	for (i = 0; i < WT_PAGE_SIZE; i++)
 		digest = (digest ^ bytes[i]) * 0x100000001b3u;
@@ -113,6 +123,8 @@ static inline int sr_page(
 
 static inline int sr_zero(void *arg, uint32_t block, uint64_t page, struct wt_error *err)
 {
+	if (sr_later(arg))
+		return -EAGAIN;
 	sr_check_page(arg, block, page);
 	return sr_log(arg, err, "zero %u %" PRIu64, block, page);
 }
@@ -177,6 +189,8 @@ static inline void sr_run(
 			piece = length - fed;
 		memcpy(buffer, bytes + fed, piece);
 		rc = wt_stream_advance(stream, piece, &r->err);
+		while (rc == 0 && wt_stream_waits(stream) == WT_STREAM_WAIT_OWNER)
+			rc = wt_stream_advance(stream, 0, &r->err);
 		SR_PROMISE(rc <= 0 && wt_stream_offset(stream) <= fed + piece);
 		SR_PROMISE(rc == 0 || r->err.code == -rc);
 		SR_PROMISE(rc < 0 || fed + piece - wt_stream_offset(stream) < 2 * WT_PAGE_SIZE);

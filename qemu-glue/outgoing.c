@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * outgoing.c - from QEMU's migration stream to announcements and the stripped stream. See outgoing.h.
+ *
+ *   1. Pages are gathered into extents of consecutive pages and announced in the order in which the reader
+ *      reports them. Pages that are not mapped here are gathered with their bytes.
+ *   2. A page that meets back-pressure stays in the reader (-EAGAIN); nothing behind it on its channel is
+ *      looked at before it was taken.
+ *   3. RAM_END is sent after every announcement has been taken by the server; what QEMU wrote behind it
+ *      follows.
+ *   4. QEMU is read only while nothing waits for back-pressure, and while the guest runs only if the peer was
+ *      heard lately: QEMU then sees a slow link and does not stop the guest.
+ *   5. The first SAMPLES pages of each mapped block are compared with the mapping: at least one must be
+ * equal, or what we serve is not the guest's memory.
+ *
+ * QEMU's connections are outgoing_feeds.c's.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "messages.h"
+#include "outgoing_internal.h"
+#include "sabotage.h"
+
+#define EXTENT_PAGES 256u            /* of content, at most: one read */
+#define ZERO_EXTENT_PAGES (1u << 18) /* of zeros: nothing crosses the wire */
+#define UNSENT_MAX (8u << 20)        /* stripped bytes that may be on their way */
+#define HEARD_NS 1000000000ull       /* how lately the peer must have been heard */
+#define SAMPLES 32u                  /* pages that are compared with the mapping */
+
+/* ---- announcing ---- */
+
+/* Announces the gathered run; -EAGAIN: not all of it. */
+static int flush_run(struct wt_outgoing *o, struct wt_error *err)
+{
+	struct outgoing_run *run = &o->run;
+	uint64_t first = run->extent.page;
+	int r;
+
+	if (!run->extent.pages)
+		return 0;
+	if (run->copied)
+		r = wt_server_announce_copy(o->server, &run->extent, o->run_bytes);
+	else
+		r = wt_server_announce(o->server, &run->extent, run->content);
+	if (run->copied && run->extent.pages)
+		memmove(o->run_bytes, o->run_bytes + ((run->extent.page - first) << WT_PAGE_SHIFT),
+			(size_t)run->extent.pages << WT_PAGE_SHIFT);
+	if (r && r != -EAGAIN)
+		return wt_error_set(err, -r, "an extent could not be announced: %s", strerror(-r));
+	return r;
+}
+
+/* Adds a page to the run, or begins a new one; bytes NULL: zeros, or its content is read in place. */
+static int gather(struct wt_outgoing *o, uint32_t block, uint64_t page, enum wt_content content,
+	const uint8_t *bytes, struct wt_error *err)
+{
+	const struct outgoing_block *where = &o->blocks[block];
+	uint32_t max = content == WT_CONTENT_ZERO ? ZERO_EXTENT_PAGES : EXTENT_PAGES;
+	struct outgoing_run *run = &o->run;
+	bool copied = content != WT_CONTENT_ZERO && !where->base;
+	int r;
+
+	if (!o->server)
+		return -EAGAIN;
+	if (run->extent.pages == 0 || run->extent.block != (uint32_t)where->number ||
+		run->extent.page + run->extent.pages != page || run->content != content ||
+		run->copied != copied || run->extent.pages >= max) {
+		r = flush_run(o, err);
+		if (r)
+			return r;
+		run->extent = (struct wt_extent){ .block = (uint32_t)where->number, .page = page };
+		run->content = content;
+		run->copied = copied;
+	}
+	if (copied)
+		memcpy(o->run_bytes + ((size_t)run->extent.pages << WT_PAGE_SHIFT), bytes, WT_PAGE_SIZE);
+	run->extent.pages++;
+	return 0;
+}
+
+/* ---- what the reader finds ---- */
+
+static int on_block(void *arg, uint32_t index, const char *name, uint64_t length, bool *ret_in_place,
+	struct wt_error *err)
+{
+	struct wt_outgoing *o = arg;
+	struct outgoing_block *blocks = realloc(o->blocks, (index + 1) * sizeof *blocks);
+	int r;
+
+	if (!blocks)
+		return wt_error_set(err, ENOMEM, "no memory for block %s", name);
+	o->blocks = blocks;
+	blocks[index] = (struct outgoing_block){ .number = -1 };
+	r = o->events.block(o->arg, name, length, &blocks[index].number, &blocks[index].base, err);
+	*ret_in_place = blocks[index].number >= 0;
+	if (!r && *ret_in_place && !blocks[index].base && !o->run_bytes) {
+		o->run_bytes = malloc(EXTENT_PAGES * (size_t)WT_PAGE_SIZE);
+		if (!o->run_bytes)
+			return wt_error_set(err, ENOMEM, "no memory for copies of pages");
+	}
+	return r;
+}
+
+static int on_blocks_end(void *arg, struct wt_error *err)
+{
+	struct wt_outgoing *o = arg;
+
+	return o->events.blocks_end ? o->events.blocks_end(o->arg, err) : 0;
+}
+
+/* Compares a page of the stream with the mapping: proof that we serve the guest's memory. */
+static int sample(struct outgoing_block *block, uint64_t page, const uint8_t *bytes, struct wt_error *err)
+{
+	const uint8_t *here = block->base + (page << WT_PAGE_SHIFT);
+
+	if (block->equal || block->compared == SAMPLES)
+		return 0;
+	block->equal = memcmp(here, bytes, WT_PAGE_SIZE) == 0;
+	if (++block->compared < SAMPLES || block->equal)
+		return 0;
+	return wt_error_set(err, EIO,
+		"none of %u pages of a block in QEMU's stream equals the memory mapped here; this is not the guest's RAM",
+		SAMPLES);
+}
+
+static int on_page(void *arg, uint32_t block, uint64_t page, const uint8_t *bytes, struct wt_error *err)
+{
+	struct wt_outgoing *o = arg;
+	uint64_t announced = page;
+	int r = 0;
+
+	if (!wt_sabotage_page(&announced, o->pages + 1))
+		r = gather(o, block, announced, WT_CONTENT_IN_PLACE, bytes, err);
+	if (r)
+		return r;
+	o->pages++;
+	return o->blocks[block].base ? sample(&o->blocks[block], page, bytes, err) : 0;
+}
+
+static int on_zero(void *arg, uint32_t block, uint64_t page, struct wt_error *err)
+{
+	return gather(arg, block, page, WT_CONTENT_ZERO, NULL, err);
+}
+
+/* What is not taken now stays in the run, and goes before anything else. */
+static int on_ram_part(void *arg, struct wt_error *err)
+{
+	struct wt_outgoing *o = arg;
+	int r = flush_run(o, err);
+
+	if (o->server)
+		wt_server_flush(o->server);
+	return r == -EAGAIN ? 0 : r;
+}
+
+static int on_ram_end(void *arg, struct wt_error *err)
+{
+	struct wt_outgoing *o = arg;
+
+	o->ram_ended = true;
+	o->ram_end_at = o->pass_length;
+	return on_ram_part(arg, err);
+}
+
+/* A few bytes into an empty socket buffer: a short write cannot happen while QEMU reads its return path. */
+static bool answer(struct wt_outgoing *o, const uint8_t *bytes, size_t length)
+{
+	int fd = wt_outgoing_main_fd(o);
+
+	return fd >= 0 && send(fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)length;
+}
+
+static int on_open_return_path(void *arg, struct wt_error *err)
+{
+	((struct wt_outgoing *)arg)->return_path = true;
+	return 0;
+}
+
+static int on_ping(void *arg, uint32_t value, struct wt_error *err)
+{
+	uint8_t bytes[8];
+
+	if (answer(arg, bytes, wt_return_path_pong(bytes, value)))
+		return 0;
+	return wt_error_set(err, EPIPE, "QEMU sent a ping, but does not read its return path");
+}
+
+static int on_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err)
+{
+	struct wt_outgoing *o = arg;
+
+	if (o->pass_length + length > o->pass_room) {
+		size_t room = 2 * (o->pass_length + length);
+		uint8_t *pass = realloc(o->pass, room);
+
+		if (!pass)
+			return wt_error_set(err, ENOMEM, "no memory for the stripped stream");
+		o->pass = pass;
+		o->pass_room = room;
+	}
+	memcpy(o->pass + o->pass_length, bytes, length);
+	o->pass_length += length;
+	o->passed_bytes += length;
+	return 0;
+}
+
+static const struct wt_stream_events stream_events = {
+	.block = on_block,
+	.blocks_end = on_blocks_end,
+	.page = on_page,
+	.zero = on_zero,
+	.ram_part = on_ram_part,
+	.ram_end = on_ram_end,
+	.open_return_path = on_open_return_path,
+	.ping = on_ping,
+	.pass = on_pass,
+};
+
+/* ---- sending ---- */
+
+/* Sends stripped bytes up to `limit`; true if all of them went. */
+static bool send_pass(struct wt_outgoing *o, size_t limit)
+{
+	size_t sent = 0;
+
+	while (sent < limit && wt_server_unsent(o->server) < UNSENT_MAX) {
+		size_t n = limit - sent < WT_STREAM_CHUNK_MAX ? limit - sent : WT_STREAM_CHUNK_MAX;
+
+		if (wt_server_send(o->server, WT_RELAY_STREAM, o->pass + sent, n))
+			break;
+		sent += n;
+	}
+	if (sent)
+		memmove(o->pass, o->pass + sent, o->pass_length - sent);
+	o->pass_length -= sent;
+	if (o->ram_ended && !o->ram_end_sent)
+		o->ram_end_at -= sent;
+	return sent == limit;
+}
+
+/* true: everything that was reported has been sent. */
+static bool send_all(struct wt_outgoing *o, struct wt_error *err)
+{
+	struct wt_server_stats stats;
+	struct wt_relay_ram_end end;
+
+	if (flush_run(o, err))
+		return false;
+	wt_server_flush(o->server);
+	if (o->ram_ended && !o->ram_end_sent) {
+		if (!send_pass(o, o->ram_end_at))
+			return false;
+		wt_server_stats(o->server, &stats);
+		end.next_seq = stats.next_seq;
+		if (wt_server_send(o->server, WT_RELAY_RAM_END, &end, sizeof end))
+			return false;
+		o->ram_end_sent = true;
+	}
+	return send_pass(o, o->pass_length);
+}
+
+static bool peer_recent(const struct wt_outgoing *o)
+{
+	return wt_loop_now_ns(o->loop) - wt_server_heard_ns(o->server) < HEARD_NS;
+}
+
+/* May more be read from QEMU? Before the start only up to the list of blocks, which the reader sees to. */
+static bool may_read(struct wt_outgoing *o, bool all_sent)
+{
+	if (!o->server)
+		return true;
+	return all_sent && wt_server_room(o->server) && (o->ram_ended || peer_recent(o));
+}
+
+/* Each is told once, in this order. The owner may hang up meanwhile. */
+static void tell(struct wt_outgoing *o, bool all_sent)
+{
+	if (o->ram_ended && !o->told_stopped) {
+		o->told_stopped = true;
+		o->events.guest_stopped(o->arg);
+	}
+	if (o->ram_end_sent && all_sent && !o->told_ended && wt_outgoing_main_ended(o)) {
+		o->told_ended = true;
+		if (o->events.ended)
+			o->events.ended(o->arg);
+	}
+}
+
+void wt_outgoing_pump(struct wt_outgoing *o)
+{
+	struct wt_error err = { 0 };
+	bool all = true;
+
+	if (o->failed)
+		return;
+	if (o->server)
+		all = send_all(o, &err);
+	if (!err.code && all && wt_outgoing_resume(o, &err) && o->server)
+		all = send_all(o, &err);
+	if (err.code) {
+		wt_outgoing_fail(o, &err);
+		return;
+	}
+	wt_outgoing_watch(o, may_read(o, all));
+	tell(o, all);
+}
+
+void wt_outgoing_fail(struct wt_outgoing *o, const struct wt_error *err)
+{
+	if (o->failed)
+		return;
+	o->failed = true;
+	wt_outgoing_watch(o, false);
+	o->events.trouble(o->arg, err);
+}
+
+/* ---- life ---- */
+
+int wt_outgoing_open(struct wt_loop *loop, const struct wt_outgoing_events *events, void *arg,
+	struct wt_outgoing **ret_outgoing, struct wt_error *err)
+{
+	struct wt_outgoing *o = calloc(1, sizeof *o);
+
+	if (!o || wt_stream_open(&stream_events, o, &o->reader)) {
+		free(o);
+		return wt_error_set(err, ENOMEM, "no memory for the stream's reader");
+	}
+	o->loop = loop;
+	o->events = *events;
+	o->arg = arg;
+	o->listen_fd = -1;
+	*ret_outgoing = o;
+	return 0;
+}
+
+void wt_outgoing_start(struct wt_outgoing *o, struct wt_server *server)
+{
+	o->server = server;
+	wt_outgoing_pump(o);
+}
+
+bool wt_outgoing_has_return_path(const struct wt_outgoing *o)
+{
+	return o->return_path;
+}
+
+bool wt_outgoing_shut(struct wt_outgoing *o)
+{
+	uint8_t bytes[8];
+
+	return answer(o, bytes, wt_return_path_shut(bytes, 0));
+}
+
+void wt_outgoing_stats(const struct wt_outgoing *o, struct wt_outgoing_stats *ret_stats)
+{
+	*ret_stats = (struct wt_outgoing_stats){ .pages = o->pages, .passed_bytes = o->passed_bytes };
+	for (unsigned i = 0; i < o->feed_count; i++)
+		ret_stats->channels += o->feeds[i]->channel != NULL;
+}
+
+void wt_outgoing_close(struct wt_outgoing *o)
+{
+	if (!o)
+		return;
+	wt_outgoing_hang_up(o);
+	wt_outgoing_feeds_close(o);
+	wt_stream_close(o->reader);
+	free(o->blocks);
+	free(o->run_bytes);
+	free(o->pass);
+	free(o);
+}

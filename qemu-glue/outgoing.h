@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * outgoing.h - QEMU's migration stream on its way out: from QEMU's connections to announcements and the
+ * stripped stream.
+ *
+ * What every source relay shares, whoever started the migration: driven over QMP, or by a URI. It owns QEMU's
+ * connections (the main channel, and those of multifd) and the reader; it knows no QMP and decides nothing
+ * about who runs. The page server is borrowed. One thread: the loop's. No callback may call
+ * wt_outgoing_close.
+ */
+#ifndef WATARI_QEMU_OUTGOING_H
+#define WATARI_QEMU_OUTGOING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <watari/error.h>
+#include <watari/loop.h>
+#include <watari/server.h>
+
+struct wt_outgoing;
+
+struct wt_outgoing_events {
+	/*
+	 * A RAM block of the stream, in QEMU's order. *ret_number: the server's block that takes its pages;
+	 * -1 (as it is set before the call): they stay in the stripped stream. *ret_base: its memory as it is
+	 * mapped here, length bytes, borrowed; NULL (as before the call): pages are copied out of the stream.
+	 */
+	int (*block)(void *arg, const char *name, uint64_t length, int *ret_number, const uint8_t **ret_base,
+		struct wt_error *err);
+	/* All blocks were told; NULL is allowed. */
+	int (*blocks_end)(void *arg, struct wt_error *err);
+	/* RAM's end section was read: the guest is stopped. */
+	void (*guest_stopped)(void *arg);
+	/* QEMU has closed its end, behind RAM's end section; everything it wrote has been read. NULL is
+	 * allowed. */
+	void (*ended)(void *arg);
+	/* The stream cannot go on; nothing more is read. */
+	void (*trouble)(void *arg, const struct wt_error *err);
+};
+
+struct wt_outgoing_stats {
+	unsigned channels;     /* of multifd; 0: all comes over the main channel */
+	uint64_t pages;        /* with content, that left the stream */
+	uint64_t passed_bytes; /* of the stripped stream */
+};
+
+int wt_outgoing_open(struct wt_loop *loop, const struct wt_outgoing_events *events, void *arg,
+	struct wt_outgoing **ret_outgoing, struct wt_error *err);
+void wt_outgoing_close(struct wt_outgoing *outgoing);
+
+/* Where QEMU's bytes come from, one of the two. listen: a unix socket at a path, made here and removed by
+ * close; the first migration that comes is taken, with its multifd channels. take: a pipe or socket that
+ * carries one channel; owned from now on, also on failure. */
+int wt_outgoing_listen(struct wt_outgoing *outgoing, const char *path, struct wt_error *err);
+int wt_outgoing_take(struct wt_outgoing *outgoing, int fd, struct wt_error *err);
+
+/* From now on pages are announced by this server, which must outlive the object; before, the stream is read
+ * up to its list of blocks only. */
+void wt_outgoing_start(struct wt_outgoing *outgoing, struct wt_server *server);
+/* Something may have changed (room at the server, a message sent, time): sends what can be sent, reads on. */
+void wt_outgoing_pump(struct wt_outgoing *outgoing);
+
+/* QEMU has opened its return path: it will wait for SHUT. */
+bool wt_outgoing_has_return_path(const struct wt_outgoing *outgoing);
+/* SHUT on the return path; false: try again later. */
+bool wt_outgoing_shut(struct wt_outgoing *outgoing);
+/* Closes QEMU's connections: the migration fails on QEMU's side, unless it has completed. */
+void wt_outgoing_hang_up(struct wt_outgoing *outgoing);
+
+/* The process at the other end of the main channel's socket; 0: unknown, or a pipe. */
+pid_t wt_outgoing_pid(const struct wt_outgoing *outgoing);
+void wt_outgoing_stats(const struct wt_outgoing *outgoing, struct wt_outgoing_stats *ret_stats);
+
+#endif
