@@ -10,6 +10,7 @@
 static const char usage[] = "usage: watari COMMAND [options]\n"
 			    "  send      move a running guest away from this host\n"
 			    "  receive   await a guest on this host\n"
+			    "  relay     the same for QEMUs that are told to migrate to a socket, as by libvirt\n"
 			    "  recover   after a crash: see which guest may run, and let it run\n"
 			    "  doctor    look at this host: devices, limits, what to do\n"
 			    "`watari COMMAND --help` explains each.\n";
@@ -20,6 +21,7 @@ static const struct {
 } commands[] = {
 	{ "send", wt_command_send },
 	{ "receive", wt_command_receive },
+	{ "relay", wt_command_relay },
 	{ "recover", wt_command_recover },
 	{ "doctor", wt_command_doctor },
 };
