@@ -7,13 +7,14 @@
 
 #include "command.h"
 
-static const char usage[] = "usage: watari COMMAND [options]\n"
-			    "  send      move a running guest away from this host\n"
-			    "  receive   await a guest on this host\n"
-			    "  relay     the same for QEMUs that are told to migrate to a socket, as by libvirt\n"
-			    "  recover   after a crash: see which guest may run, and let it run\n"
-			    "  doctor    look at this host: devices, limits, what to do\n"
-			    "`watari COMMAND --help` explains each.\n";
+static const char usage[] =
+	"usage: watari COMMAND [options]\n"
+	"  send      move a running guest away from this host\n"
+	"  receive   await a guest on this host\n"
+	"  relay     the same for QEMUs that are told to migrate to a socket, as by libvirt\n"
+	"  recover   after a crash: see which guest may run, and let it run\n"
+	"  doctor    look at this host: devices, limits, what to do\n"
+	"`watari COMMAND --help` explains each.\n";
 
 static const struct {
 	const char *name;
