@@ -12,6 +12,9 @@
 
 #include "relay.h"
 
+#define RATE_MIN 1e3 /* QEMU counts in tenths of a second; nothing per tenth means no limit to it */
+#define RATE_MAX 1e12
+
 int wt_command_help(const char *text)
 {
 	fputs(text, stdout);
@@ -49,6 +52,25 @@ bool wt_command_duration(const char *option, const char *text, uint64_t *ret_ns)
 		return false;
 	}
 	*ret_ns = (uint64_t)(value * unit);
+	return true;
+}
+
+bool wt_command_rate(const char *option, const char *text, uint64_t *ret_bytes_per_s)
+{
+	static const double units[] = { 1, 1e3, 1e6, 1e9 };
+	static const char suffixes[] = "KMG";
+	char *end;
+	double value = strtod(text, &end);
+	const char *suffix = *end ? strchr(suffixes, *end) : NULL;
+	double rate = value * units[suffix ? suffix - suffixes + 1 : 0];
+
+	if (text[0] < '0' || text[0] > '9' || (*end && (!suffix || end[1])) ||
+		!(rate >= RATE_MIN && rate <= RATE_MAX)) {
+		fprintf(stderr, "watari: %s %s: give bytes per second from 1K to 1000G, such as 200M\n",
+			option, text);
+		return false;
+	}
+	*ret_bytes_per_s = (uint64_t)rate;
 	return true;
 }
 
@@ -116,6 +138,32 @@ bool wt_command_target(char *text, struct wt_address *ret_address, const char **
 	return true;
 }
 
+static bool take_job(const char *name, struct wt_relay_options *o)
+{
+	if (!wt_job_name_good(name)) {
+		fprintf(stderr,
+			"watari: --job %s: give 1 to %d printable ASCII characters without /, not beginning with . or -\n",
+			name, WT_JOB_NAME_MAX);
+		return false;
+	}
+	snprintf(o->job, sizeof o->job, "%s", name);
+	return true;
+}
+
+bool wt_command_name_job(struct wt_relay_options *o, const char *suffix)
+{
+	char name[2 * WT_JOB_NAME_MAX];
+	int length;
+
+	if (o->job[0])
+		return true;
+	length = snprintf(name, sizeof name, "%s%s", o->name, suffix);
+	if (length < (int)sizeof name && wt_job_name_good(name))
+		return take_job(name, o);
+	fprintf(stderr, "watari: no job can be named after the VM \"%s\"; give a name with --job\n", o->name);
+	return false;
+}
+
 bool wt_command_common(int option, const char *value, struct wt_relay_options *o)
 {
 	switch (option) {
@@ -135,6 +183,8 @@ bool wt_command_common(int option, const char *value, struct wt_relay_options *o
 		return true;
 	case WT_OPTION_RECONNECT:
 		return wt_command_duration("--reconnect-timeout", value, &o->reconnect_timeout_ns);
+	case WT_OPTION_JOB:
+		return take_job(value, o);
 	case WT_OPTION_JSON:
 		o->json = true;
 		return true;

@@ -10,12 +10,19 @@
 
 #include <watari/channel.h>
 
+#include "destination.h"
 #include "relay.h"
+#include "source.h"
+
+/* What a parser of options answers when the command shall run; otherwise it is an exit code. */
+#define WT_COMMAND_RUN (-1)
 
 int wt_command_send(int argc, char **argv);
 int wt_command_receive(int argc, char **argv);
 int wt_command_relay(int argc, char **argv);
 int wt_command_recover(int argc, char **argv);
+int wt_command_status(int argc, char **argv);
+int wt_command_cancel(int argc, char **argv);
 int wt_command_doctor(int argc, char **argv);
 
 /* `send` and `receive` without --qmp (and not for help): started by QEMU itself. */
@@ -37,12 +44,13 @@ enum {
 	WT_OPTION_DEVICE,
 	WT_OPTION_RECONNECT,
 	WT_OPTION_JSON,
+	WT_OPTION_JOB,
 	WT_OPTION_HELP,
 };
 #define WT_OPTIONS_COMMON                                                                                   \
 	{ "qmp", 1, NULL, WT_OPTION_QMP }, { "psk", 1, NULL, WT_OPTION_PSK },                               \
 		{ "insecure", 0, NULL, WT_OPTION_INSECURE }, { "fabric", 1, NULL, WT_OPTION_FABRIC },       \
-		{ "device", 1, NULL, WT_OPTION_DEVICE },                                                    \
+		{ "job", 1, NULL, WT_OPTION_JOB }, { "device", 1, NULL, WT_OPTION_DEVICE },                 \
 		{ "reconnect-timeout", 1, NULL, WT_OPTION_RECONNECT }, { "json", 0, NULL, WT_OPTION_JSON }, \
 	{                                                                                                   \
 		"help", 0, NULL, WT_OPTION_HELP                                                             \
@@ -50,6 +58,11 @@ enum {
 
 /* Takes one of them; false: it is none of them, or was wrong and a sentence was printed. */
 bool wt_command_common(int option, const char *value, struct wt_relay_options *options);
+/* "64K", "200M", "1G", plain bytes per second; powers of 1000. */
+bool wt_command_rate(const char *option, const char *text, uint64_t *ret_bytes_per_s);
+/* Names the job after --job, or else after the VM; prints a sentence and answers false if that is no name for
+ * one. suffix: of the VM's name. */
+bool wt_command_name_job(struct wt_relay_options *options, const char *suffix);
 /* What is there must be enough to begin: prints a sentence and answers false otherwise. */
 bool wt_command_check(const struct wt_relay_options *options);
 /* "2s", "300ms", plain seconds; prints a sentence and answers false otherwise. */
@@ -57,6 +70,9 @@ bool wt_command_duration(const char *option, const char *text, uint64_t *ret_ns)
 bool wt_command_number(const char *option, const char *text, uint64_t max, uint64_t *ret_value);
 /* "tcp,verbs" */
 bool wt_command_fabrics(const char *text, unsigned *ret_fabrics);
+/* The options of `send` and `receive`; strings point into argv. Print what is wrong. */
+int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret_options);
+int wt_command_receive_options(int argc, char **argv, struct wt_destination_options *ret_options);
 /* Prints it as help (answers WT_EXIT_OK), or after a mistake (WT_EXIT_USAGE). */
 int wt_command_help(const char *text);
 int wt_command_usage(const char *text);

@@ -11,15 +11,16 @@
 static const char usage[] =
 	"usage: watari receive --qmp SOCKET [options] [HOST]:PORT/NAME\n"
 	"Awaits the guest NAME for the QEMU at SOCKET, which was started with -incoming defer -S.\n"
-	"  --qmp SOCKET           QMP socket of the destination QEMU\n"
-	"  --psk FILE             pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"
-	"  --insecure             no encryption; loopback and unix sockets only\n"
-	"  --fabric LIST          verbs,tcp: what is offered (default: all)\n"
-	"  --data-host ADDRESS    address at which data connections are awaited (default: that of HOST)\n"
-	"  --device NAME          RDMA device\n"
-	"  --reconnect-timeout TIME  how long a lost source is awaited (default 60s)\n"
-	"  --wait TIME            how long to wait for a source at all (default: for ever)\n"
-	"  --json                 events as JSON lines on standard output\n";
+	"  --qmp SOCKET             QMP socket of the destination QEMU\n"
+	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"
+	"  --insecure               no encryption; loopback and unix sockets only\n"
+	"  --fabric LIST            verbs,tcp: what is offered (default: all)\n"
+	"  --data-host ADDRESS      address at which data connections are awaited (default: that of HOST)\n"
+	"  --device NAME            RDMA device\n"
+	"  --reconnect-timeout TIME how long a lost source is awaited (default 60s)\n"
+	"  --wait TIME              how long to wait for a source at all (default: for ever)\n"
+	"  --job NAME               for watari status and cancel (default: the name of the VM and -incoming)\n"
+	"  --json                   events as JSON lines on standard output\n";
 
 enum { OPT_DATA_HOST = 256, OPT_WAIT };
 
@@ -43,7 +44,7 @@ static bool take(int option, struct wt_destination_options *o)
 	}
 }
 
-int wt_command_receive(int argc, char **argv)
+int wt_command_receive_options(int argc, char **argv, struct wt_destination_options *ret_options)
 {
 	struct wt_destination_options o = { .common.reconnect_timeout_ns = 60000000000ull };
 	int option;
@@ -57,9 +58,19 @@ int wt_command_receive(int argc, char **argv)
 			return wt_command_usage(usage);
 	if (optind + 1 != argc)
 		return wt_command_usage(usage);
-	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.listen, &o.common.name))
+	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.listen, &o.common.name) ||
+		!wt_command_name_job(&o.common, "-incoming"))
 		return WT_EXIT_USAGE;
 	if (!o.common.psk_file && !o.listen.host && !o.listen.unix_path)
 		o.listen.host = "127.0.0.1";
-	return wt_destination_run(&o);
+	*ret_options = o;
+	return WT_COMMAND_RUN;
+}
+
+int wt_command_receive(int argc, char **argv)
+{
+	struct wt_destination_options o;
+	int code = wt_command_receive_options(argc, argv, &o);
+
+	return code == WT_COMMAND_RUN ? wt_destination_run(&o) : code;
 }

@@ -3,6 +3,7 @@
  * command_send.c - `watari send`: options of a driven migration at the source.
  */
 #include <getopt.h>
+#include <stdio.h>
 
 #include "command.h"
 #include "source.h"
@@ -19,13 +20,30 @@ static const char usage[] =
 	"  --device NAME            RDMA device\n"
 	"  --downtime-limit TIME    QEMU stops the guest when the rest fits into this (default 300ms)\n"
 	"  --switchover-timeout T   abort when the destination is not loaded so long after the stop (default 2s)\n"
+	"  --auto-converge          QEMU slows the guest down when it writes faster than its memory gets across\n"
+	"  --max-rate BYTES         QEMU sends so much a second while the guest runs; K, M, G (default: no limit)\n"
+	"  --give-up-after TIME     abort when the guest could not be stopped so long after the start (default: never)\n"
 	"  --reconnect-timeout TIME how long a lost connection is tried again (default 60s)\n"
 	"  --shared-storage         writable disks are seen by both hosts\n"
 	"  --keep-source            leave the source QEMU, stopped, after the move\n"
 	"  --verify                 compare all RAM of both sides while both are stopped (adds to the downtime)\n"
+	"  --job NAME               for watari status and cancel (default: the name of the VM)\n"
 	"  --json                   events as JSON lines on standard output\n";
 
-enum { OPT_PATHS = 256, OPT_CHANNELS, OPT_DOWNTIME, OPT_SWITCHOVER, OPT_SHARED, OPT_KEEP, OPT_VERIFY };
+enum {
+	OPT_PATHS = 256,
+	OPT_CHANNELS,
+	OPT_DOWNTIME,
+	OPT_SWITCHOVER,
+	OPT_SHARED,
+	OPT_KEEP,
+	OPT_VERIFY,
+	OPT_CONVERGE,
+	OPT_RATE,
+	OPT_GIVE_UP
+};
+
+#define DOWNTIME_MAX_NS 2000000000000ull /* QEMU's own limit */
 
 static const struct option options[] = {
 	WT_OPTIONS_COMMON,
@@ -36,6 +54,9 @@ static const struct option options[] = {
 	{ "shared-storage", 0, NULL, OPT_SHARED },
 	{ "keep-source", 0, NULL, OPT_KEEP },
 	{ "verify", 0, NULL, OPT_VERIFY },
+	{ "auto-converge", 0, NULL, OPT_CONVERGE },
+	{ "max-rate", 1, NULL, OPT_RATE },
+	{ "give-up-after", 1, NULL, OPT_GIVE_UP },
 	{ 0 },
 };
 
@@ -58,10 +79,21 @@ static bool take(int option, struct wt_source_options *o)
 	case OPT_DOWNTIME:
 		if (!wt_command_duration("--downtime-limit", optarg, &value))
 			return false;
+		if (value < 1000000 || value > DOWNTIME_MAX_NS) {
+			fprintf(stderr, "watari: --downtime-limit %s: QEMU takes 1ms to 2000s\n", optarg);
+			return false;
+		}
 		o->downtime_limit_ms = value / 1000000;
 		return true;
 	case OPT_SWITCHOVER:
 		return wt_command_duration("--switchover-timeout", optarg, &o->switchover_timeout_ns);
+	case OPT_CONVERGE:
+		o->auto_converge = true;
+		return true;
+	case OPT_RATE:
+		return wt_command_rate("--max-rate", optarg, &o->max_rate);
+	case OPT_GIVE_UP:
+		return wt_command_duration("--give-up-after", optarg, &o->give_up_ns);
 	case OPT_SHARED:
 		o->shared_storage = true;
 		return true;
@@ -76,7 +108,7 @@ static bool take(int option, struct wt_source_options *o)
 	}
 }
 
-int wt_command_send(int argc, char **argv)
+int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret_options)
 {
 	struct wt_source_options o = { .common.reconnect_timeout_ns = 60000000000ull,
 		.downtime_limit_ms = 300,
@@ -92,9 +124,19 @@ int wt_command_send(int argc, char **argv)
 			return wt_command_usage(usage);
 	if (optind + 1 != argc)
 		return wt_command_usage(usage);
-	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.peer, &o.common.name))
+	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.peer, &o.common.name) ||
+		!wt_command_name_job(&o.common, ""))
 		return WT_EXIT_USAGE;
 	if (!o.peer.host && !o.peer.unix_path)
 		o.peer.host = "127.0.0.1";
-	return wt_source_run(&o);
+	*ret_options = o;
+	return WT_COMMAND_RUN;
+}
+
+int wt_command_send(int argc, char **argv)
+{
+	struct wt_source_options o;
+	int code = wt_command_send_options(argc, argv, &o);
+
+	return code == WT_COMMAND_RUN ? wt_source_run(&o) : code;
 }

@@ -21,7 +21,7 @@
 #include "sabotage.h"
 
 #define POLL_NS 5000000ull
-#define PROGRESS_NS 250000000ull
+#define WATCH_NS 250000000ull
 #define RUN_RETRY_NS 50000000ull
 #define RUN_TRIES 200 /* a disk lock that the source releases late */
 #define LINGER_NS 1000000000ull
@@ -70,7 +70,7 @@ static void poll_fired(void *arg, uint64_t now_ns)
 	enum wt_destination_state state = d->machine.state;
 	bool urgent = state == WT_DESTINATION_LOADING;
 
-	wt_loop_timer_set(d->relay.loop, &d->poll, now_ns + (urgent ? POLL_NS : PROGRESS_NS), poll_fired, d);
+	wt_loop_timer_set(d->relay.loop, &d->poll, now_ns + (urgent ? POLL_NS : WATCH_NS), poll_fired, d);
 	if (state == WT_DESTINATION_RECEIVING || state == WT_DESTINATION_LOADING)
 		wt_qmp_execute(d->relay.qmp, "query-migrate", NULL, migrate_info_reply, d);
 }
@@ -137,17 +137,9 @@ static void do_run(struct wt_destination *d)
 
 static void send_running(struct wt_destination *d)
 {
-	struct wt_puller_stats stats;
-	json_t *facts;
+	json_t *facts = wt_destination_facts(d);
 	char *text;
 
-	wt_puller_stats(d->puller, &stats);
-	facts = json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "status",
-		d->guest.flags & WT_RELAY_GUEST_RUNNING ? "running" : "paused", "qemu",
-		wt_qmp_version(d->relay.qmp), "tcp_bytes", (json_int_t)stats.pulled_bytes[WT_FABRIC_TCP],
-		"verbs_bytes", (json_int_t)stats.pulled_bytes[WT_FABRIC_VERBS], "pulled_pages",
-		(json_int_t)stats.pulled_pages, "zero_pages", (json_int_t)stats.zero_pages, "repeated_pages",
-		(json_int_t)stats.repeated_pages, "compared_pages", (json_int_t)d->verify.compared_pages);
 	text = json_dumps(facts, JSON_COMPACT);
 	send_text(d, WT_RELAY_RUNNING, text ? text : "{}");
 	free(text);
@@ -203,6 +195,7 @@ void wt_destination_event(struct wt_destination *d, enum wt_destination_event ev
 		carry_out(d, actions);
 		return;
 	}
+	d->entered_ns[d->machine.state] = wt_report_now_ns();
 	wt_report_event(&d->relay.report, "state", json_pack("{s:s}", "state", name), NULL);
 	wt_sabotage_before(name);
 	carry_out(d, actions);
@@ -321,6 +314,7 @@ static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t l
 	case WT_RELAY_GUEST:
 		return take_guest(d, payload, length, err);
 	case WT_RELAY_STREAM:
+		d->stream_bytes += length;
 		return d->guest_known
 			       ? wt_feed_add(&d->feed, payload, length, err)
 			       : wt_error_set(err, EPROTO, "the source's stream came before its guest");
@@ -350,6 +344,7 @@ static void on_connected(void *arg, const char *peer)
 	char text[160];
 
 	snprintf(text, sizeof text, "the source has come: %s", peer);
+	snprintf(d->peer, sizeof d->peer, "%s", peer);
 	wt_loop_timer_clear(d->relay.loop, &d->deadline);
 	wt_report_event(&d->relay.report, "connected", json_pack("{s:s}", "peer", peer), text);
 }
@@ -432,26 +427,6 @@ static void wait_over(void *arg, uint64_t now_ns)
 	wt_destination_trouble(d, &err);
 }
 
-static void progress_fired(void *arg, uint64_t now_ns)
-{
-	struct wt_destination *d = arg;
-	struct wt_puller_stats stats;
-	uint64_t bytes;
-	char text[128];
-
-	wt_loop_timer_set(d->relay.loop, &d->progress, now_ns + PROGRESS_NS, progress_fired, d);
-	if (d->machine.state == WT_DESTINATION_WAITING)
-		return;
-	wt_puller_stats(d->puller, &stats);
-	bytes = stats.pulled_pages << WT_PAGE_SHIFT;
-	snprintf(text, sizeof text, "%s: %" PRIu64 " MiB pulled over %u paths",
-		wt_destination_state_name(d->machine.state), bytes >> 20, stats.paths);
-	wt_report_progress(&d->relay.report,
-		json_pack("{s:s,s:I}", "state", wt_destination_state_name(d->machine.state), "pulled_bytes",
-			(json_int_t)bytes),
-		text);
-}
-
 static int listen_here(struct wt_destination *d, uint16_t port, struct wt_error *err)
 {
 	const struct wt_destination_options *o = d->options;
@@ -481,6 +456,7 @@ static void listen_again(void *arg, uint64_t now_ns)
 	wt_feed_init(&d->feed, d->relay.loop);
 	d->puller = NULL;
 	d->block_count = 0;
+	d->peer[0] = '\0';
 	if (listen_here(d, d->port, &err))
 		wt_destination_trouble(d, &err);
 }
@@ -491,7 +467,7 @@ static int start(struct wt_destination *d, struct wt_error *err)
 	char text[128];
 	int r;
 
-	r = wt_relay_open(&d->relay, &o->common, &qmp_events, signalled, d, err);
+	r = wt_relay_open(&d->relay, &o->common, &qmp_events, signalled, wt_destination_commands, d, err);
 	wt_feed_init(&d->feed, d->relay.loop);
 	if (!r)
 		r = wt_preflight_destination(d->relay.qmp, d->relay.ram, err);
@@ -501,10 +477,8 @@ static int start(struct wt_destination *d, struct wt_error *err)
 		return r;
 	snprintf(text, sizeof text, "waiting for %.80s on port %u", o->common.name, d->port);
 	wt_report_event(&d->relay.report, "listening", json_pack("{s:i}", "port", (int)d->port), text);
-	wt_loop_timer_set(
-		d->relay.loop, &d->poll, wt_loop_now_ns(d->relay.loop) + PROGRESS_NS, poll_fired, d);
-	wt_loop_timer_set(
-		d->relay.loop, &d->progress, wt_loop_now_ns(d->relay.loop) + PROGRESS_NS, progress_fired, d);
+	wt_loop_timer_set(d->relay.loop, &d->poll, wt_loop_now_ns(d->relay.loop) + WATCH_NS, poll_fired, d);
+	wt_destination_progress(d);
 	return 0;
 }
 

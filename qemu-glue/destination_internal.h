@@ -12,6 +12,7 @@
 #include "destination_switch.h"
 #include "feed.h"
 #include "messages.h"
+#include "progress.h"
 #include "relay.h"
 #include "verify_job.h"
 
@@ -30,11 +31,23 @@ struct wt_destination {
 	struct wt_timer poll, progress, deadline;
 	struct wt_error failure;
 	uint64_t run_tries, linger_until_ns;
+	uint64_t entered_ns[WT_DESTINATION_STATES]; /* when each state began; 0: never */
+	uint64_t stream_bytes;                      /* of the stripped stream */
+	struct wt_rate rate;
 	uint16_t port;
+	char peer[96]; /* the source, "": none has come */
 };
 
 void wt_destination_event(struct wt_destination *destination, enum wt_destination_event event);
 void wt_destination_trouble(struct wt_destination *destination, const struct wt_error *err);
+
+/* destination_report.c: reports progress from now on; how far it is now; what is said when the guest runs. */
+void wt_destination_progress(struct wt_destination *destination);
+struct wt_progress wt_destination_figures(const struct wt_destination *destination);
+json_t *wt_destination_facts(const struct wt_destination *destination);
+
+/* destination_job.c: what the job can be told. */
+extern const struct wt_job_command wt_destination_commands[];
 
 /* destination_feed.c: opens QEMU's incoming side and connects the feed to it. */
 int wt_destination_feed_open(struct wt_destination *destination, struct wt_error *err);

@@ -4,6 +4,8 @@
  */
 #include "destination_switch.h"
 
+#include <stddef.h>
+
 static unsigned go(struct wt_destination_switch *m, enum wt_destination_state state, unsigned actions)
 {
 	m->state = state;
@@ -103,6 +105,24 @@ bool wt_destination_switch_final(const struct wt_destination_switch *m)
 {
 	return m->state == WT_DESTINATION_DONE || m->state == WT_DESTINATION_FAILED ||
 	       m->state == WT_DESTINATION_ORPHAN;
+}
+
+const char *wt_destination_cancel_refusal(enum wt_destination_state state)
+{
+	switch (state) {
+	case WT_DESTINATION_WAITING:
+	case WT_DESTINATION_RECEIVING:
+	case WT_DESTINATION_VERIFYING:
+	case WT_DESTINATION_LOADING:
+		return NULL;
+	case WT_DESTINATION_READY:
+		return "too late to cancel here: the guest is loaded, and the source may have committed; if not, cancel at "
+		       "the source";
+	case WT_DESTINATION_STARTING:
+		return "too late to cancel: the migration is committed; this guest is the one that runs";
+	default:
+		return "nothing to cancel: this job is over and ends in a moment";
+	}
 }
 
 const char *wt_destination_state_name(enum wt_destination_state state)

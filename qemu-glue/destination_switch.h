@@ -28,6 +28,7 @@ enum wt_destination_state {
 	WT_DESTINATION_FAILED, /* ended before READY, or aborted by the source; QEMU is gone */
 	WT_DESTINATION_ORPHAN, /* READY and the source is lost, or committed and QEMU does not run: the
 				  operator's turn */
+	WT_DESTINATION_STATES, /* how many there are */
 };
 
 enum wt_destination_event {
@@ -64,6 +65,8 @@ struct wt_destination_switch {
 void wt_destination_switch_init(struct wt_destination_switch *machine);
 unsigned wt_destination_switch_step(struct wt_destination_switch *machine, enum wt_destination_event event);
 bool wt_destination_switch_final(const struct wt_destination_switch *machine);
+/* NULL: TROUBLE (the operator cancels) ends the reception. Otherwise why it is too late, and what happens. */
+const char *wt_destination_cancel_refusal(enum wt_destination_state state);
 const char *wt_destination_state_name(enum wt_destination_state state);
 
 #endif

@@ -13,6 +13,8 @@ static const char usage[] =
 	"  receive   await a guest on this host\n"
 	"  relay     the same for QEMUs that are told to migrate to a socket, as by libvirt\n"
 	"  recover   after a crash: see which guest may run, and let it run\n"
+	"  status    what is under way on this host\n"
+	"  cancel    end a migration; the guest goes on where it is\n"
 	"  doctor    look at this host: devices, limits, what to do\n"
 	"`watari COMMAND --help` explains each.\n";
 
@@ -24,6 +26,8 @@ static const struct {
 	{ "receive", wt_command_receive },
 	{ "relay", wt_command_relay },
 	{ "recover", wt_command_recover },
+	{ "status", wt_command_status },
+	{ "cancel", wt_command_cancel },
 	{ "doctor", wt_command_doctor },
 };
 

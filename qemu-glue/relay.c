@@ -38,17 +38,19 @@ static int watch_signals(struct wt_relay *relay, struct wt_error *err)
 }
 
 int wt_relay_open(struct wt_relay *relay, const struct wt_relay_options *options,
-	const struct wt_qmp_events *events, void (*signalled)(void *arg, const char *signal_name), void *arg,
-	struct wt_error *err)
+	const struct wt_qmp_events *events, void (*signalled)(void *arg, const char *signal_name),
+	const struct wt_job_command *commands, void *arg, struct wt_error *err)
 {
 	int r;
 
-	*relay = (struct wt_relay){ .signal_fd = -1, .signalled = signalled, .arg = arg };
+	*relay = (struct wt_relay){ .options = options, .signal_fd = -1, .signalled = signalled, .arg = arg };
 	wt_report_open(&relay->report, options->json);
 	r = wt_loop_open(&relay->loop);
 	if (r)
 		return wt_error_set(err, -r, "no event loop: %s", strerror(-r));
 	r = watch_signals(relay, err);
+	if (!r)
+		r = wt_job_open(relay->loop, options->job, commands, arg, &relay->job, err);
 	if (!r && options->qmp_path)
 		r = wt_qmp_open(
 			relay->loop, options->qmp_path, WT_RELAY_QMP_NS, events, arg, &relay->qmp, err);
@@ -65,10 +67,23 @@ void wt_relay_close(struct wt_relay *relay)
 		wt_qmp_close(relay->qmp);
 	wt_guest_ram_close(relay->ram);
 	wt_psk_free(relay->psk);
+	wt_job_close(relay->job);
 	if (relay->signal_fd >= 0)
 		close(relay->signal_fd);
 	if (relay->loop)
 		wt_loop_close(relay->loop);
+}
+
+json_t *wt_relay_status(const struct wt_relay *relay, const char *role, const struct wt_progress *progress)
+{
+	json_t *status = json_pack("{s:s,s:s,s:s,s:i,s:f}", "job", relay->options->job, "vm",
+		relay->options->name, "role", role, "pid", (int)getpid(), "elapsed_ms",
+		(double)(wt_report_now_ns() - relay->report.start_ns) / 1e6);
+	json_t *figures = wt_progress_json(progress);
+
+	json_object_update(status, figures);
+	json_decref(figures);
+	return status;
 }
 
 void wt_relay_announce_self(struct wt_qmp *qmp)

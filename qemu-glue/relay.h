@@ -15,6 +15,9 @@
 #include <watari/loop.h>
 
 #include "guest_ram.h"
+#include "job.h"
+#include "job_place.h"
+#include "progress.h"
 #include "qmp.h"
 #include "report.h"
 
@@ -22,8 +25,9 @@
 
 /* Options of both `send` and `receive`; strings are borrowed. */
 struct wt_relay_options {
-	const char *qmp_path;          /* NULL: no QMP, and no guest RAM found by it (relay.qmp, relay.ram) */
-	const char *name;              /* of the VM */
+	const char *qmp_path; /* NULL: no QMP, and no guest RAM found by it (relay.qmp, relay.ram) */
+	const char *name;     /* of the VM */
+	char job[WT_JOB_NAME_MAX + 1];
 	const char *psk_file;          /* NULL: in the clear */
 	const char *device;            /* RDMA device, or NULL */
 	unsigned fabrics;              /* WT_FABRIC_BIT()s; 0: all */
@@ -32,6 +36,8 @@ struct wt_relay_options {
 };
 
 struct wt_relay {
+	const struct wt_relay_options *options;
+	struct wt_job *job;
 	struct wt_loop *loop;
 	struct wt_report report;
 	struct wt_qmp *qmp;
@@ -55,11 +61,16 @@ enum {
 	WT_EXIT_UNDECIDED = 3, /* the operator has to decide: see `watari recover` */
 };
 
-/* Opens all of it. On failure wt_relay_close releases what there is. SIGINT and SIGTERM call `signalled`. */
+/* Opens all of it, the job's socket first: nobody else's migration is disturbed by one that has the same
+ * name. On failure wt_relay_close releases what there is. SIGINT and SIGTERM call `signalled`; commands are
+ * what the job is told through its socket (job.h). arg is for all three. */
 int wt_relay_open(struct wt_relay *relay, const struct wt_relay_options *options,
-	const struct wt_qmp_events *events, void (*signalled)(void *arg, const char *signal_name), void *arg,
-	struct wt_error *err);
+	const struct wt_qmp_events *events, void (*signalled)(void *arg, const char *signal_name),
+	const struct wt_job_command *commands, void *arg, struct wt_error *err);
 void wt_relay_close(struct wt_relay *relay);
+
+/* What `status` answers in both relays: a new object, to which each adds its own. */
+json_t *wt_relay_status(const struct wt_relay *relay, const char *role, const struct wt_progress *progress);
 
 /* Tells the networks where the guest is now (gratuitous ARP and the like). */
 void wt_relay_announce_self(struct wt_qmp *qmp);

@@ -6,8 +6,11 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
+
+#define PROGRESS_START "watari: "
 
 uint64_t wt_report_now_ns(void)
 {
@@ -21,6 +24,17 @@ void wt_report_open(struct wt_report *report, bool json)
 {
 	*report = (struct wt_report){ .json = json, .start_ns = wt_report_now_ns() };
 	report->terminal = !json && isatty(STDERR_FILENO);
+}
+
+unsigned wt_report_columns(const struct wt_report *report)
+{
+	struct winsize size = { 0 };
+
+	if (!report->terminal)
+		return 0;
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || !size.ws_col)
+		size.ws_col = 80;
+	return size.ws_col > sizeof PROGRESS_START ? size.ws_col - (unsigned)sizeof PROGRESS_START : 1;
 }
 
 static void close_line(struct wt_report *report)
@@ -61,7 +75,7 @@ void wt_report_progress(struct wt_report *report, json_t *fields, const char *te
 	if (report->json) {
 		print_json(report, "progress", fields);
 	} else if (report->terminal) {
-		fprintf(stderr, "\r\033[Kwatari: %s", text);
+		fprintf(stderr, "\r\033[K" PROGRESS_START "%s", text);
 		fflush(stderr);
 		report->line_open = true;
 	}

@@ -21,6 +21,8 @@ struct wt_report {
 void wt_report_open(struct wt_report *report, bool json);
 /* An event; fields (or NULL) is stolen. text: what a person reads, NULL: nothing. */
 void wt_report_event(struct wt_report *report, const char *event, json_t *fields, const char *text);
+/* How wide a progress line may be on the terminal; 0: any width, nobody sees it. */
+unsigned wt_report_columns(const struct wt_report *report);
 /* Progress: rewrites the terminal's line. */
 void wt_report_progress(struct wt_report *report, json_t *fields, const char *text);
 /* One sentence on standard error, and an "error" event with --json. */

@@ -66,6 +66,7 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	source->asking = false;
 	if (!status)
 		return;
+	wt_source_take_figures(source, result);
 	if (strcmp(status, "completed") == 0) {
 		wt_qmp_execute(source->relay.qmp, "query-status", NULL, status_reply, source);
 	} else if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0) {
@@ -220,7 +221,8 @@ static int prepare_qemu(struct wt_source *source, struct wt_error *err)
 	source->before_known = true;
 	settings.return_path = settings.events = true;
 	settings.pause_before_switchover = false;
-	settings.max_bandwidth = BANDWIDTH_MAX;
+	settings.auto_converge |= o->auto_converge;
+	settings.max_bandwidth = o->max_rate ? o->max_rate : BANDWIDTH_MAX;
 	settings.downtime_limit_ms = o->downtime_limit_ms;
 	settings.multifd = o->channels > 1;
 	if (settings.multifd)
@@ -233,6 +235,18 @@ static struct wt_relay_guest describe_guest(const struct wt_source *source)
 {
 	return (struct wt_relay_guest){ .flags = (source->facts.guest_running ? WT_RELAY_GUEST_RUNNING : 0) |
 						 (source->options->verify ? WT_RELAY_GUEST_VERIFY : 0) };
+}
+
+/* The guest was not stopped in time: it writes faster than its memory gets across. */
+static void patience_fired(void *arg, uint64_t now_ns)
+{
+	struct wt_source *source = arg;
+	struct wt_error err = { 0 };
+
+	if (source->machine.state != WT_SOURCE_STREAMING)
+		return;
+	wt_source_no_convergence(source, &err);
+	wt_source_trouble(source, &err);
 }
 
 static void do_migrate(struct wt_source *source)
@@ -250,6 +264,10 @@ static void do_migrate(struct wt_source *source)
 	snprintf(uri, sizeof uri, "unix:%s", source->place.path);
 	source->migrate_sent = true;
 	source->start_ns = wt_report_now_ns();
+	if (source->options->give_up_ns)
+		wt_loop_timer_set(source->relay.loop, &source->patience,
+			wt_loop_now_ns(source->relay.loop) + source->options->give_up_ns, patience_fired,
+			source);
 	wt_qmp_execute(source->relay.qmp, "migrate", json_pack("{s:s}", "uri", uri), migrate_reply, source);
 	wt_report_event(&source->relay.report, "migrating", NULL, "the guest's memory is on its way");
 }
@@ -400,6 +418,9 @@ static void server_ready(void *arg)
 	struct wt_server_stats stats;
 	char text[128];
 
+	/* It has failed meanwhile; the timer is that of linger now. */
+	if (source->machine.state != WT_SOURCE_CONNECTING)
+		return;
 	wt_server_stats(source->server, &stats);
 	snprintf(text, sizeof text, "connected over %s, %u paths", wt_fabric_name(stats.fabric), stats.paths);
 	wt_report_event(&source->relay.report, "connected",
@@ -509,7 +530,8 @@ static int start(struct wt_source *source, struct wt_error *err)
 	const struct wt_source_options *o = source->options;
 	int r;
 
-	r = wt_relay_open(&source->relay, &o->common, &qmp_events, signalled, source, err);
+	r = wt_relay_open(
+		&source->relay, &o->common, &qmp_events, signalled, wt_source_commands, source, err);
 	if (!r)
 		r = wt_preflight_source(
 			source->relay.qmp, source->relay.ram, o->shared_storage, &source->facts, err);

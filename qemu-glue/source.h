@@ -21,7 +21,9 @@ struct wt_source_options {
 	unsigned channels; /* that QEMU writes its stream to; above 1: multifd */
 	uint64_t downtime_limit_ms;
 	uint64_t switchover_timeout_ns; /* from the guest's stop to READY */
-	bool verify, keep_source, shared_storage;
+	uint64_t max_rate;              /* bytes per second that QEMU may send; 0: no limit */
+	uint64_t give_up_ns;            /* from the start to the guest's stop; 0: for ever */
+	bool verify, keep_source, shared_storage, auto_converge;
 };
 
 /* Runs one migration to its end; answers an exit code. */

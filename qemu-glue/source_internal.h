@@ -11,6 +11,7 @@
 #include "migration_settings.h"
 #include "outgoing.h"
 #include "preflight.h"
+#include "progress.h"
 #include "relay.h"
 #include "source.h"
 #include "source_switch.h"
@@ -24,11 +25,15 @@ struct wt_source {
 	struct wt_source_switch machine;
 	struct wt_relay_socket place; /* of the socket that QEMU connects to */
 	struct wt_outgoing *outgoing;
-	struct wt_timer deadline, poll, progress;
+	struct wt_timer deadline, poll, progress, patience;
 	struct wt_error failure; /* the first thing that went wrong */
 
 	uint64_t start_ns, stop_ns, ready_ns, commit_ns, end_ns; /* of the report's clock */
-	uint64_t last_bytes, last_ns;
+	struct wt_rate rate, pace; /* of content that landed; of all pages, zero or not */
+	struct {                   /* what QEMU said last; total 0: nothing yet */
+		uint64_t total_bytes, remaining_bytes, dirty_bytes_per_s;
+		unsigned throttle_percent;
+	} said;
 	uint64_t linger_until_ns;
 	json_t *destination_facts; /* what the destination said when it ran */
 	bool migrate_sent;         /* the guest may be touched by QEMU's migration */
@@ -47,5 +52,14 @@ void wt_source_trouble(struct wt_source *source, const struct wt_error *err);
 /* source_report.c: reports progress from now on; tells what the migration was. */
 void wt_source_progress(struct wt_source *source);
 void wt_source_summary(struct wt_source *source);
+/* Takes the figures of query-migrate's answer. */
+void wt_source_take_figures(struct wt_source *source, json_t *answer);
+/* How far it is now. */
+struct wt_progress wt_source_figures(const struct wt_source *source);
+/* The sentence for a guest that writes faster than its memory gets across. */
+void wt_source_no_convergence(const struct wt_source *source, struct wt_error *err);
+
+/* source_job.c: what the job can be told. */
+extern const struct wt_job_command wt_source_commands[];
 
 #endif

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * source_report.c - progress while a migration runs, and its summary. Reads the source's state, changes none
- * of it but the figures of the last report.
+ * of it but the figures.
+ *
+ * How much is left is QEMU's word (what it has not sent yet) plus what is pending (sent by QEMU, not landed).
+ * What only the destination knows (what was pulled over which fabric, how long loading took) came with its
+ * last message, and is believed as far as figures go.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -10,30 +15,92 @@
 
 #define PROGRESS_NS 250000000ull
 
+static uint64_t count_of(json_t *object, const char *key)
+{
+	json_int_t value = json_integer_value(json_object_get(object, key));
+
+	return value > 0 ? (uint64_t)value : 0;
+}
+
+void wt_source_take_figures(struct wt_source *source, json_t *answer)
+{
+	json_t *ram = json_object_get(answer, "ram");
+	uint64_t throttle = count_of(answer, "cpu-throttle-percentage");
+
+	if (!ram)
+		return;
+	source->said.total_bytes = count_of(ram, "total");
+	source->said.remaining_bytes = count_of(ram, "remaining");
+	source->said.dirty_bytes_per_s = count_of(ram, "dirty-pages-rate") * count_of(ram, "page-size");
+	source->said.throttle_percent = throttle <= 100 ? (unsigned)throttle : 100;
+}
+
+static uint64_t landed_bytes(uint64_t pages, uint64_t pending_bytes)
+{
+	uint64_t bytes = pages << WT_PAGE_SHIFT;
+
+	return bytes > pending_bytes ? bytes - pending_bytes : 0;
+}
+
+struct wt_progress wt_source_figures(const struct wt_source *source)
+{
+	enum wt_source_state state = source->machine.state;
+	struct wt_server_stats stats = { 0 };
+	struct wt_progress p = { .vm = source->options->common.name,
+		.state = wt_source_state_name(state),
+		.remaining_bytes = WT_PROGRESS_UNKNOWN,
+		.expected_end_ms = WT_PROGRESS_UNKNOWN,
+		.rate_bytes_per_s = source->rate.bytes_per_s };
+
+	if (source->server)
+		wt_server_stats(source->server, &stats);
+	p.moved_bytes = landed_bytes(stats.announced_pages - stats.zero_pages, stats.pending_bytes);
+	p.pending_bytes = stats.pending_bytes;
+	p.total_bytes = source->said.total_bytes;
+	if (!p.total_bytes)
+		return p;
+	p.remaining_bytes = source->said.remaining_bytes + stats.pending_bytes;
+	if (state != WT_SOURCE_STREAMING && state != WT_SOURCE_STOPPED)
+		return p;
+	p.throttle_percent = source->said.throttle_percent;
+	p.dirty_bytes_per_s = state == WT_SOURCE_STREAMING ? source->said.dirty_bytes_per_s : 0;
+	p.expected_end_ms =
+		wt_progress_end_ms(p.remaining_bytes, source->pace.bytes_per_s, p.dirty_bytes_per_s);
+	return p;
+}
+
+void wt_source_no_convergence(const struct wt_source *source, struct wt_error *err)
+{
+	const struct wt_source_options *o = source->options;
+	struct wt_progress p = wt_source_figures(source);
+	char across[32], anew[32], left[32] = "an unknown amount";
+
+	if (p.remaining_bytes != WT_PROGRESS_UNKNOWN)
+		wt_progress_size(p.remaining_bytes, left);
+	wt_error_set(err, ETIMEDOUT,
+		"the guest could not be stopped within %.4g s: it writes %s/s anew, %s/s get across, %s is left; "
+		"try %s%sa longer --downtime-limit or --give-up-after",
+		(double)o->give_up_ns / 1e9, wt_progress_size(p.dirty_bytes_per_s, anew),
+		wt_progress_size(p.rate_bytes_per_s, across), left,
+		o->auto_converge ? "" : "--auto-converge, ", o->max_rate ? "a higher --max-rate, " : "");
+}
+
 static void progress_fired(void *arg, uint64_t now_ns)
 {
 	struct wt_source *source = arg;
+	char text[WT_PROGRESS_LINE_MAX];
 	struct wt_server_stats stats;
-	uint64_t bytes, rate;
-	char text[160];
+	struct wt_progress p;
 
 	wt_loop_timer_set(
 		source->relay.loop, &source->progress, now_ns + PROGRESS_NS, progress_fired, source);
 	wt_server_stats(source->server, &stats);
-	bytes = ((stats.announced_pages - stats.zero_pages) << WT_PAGE_SHIFT) - stats.pending_bytes;
-	rate = source->last_ns
-		       ? (bytes - source->last_bytes) * 1000 / ((now_ns - source->last_ns) / 1000000 + 1)
-		       : 0;
-	source->last_bytes = bytes;
-	source->last_ns = now_ns;
-	snprintf(text, sizeof text, "%s: %" PRIu64 " MiB moved, %" PRIu64 " MB/s, %" PRIu64 " kB pending",
-		wt_source_state_name(source->machine.state), bytes >> 20, rate / 1000000,
-		stats.pending_bytes / 1000);
-	wt_report_progress(&source->relay.report,
-		json_pack("{s:s,s:I,s:I,s:I}", "state", wt_source_state_name(source->machine.state),
-			"moved_bytes", (json_int_t)bytes, "rate_bytes_per_s", (json_int_t)rate,
-			"pending_bytes", (json_int_t)stats.pending_bytes),
-		text);
+	wt_rate_update(&source->pace, landed_bytes(stats.announced_pages, stats.pending_bytes), now_ns);
+	wt_rate_update(&source->rate,
+		landed_bytes(stats.announced_pages - stats.zero_pages, stats.pending_bytes), now_ns);
+	p = wt_source_figures(source);
+	wt_report_progress(&source->relay.report, wt_progress_json(&p),
+		wt_progress_line(&p, wt_report_columns(&source->relay.report), text));
 }
 
 void wt_source_progress(struct wt_source *source)
@@ -42,36 +109,105 @@ void wt_source_progress(struct wt_source *source)
 		wt_loop_now_ns(source->relay.loop) + PROGRESS_NS, progress_fired, source);
 }
 
-void wt_source_summary(struct wt_source *source)
+/* ---- the summary ---- */
+
+/* Where the time and the bytes went. */
+struct account {
+	double total_ms, downtime_ms;
+	double last_pages_ms, verify_ms, load_ms, commit_ms, start_ms; /* parts of the downtime */
+	uint64_t ram_bytes, moved_pages, in_place_pages, copied_pages, zero_pages;
+	uint64_t stream_bytes, tcp_bytes, verbs_bytes;
+	unsigned channels; /* of QEMU's stream */
+	const char *fabric;
+};
+
+static double ms_between(uint64_t from_ns, uint64_t to_ns)
 {
+	return to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;
+}
+
+static double ms_of(json_t *object, const char *key)
+{
+	double value = json_number_value(json_object_get(object, key));
+
+	return value > 0 ? value : 0;
+}
+
+static struct account take_account(const struct wt_source *source)
+{
+	json_t *there = source->destination_facts;
 	struct wt_outgoing_stats stream;
 	struct wt_server_stats stats;
-	uint64_t ram_bytes = 0, moved;
-	double total_ms = (double)(source->end_ns - source->start_ns) / 1e6;
-	double downtime_ms = (double)(source->end_ns - source->stop_ns) / 1e6;
-	double commit_ms = (double)(source->commit_ns - source->ready_ns) / 1e6;
-	char text[256];
-	json_t *fields;
+	struct account a = { .total_ms = ms_between(source->start_ns, source->end_ns),
+		.downtime_ms = ms_between(source->stop_ns, source->end_ns),
+		.verify_ms = ms_of(there, "verify_ms"),
+		.load_ms = ms_of(there, "load_ms"),
+		.commit_ms = ms_between(source->ready_ns, source->commit_ns),
+		.start_ms = ms_between(source->commit_ns, source->end_ns),
+		.stream_bytes = count_of(there, "stream_bytes"),
+		.tcp_bytes = count_of(there, "tcp_bytes"),
+		.verbs_bytes = count_of(there, "verbs_bytes") };
 
-	for (unsigned i = 0; source->served[i]; i++)
-		ram_bytes += source->served[i]->length;
 	wt_server_stats(source->server, &stats);
-	moved = (stats.announced_pages - stats.zero_pages) << WT_PAGE_SHIFT;
-	fields = json_pack("{s:s,s:s,s:s,s:s,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:b}", "vm",
-		source->options->common.name, "fabric", wt_fabric_name(stats.fabric), "qemu",
-		wt_qmp_version(source->relay.qmp), "mode", "driven", "total_ms", total_ms, "downtime_ms",
-		downtime_ms, "commit_ms", commit_ms, "ram_bytes", (json_int_t)ram_bytes, "moved_bytes",
-		(json_int_t)moved, "zero_pages", (json_int_t)stats.zero_pages, "copied_pages",
-		(json_int_t)stats.staged_pages, "verified", (int)source->options->verify);
+	a.last_pages_ms = ms_between(source->stop_ns, source->ready_ns) - a.verify_ms - a.load_ms;
+	if (a.last_pages_ms < 0)
+		a.last_pages_ms = 0;
+	for (unsigned i = 0; source->served[i]; i++)
+		a.ram_bytes += source->served[i]->length;
+	a.moved_pages = stats.announced_pages - stats.zero_pages;
+	a.copied_pages = stats.staged_pages;
+	a.in_place_pages = a.moved_pages - a.copied_pages;
+	a.zero_pages = stats.zero_pages;
+	a.fabric = wt_fabric_name(stats.fabric);
 	wt_outgoing_stats(source->outgoing, &stream);
-	json_object_set_new(fields, "channels", json_integer(stream.channels ? stream.channels : 1));
-	json_object_set_new(fields, "stream_bytes", json_integer((json_int_t)stream.passed_bytes));
+	a.channels = stream.channels ? stream.channels : 1;
+	return a;
+}
+
+static json_t *summary_json(const struct wt_source *source, const struct account *a)
+{
+	json_t *fields = json_pack("{s:s,s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:b}", "vm",
+		source->options->common.name, "fabric", a->fabric, "qemu", wt_qmp_version(source->relay.qmp),
+		"mode", "driven", "total_ms", a->total_ms, "downtime_ms", a->downtime_ms, "ram_bytes",
+		(json_int_t)a->ram_bytes, "moved_bytes", (json_int_t)(a->moved_pages << WT_PAGE_SHIFT),
+		"verified", (int)source->options->verify);
+	json_t *times = json_pack("{s:f,s:f,s:f,s:f,s:f}", "last_pages_ms", a->last_pages_ms, "verify_ms",
+		a->verify_ms, "load_ms", a->load_ms, "commit_ms", a->commit_ms, "start_ms", a->start_ms);
+	json_t *amounts = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "in_place_pages",
+		(json_int_t)a->in_place_pages, "copied_pages", (json_int_t)a->copied_pages, "zero_pages",
+		(json_int_t)a->zero_pages, "stream_bytes", (json_int_t)a->stream_bytes, "tcp_bytes",
+		(json_int_t)a->tcp_bytes, "verbs_bytes", (json_int_t)a->verbs_bytes);
+
+	json_object_set_new(fields, "channels", json_integer((json_int_t)a->channels));
+	json_object_update(fields, times);
+	json_object_update(fields, amounts);
+	json_decref(times);
+	json_decref(amounts);
 	if (source->destination_facts)
 		json_object_set(fields, "destination", source->destination_facts);
+	return fields;
+}
+
+static const char *pages_text(uint64_t pages, char text[32])
+{
+	return wt_progress_size(pages << WT_PAGE_SHIFT, text);
+}
+
+void wt_source_summary(struct wt_source *source)
+{
+	struct account a = take_account(source);
+	char ram[32], place[32], copied[32], zero[32], state[32], tcp[32], verbs[32], text[768];
+
 	snprintf(text, sizeof text,
-		"%s has moved: %.0f ms in all, %.0f ms down, %.1f MiB of %.1f MiB RAM over %s%s",
-		source->options->common.name, total_ms, downtime_ms, (double)moved / 1048576,
-		(double)ram_bytes / 1048576, wt_fabric_name(stats.fabric),
-		source->options->verify ? ", RAM compared and equal" : "");
-	wt_report_event(&source->relay.report, "summary", fields, text);
+		"%s has moved: %.0f ms in all, %.0f ms down%s\n"
+		"  downtime  last pages %.0f ms, comparing %.0f ms, loading %.0f ms, commit %.0f ms, start %.0f ms\n"
+		"  memory    %s: in place %s, copied %s, zero %s; device state and the like %s\n"
+		"  pulled    over tcp %s, over verbs %s",
+		source->options->common.name, a.total_ms, a.downtime_ms,
+		source->options->verify ? ", RAM compared and equal" : "", a.last_pages_ms, a.verify_ms,
+		a.load_ms, a.commit_ms, a.start_ms, wt_progress_size(a.ram_bytes, ram),
+		pages_text(a.in_place_pages, place), pages_text(a.copied_pages, copied),
+		pages_text(a.zero_pages, zero), wt_progress_size(a.stream_bytes, state),
+		wt_progress_size(a.tcp_bytes, tcp), wt_progress_size(a.verbs_bytes, verbs));
+	wt_report_event(&source->relay.report, "summary", summary_json(source, &a), text);
 }

@@ -7,6 +7,8 @@
  */
 #include "source_switch.h"
 
+#include <stddef.h>
+
 static unsigned go(struct wt_source_switch *m, enum wt_source_state state, unsigned actions)
 {
 	m->state = state;
@@ -132,6 +134,26 @@ unsigned wt_source_switch_step(struct wt_source_switch *m, enum wt_source_event 
 void wt_source_switch_init(struct wt_source_switch *m, bool keep_source)
 {
 	*m = (struct wt_source_switch){ .state = WT_SOURCE_CONNECTING, .keep_source = keep_source };
+}
+
+const char *wt_source_cancel_refusal(enum wt_source_state state)
+{
+	switch (state) {
+	case WT_SOURCE_CONNECTING:
+	case WT_SOURCE_STREAMING:
+	case WT_SOURCE_STOPPED:
+		return NULL;
+	case WT_SOURCE_COMMITTING:
+		return "too late to cancel: the switchover was let go, and QEMU hands the guest over; it will run at the "
+		       "destination, or here if QEMU fails";
+	case WT_SOURCE_DELIVERING:
+		return "too late to cancel: the migration is committed; the guest runs at the destination as soon as "
+		       "it has heard so";
+	case WT_SOURCE_ABORTING:
+		return "it is being cancelled already; the guest goes on here";
+	default:
+		return "nothing to cancel: this job is over and ends in a moment";
+	}
 }
 
 const char *wt_source_state_name(enum wt_source_state state)

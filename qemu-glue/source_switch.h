@@ -73,6 +73,9 @@ struct wt_source_switch {
 void wt_source_switch_init(struct wt_source_switch *machine, bool keep_source);
 /* Answers the actions. An event that means nothing in a state answers none. */
 unsigned wt_source_switch_step(struct wt_source_switch *machine, enum wt_source_event event);
+/* NULL: TROUBLE (the operator cancels) keeps the guest here. Otherwise why it is too late, and what happens.
+ */
+const char *wt_source_cancel_refusal(enum wt_source_state state);
 const char *wt_source_state_name(enum wt_source_state state);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * fuzz_stream.c - libFuzzer harness of the migration stream reader.
  *
- * The first byte chooses which blocks are in place, how the input is cut and how often a page is turned down; the rest is the stream. Checked
- * for any input, besides what stream_recorder.h checks on the way:
+ * The first byte chooses which blocks are in place, how the input is cut and how often a page is turned down;
+ * the rest is the stream. Checked for any input, besides what stream_recorder.h checks on the way:
  *   1. cut in pieces or whole: the same events, stripped bytes, status, sentence and offset;
  *   2. the stripped stream is no longer than the input, but for block names that replace CONTINUE;
  *   3. stripping what was stripped changes nothing, and finds no page that is in place.

@@ -4,10 +4,11 @@
  * time and knows what every page must hold, so a page that a migration lost, mixed up
  * or brought from an older moment is found, and named, by the guest itself.
  *
- * It owns three areas of anonymous memory:
+ * It owns areas of anonymous memory:
  *   work      wt.mb MiB, rewritten again and again: page i at count c holds content(i, c)
  *   constant  wt.const MiB, the same with c = 0 for ever
  *   zero      wt.zero MiB, written once and cleared, so that it is real memory full of zeroes
+ *   lent      wt.lend MiB, in turns taken from the kernel, written, checked, and given back for a while
  * and two tables of the counts of the work pages, the second one inverted and far away.
  *
  *   1. A work page holds exactly what its count says, except while step() rewrites it.
@@ -38,6 +39,7 @@ enum {
 	ZERO_EVERY = 16,
 	TICK_NS = 1000000,
 	FAIL_LINES_MAX = 40,
+	LEND_S = 4,         /* lent memory is held so long, and left to the kernel so long */
 	TORN_BACK_MAX = 64, /* so many counts back we look for the other half of a torn page */
 };
 
@@ -53,11 +55,11 @@ struct area {
 };
 
 static struct {
-	uint64_t mb, constant_mb, zero_mb; /* sizes of the areas */
-	uint64_t rate;                     /* rewrites per second */
-	uint64_t round_s;                  /* one look at every page takes about this long */
-	uint64_t report_ms;                /* a line this often */
-	uint64_t rounds;                   /* power off after so many; 0: never */
+	uint64_t mb, constant_mb, zero_mb, lend_mb; /* sizes of the areas */
+	uint64_t rate;                              /* rewrites per second */
+	uint64_t round_s;                           /* one look at every page takes about this long */
+	uint64_t report_ms;                         /* a line this often */
+	uint64_t rounds;                            /* power off after so many; 0: never */
 	char pattern[16]; /* random, seq, hot (nine of ten rewrites in a tenth of the pages) */
 } option = { .mb = 64,
 	.constant_mb = 4,
@@ -67,7 +69,8 @@ static struct {
 	.report_ms = 1000,
 	.pattern = "random" };
 
-static struct area work = { .name = "work" }, constant = { .name = "constant" }, zero = { .name = "zero" };
+static struct area work = { .name = "work" }, constant = { .name = "constant" }, zero = { .name = "zero" },
+		   lent = { .name = "lent" };
 static uint32_t *counts, *inverse;
 static uint64_t steps, errors, rounds, random_state = 88172645463325252;
 
@@ -315,6 +318,22 @@ static void make_all(void)
 	}
 }
 
+/* Takes the lent memory, or checks it and gives it back. */
+static void lend(void)
+{
+	if (!lent.count) {
+		area_make(&lent, option.lend_mb);
+		for (uint64_t i = 0; i < lent.count; i++)
+			page_write(lent.pages[i], i, 0);
+		return;
+	}
+	for (uint64_t i = 0; i < lent.count; i++)
+		if (!page_is(lent.pages[i], i, 0))
+			fail(&lent, i, kind_of(lent.pages[i], i, 0), lent.pages[i], 0);
+	munmap(lent.pages, lent.count * PAGE_BYTES);
+	lent.count = 0;
+}
+
 /* wt.NAME=VALUE words of the kernel's command line. */
 static void read_options(char *line)
 {
@@ -325,6 +344,7 @@ static void read_options(char *line)
 		{ "wt.mb=", &option.mb },
 		{ "wt.const=", &option.constant_mb },
 		{ "wt.zero=", &option.zero_mb },
+		{ "wt.lend=", &option.lend_mb },
 		{ "wt.rate=", &option.rate },
 		{ "wt.round=", &option.round_s },
 		{ "wt.report=", &option.report_ms },
@@ -357,7 +377,7 @@ static void report(uint64_t start_ns, uint64_t gap_ns, uint64_t gap_max_ns)
 static void run(void)
 {
 	uint64_t start = now_ns(), last = start, reported = start, gap = 0, gap_max = 0;
-	uint64_t steps_due = 0, scans_due = 0;
+	uint64_t steps_due = 0, scans_due = 0, lent_at = start;
 	uint64_t scan_rate = (work.count + constant.count + zero.count) / option.round_s + 1;
 	while (!option.rounds || rounds < option.rounds) {
 		uint64_t now = now_ns(), passed = now - last;
@@ -371,6 +391,10 @@ static void run(void)
 			step();
 		scan(scans_due / SECOND_NS);
 		scans_due %= SECOND_NS;
+		if (option.lend_mb && now - lent_at >= LEND_S * SECOND_NS) {
+			lend();
+			lent_at = now;
+		}
 		if (now - reported >= option.report_ms * 1000000) {
 			report(start, gap, gap_max);
 			reported = now;

@@ -20,24 +20,33 @@ def build_guest():
     return built.stdout.strip().splitlines()[-1]
 
 
-def qemu_for(host):
-    """The QEMU to start on a host: Debian's own where there is KVM. QEMU 7.2 loses dirty pages of guests under TCG,
-    so natively the newer one."""
-    if host.accel == "kvm":
+def qemu(version):
+    """The program of a version: 7.2 is Debian's own, 10.0 that of its backports."""
+    if version == "7.2":
         return "qemu-system-x86_64"
     fetched = subprocess.run([os.path.join(ROOT, "scripts", "lab.d", "qemu10")], stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, text=True, check=True)
     return fetched.stdout.strip().splitlines()[-1]
 
 
+def qemu_for(host):
+    """The QEMU to start on a host: Debian's own where there is KVM. QEMU 7.2 loses dirty pages of guests under TCG,
+    so natively the newer one."""
+    return qemu("7.2" if host.accel == "kvm" else "10.0")
+
+
 class Guest:
-    """One QEMU on one host. Two QMP sockets: `qmp` for watari, `monitor` for the test. incoming: True for a driven
-    migration, or a URI."""
+    """One QEMU on one host. Two QMP sockets: `qmp` for watari, `monitor` for the test. incoming: True for a driven migration,
+    or a URI.
+
+    version and machine choose QEMU and its machine type; ram_options are appended to the memory backend's; numa replaces
+    all of it; disk is a qcow2 image, opened with QEMU's locks.
+    """
 
     count = 0
 
     def __init__(self, host, image, *, mb=256, work_mb=64, rate=2000, incoming=False, machine="q35",
-                 backend="memfd", ram_file=None, binary=None, numa=(), extra=(), append=""):
+                 backend="memfd", ram_file=None, ram_options="", version=None, numa=(), disk=None, extra=(), append=""):
         Guest.count += 1
         self.host = host
         self.name = f"g{Guest.count}"
@@ -47,8 +56,13 @@ class Guest:
         memory = f"memory-backend-{backend},id=mem,size={mb}M,share=on"
         if backend == "file":
             memory += f",mem-path={ram_file or f'{host.run_dir}/{self.name}.ram'}"
+        memory += ram_options
+        if disk:
+            extra = [*extra, "-drive", f"file={disk},format=qcow2,if=none,id=disk,file.locking=on",
+                     "-device", "virtio-blk-pci,drive=disk"]
         ram = list(numa) or ["-machine", "memory-backend=mem", "-object", memory]
-        argv = [binary or qemu_for(host), "-accel", host.accel, "-M", machine, "-m", f"{mb}", *ram,
+        self.pid_file = f"{host.run_dir}/{self.name}.pid"
+        argv = [qemu(version) if version else qemu_for(host), "-pidfile", self.pid_file, "-accel", host.accel, "-M", machine, "-m", f"{mb}", *ram,
                 "-cpu", "host" if host.accel == "kvm" else "qemu64",
                 "-nodefaults", "-display", "none", "-serial", f"file:{self.serial}",
                 "-qmp", f"unix:{self.qmp},server=on,wait=off", "-qmp", f"unix:{self.monitor},server=on,wait=off",
@@ -79,6 +93,8 @@ class Guest:
                 return self.host.call(argv, patience_s)
             except Failure as failure:
                 print(f"  {self.name}: {failure}; trying again", flush=True)
+                if hasattr(self.host, "diagnose"):
+                    self.host.diagnose()
         raise Stall(f"{self.host.name} does not answer; {self.name} cannot be asked")
 
     def status(self):
@@ -103,8 +119,10 @@ class Guest:
     def wait_reports(self, more=1, timeout_s=120):
         """Waits until the guest has reported so many times more."""
         have = len(self.reports())
-        wait_for(lambda: len(self.reports()) >= have + more or self.failures(),
+        wait_for(lambda: len(self.reports()) >= have + more or self.failures() or "Kernel panic" in self.console(),
                  f"the guest's next report on {self.host.name}", timeout_s)
+        if "Kernel panic" in self.console():
+            raise Failure(f"the guest's kernel gave up: {self.console().splitlines()[-1]}")
 
     def check(self):
         """Failure if the guest found anything wrong with its memory."""

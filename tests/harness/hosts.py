@@ -6,6 +6,7 @@ host) and `out` for files that this machine reads while they grow (logs).
 """
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,8 @@ import sys
 import tempfile
 import threading
 import time
+
+from .qmp_call import call
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LAB = os.path.join(ROOT, "scripts", "lab")
@@ -81,7 +84,8 @@ class Process:
         self.child.wait()
 
     def tail(self, count=6):
-        return " | ".join(self.lines[-count:])
+        """Its last words; progress is none."""
+        return " | ".join([line for line in list(self.lines) if '"event":"progress"' not in line][-count:])
 
 
 class Host:
@@ -107,7 +111,9 @@ class Host:
         self.run_dir = self.out_dir = tempfile.mkdtemp(prefix=f"watari-{name}-")
 
     def start(self, argv, name, env=None, verbose=False):
-        process = Process(self.prefix + argv, f"{self.name}:{name}", verbose, env={**os.environ, **(env or {})})
+        """The job sockets of what is started are in run_dir, so cases that run side by side may use one name."""
+        process = Process(self.prefix + argv, f"{self.name}:{name}", verbose,
+                          env={**os.environ, "XDG_RUNTIME_DIR": self.run_dir, **(env or {})})
         self.processes.append(process)
         return process
 
@@ -119,10 +125,14 @@ class Host:
             self.processes.remove(process)
         return code, "\n".join(process.lines)
 
-    def close(self):
+    def end_processes(self):
         for process in self.processes:
             if process.running():
                 process.kill()
+        self.processes.clear()
+
+    def close(self):
+        self.end_processes()
         shutil.rmtree(self.run_dir, ignore_errors=True)
 
 
@@ -147,6 +157,28 @@ class LabHost(Host):
         self.out_dir = os.path.join(share.strip(), f"out-{self.name}")
         os.makedirs(self.out_dir, exist_ok=True)
 
+    def diagnose(self):
+        """Prints what can be seen from outside of a host that does not answer: its processors, the processor time of its
+        QEMU's threads within two seconds, the end of its console."""
+        def monitor(command):
+            reply = call(os.path.join(self.lab_dir, f"{self.name}.qmp"), "human-monitor-command", {"command-line": command}, 5)
+            return reply.get("return", str(reply))
+
+        try:
+            with open(os.path.join(self.lab_dir, "lab.json")) as file:
+                pid = json.load(file)["pids"][self.name]
+            before = thread_times(pid)
+            time.sleep(2)
+            for thread, (name, ticks) in sorted(thread_times(pid).items()):
+                print(f"  {self.name}: thread {thread} {name}: {ticks - before.get(thread, (name, ticks))[1]} ticks in 2 s")
+            for line in monitor("info registers -a").splitlines():
+                if "RIP=" in line or line.startswith("CPU"):
+                    print(f"  {self.name}: {line}")
+            with open(os.path.join(self.lab_dir, f"{self.name}.console"), errors="replace") as file:
+                print("".join(f"  {self.name} console: {line}" for line in file.readlines()[-30:]), flush=True)
+        except (OSError, ValueError, KeyError) as error:
+            print(f"  {self.name} cannot be looked at: {error}", flush=True)
+
     def start(self, argv, name, env=None, verbose=False):
         if env:
             argv = ["env", *(f"{key}={value}" for key, value in env.items()), *argv]
@@ -154,6 +186,17 @@ class LabHost(Host):
 
     def close(self):
         pass
+
+
+def thread_times(pid):
+    """{thread: (name, clock ticks of processor time)} of a process"""
+    times = {}
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/stat") as file:
+            name, fields = file.read().split("(", 1)[1].rsplit(")", 1)
+        fields = fields.split()
+        times[thread] = (name, int(fields[11]) + int(fields[12]))
+    return times
 
 
 @contextlib.contextmanager

@@ -37,21 +37,24 @@ def events(process):
 
 
 class Migration:
-    """One attempt. Starts the destination's relay first, then the source's."""
+    """One attempt. Starts the destination's relay first, then the source's. env and receive_env are for the source's and
+    the destination's relay; wrap_send is a command that runs the source's."""
 
-    def __init__(self, source, destination, *, keys=None, send=(), receive=(), env=None, address=None, port=None,
-                 verbose=False):
+    def __init__(self, source, destination, *, keys=None, send=(), receive=(), env=None, receive_env=None, address=None,
+                 port=None, channels=1, wrap_send=(), verbose=False):
         self.source, self.destination = source, destination
         secure = (lambda i: ["--psk", keys[i]]) if keys else (lambda i: ["--insecure"])
         here = destination.host.address if keys else "127.0.0.1"
         self.receiver = destination.host.start(
             [watari(), "receive", "--qmp", destination.qmp, "--json", *secure(1), *receive,
-             f"{here}:{port or 0}/vm"], "receive", verbose=verbose)
+             f"{here}:{port or 0}/vm"], "receive", env=receive_env, verbose=verbose)
         wait_for(lambda: self.port() or not self.receiver.running(), "watari receive")
         if not self.port():
             raise Failure(f"watari receive ended: {self.receiver.tail()}")
+        if channels > 1:
+            send = [*send, "--channels", str(channels)]
         self.sender = source.host.start(
-            [watari(), "send", "--qmp", source.qmp, "--json", *secure(0), *send,
+            [*wrap_send, watari(), "send", "--qmp", source.qmp, "--json", *secure(0), *send,
              f"{address or here}:{self.port()}/vm"], "send", env=env, verbose=verbose)
 
     def port(self):

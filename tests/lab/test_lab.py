@@ -1,34 +1,32 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""test_lab.py CASE... - in lab hosts: real soft-RoCE, real KVM guests. See docs/LAB.md.
+"""test_lab.py CASE... - in lab hosts: real soft-RoCE, real KVM guests. See docs/LAB.md. `all` runs every case.
 
-  verbs      a guest moves over verbs with RAM compared, back over tcp, and once more over verbs with a balloon that is
-             inflated and deflated meanwhile
+  verbs      a guest moves over verbs with RAM compared, and back over tcp
+  discard    a guest whose pages are discarded while it moves over verbs: by a balloon, and by free-page reporting
+  memlock    too little memory may be locked for verbs
   contract   the contract suite of paths over verbs
+  soak       a guest moves to and fro over verbs, many times (WATARI_SOAK, default 20)
 """
 
 import os
 import sys
-import time
-import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.guests import Guest, build_guest  # noqa: E402
-from harness.hosts import Failure, Stall, lab, lab_usable  # noqa: E402
-from harness.migration import BUILD, Migration, install_key  # noqa: E402
+from harness.cases import SMALL as NATIVE, expect, main, refused, still_fine  # noqa: E402
+from harness.guests import Guest  # noqa: E402
+from harness.hosts import ROOT, lab, wait_for  # noqa: E402
+from harness.migration import BUILD, Migration, events, install_key  # noqa: E402
 
-SMALL = {"mb": 160, "work_mb": 24, "rate": 500}
+SMALL = {**NATIVE, "rate": 500}
 SEND = ["--switchover-timeout", "20s"]
+MIB = 1 << 20
 
 
-def expect(condition, text):
-    if not condition:
-        raise Failure(text)
-
-
-def move(source, destination, keys, fabric, *options):
-    summary = Migration(source, destination, keys=keys, send=[*SEND, "--fabric", fabric, *options]).succeed(240)
+def move(source, destination, keys, fabric, *options, channels=1):
+    summary = Migration(source, destination, keys=keys, send=[*SEND, "--fabric", fabric, *options],
+                        channels=channels).succeed(240)
     expect(summary["fabric"] == fabric and summary["destination"][f"{fabric}_bytes"] > 0, f"not over {fabric}: {summary}")
     print(f"  {fabric}: {summary['total_ms']:.0f} ms, down {summary['downtime_ms']:.0f} ms, "
           f"{summary['moved_bytes'] >> 20} MiB, {summary['copied_pages']} pages copied", flush=True)
@@ -46,24 +44,102 @@ def case_verbs(image):
         move(first, second, keys, "verbs", "--verify")
         third = Guest(a, image, incoming=True, **SMALL)
         move(second, third, keys[::-1], "tcp", "--verify")
-        third.quit()
-        balloon(a, b, image, keys)
 
 
-def balloon(a, b, image, keys):
-    """RAM that may be discarded is never pinned: everything goes through copies, and arrives."""
-    device = ("-device", "virtio-balloon-pci,id=balloon,free-page-reporting=on")
-    source = Guest(a, image, extra=device, **SMALL)
+class Allocated:
+    """How much of a guest's RAM really exists, ten times a second, from now on; and how much was given up."""
+
+    def __init__(self, guest):
+        self.process = guest.host.start(["/usr/bin/python3", "-u", os.path.join(ROOT, "tests", "harness", "allocated.py"),
+                                         guest.pid_file, "memory-backend-memfd"], "allocated")
+        wait_for(lambda: self.figures() or not self.process.running(), "the size of the guest's RAM")
+        expect(self.figures(), f"no size of the guest's RAM: {self.process.tail()}")
+
+    def figures(self):
+        return [int(line) for line in list(self.process.lines) if line.isdigit()]
+
+    def discarded(self):
+        """The sum of all decreases, in bytes."""
+        figures = self.figures()
+        return sum(max(0, before - after) for before, after in zip(figures, figures[1:]))
+
+
+def hold(guest, attempt):
+    """Keeps the migration from its end until `let_go`: QEMU sends 2 MiB/s."""
+    wait_for(lambda: any(e.get("state") == "streaming" for e in events(attempt.sender)), "streaming", 120)
+    wait_for(lambda: guest.call("query-migrate")[1].get("status") == "active", "QEMU migrates", 60)
+    expect(guest.call("migrate-set-parameters", {"max-bandwidth": 2 * MIB})[0] == 0, "max-bandwidth")
+
+
+def let_go(guest, attempt):
+    expect(guest.call("query-migrate")[1].get("status") == "active", "the migration was over too soon")
+    expect(attempt.sender.running(), f"send ended: {attempt.sender.tail()}")
+    expect(guest.call("migrate-set-parameters", {"max-bandwidth": 1024 * MIB})[0] == 0, "max-bandwidth")
+
+
+def discard(a, b, image, keys, device, append, disturb):
+    """RAM that may be discarded is never pinned: everything goes through copies, and arrives. disturb(source, allocated)
+    returns when enough was discarded, while QEMU migrates."""
+    options = {**SMALL, "extra": ("-device", device), "append": append}
+    source = Guest(a, image, **options)
     source.wait_reports(2)
-    destination = Guest(b, image, incoming=True, extra=device, **SMALL)
+    destination = Guest(b, image, incoming=True, **options)
     attempt = Migration(source, destination, keys=keys, send=[*SEND, "--fabric", "verbs", "--verify"])
-    for size in (120, 150, 110, 160):
-        source.call("balloon", {"value": size << 20})
-        time.sleep(0.5)
+    hold(source, attempt)
+    allocated = Allocated(source)
+    disturb(source, allocated)
+    let_go(source, attempt)
     summary = attempt.succeed(240)
-    expect(summary["copied_pages"] > 0, "RAM with a balloon was served in place")
+    expect(summary["copied_pages"] > 0, "RAM that may be discarded was served in place")
     destination.wait_round()
-    print(f"  balloon: {summary['copied_pages']} pages copied", flush=True)
+    print(f"  {device}: {allocated.discarded() >> 20} MiB discarded while it moved, {summary['copied_pages']} pages copied",
+          flush=True)
+    return destination
+
+
+def inflate(source, allocated):
+    """The balloon takes memory and gives it back, twice."""
+    for size in (120, 150, 110, 160):
+        before = allocated.discarded()
+        expect(source.call("balloon", {"value": size * MIB})[0] == 0, "balloon")
+        wait_for(lambda: source.call("query-balloon")[1]["actual"] == size * MIB, f"a balloon that leaves {size} MiB", 60)
+        if size in (120, 110):
+            wait_for(lambda: allocated.discarded() > before, "discarded pages", 30)
+
+
+def reported(source, allocated):
+    """The guest frees memory, and its kernel tells the host."""
+    wait_for(lambda: allocated.discarded() >= 8 * MIB, "8 MiB of freed pages that QEMU discards", 90)
+    source.check()
+
+
+def case_discard(image):
+    with lab(2) as (a, b):
+        keys = install_key([a, b])
+        discard(a, b, image, keys, "virtio-balloon-pci,id=balloon", "", inflate).quit()
+        discard(a, b, image, keys, "virtio-balloon-pci,id=balloon,free-page-reporting=on", "wt.lend=24", reported)
+
+
+def case_memlock(image):
+    """--fabric verbs with 1 MiB to lock, and no privilege to lock more: one sentence; without --fabric tcp is used."""
+    with lab(2) as (a, b):
+        keys = install_key([a, b])
+        source = Guest(a, image, **SMALL)
+        source.wait_reports(2)
+        destination = Guest(b, image, incoming=True, **SMALL)
+        attempt = Migration(source, destination, keys=keys, send=[*SEND, "--fabric", "verbs"], wrap_send=POOR)
+        print(f"  {refused(attempt.sender, 'lock', 120)}", flush=True)
+        still_fine(source)
+        attempt.receiver.wait(60)
+        destination.quit()
+        destination = Guest(b, image, incoming=True, **SMALL)
+        summary = Migration(source, destination, keys=keys, send=[*SEND, "--verify"], wrap_send=POOR).succeed(240)
+        expect(summary["fabric"] == "tcp", f"verbs with nothing to lock: {summary}")
+        destination.wait_round()
+
+
+POOR = ["prlimit", f"--memlock={MIB}:{MIB}", "setpriv", "--inh-caps=-ipc_lock,-sys_resource",
+        "--bounding-set=-ipc_lock,-sys_resource"]
 
 
 def case_contract(image):
@@ -73,32 +149,18 @@ def case_contract(image):
         expect(code == 0, f"the contract suite over verbs: exit code {code}")
 
 
-CASES = {name[5:]: function for name, function in list(globals().items()) if name.startswith("case_")}
-
-
-def main():
-    if len(sys.argv) < 2 or any(name not in CASES for name in sys.argv[1:]):
-        print(__doc__)
-        return 2
-    if reason := lab_usable():
-        print(f"skipped: {reason}")
-        return 77
-    image = build_guest()
-    for name in sys.argv[1:]:
-        start = time.monotonic()
-        try:
-            try:
-                CASES[name](image)
-            except Stall as stall:
-                print(f"  {stall}; the whole case once more, in a new lab", flush=True)
-                CASES[name](image)
-        except Failure:
-            traceback.print_exc()
-            print(f"{name}: FAILED after {time.monotonic() - start:.0f} s", flush=True)
-            return 1
-        print(f"{name}: passed ({time.monotonic() - start:.0f} s)", flush=True)
-    return 0
+def case_soak(image):
+    times = int(os.environ.get("WATARI_SOAK", "20"))
+    with lab(2) as hosts:
+        keys = install_key(hosts)
+        guest = Guest(hosts[0], image, **SMALL)
+        guest.wait_reports(2)
+        for i in range(times):
+            there = 1 - i % 2
+            destination = Guest(hosts[there], image, incoming=True, **SMALL)
+            move(guest, destination, keys if there else keys[::-1], "verbs", "--verify")
+            guest = destination
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(globals(), __doc__, in_lab=True))

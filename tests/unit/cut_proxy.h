@@ -301,6 +301,17 @@ static inline uint64_t proxy_cut_after_left(struct proxy *p, enum proxy_kind kin
 	return left;
 }
 
+/* Connections of all kinds that were cut so far. */
+static inline uint64_t proxy_cuts(struct proxy *p)
+{
+	uint64_t cuts;
+
+	pthread_mutex_lock(&p->lock);
+	cuts = p->rules[PROXY_CONTROL].cut_count + p->rules[PROXY_DATA].cut_count;
+	pthread_mutex_unlock(&p->lock);
+	return cuts;
+}
+
 static inline void proxy_close(struct proxy *p)
 {
 	pthread_mutex_lock(&p->lock);

@@ -2,8 +2,9 @@
 /*
  * seed.h - random runs that can be repeated: a small generator, and a check that says the seed when it fails.
  *
- * Runs take the seeds 1, 2, 3, ...; WATARI_SEED in the environment makes a run of that one alone. Include it
- * behind cmocka.h, in one file of a program. Checks belong to the thread of the test.
+ * Runs take the seeds 1, 2, 3, ...; WATARI_SEED in the environment makes a run of that one alone,
+ * WATARI_RUNS=N makes N times as many runs. Include it behind cmocka.h, in one file of a program. Checks
+ * belong to the thread of the test.
  */
 #ifndef WT_TEST_SEED_H
 #define WT_TEST_SEED_H
@@ -43,11 +44,13 @@ static inline uint64_t seed_below(uint64_t limit)
 		}                                                                                   \
 	} while (0)
 
-/* for each seed 1 .. count, or the one of the environment */
+/* for each seed 1 .. count (times WATARI_RUNS), or the one of the environment */
 static inline void seed_runs(uint64_t count, void (*run)(void))
 {
-	const char *one = getenv("WATARI_SEED");
+	const char *one = getenv("WATARI_SEED"), *times = getenv("WATARI_RUNS");
 
+	if (times)
+		count *= strtoull(times, NULL, 0);
 	for (uint64_t seed = 1; seed <= count; seed++) {
 		seed_start(one ? strtoull(one, NULL, 0) : seed);
 		run();

@@ -524,6 +524,25 @@ static void test_every_world(void **state)
 	assert_true(search.count > 1000);
 }
 
+/* Cancelling is refused exactly where it would not bring the guest back to where it was. */
+static void test_cancel(void **state)
+{
+	for (enum wt_source_state s = WT_SOURCE_CONNECTING; s <= WT_SOURCE_LOST; s++) {
+		struct wt_source_switch m = { .state = s };
+
+		wt_source_switch_step(&m, WT_SOURCE_EV_TROUBLE);
+		assert_int_equal(wt_source_cancel_refusal(s) == NULL,
+			m.state != s && (m.state == WT_SOURCE_ABORTING || m.state == WT_SOURCE_ABORTED));
+	}
+	for (enum wt_destination_state s = WT_DESTINATION_WAITING; s < WT_DESTINATION_STATES; s++) {
+		struct wt_destination_switch m = { .state = s };
+
+		wt_destination_switch_step(&m, WT_DESTINATION_EV_TROUBLE);
+		assert_int_equal(wt_destination_cancel_refusal(s) == NULL,
+			s != WT_DESTINATION_FAILED && m.state == WT_DESTINATION_FAILED);
+	}
+}
+
 static void test_mutants_are_found(void **state)
 {
 	for (enum mutant mutant = RUN_BEFORE_COMMIT; mutant <= FAILED_AFTER_CONT; mutant++) {
@@ -552,6 +571,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_world),
+		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_mutants_are_found),
 	};
 

@@ -471,23 +471,21 @@ static bool guest_among_cuts(struct world *u)
 	return guest_is_done(u);
 }
 
+static void run_among_cuts(void)
+{
+	begin(16, 20 * SECOND_NS);
+	announce_all(true);
+	w.writes_left = 1500;
+	check(world_until(&w, guest_among_cuts));
+	check_equal();
+	check(proxy_cuts(&w.proxy) > 3);
+	check(w.messages == w.messages_sent && !w.disorder);
+	world_close(&w);
+}
+
 static void test_cuts_at_random(void **state)
 {
-	const char *one = getenv("WATARI_SEED");
-
-	for (uint64_t seed = 1; seed <= 3; seed++) {
-		seed_start(one ? strtoull(one, NULL, 0) : seed);
-		begin(16, 20 * SECOND_NS);
-		announce_all(true);
-		w.writes_left = 1500;
-		check(world_until(&w, guest_among_cuts));
-		check_equal();
-		check(w.proxy.rules[PROXY_DATA].cut_count + w.proxy.rules[PROXY_CONTROL].cut_count > 3);
-		check(w.messages == w.messages_sent && !w.disorder);
-		world_close(&w);
-		if (one)
-			break;
-	}
+	seed_runs(3, run_among_cuts);
 }
 
 static void test_control_cut_and_resumed(void **state)

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""test_versions.py CASE... - guests of QEMU 7.2 and 10.0 under KVM, in one lab of two hosts, over verbs and tcp.
+
+  sample   two rows over verbs, one of them with a version at each end
+  matrix   every row over both fabrics
+
+A row is a version and a machine type at the source, a version at the destination. One guest goes through as many rows as
+fit to it: the destination of a row is the source of the next one, if version and machine type are right. All RAM is
+compared in each move, and the guest looks at every page.
+"""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from harness.cases import expect, main  # noqa: E402
+from harness.guests import Guest  # noqa: E402
+from harness.hosts import Failure, lab  # noqa: E402
+from harness.migration import install_key  # noqa: E402
+from test_lab import SMALL, move  # noqa: E402
+
+OLD = "pc-q35-7.2"
+# (version at the source, at the destination, machine type, channels), in an order in which most guests are used again
+ROWS = [("7.2", "7.2", OLD, 1), ("7.2", "10.0", OLD, 1), ("10.0", "10.0", OLD, 1), ("10.0", "7.2", OLD, 1),
+        ("10.0", "10.0", "q35", 1)]
+
+
+class Matrix:
+    """The guest, and where it is."""
+
+    def __init__(self, hosts, image):
+        self.hosts, self.image = hosts, image
+        self.keys = install_key(hosts)
+        self.guest = self.fits = None
+
+    def start(self, i, version, machine, incoming):
+        return Guest(self.hosts[i], self.image, incoming=incoming, version=version, machine=machine, **SMALL)
+
+    def row(self, fabric, source, destination, machine, channels):
+        if self.fits != (source, machine):
+            if self.guest:
+                self.guest.quit()
+            self.guest = self.start(0, source, machine, False)
+            self.guest.wait_reports(2)
+        here = self.hosts.index(self.guest.host)
+        other = self.start(1 - here, destination, machine, True)
+        print(f"  {source} -> {destination}, {machine}, {channels} channel(s):", flush=True)
+        self.fits = None
+        summary = move(self.guest, other, self.keys if here == 0 else self.keys[::-1], fabric, "--verify", channels=channels)
+        expect(summary["qemu"].startswith(source), f"the source is QEMU {summary['qemu']}, not {source}")
+        expect(summary["verified"], "RAM was not compared")
+        self.guest, self.fits = other, (destination, machine)
+
+
+def run(image, fabrics, rows):
+    failed = []
+    with lab(2) as hosts:
+        matrix = Matrix(hosts, image)
+        for fabric in fabrics:
+            for row in rows:
+                try:
+                    matrix.row(fabric, *row)
+                except Failure as failure:
+                    print(f"  FAILED: {failure}", flush=True)
+                    failed.append(f"{fabric} {row}: {failure}")
+                    matrix.fits = None
+    expect(not failed, "; ".join(failed))
+
+
+def case_sample(image):
+    run(image, ["verbs"], [ROWS[1], ROWS[4]])
+
+
+def case_matrix(image):
+    run(image, ["verbs", "tcp"], ROWS)
+
+
+if __name__ == "__main__":
+    sys.exit(main(globals(), __doc__, in_lab=True))

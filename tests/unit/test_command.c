@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * test_command.c - command lines of `send` and `receive`: what they mean, and which ones are refused.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../qemu-glue/command.h"
+
+#define SECOND 1000000000ull
+#define WORDS_MAX 24
+
+/* A command line in memory that getopt may reorder and the parser may cut. */
+struct line {
+	char text[512], *words[WORDS_MAX];
+	int count;
+};
+
+static struct line *split(const char *text)
+{
+	static struct line line;
+	char *save, *word;
+
+	snprintf(line.text, sizeof line.text, "watari %s", text);
+	line.count = 0;
+	for (word = strtok_r(line.text, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		line.words[line.count++] = word;
+	line.words[line.count] = NULL;
+	optind = 0;
+	return &line;
+}
+
+static int parse_send(const char *text, struct wt_source_options *ret_options)
+{
+	struct line *line = split(text);
+
+	return wt_command_send_options(line->count, line->words, ret_options);
+}
+
+static int parse_receive(const char *text, struct wt_destination_options *ret_options)
+{
+	struct line *line = split(text);
+
+	return wt_command_receive_options(line->count, line->words, ret_options);
+}
+
+#define BASE "--qmp /run/q --psk /k "
+
+static void test_defaults(void **state)
+{
+	struct wt_source_options o;
+	struct wt_destination_options d;
+
+	assert_int_equal(parse_send(BASE "host:4711/web1", &o), WT_COMMAND_RUN);
+	assert_string_equal(o.common.qmp_path, "/run/q");
+	assert_string_equal(o.common.name, "web1");
+	assert_string_equal(o.peer.host, "host");
+	assert_int_equal(o.peer.port, 4711);
+	assert_int_equal(o.downtime_limit_ms, 300);
+	assert_true(o.switchover_timeout_ns == 2 * SECOND);
+	assert_true(o.common.reconnect_timeout_ns == 60 * SECOND);
+	assert_int_equal(o.give_up_ns, 0);
+	assert_int_equal(o.max_rate, 0);
+	assert_false(o.auto_converge || o.verify || o.keep_source || o.shared_storage);
+
+	assert_int_equal(parse_receive(BASE ":4711/web1", &d), WT_COMMAND_RUN);
+	assert_null(d.listen.host);
+	assert_true(d.common.reconnect_timeout_ns == 60 * SECOND);
+	assert_int_equal(d.wait_ns, 0);
+	assert_int_equal(parse_receive("--qmp q --insecure :0/a", &d), WT_COMMAND_RUN);
+	assert_string_equal(d.listen.host, "127.0.0.1");
+}
+
+static void test_converging(void **state)
+{
+	struct wt_source_options o;
+
+	assert_int_equal(
+		parse_send(BASE "--auto-converge --max-rate 25M --give-up-after 90s --reconnect-timeout 5 "
+				"--downtime-limit 1500ms h:1/n",
+			&o),
+		WT_COMMAND_RUN);
+	assert_true(o.auto_converge);
+	assert_int_equal(o.max_rate, 25000000);
+	assert_true(o.give_up_ns == 90 * SECOND);
+	assert_true(o.common.reconnect_timeout_ns == 5 * SECOND);
+	assert_int_equal(o.downtime_limit_ms, 1500);
+}
+
+static void test_rates(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t rate; /* 0: refused */
+	} rates[] = { { "1000", 1000 }, { "1K", 1000 }, { "1.5M", 1500000 }, { "2G", 2000000000 },
+		{ "999", 0 }, { "0", 0 }, { "-1M", 0 }, { "", 0 }, { "M", 0 }, { "1m", 0 }, { "1MB", 0 },
+		{ "1 M", 0 }, { "nan", 0 }, { "inf", 0 }, { "1e30", 0 }, { "2000G", 0 } };
+	uint64_t rate;
+
+	for (unsigned i = 0; i < sizeof rates / sizeof *rates; i++) {
+		rate = 77;
+		assert_int_equal(wt_command_rate("--max-rate", rates[i].text, &rate), rates[i].rate != 0);
+		assert_int_equal(rate, rates[i].rate ? rates[i].rate : 77);
+	}
+}
+
+static void test_refused(void **state)
+{
+	static const char *const lines[] = { "", BASE, BASE "h:1/n more", BASE "h:1", BASE "h:65536/n",
+		"--psk k h:1/n", "--qmp q h:1/n", BASE "--max-rate 5 h:1/n",
+		BASE "--give-up-after soon h:1/n", BASE "--downtime-limit 0 h:1/n",
+		BASE "--downtime-limit 2001s h:1/n", BASE "--wait 5s h:1/n", BASE "--nonsense h:1/n",
+		BASE "--paths 17 h:1/n", BASE "--fabric smoke h:1/n" };
+	static const char *const receive_only[] = { BASE "--auto-converge :1/n",
+		BASE "--give-up-after 5s :1/n", BASE "--max-rate 1M :1/n" };
+	struct wt_source_options o;
+	struct wt_destination_options d;
+
+	for (unsigned i = 0; i < sizeof lines / sizeof *lines; i++)
+		assert_int_equal(parse_send(lines[i], &o), WT_EXIT_USAGE);
+	for (unsigned i = 0; i < sizeof receive_only / sizeof *receive_only; i++)
+		assert_int_equal(parse_receive(receive_only[i], &d), WT_EXIT_USAGE);
+}
+
+static void test_job_names(void **state)
+{
+	struct wt_source_options o;
+	struct wt_destination_options d;
+	char line[512];
+
+	assert_int_equal(parse_send(BASE "h:1/web1", &o), WT_COMMAND_RUN);
+	assert_string_equal(o.common.job, "web1");
+	assert_int_equal(parse_receive(BASE ":1/web1", &d), WT_COMMAND_RUN);
+	assert_string_equal(d.common.job, "web1-incoming");
+	assert_int_equal(parse_send(BASE "--job away h:1/a/b", &o), WT_COMMAND_RUN);
+	assert_string_equal(o.common.job, "away");
+	assert_string_equal(o.common.name, "a/b");
+	assert_int_equal(parse_send(BASE "h:1/a/b", &o), WT_EXIT_USAGE);
+	assert_int_equal(parse_send(BASE "--job ../x h:1/n", &o), WT_EXIT_USAGE);
+	assert_int_equal(parse_send(BASE "--job .x h:1/n", &o), WT_EXIT_USAGE);
+	snprintf(line, sizeof line, BASE "h:1/%0200d", 1);
+	assert_int_equal(parse_send(line, &o), WT_EXIT_USAGE);
+	snprintf(line, sizeof line, BASE "h:1/%060d", 1);
+	assert_int_equal(parse_send(line, &o), WT_COMMAND_RUN);
+	assert_int_equal(parse_receive(line, &d), WT_EXIT_USAGE);
+}
+
+static void test_help(void **state)
+{
+	struct wt_source_options o;
+	struct wt_destination_options d;
+
+	assert_int_equal(parse_send("--help", &o), WT_EXIT_OK);
+	assert_int_equal(parse_receive("--help", &d), WT_EXIT_OK);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_converging),
+		cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_job_names),
+		cmocka_unit_test(test_help),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
