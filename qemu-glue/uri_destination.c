@@ -18,15 +18,14 @@
 #include "printable.h"
 #include "sabotage.h"
 #include "stream_tail.h"
-#include "uri_internal.h"
+#include "uri_destination_internal.h"
 
 #define POLL_NS 5000000ull
-#define PROGRESS_NS 250000000ull
 #define LINGER_NS 1000000000ull
 
 /* ---- actions ---- */
 
-static void trouble(struct wt_uri_destination *d, const struct wt_error *err)
+void wt_uri_destination_trouble(struct wt_uri_destination *d, const struct wt_error *err)
 {
 	if (!d->failure.code)
 		d->failure = *err;
@@ -46,7 +45,7 @@ static void verified(void *arg)
 
 static void differs(void *arg, const struct wt_error *err)
 {
-	trouble(arg, err);
+	wt_uri_destination_trouble(arg, err);
 }
 
 static const struct wt_verify_events verify_events = { .equal = verified, .differs = differs };
@@ -56,7 +55,7 @@ static void load_too_long(void *arg, uint64_t now_ns)
 	struct wt_error err = { 0 };
 
 	wt_error_set(&err, ETIMEDOUT, "the destination QEMU does not take the end of the stream");
-	trouble(arg, &err);
+	wt_uri_destination_trouble(arg, &err);
 }
 
 static void send_running(struct wt_uri_destination *d)
@@ -230,7 +229,7 @@ static int take_commit(
 		return wt_error_set(err, EPROTO, "the source's commit is malformed");
 	if (!tail_complete(d)) {
 		wt_error_set(&cut, EPROTO, "QEMU's stream ends in the middle");
-		trouble(d, &cut);
+		wt_uri_destination_trouble(d, &cut);
 		return 0;
 	}
 	wt_uri_destination_event(d, WT_URI_DESTINATION_EV_COMMIT);
@@ -268,6 +267,7 @@ static void on_connected(void *arg, const char *peer)
 	struct wt_uri_destination *d = arg;
 	char text[160];
 
+	snprintf(d->peer, sizeof d->peer, "%s", peer);
 	snprintf(text, sizeof text, "the source has come: %s", peer);
 	wt_loop_timer_clear(d->relay.loop, &d->deadline);
 	wt_report_event(&d->relay.report, "connected", json_pack("{s:s}", "peer", peer), text);
@@ -335,7 +335,7 @@ static void signalled(void *arg, const char *signal_name)
 	struct wt_error err = { 0 };
 
 	wt_error_set(&err, ECANCELED, "cancelled at the destination by %s", signal_name);
-	trouble(arg, &err);
+	wt_uri_destination_trouble(arg, &err);
 }
 
 static void wait_over(void *arg, uint64_t now_ns)
@@ -345,26 +345,7 @@ static void wait_over(void *arg, uint64_t now_ns)
 
 	wt_error_set(
 		&err, ETIMEDOUT, "no source came within %" PRIu64 " s", d->options->wait_ns / 1000000000);
-	trouble(d, &err);
-}
-
-static void progress_fired(void *arg, uint64_t now_ns)
-{
-	struct wt_uri_destination *d = arg;
-	struct wt_puller_stats stats;
-	char text[128];
-
-	wt_loop_timer_set(d->relay.loop, &d->progress, now_ns + PROGRESS_NS, progress_fired, d);
-	if (d->machine.state == WT_URI_DESTINATION_WAITING)
-		return;
-	wt_puller_stats(d->puller, &stats);
-	snprintf(text, sizeof text, "%s: %" PRIu64 " MiB pulled over %u paths",
-		wt_uri_destination_state_name(d->machine.state), stats.pulled_pages << WT_PAGE_SHIFT >> 20,
-		stats.paths);
-	wt_report_progress(&d->relay.report,
-		json_pack("{s:s,s:I}", "state", wt_uri_destination_state_name(d->machine.state),
-			"pulled_bytes", (json_int_t)(stats.pulled_pages << WT_PAGE_SHIFT)),
-		text);
+	wt_uri_destination_trouble(d, &err);
 }
 
 static int listen_here(struct wt_uri_destination *d, uint16_t port, struct wt_error *err)
@@ -396,7 +377,7 @@ static void listen_again(void *arg, uint64_t now_ns)
 	d->block_count = 0;
 	wt_ram_search_close(&d->search);
 	if (listen_here(d, d->port, &err))
-		trouble(d, &err);
+		wt_uri_destination_trouble(d, &err);
 }
 
 static int start(struct wt_uri_destination *d, struct wt_error *err)
@@ -407,7 +388,7 @@ static int start(struct wt_uri_destination *d, struct wt_error *err)
 
 	d->watch_fd = -1;
 	d->search = (struct wt_ram_search){ .pid = o->pid, .hints = o->hints, .hint_count = o->hint_count };
-	r = wt_relay_open(&d->relay, &o->common, NULL, signalled, d, err);
+	r = wt_relay_open(&d->relay, &o->common, NULL, signalled, wt_uri_destination_commands, d, err);
 	wt_feed_init(&d->feed, d->relay.loop);
 	if (!r && !o->incoming_path)
 		r = wt_uri_feed_open(d, err);
@@ -417,8 +398,7 @@ static int start(struct wt_uri_destination *d, struct wt_error *err)
 		return r;
 	snprintf(text, sizeof text, "waiting for %.80s on port %u", o->common.name, d->port);
 	wt_report_event(&d->relay.report, "listening", json_pack("{s:i}", "port", (int)d->port), text);
-	wt_loop_timer_set(
-		d->relay.loop, &d->progress, wt_loop_now_ns(d->relay.loop) + PROGRESS_NS, progress_fired, d);
+	wt_uri_destination_progress(d);
 	return 0;
 }
 

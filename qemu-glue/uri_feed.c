@@ -23,7 +23,7 @@
 
 #include <linux/sockios.h>
 
-#include "uri_internal.h"
+#include "uri_destination_internal.h"
 
 #define POLL_NS 1000000ull
 

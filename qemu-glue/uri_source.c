@@ -21,41 +21,20 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <watari/server.h>
-
 #include "messages.h"
-#include "outgoing.h"
 #include "printable.h"
 #include "sabotage.h"
-#include "uri_source_switch.h"
+#include "uri_source_internal.h"
 #include "verify.h"
 
 #define POLL_NS 20000000ull
-#define PROGRESS_NS 250000000ull
 #define LINGER_NS 1000000000ull
 #define ACCEPT_NS 30000000000ull
 #define VERIFY_NS 600000000000ull /* what comparing all of RAM may add to the switchover */
 
-struct uri_source {
-	struct wt_relay relay;
-	const struct wt_uri_source_options *options;
-	struct wt_outgoing *outgoing;
-	struct wt_server *server; /* NULL until QEMU has listed a block */
-	struct wt_uri_source_switch machine;
-	struct wt_ram_search search;
-	const struct wt_ram_block *
-		*served; /* by the server's number; ends with NULL, as a block that is copied does */
-	uint64_t ram_bytes;
-	struct wt_timer deadline, poll, progress;
-	struct wt_error failure; /* the first thing that went wrong */
-	uint64_t start_ns, stop_ns, end_ns, linger_until_ns;
-	json_t *destination_facts;
-	bool over;
-};
+static void feed_event(struct wt_uri_source *s, enum wt_uri_source_event event);
 
-static void feed_event(struct uri_source *s, enum wt_uri_source_event event);
-
-static void trouble(struct uri_source *s, const struct wt_error *err)
+void wt_uri_source_trouble(struct wt_uri_source *s, const struct wt_error *err)
 {
 	if (!s->failure.code)
 		s->failure = *err;
@@ -66,7 +45,7 @@ static void trouble(struct uri_source *s, const struct wt_error *err)
 
 static void deadline_fired(void *arg, uint64_t now_ns)
 {
-	struct uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 
 	if (s->machine.state == WT_URI_SOURCE_CONNECTING)
 		wt_error_set(&s->failure, ETIMEDOUT, "the destination did not accept the guest within 30 s");
@@ -83,7 +62,7 @@ static void deadline_fired(void *arg, uint64_t now_ns)
 	feed_event(s, WT_URI_SOURCE_EV_DEADLINE);
 }
 
-static void set_deadline(struct uri_source *s, uint64_t delay_ns)
+static void set_deadline(struct wt_uri_source *s, uint64_t delay_ns)
 {
 	wt_loop_timer_set(
 		s->relay.loop, &s->deadline, wt_loop_now_ns(s->relay.loop) + delay_ns, deadline_fired, s);
@@ -91,7 +70,7 @@ static void set_deadline(struct uri_source *s, uint64_t delay_ns)
 
 static void poll_fired(void *arg, uint64_t now_ns)
 {
-	struct uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 
 	wt_loop_timer_set(s->relay.loop, &s->poll, now_ns + POLL_NS, poll_fired, s);
 	if (s->machine.state == WT_URI_SOURCE_STOPPED && s->machine.ready && s->machine.return_path &&
@@ -101,13 +80,13 @@ static void poll_fired(void *arg, uint64_t now_ns)
 		wt_outgoing_pump(s->outgoing);
 }
 
-static struct wt_relay_guest describe_guest(const struct uri_source *s)
+static struct wt_relay_guest describe_guest(const struct wt_uri_source *s)
 {
 	return (struct wt_relay_guest){ .flags = WT_RELAY_GUEST_URI |
 						 (s->options->verify ? WT_RELAY_GUEST_VERIFY : 0) };
 }
 
-static void do_start(struct uri_source *s)
+static void do_start(struct wt_uri_source *s)
 {
 	struct wt_relay_guest guest = describe_guest(s);
 
@@ -118,7 +97,7 @@ static void do_start(struct uri_source *s)
 	wt_report_event(&s->relay.report, "migrating", NULL, "the guest's memory is on its way");
 }
 
-static void carry_out(struct uri_source *s, unsigned actions)
+static void carry_out(struct wt_uri_source *s, unsigned actions)
 {
 	struct wt_relay_guest guest = describe_guest(s);
 	const char *why = wt_error_text(&s->failure);
@@ -143,7 +122,7 @@ static void carry_out(struct uri_source *s, unsigned actions)
 		wt_loop_stop(s->relay.loop, 0);
 }
 
-static void feed_event(struct uri_source *s, enum wt_uri_source_event event)
+static void feed_event(struct wt_uri_source *s, enum wt_uri_source_event event)
 {
 	enum wt_uri_source_state before = s->machine.state;
 	unsigned actions = wt_uri_source_switch_step(&s->machine, event);
@@ -161,7 +140,7 @@ static void feed_event(struct uri_source *s, enum wt_uri_source_event event)
 
 /* ---- the destination's word ---- */
 
-static int answer_digest(struct uri_source *s, const uint8_t *payload, size_t length, struct wt_error *err)
+static int answer_digest(struct wt_uri_source *s, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct wt_relay_digest answer;
 
@@ -172,7 +151,7 @@ static int answer_digest(struct uri_source *s, const uint8_t *payload, size_t le
 }
 
 static void destination_failed(
-	struct uri_source *s, enum wt_uri_source_event event, const uint8_t *payload, size_t length)
+	struct wt_uri_source *s, enum wt_uri_source_event event, const uint8_t *payload, size_t length)
 {
 	char text[WT_PRINTABLE_MAX];
 
@@ -184,7 +163,7 @@ static void destination_failed(
 static int server_message(
 	void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
 {
-	struct uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 
 	switch (type) {
 	case WT_RELAY_READY:
@@ -211,7 +190,7 @@ static int server_message(
 
 static void server_ready(void *arg)
 {
-	struct uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 	struct wt_server_stats stats;
 	char text[128];
 
@@ -225,13 +204,13 @@ static void server_ready(void *arg)
 
 static void server_room(void *arg)
 {
-	struct uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 
 	if (s->machine.state == WT_URI_SOURCE_STREAMING || s->machine.state == WT_URI_SOURCE_STOPPED)
 		wt_outgoing_pump(s->outgoing);
 }
 
-static void note(struct uri_source *s, const char *event, const char *before, const char *what)
+static void note(struct wt_uri_source *s, const char *event, const char *before, const char *what)
 {
 	char text[WT_PRINTABLE_MAX], line[WT_PRINTABLE_MAX + 64];
 
@@ -242,7 +221,7 @@ static void note(struct uri_source *s, const char *event, const char *before, co
 
 static void server_lost(void *arg, const struct wt_error *err)
 {
-	const struct uri_source *s = arg;
+	const struct wt_uri_source *s = arg;
 
 	if (s->machine.state < WT_URI_SOURCE_DONE)
 		note(arg, "lost", "connection lost, trying again: ", wt_error_text(err));
@@ -250,7 +229,7 @@ static void server_lost(void *arg, const struct wt_error *err)
 
 static void server_back(void *arg)
 {
-	struct uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 
 	wt_report_event(&s->relay.report, "back", NULL, "connected again");
 	server_room(s);
@@ -260,7 +239,7 @@ static void server_failed(void *arg, const struct wt_error *err)
 {
 	struct wt_error said = wt_printable_error(err);
 
-	trouble(arg, &said);
+	wt_uri_source_trouble(arg, &said);
 }
 
 static void server_note(void *arg, const char *text)
@@ -280,7 +259,7 @@ static const struct wt_server_events server_events = {
 
 /* ---- QEMU's stream ---- */
 
-static int open_server(struct uri_source *s, struct wt_error *err)
+static int open_server(struct wt_uri_source *s, struct wt_error *err)
 {
 	const struct wt_uri_source_options *o = s->options;
 	struct wt_server_config config = { .peer = o->peer,
@@ -300,7 +279,7 @@ static int open_server(struct uri_source *s, struct wt_error *err)
 }
 
 /* Finds a block of main memory; NULL: its pages are copied out of the stream. */
-static int find_block(struct uri_source *s, const char *name, uint64_t length,
+static int find_block(struct wt_uri_source *s, const char *name, uint64_t length,
 	struct wt_ram_block **ret_block, struct wt_error *err)
 {
 	struct wt_error why = { 0 };
@@ -318,7 +297,7 @@ static int find_block(struct uri_source *s, const char *name, uint64_t length,
 	return 0;
 }
 
-static int add_block(struct uri_source *s, const char *name, uint64_t length, struct wt_ram_block *block,
+static int add_block(struct wt_uri_source *s, const char *name, uint64_t length, struct wt_ram_block *block,
 	int *ret_number, struct wt_error *err)
 {
 	int number = wt_server_block_add(s->server, name, block ? block->base : NULL, length,
@@ -338,7 +317,7 @@ static int add_block(struct uri_source *s, const char *name, uint64_t length, st
 	return 0;
 }
 
-static bool is_named(const struct uri_source *s, const char *name)
+static bool is_named(const struct wt_uri_source *s, const char *name)
 {
 	for (unsigned i = 0; i < s->search.hint_count; i++)
 		if (strcmp(s->search.hints[i].name, name) == 0)
@@ -349,7 +328,7 @@ static bool is_named(const struct uri_source *s, const char *name)
 static int stream_block(void *arg, const char *name, uint64_t length, int *ret_number,
 	const uint8_t **ret_base, struct wt_error *err)
 {
-	struct uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 	struct wt_ram_block *block = NULL;
 	int r = 0;
 
@@ -368,7 +347,7 @@ static int stream_block(void *arg, const char *name, uint64_t length, int *ret_n
 
 static int stream_blocks_end(void *arg, struct wt_error *err)
 {
-	struct uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 
 	if (!s->server)
 		return wt_error_set(
@@ -379,7 +358,7 @@ static int stream_blocks_end(void *arg, struct wt_error *err)
 
 static void stream_stopped(void *arg)
 {
-	struct uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 
 	s->machine.return_path = wt_outgoing_has_return_path(s->outgoing);
 	feed_event(s, WT_URI_SOURCE_EV_GUEST_STOPPED);
@@ -387,7 +366,7 @@ static void stream_stopped(void *arg)
 
 static void stream_ended(void *arg)
 {
-	struct uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 
 	if (s->machine.state == WT_URI_SOURCE_STOPPED && s->machine.return_path)
 		wt_error_set(&s->failure, EIO, "QEMU has given up the migration");
@@ -398,13 +377,13 @@ static void stream_ended(void *arg)
  * end. */
 static void stream_trouble(void *arg, const struct wt_error *err)
 {
-	struct uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 
 	if (!s->options->listen_path && wt_outgoing_has_return_path(s->outgoing))
 		wt_error_set(&s->failure, EPERM,
 			"QEMU's migration capability return-path is on, which cannot be used over exec; switch it off, or use "
 			"watari relay");
-	trouble(s, err);
+	wt_uri_source_trouble(s, err);
 }
 
 static const struct wt_outgoing_events outgoing_events = {
@@ -416,7 +395,7 @@ static const struct wt_outgoing_events outgoing_events = {
 };
 
 /* Standard input becomes the stream. */
-static int take_input(struct uri_source *s, struct wt_error *err)
+static int take_input(struct wt_uri_source *s, struct wt_error *err)
 {
 	struct stat file;
 	int fd, null;
@@ -435,63 +414,14 @@ static int take_input(struct uri_source *s, struct wt_error *err)
 
 /* ---- beginning and end ---- */
 
-static void progress_fired(void *arg, uint64_t now_ns)
-{
-	struct uri_source *s = arg;
-	struct wt_server_stats stats;
-	uint64_t bytes;
-	char text[160];
-
-	wt_loop_timer_set(s->relay.loop, &s->progress, now_ns + PROGRESS_NS, progress_fired, s);
-	if (!s->server)
-		return;
-	wt_server_stats(s->server, &stats);
-	bytes = ((stats.announced_pages - stats.zero_pages) << WT_PAGE_SHIFT) - stats.pending_bytes;
-	snprintf(text, sizeof text, "%s: %" PRIu64 " MiB moved, %" PRIu64 " kB pending",
-		wt_uri_source_state_name(s->machine.state), bytes >> 20, stats.pending_bytes / 1000);
-	wt_report_progress(&s->relay.report,
-		json_pack("{s:s,s:I,s:I}", "state", wt_uri_source_state_name(s->machine.state), "moved_bytes",
-			(json_int_t)bytes, "pending_bytes", (json_int_t)stats.pending_bytes),
-		text);
-}
-
-static void summary(struct uri_source *s)
-{
-	struct wt_server_stats stats;
-	struct wt_outgoing_stats stream;
-	double total_ms = (double)(s->end_ns - s->start_ns) / 1e6;
-	double switchover_ms = (double)(s->end_ns - s->stop_ns) / 1e6;
-	uint64_t moved;
-	char text[256];
-	json_t *fields;
-
-	wt_server_stats(s->server, &stats);
-	wt_outgoing_stats(s->outgoing, &stream);
-	moved = (stats.announced_pages - stats.zero_pages) << WT_PAGE_SHIFT;
-	fields = json_pack("{s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:I,s:i,s:b,s:b}", "vm", s->options->common.name,
-		"fabric", wt_fabric_name(stats.fabric), "mode", "uri", "total_ms", total_ms, "switchover_ms",
-		switchover_ms, "ram_bytes", (json_int_t)s->ram_bytes, "moved_bytes", (json_int_t)moved,
-		"zero_pages", (json_int_t)stats.zero_pages, "copied_pages", (json_int_t)stats.staged_pages,
-		"channels", (int)stream.channels, "return_path", (int)s->machine.return_path, "verified",
-		(int)s->options->verify);
-	if (s->destination_facts)
-		json_object_set(fields, "destination", s->destination_facts);
-	snprintf(text, sizeof text,
-		"%s has moved: %.0f ms in all, loaded %.0f ms after the end of RAM, %.1f MiB of %.1f MiB RAM over %s%s",
-		s->options->common.name, total_ms, switchover_ms, (double)moved / 1048576,
-		(double)s->ram_bytes / 1048576, wt_fabric_name(stats.fabric),
-		s->options->verify ? ", RAM compared and equal" : "");
-	wt_report_event(&s->relay.report, "summary", fields, text);
-}
-
 static void signalled(void *arg, const char *signal_name)
 {
-	struct uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 	struct wt_error err = { 0 };
 
 	s->over = true;
 	wt_error_set(&err, ECANCELED, "cancelled by %s", signal_name);
-	trouble(s, &err);
+	wt_uri_source_trouble(s, &err);
 }
 
 /* A socket that a killed relay left behind; one on which somebody listens stays. */
@@ -507,14 +437,14 @@ static void remove_stale(const char *path)
 		close(fd);
 }
 
-static int start(struct uri_source *s, struct wt_error *err)
+static int start(struct wt_uri_source *s, struct wt_error *err)
 {
 	const struct wt_uri_source_options *o = s->options;
 	char text[160];
 	int r;
 
 	s->search = (struct wt_ram_search){ .pid = o->pid, .hints = o->hints, .hint_count = o->hint_count };
-	r = wt_relay_open(&s->relay, &o->common, NULL, signalled, s, err);
+	r = wt_relay_open(&s->relay, &o->common, NULL, signalled, wt_uri_source_commands, s, err);
 	if (!r)
 		r = wt_outgoing_open(s->relay.loop, &outgoing_events, s, &s->outgoing, err);
 	if (o->listen_path)
@@ -529,14 +459,13 @@ static int start(struct uri_source *s, struct wt_error *err)
 		wt_report_event(
 			&s->relay.report, "listening", json_pack("{s:s}", "path", o->listen_path), text);
 	}
-	wt_loop_timer_set(
-		s->relay.loop, &s->progress, wt_loop_now_ns(s->relay.loop) + PROGRESS_NS, progress_fired, s);
+	wt_uri_source_progress(s);
 	return 0;
 }
 
 static void linger_fired(void *arg, uint64_t now_ns)
 {
-	struct uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 
 	if (now_ns >= s->linger_until_ns || !s->server || !wt_server_unsent(s->server))
 		wt_loop_stop(s->relay.loop, 0);
@@ -545,7 +474,7 @@ static void linger_fired(void *arg, uint64_t now_ns)
 }
 
 /* QEMU waits for an exec child before it goes on: not longer than the last words need. */
-static void linger(struct uri_source *s)
+static void linger(struct wt_uri_source *s)
 {
 	uint64_t now_ns = wt_loop_now_ns(s->relay.loop);
 
@@ -554,7 +483,7 @@ static void linger(struct uri_source *s)
 	wt_loop_run(s->relay.loop);
 }
 
-static int conclude(struct uri_source *s)
+static int conclude(struct wt_uri_source *s)
 {
 	const char *why = wt_error_text(&s->failure), *what;
 	char text[WT_ERROR_TEXT_MAX + 256];
@@ -564,7 +493,7 @@ static int conclude(struct uri_source *s)
 		return WT_EXIT_OK; /* a daemon is ended while it waits */
 	switch (s->machine.state) {
 	case WT_URI_SOURCE_DONE:
-		summary(s);
+		wt_uri_source_summary(s);
 		return WT_EXIT_OK;
 	case WT_URI_SOURCE_RETURNED:
 		what = "no guest runs at the destination; if it does not run here either, type cont in this QEMU's "
@@ -584,7 +513,7 @@ static int conclude(struct uri_source *s)
 	return code;
 }
 
-static void close_all(struct uri_source *s)
+static void close_all(struct wt_uri_source *s)
 {
 	if (s->outgoing)
 		wt_outgoing_close(s->outgoing);
@@ -598,7 +527,7 @@ static void close_all(struct uri_source *s)
 
 int wt_uri_source_run(const struct wt_uri_source_options *options, bool *ret_over)
 {
-	struct uri_source s = { .options = options };
+	struct wt_uri_source s = { .options = options };
 	struct wt_error err = { 0 };
 	int code;
 

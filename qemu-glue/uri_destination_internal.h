@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * uri_internal.h - the state of a destination without QMP, shared by uri_destination.c (who runs) and
- * uri_feed.c (QEMU at the other end of the feed).
+ * uri_destination_internal.h - the state of a destination without QMP, shared by uri_destination.c (who
+ * runs), uri_feed.c (QEMU at the other end of the feed) and uri_destination_report.c (what is told of it).
  */
-#ifndef WATARI_QEMU_URI_INTERNAL_H
-#define WATARI_QEMU_URI_INTERNAL_H
+#ifndef WATARI_QEMU_URI_DESTINATION_INTERNAL_H
+#define WATARI_QEMU_URI_DESTINATION_INTERNAL_H
 
 #include <watari/puller.h>
 
 #include "feed.h"
 #include "messages.h"
+#include "progress.h"
 #include "ram_search.h"
 #include "uri_destination.h"
 #include "uri_destination_switch.h"
@@ -33,10 +34,18 @@ struct wt_uri_destination {
 	struct wt_timer poll, progress, deadline;
 	struct wt_error failure;
 	uint64_t linger_until_ns;
+	struct wt_rate rate;
 	uint16_t port;
+	char peer[96]; /* the source, "": none has come */
 };
 
 void wt_uri_destination_event(struct wt_uri_destination *destination, enum wt_uri_destination_event event);
+/* Remembers why (the first one wins) and raises TROUBLE. */
+void wt_uri_destination_trouble(struct wt_uri_destination *destination, const struct wt_error *err);
+
+/* uri_destination_report.c: reports progress from now on; what the job can be told. */
+void wt_uri_destination_progress(struct wt_uri_destination *destination);
+extern const struct wt_job_command wt_uri_destination_commands[];
 
 /* uri_feed.c: finds QEMU and its end of the feed, unless that was done. */
 int wt_uri_feed_open(struct wt_uri_destination *destination, struct wt_error *err);
