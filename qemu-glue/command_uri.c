@@ -17,7 +17,7 @@
 	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n" \
 	"  --insecure               no encryption; loopback and unix sockets only\n"               \
 	"  --fabric LIST            verbs,tcp: what may be used (default: all)\n"                  \
-	"  --job NAME               for watari status and cancel (default: the name of the VM)\n"  \
+	"  --job NAME               for watari status and cancel (default: neither)\n"             \
 	"  --device NAME            RDMA device\n"                                                 \
 	"  --reconnect-timeout TIME how long a lost connection is tried again (default 60s)\n"     \
 	"  --ram ID=PATH            RAM block ID lies in the file at PATH, also /proc/PID/fd/N; repeatable\n"
@@ -99,7 +99,6 @@ struct uri_options {
 	unsigned hint_count;
 	uint64_t pid;
 	bool once;
-	bool incoming; /* at the destination */
 };
 
 static bool take_ram(char *value, struct uri_options *o)
@@ -157,7 +156,6 @@ static bool take(int option, struct uri_options *o)
 	case OPT_LISTEN:
 		return take_socket("--listen", optarg, &o->source.listen_path);
 	case OPT_INCOMING:
-		o->incoming = true;
 		return take_socket("--incoming", optarg, &o->destination.incoming_path);
 	case OPT_ONCE:
 		o->once = true;
@@ -177,7 +175,6 @@ static int parse(int argc, char **argv, const struct option *options, const char
 		.source.switchover_timeout_ns = 2000000000ull,
 		.source.confirm_timeout_ns = 10000000000ull,
 		.destination.load_timeout_ns = 60000000000ull };
-	o->incoming = options == receive_options;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		if (option == WT_OPTION_HELP)
 			return wt_command_help(usage), -1;
@@ -193,10 +190,7 @@ static int parse(int argc, char **argv, const struct option *options, const char
 		fprintf(stderr, "watari: give --psk FILE, or --insecure on loopback and unix sockets\n");
 		return WT_EXIT_USAGE;
 	}
-	return wt_command_target(argv[optind], ret_address, &o->common.name) &&
-			       wt_command_name_job(&o->common, o->incoming ? "-incoming" : "")
-		       ? WT_EXIT_OK
-		       : WT_EXIT_USAGE;
+	return wt_command_target(argv[optind], ret_address, &o->common.name) ? WT_EXIT_OK : WT_EXIT_USAGE;
 }
 
 static int run_source(struct uri_options *o, const struct wt_address *peer)

@@ -29,15 +29,19 @@ def address(host, keys):
 
 
 class Receiver:
-    """A destination QEMU with its relay: the exec child that it starts, or `watari relay --incoming` beside it."""
+    """A destination QEMU with its relay: the exec child that it starts, or `watari relay --incoming` beside it. options
+    may be a function of the guest, for a relay."""
 
-    def __init__(self, host, image, *, keys=None, options=(), env=None, relay=False, **guest):
+    count = 0
+
+    def __init__(self, host, image, *, keys=None, options=(), env=None, relay=False, port=0, **guest):
+        Receiver.count += 1
         self.host, self.relay = host, None
-        Receiver.count = getattr(Receiver, "count", 0) + 1
-        target = f"{address(host, keys)}:0/vm"
+        target = f"{address(host, keys)}:{port}/vm"
         if relay:
             path = f"{host.run_dir}/in{Receiver.count}.sock"
             self.guest = Guest(host, image, incoming=f"unix:{path}", **guest)
+            options = options(self.guest) if callable(options) else options
             self.relay = host.start([watari(), "relay", "--incoming", f"unix:{path}", *security(keys, 1), *options,
                                      target], "relay", env=env)
         else:
@@ -61,14 +65,14 @@ class Sender:
 
     count = 0
 
-    def __init__(self, source, receiver, *, keys=None, options=(), env=None, daemon=None, port=None):
+    def __init__(self, source, receiver, *, keys=None, options=(), env=None, daemon=None, target=None):
         Sender.count += 1
-        self.source, self.daemon = source, daemon
+        self.source, self.daemon, self.run = source, daemon, len(daemon.runs()) - 1 if daemon else 0
         self.file = f"{source.host.out_dir}/send{Sender.count}.json"
         if daemon:
             uri = f"unix:{daemon.path}"
         else:
-            target = f"{address(receiver.host, keys)}:{port or receiver.port}/vm"
+            target = target or f"{address(receiver.host, keys)}:{receiver.port}/vm"
             line = words([watari(), "send", "--json", *security(keys, 0), *options, target], env)
             file = shlex.quote(self.file)
             uri = f'exec:{line} >{file} 2>{file}.err; echo "{{\\"event\\":\\"exit\\",\\"code\\":$?}}" >>{file}'
@@ -78,7 +82,7 @@ class Sender:
 
     def events(self):
         if self.daemon:
-            return self.daemon.events()
+            return self.daemon.runs()[self.run]
         try:
             with open(self.file) as file:
                 return [json.loads(line) for line in file.read().splitlines() if line.startswith("{")]
@@ -117,17 +121,23 @@ class Daemon:
         self.path = f"{host.run_dir}/relay{Daemon.count}.sock"
         self.process = host.start([watari(), "relay", "--listen", f"unix:{self.path}", "--json", *security(keys, 0),
                                    *options, f"{address(receiver.host, keys)}:{receiver.port}/vm"], "relay", env=env)
-        self.seen = 0
         self.wait_listening()
 
+    def runs(self):
+        """The events of each migration; the last one may still be awaited."""
+        runs = []
+        for line in list(self.process.lines):
+            if line.startswith("{"):
+                event = json.loads(line)
+                if event["event"] == "listening":
+                    runs.append([])
+                if runs:
+                    runs[-1].append(event)
+        return runs
+
     def wait_listening(self, times=1):
-        wait_for(lambda: sum(e["event"] == "listening" for e in self.all_events()) >= times,
-                 f"the daemon listens: {self.process.tail()}")
-
-    def all_events(self):
-        return [json.loads(line) for line in list(self.process.lines) if line.startswith("{")]
-
-    def events(self):
-        return self.all_events()[self.seen:]
+        wait_for(lambda: len(self.runs()) >= times or not self.process.running(), "the daemon")
+        if len(self.runs()) < times:
+            raise Failure(f"the daemon ended: {self.process.tail()}")
 
 
