@@ -19,10 +19,16 @@
 
 int wt_command_send(int argc, char **argv);
 int wt_command_receive(int argc, char **argv);
+int wt_command_relay(int argc, char **argv);
 int wt_command_recover(int argc, char **argv);
 int wt_command_status(int argc, char **argv);
 int wt_command_cancel(int argc, char **argv);
 int wt_command_doctor(int argc, char **argv);
+
+/* `send` and `receive` without --qmp (and not for help): started by QEMU itself. */
+bool wt_command_is_uri(int argc, char **argv);
+int wt_command_send_uri(int argc, char **argv);
+int wt_command_receive_uri(int argc, char **argv);
 
 /*
  * Splits HOST:PORT/NAME, [IPV6]:PORT/NAME, :PORT/NAME or unix:PATH//NAME. The parts point into `text`, which

@@ -49,6 +49,8 @@ int wt_command_receive_options(int argc, char **argv, struct wt_destination_opti
 	struct wt_destination_options o = { .common.reconnect_timeout_ns = 60000000000ull };
 	int option;
 
+	if (wt_command_is_uri(argc, argv))
+		return wt_command_receive_uri(argc, argv);
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		if (option == WT_OPTION_HELP)
 			return wt_command_help(usage);

@@ -115,6 +115,8 @@ int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret
 		.switchover_timeout_ns = 2000000000ull };
 	int option;
 
+	if (wt_command_is_uri(argc, argv))
+		return wt_command_send_uri(argc, argv);
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		if (option == WT_OPTION_HELP)
 			return wt_command_help(usage);

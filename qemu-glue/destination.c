@@ -155,12 +155,24 @@ static void send_running(struct wt_destination *d)
 		wt_relay_announce_self(d->relay.qmp);
 }
 
+static void verified(void *arg)
+{
+	wt_destination_event(arg, WT_DESTINATION_EV_VERIFIED);
+}
+
+static void differs(void *arg, const struct wt_error *err)
+{
+	wt_destination_trouble(arg, err);
+}
+
+static const struct wt_verify_events verify_events = { .equal = verified, .differs = differs };
+
 static void carry_out(struct wt_destination *d, unsigned actions)
 {
 	if (actions & WT_DESTINATION_DO_VERIFY)
-		wt_destination_verify(d);
+		wt_verify_job_start(&d->verify, d->puller, d->blocks, d->block_count, &verify_events, d);
 	if (actions & WT_DESTINATION_DO_FEED_TAIL) {
-		wt_feed_open_gate(d);
+		wt_feed_open_gate(&d->feed);
 		wt_loop_timer_set(
 			d->relay.loop, &d->poll, wt_loop_now_ns(d->relay.loop) + POLL_NS, poll_fired, d);
 	}
@@ -252,7 +264,7 @@ static int on_blocks_end(void *arg, struct wt_error *err)
 			"state", 1, "capability", "events", "state", 1),
 		WT_RELAY_QMP_NS, NULL, err);
 	if (!r)
-		r = wt_feed_open(d, err);
+		r = wt_destination_feed_open(d, err);
 	if (!r)
 		wt_destination_event(d, WT_DESTINATION_EV_CONNECTED);
 	return r;
@@ -274,6 +286,10 @@ static int take_guest(struct wt_destination *d, const uint8_t *payload, size_t l
 	if (length != sizeof d->guest || d->guest_known)
 		return wt_error_set(err, EPROTO, "the source's message on its guest is malformed");
 	memcpy(&d->guest, payload, length);
+	if (d->guest.flags & WT_RELAY_GUEST_URI)
+		return wt_error_set(err, EPROTO,
+			"the source was started by QEMU's migrate to a URI, and this watari receive has --qmp; give --qmp to "
+			"both watari send and watari receive, or to neither");
 	d->guest_known = true;
 	d->machine.verify = d->guest.flags & WT_RELAY_GUEST_VERIFY;
 	return 0;
@@ -291,7 +307,7 @@ static int take_ram_end(struct wt_destination *d, const uint8_t *payload, size_t
 		return wt_error_set(err, EPROTO,
 			"the source made %" PRIu64 " announcements, %" PRIu64 " arrived", end.next_seq - 1,
 			wt_puller_next_seq(d->puller) - 1);
-	wt_feed_gate(d);
+	wt_feed_gate(&d->feed);
 	check_complete(d);
 	return 0;
 }
@@ -307,12 +323,12 @@ static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t l
 	case WT_RELAY_STREAM:
 		d->stream_bytes += length;
 		return d->guest_known
-			       ? wt_feed_add(d, payload, length, err)
+			       ? wt_feed_add(&d->feed, payload, length, err)
 			       : wt_error_set(err, EPROTO, "the source's stream came before its guest");
 	case WT_RELAY_RAM_END:
 		return take_ram_end(d, payload, length, err);
 	case WT_RELAY_DIGEST_ANSWER:
-		return wt_destination_verify_answer(d, payload, length, err);
+		return wt_verify_job_answer(&d->verify, payload, length, err);
 	case WT_RELAY_COMMIT:
 		if (length != sizeof d->guest)
 			return wt_error_set(err, EPROTO, "the source's commit is malformed");
@@ -443,8 +459,8 @@ static void listen_again(void *arg, uint64_t now_ns)
 	struct wt_error err = { 0 };
 
 	wt_puller_close(d->puller);
-	wt_feed_close(d);
-	d->feed = (struct wt_feed){ .fd = -1 };
+	wt_destination_feed_close(d);
+	wt_feed_init(&d->feed, d->relay.loop);
 	d->puller = NULL;
 	d->block_count = 0;
 	d->peer[0] = '\0';
@@ -459,6 +475,7 @@ static int start(struct wt_destination *d, struct wt_error *err)
 	int r;
 
 	r = wt_relay_open(&d->relay, &o->common, &qmp_events, signalled, wt_destination_commands, d, err);
+	wt_feed_init(&d->feed, d->relay.loop);
 	if (!r)
 		r = wt_preflight_destination(d->relay.qmp, d->relay.ram, err);
 	if (!r)
@@ -527,7 +544,7 @@ static int conclude(struct wt_destination *d)
 
 static void close_all(struct wt_destination *d)
 {
-	wt_feed_close(d);
+	wt_destination_feed_close(d);
 	wt_puller_close(d->puller);
 	free(d->blocks);
 	wt_relay_close(&d->relay);

@@ -13,23 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <watari/block.h>
 #include <watari/error.h>
 
 #include "qmp.h"
-
-struct wt_ram_block {
-	char name[WT_BLOCK_NAME_MAX + 1]; /* id string, as in the migration stream */
-	uint64_t length;                  /* used length, bytes */
-	bool shared;                      /* mapped here, and the same memory that QEMU uses */
-	void *base;                       /* our mapping, readable and writable; NULL unless shared */
-	int fd;                           /* of the file below; -1 unless shared; owned */
-	uint64_t fd_offset;               /* of the block's first byte in that file */
-	uint64_t backing_page_size;       /* bytes: 4096, 2 MiB, 1 GiB */
-	bool staged;   /* main memory that is not shared: it is copied out of the migration stream */
-	pid_t pid;     /* of QEMU */
-	uint64_t host; /* its address in QEMU; 0: not known */
-};
+#include "ram_block.h"
 
 struct wt_guest_ram {
 	unsigned count;

@@ -7,14 +7,16 @@
 
 #include "command.h"
 
-static const char usage[] = "usage: watari COMMAND [options]\n"
-			    "  send      move a running guest away from this host\n"
-			    "  receive   await a guest on this host\n"
-			    "  recover   after a crash: see which guest may run, and let it run\n"
-			    "  status    what is under way on this host\n"
-			    "  cancel    end a migration; the guest goes on where it is\n"
-			    "  doctor    look at this host: devices, limits, what to do\n"
-			    "`watari COMMAND --help` explains each.\n";
+static const char usage[] =
+	"usage: watari COMMAND [options]\n"
+	"  send      move a running guest away from this host\n"
+	"  receive   await a guest on this host\n"
+	"  relay     the same for QEMUs that are told to migrate to a socket, as by libvirt\n"
+	"  recover   after a crash: see which guest may run, and let it run\n"
+	"  status    what is under way on this host\n"
+	"  cancel    end a migration; the guest goes on where it is\n"
+	"  doctor    look at this host: devices, limits, what to do\n"
+	"`watari COMMAND --help` explains each.\n";
 
 static const struct {
 	const char *name;
@@ -22,6 +24,7 @@ static const struct {
 } commands[] = {
 	{ "send", wt_command_send },
 	{ "receive", wt_command_receive },
+	{ "relay", wt_command_relay },
 	{ "recover", wt_command_recover },
 	{ "status", wt_command_status },
 	{ "cancel", wt_command_cancel },

@@ -19,7 +19,7 @@ enum wt_relay_message {
 	WT_RELAY_RAM_END = 66,       /* struct wt_relay_ram_end; what follows is device state */
 	WT_RELAY_DIGEST_ASK = 68,    /* destination -> source: struct wt_relay_digest, digest empty */
 	WT_RELAY_DIGEST_ANSWER = 69, /* source -> destination */
-	WT_RELAY_READY = 70,         /* destination -> source: loaded and paused */
+	WT_RELAY_READY = 70,         /* destination -> source: loaded and paused; URI: all here, withheld */
 	WT_RELAY_COMMIT = 71,        /* struct wt_relay_guest, as it was when it stopped */
 	WT_RELAY_RUNNING = 72,       /* destination -> source: a JSON object with what it did */
 	WT_RELAY_ABORT = 73,         /* source -> destination: text says why */
@@ -30,6 +30,8 @@ enum wt_relay_message {
 enum {
 	WT_RELAY_GUEST_RUNNING = 1 << 0, /* it runs at the source: run it after the commit */
 	WT_RELAY_GUEST_VERIFY = 1 << 1,  /* compare RAM while both guests are stopped */
+	WT_RELAY_GUEST_URI = 1 << 2,     /* the source knows its QEMU by the stream alone: withhold the tail
+					    until COMMIT */
 };
 
 struct wt_relay_guest {

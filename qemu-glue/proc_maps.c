@@ -200,6 +200,19 @@ static size_t find(const struct wt_proc_maps *maps, uint64_t address)
 	return low < maps->count && maps->maps[low].start <= address ? low : maps->count;
 }
 
+static bool is_memory(const struct wt_proc_map *map)
+{
+	return map->shared && map->readable && map->writable && map->inode;
+}
+
+/* `next` goes on with the same file where `map` ends, in addresses and in the file. */
+static bool continues(const struct wt_proc_map *map, const struct wt_proc_map *next)
+{
+	return is_memory(next) && next->inode == map->inode && next->dev_major == map->dev_major &&
+	       next->dev_minor == map->dev_minor && next->start == map->end &&
+	       next->offset == map->offset + (map->end - map->start);
+}
+
 int wt_proc_maps_span(
 	const struct wt_proc_maps *maps, uint64_t address, uint64_t length, struct wt_proc_span *ret_span)
 {
@@ -212,12 +225,7 @@ int wt_proc_maps_span(
 	first = &maps->maps[i];
 	offset = first->offset + (address - first->start);
 	for (map = first;; map = &maps->maps[i]) {
-		if (!map->shared || !map->readable || !map->writable || !map->inode ||
-			map->inode != first->inode || map->dev_major != first->dev_major ||
-			map->dev_minor != first->dev_minor ||
-			(map != first &&
-				(map->start != map[-1].end ||
-					map->offset != map[-1].offset + (map[-1].end - map[-1].start))))
+		if (map == first ? !is_memory(map) : !continues(map - 1, map))
 			return -ENOENT;
 		if (map->end >= address + length)
 			break;
@@ -231,4 +239,22 @@ int wt_proc_maps_span(
 	ret_span->map_start = first->start;
 	ret_span->map_end = first->end;
 	return 0;
+}
+
+bool wt_proc_maps_run(const struct wt_proc_maps *maps, size_t *index, struct wt_proc_run *ret_run)
+{
+	size_t i = *index;
+	const struct wt_proc_map *map;
+
+	while (i < maps->count && !is_memory(&maps->maps[i]))
+		i++;
+	if (i == maps->count)
+		return false;
+	*ret_run = (struct wt_proc_run){ .address = maps->maps[i].start };
+	do
+		map = &maps->maps[i++];
+	while (i < maps->count && continues(map, &maps->maps[i]));
+	ret_run->length = map->end - ret_run->address;
+	*index = i;
+	return true;
 }

@@ -40,6 +40,12 @@ struct wt_proc_span {
 	uint64_t map_end;
 };
 
+/* A range of addresses that one file backs without a gap, mapped shared, readable and writable. */
+struct wt_proc_run {
+	uint64_t address;
+	uint64_t length;
+};
+
 /* Pure: the text is not trusted and needs no NUL. -EPROTO names the line; -E2BIG; -ENOMEM. */
 int wt_proc_maps_parse(const char *text, size_t length, struct wt_proc_maps **ret_maps, struct wt_error *err);
 /* Reads and parses the maps of a process. -EACCES: it belongs to another user. */
@@ -53,5 +59,10 @@ void wt_proc_maps_free(struct wt_proc_maps *maps);
  */
 int wt_proc_maps_span(
 	const struct wt_proc_maps *maps, uint64_t address, uint64_t length, struct wt_proc_span *ret_span);
+/*
+ * The next run, as long as it can be, from mapping *index on (begin with 0); *index moves behind it. false:
+ * there is none.
+ */
+bool wt_proc_maps_run(const struct wt_proc_maps *maps, size_t *index, struct wt_proc_run *ret_run);
 
 #endif

@@ -49,12 +49,12 @@ int wt_relay_open(struct wt_relay *relay, const struct wt_relay_options *options
 	if (r)
 		return wt_error_set(err, -r, "no event loop: %s", strerror(-r));
 	r = watch_signals(relay, err);
-	if (!r)
+	if (!r && options->job[0])
 		r = wt_job_open(relay->loop, options->job, commands, arg, &relay->job, err);
-	if (!r)
+	if (!r && options->qmp_path)
 		r = wt_qmp_open(
 			relay->loop, options->qmp_path, WT_RELAY_QMP_NS, events, arg, &relay->qmp, err);
-	if (!r)
+	if (!r && options->qmp_path)
 		r = wt_guest_ram_open(relay->qmp, &relay->ram, err);
 	if (!r && options->psk_file)
 		r = wt_psk_load(options->psk_file, NULL, &relay->psk, err);

@@ -25,9 +25,9 @@
 
 /* Options of both `send` and `receive`; strings are borrowed. */
 struct wt_relay_options {
-	const char *qmp_path;
-	const char *name; /* of the VM */
-	char job[WT_JOB_NAME_MAX + 1];
+	const char *qmp_path;          /* NULL: no QMP, and no guest RAM found by it (relay.qmp, relay.ram) */
+	const char *name;              /* of the VM */
+	char job[WT_JOB_NAME_MAX + 1]; /* "": none, only without QMP */
 	const char *psk_file;          /* NULL: in the clear */
 	const char *device;            /* RDMA device, or NULL */
 	unsigned fabrics;              /* WT_FABRIC_BIT()s; 0: all */

@@ -357,14 +357,10 @@ static int answer_digest(
 	struct wt_source *source, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct wt_relay_digest ask;
-	int r = -EPROTO;
+	int r = source->machine.state == WT_SOURCE_STOPPED
+			? wt_verify_answer(source->served, payload, length, &ask)
+			: -EPROTO;
 
-	if (length == sizeof ask && source->machine.state == WT_SOURCE_STOPPED) {
-		memcpy(&ask, payload, sizeof ask);
-		for (uint32_t i = 0; source->served[i]; i++)
-			if (i == ask.block)
-				r = wt_verify_digest(source->served[i], ask.page, ask.pages, ask.digest);
-	}
 	if (r == -EPERM)
 		return wt_error_set(err, EPERM,
 			"private memory of QEMU cannot be read to compare it; run watari as root, or without --verify");

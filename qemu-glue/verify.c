@@ -100,3 +100,23 @@ int wt_verify_digest(const struct wt_ram_block *block, uint64_t page, uint32_t p
 	XXH3_freeState(state);
 	return r;
 }
+
+int wt_verify_answer(const struct wt_ram_block *const *served, const uint8_t *payload, size_t length,
+	struct wt_relay_digest *ret_answer)
+{
+	struct wt_relay_digest ask;
+	int r;
+
+	if (length != sizeof ask)
+		return -EPROTO;
+	memcpy(&ask, payload, sizeof ask);
+	for (uint32_t i = 0; served[i]; i++) {
+		if (i != ask.block)
+			continue;
+		r = wt_verify_digest(served[i], ask.page, ask.pages, ask.digest);
+		if (!r)
+			*ret_answer = ask;
+		return r;
+	}
+	return -EPROTO;
+}

@@ -36,7 +36,8 @@ def qemu_for(host):
 
 
 class Guest:
-    """One QEMU on one host. Two QMP sockets: `qmp` for watari, `monitor` for the test.
+    """One QEMU on one host. Two QMP sockets: `qmp` for watari, `monitor` for the test. incoming: True for a driven migration,
+    or a URI.
 
     version and machine choose QEMU and its machine type; ram_options are appended to the memory backend's; numa replaces
     all of it; disk is a qcow2 image, opened with QEMU's locks.
@@ -68,7 +69,7 @@ class Guest:
                 "-kernel", f"{image}/vmlinux", "-initrd", f"{image}/guest.cpio", "-append",
                 f"console=ttyS0 quiet wt.mb={work_mb} wt.rate={rate} {append}".strip(), *extra]
         if incoming:
-            argv += ["-incoming", "defer", "-S"]
+            argv += ["-incoming", "defer", "-S"] if incoming is True else ["-incoming", incoming]
         self.process = host.start(argv, self.name)
         wait_for(self.answers, f"QEMU {self.name} on {host.name}: {self.process.tail()}", 180)
 

@@ -188,6 +188,29 @@ static void test_no_process(void **state)
 	assert_non_null(strstr(err.text, "/proc/2147483632/maps"));
 }
 
+static void test_runs(void **state)
+{
+	struct wt_proc_maps *maps = parse("1000-2000 rw-s 0 00:01 5\n"    /* one file, */
+					  "2000-4000 rw-s 1000 00:01 5\n" /* goes on, */
+					  "4000-5000 rw-s 9000 00:01 5\n" /* jumps */
+					  "5000-6000 rw-p a000 00:01 5\n" /* private */
+					  "6000-7000 r--s b000 00:01 5\n" /* not writable */
+					  "7000-9000 rw-s 2000 00:01 6\n" /* another file */
+					  "a000-b000 rw-s 0 00:00 0\n");  /* no file */
+	static const struct wt_proc_run expected[] = { { 0x1000, 0x3000 }, { 0x4000, 0x1000 },
+		{ 0x7000, 0x2000 } };
+	struct wt_proc_run run;
+	size_t index = 0;
+
+	for (unsigned i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+		assert_true(wt_proc_maps_run(maps, &index, &run));
+		assert_int_equal(run.address, expected[i].address);
+		assert_int_equal(run.length, expected[i].length);
+	}
+	assert_false(wt_proc_maps_run(maps, &index, &run));
+	wt_proc_maps_free(maps);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +220,7 @@ int main(void)
 		cmocka_unit_test(test_no_span),
 		cmocka_unit_test(test_own_process),
 		cmocka_unit_test(test_no_process),
+		cmocka_unit_test(test_runs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
