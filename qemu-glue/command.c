@@ -146,7 +146,7 @@ static bool take_job(const char *name, struct wt_relay_options *o)
 			name, WT_JOB_NAME_MAX);
 		return false;
 	}
-	snprintf(o->job, sizeof o->job, "%s", name);
+	strcpy(o->job, name); /* a good name fits */
 	return true;
 }
 

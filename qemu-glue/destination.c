@@ -127,12 +127,19 @@ static void try_run(void *arg, uint64_t now_ns)
 	wt_qmp_execute(d->relay.qmp, "cont", NULL, cont_reply, d);
 }
 
+/* A guest that stays paused gives no sign of itself: its QEMU must answer. */
+static void paused_reply(void *arg, json_t *result, const struct wt_error *err)
+{
+	if (result)
+		wt_destination_event(arg, WT_DESTINATION_EV_RUNNING);
+}
+
 static void do_run(struct wt_destination *d)
 {
 	if (d->guest.flags & WT_RELAY_GUEST_RUNNING)
 		try_run(d, 0);
 	else
-		wt_destination_event(d, WT_DESTINATION_EV_RUNNING);
+		wt_qmp_execute(d->relay.qmp, "query-status", NULL, paused_reply, d);
 }
 
 static void send_running(struct wt_destination *d)

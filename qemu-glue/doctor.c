@@ -286,7 +286,7 @@ static void check_jobs(struct wt_finding *f)
 			"send and receive need it: set XDG_RUNTIME_DIR to a private directory of this user, or "
 			"let root make /run/watari with this user as its owner and mode 0700" };
 	wt_job_directories(directories);
-	f->good = access(directories[0], W_OK | X_OK) == 0;
+	f->good = wt_job_directory_private(directories[0]);
 	snprintf(f->text, sizeof f->text, "%s", directories[0]);
 	if (!f->good && access(directories[0], F_OK)) {
 		*strrchr(parent, '/') = '\0';

@@ -110,7 +110,7 @@ static char *format_request(json_t *request)
 
 int wt_job_ask(const char *name, json_t *request, json_t **ret_result, struct wt_error *err)
 {
-	char directories[WT_JOB_DIRECTORIES][WT_JOB_PATH_MAX], path[2 * WT_JOB_PATH_MAX];
+	char directories[WT_JOB_DIRECTORIES][WT_JOB_PATH_MAX], path[4 * WT_JOB_PATH_MAX];
 	unsigned count = wt_job_directories(directories);
 	char *line = format_request(request);
 	struct wt_error why = { 0 };

@@ -54,18 +54,21 @@ unsigned wt_job_directories(char ret_directories[WT_JOB_DIRECTORIES][WT_JOB_PATH
 	return count + 1;
 }
 
-static int make_directory(const char *path, struct wt_error *err)
+bool wt_job_directory_private(const char *path)
 {
 	struct stat st;
 
+	return !lstat(path, &st) && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 077);
+}
+
+static int make_directory(const char *path, struct wt_error *err)
+{
 	if (mkdir(path, 0700) && errno != EEXIST)
 		return wt_error_set(err, errno,
 			"no directory for the job's socket: %s: %s; set XDG_RUNTIME_DIR to a private directory of "
 			"this user, or let root make %s with this user as its owner and mode 0700",
 			path, strerror(errno), SYSTEM_DIRECTORY);
-	if (lstat(path, &st))
-		return wt_error_set(err, errno, "%s: %s", path, strerror(errno));
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
+	if (!wt_job_directory_private(path))
 		return wt_error_set(err, EPERM,
 			"%s must be a directory of this user (%u) with mode 0700; whoever can write there could "
 			"cancel migrations",

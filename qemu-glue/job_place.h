@@ -24,6 +24,8 @@ struct wt_job_place {
 
 /* 1 to 64 printable ASCII characters without '/', not beginning with '.' or '-'. */
 bool wt_job_name_good(const char *name);
+/* It is there, a directory of this user, and nobody else can even look into it. */
+bool wt_job_directory_private(const char *path);
 /* Makes the directory if need be and takes the name; a socket that a dead job left is removed. -EEXIST: a
  * living job has the name. */
 int wt_job_place_take(const char *name, struct wt_job_place *ret_place, struct wt_error *err);

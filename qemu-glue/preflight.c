@@ -333,7 +333,7 @@ static int check_peripherals(struct wt_qmp *qmp, const char *path, bool *may_dis
 	return r;
 }
 
-static int check_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_error *err)
+int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_error *err)
 {
 	json_t *list = NULL, *item, *balloon = NULL;
 	bool may_discard = false;
@@ -502,7 +502,7 @@ int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool share
 	if (r >= 0)
 		r = check_confidential(qmp, err);
 	if (r >= 0)
-		r = check_devices(qmp, &facts.may_discard, err);
+		r = wt_preflight_devices(qmp, &facts.may_discard, err);
 	if (r >= 0)
 		r = check_migration(qmp, true, err);
 	if (r >= 0)

@@ -27,6 +27,8 @@ struct wt_preflight {
  * wt_qmp_call: QEMU could not be asked. */
 int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool shared_storage,
 	struct wt_preflight *ret_facts, struct wt_error *err);
+/* The part of it that looks at devices; they may be plugged in during a migration. */
+int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_error *err);
 /* The destination must be `inmigrate`, started with `-incoming defer -S`, its RAM shared. That -S is still in
  * effect cannot be asked (QMP `cont` undoes it while QEMU waits); QMP `stop` before the stream is fed makes
  * it certain. */

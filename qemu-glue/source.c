@@ -297,6 +297,7 @@ static void carry_out(struct wt_source *source, unsigned actions)
 		do_migrate(source);
 	if (actions & WT_SOURCE_DO_SWITCH_DEADLINE) {
 		source->stop_ns = wt_report_now_ns();
+		wt_server_final(source->server);
 		set_deadline(source,
 			source->options->switchover_timeout_ns + (source->options->verify ? VERIFY_NS : 0));
 	}
@@ -384,6 +385,25 @@ static void destination_runs(struct wt_source *source, const uint8_t *payload, s
 	wt_source_event(source, WT_SOURCE_EV_DESTINATION_RUNS);
 }
 
+/*
+ * The guest is stopped and everything has landed: was any of it read from memory that could be discarded
+ * below its registration? Only a device that was plugged in meanwhile can have done that; its guest runs on
+ * here.
+ */
+static int check_pinned(struct wt_source *source, struct wt_error *err)
+{
+	bool may_discard = false;
+	int r = 0;
+
+	if (!source->facts.may_discard)
+		r = wt_preflight_devices(source->relay.qmp, &may_discard, err);
+	if (r || !may_discard)
+		return r;
+	return wt_error_set(err, EPERM,
+		"a balloon was plugged into the guest while its memory was pinned, so that what was read may be old; "
+		"send again, then it is copied");
+}
+
 static int server_message(
 	void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
 {
@@ -392,7 +412,10 @@ static int server_message(
 
 	switch (type) {
 	case WT_RELAY_READY:
-		wt_source_event(source, WT_SOURCE_EV_DESTINATION_READY);
+		if (check_pinned(source, &why))
+			wt_source_trouble(source, &why);
+		else
+			wt_source_event(source, WT_SOURCE_EV_DESTINATION_READY);
 		return 0;
 	case WT_RELAY_RUNNING:
 		destination_runs(source, payload, length);

@@ -141,6 +141,14 @@ int wt_announce_add(
 	return 0;
 }
 
+enum wt_priority wt_announce_priority(const struct wt_announce_log *log, const struct wt_extent *extent)
+{
+	uint64_t end = extent->page + extent->pages;
+	bool again = wt_bitmap_next_set(&log->maps[extent->block].announced, extent->page, end) < end;
+
+	return again ? WT_PRIORITY_DIRTY : WT_PRIORITY_BULK;
+}
+
 static void rate_count(struct wt_announce_log *log, uint64_t bytes, uint64_t now_ns)
 {
 	uint64_t elapsed_ns = now_ns - log->window_start_ns;

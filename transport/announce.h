@@ -33,9 +33,19 @@
 #define WT_PENDING_TARGET_NS 60000000ull
 #define WT_RATE_BURST_NS 50000000ull /* what the bucket holds after a pause */
 
+/* What is pulled first when several extents wait. Lower ones wait while there are higher ones. */
+enum wt_priority {
+	WT_PRIORITY_INVALID = 0,
+	WT_PRIORITY_BULK = 1,  /* announced for the first time */
+	WT_PRIORITY_DIRTY = 2, /* announced again */
+	WT_PRIORITY_FINAL = 3, /* the guest has stopped: it waits for this */
+	WT_PRIORITY_FAULT = 4, /* somebody waits for this very page */
+};
+
 struct wt_announcement {
 	struct wt_extent extent;
 	enum wt_content content;
+	enum wt_priority priority;
 	uint64_t staged_offset; /* in the ring; STAGED only */
 };
 
@@ -54,6 +64,8 @@ bool wt_announce_room(const struct wt_announce_log *log);
 void wt_announce_rate_limit(struct wt_announce_log *log, uint64_t bytes_per_s, uint64_t now_ns);
 /* How long the rate limit lets content wait; 0: it may be announced now. */
 uint64_t wt_announce_wait_ns(const struct wt_announce_log *log, uint64_t now_ns);
+/* BULK if no page of the extent was announced yet, otherwise DIRTY. The extent lies in a block. */
+enum wt_priority wt_announce_priority(const struct wt_announce_log *log, const struct wt_extent *extent);
 /* The puller says that these have landed. -EPROTO: one of them is not pending. */
 int wt_announce_landed(struct wt_announce_log *log, uint64_t first_seq, uint64_t count, uint64_t now_ns);
 

@@ -9,6 +9,8 @@
  * server has no regions any more) does not keep the others from working.
  *   3. A turn is bounded: zeros are filled ZERO_BYTES at a time, so that the session stays alive meanwhile.
  *   4. Reads that a living path answers with a refusal are repeated, but not for ever.
+ *   5. Memory that is not there is never touched by ourselves (sink.h); whoever else touches it says EFAULT,
+ * and the session ends.
  *
  * Remote regions are kept per fabric, sorted by (block, offset).
  */
@@ -48,7 +50,7 @@ struct wt_mover {
 	struct wt_sink *sinks[4];
 	unsigned lane_count;
 	struct lane lanes[WT_MOVER_PATHS_MAX];
-	uint32_t op_bytes[WT_PLAN_OPS];
+	struct wt_extent op_extent[WT_PLAN_OPS];
 	struct wt_path *op_path[WT_PLAN_OPS]; /* NULL: not under way */
 	uint64_t zero_bytes;                  /* filled in this turn */
 	uint64_t refused_since_ns; /* reads are answered with refusals since then, 0: they are not */
@@ -103,7 +105,7 @@ static void lane_abandon(struct wt_mover *m, struct lane *lane)
 		if (m->op_path[id] != path)
 			continue;
 		m->op_path[id] = NULL;
-		m->stats.repeated_pages += m->op_bytes[id] >> WT_PAGE_SHIFT;
+		m->stats.repeated_pages += m->op_extent[id].pages;
 		wt_plan_done(m->plan, id, -ECONNABORTED);
 	}
 }
@@ -199,6 +201,9 @@ void wt_mover_regions_clear(struct wt_mover *m, enum wt_fabric fabric)
 	m->refused_since_ns = 0;
 	m->remote[fabric].count = 0;
 	m->remote[fabric].ring.length = 0;
+	/* Paths that come later open it anew, perhaps on another device; until then nothing stays pinned. */
+	wt_sink_close(m->sinks[fabric]);
+	m->sinks[fabric] = NULL;
 }
 
 /* Remote address and key of a piece of work, and how many bytes from there on are readable. False: not there.
@@ -276,28 +281,43 @@ static bool refusal(int status)
 	return status == -EACCES || status == -ERANGE || status == -EFAULT;
 }
 
-static void completed(struct wt_mover *m, struct lane *lane, const struct wt_completion *completion)
+static uint64_t extent_bytes(const struct wt_extent *extent)
+{
+	return (uint64_t)extent->pages << WT_PAGE_SHIFT;
+}
+
+/* Who says EFAULT may be either end: it is ours if there is no memory to be read into. */
+static void look_for_memory(struct wt_mover *m, const struct wt_extent *extent, struct wt_error *err)
+{
+	wt_sink_populate(&m->blocks[extent->block], extent->page << WT_PAGE_SHIFT, extent_bytes(extent), err);
+}
+
+static void completed(
+	struct wt_mover *m, struct lane *lane, const struct wt_completion *completion, struct wt_error *err)
 {
 	unsigned id = (unsigned)completion->cookie;
+	const struct wt_extent *extent = &m->op_extent[id];
 
 	lane->posts--;
-	lane->bytes -= m->op_bytes[id];
+	lane->bytes -= extent_bytes(extent);
 	m->op_path[id] = NULL;
 	if (!completion->status)
 		m->refused_since_ns = 0;
 	else if (refusal(completion->status) && !m->refused_since_ns)
 		m->refused_since_ns = wt_loop_now_ns(m->loop);
+	if (completion->status == -EFAULT)
+		look_for_memory(m, extent, err);
 	if (completion->status) {
-		m->stats.repeated_pages += m->op_bytes[id] >> WT_PAGE_SHIFT;
+		m->stats.repeated_pages += extent->pages;
 	} else {
-		m->stats.pulled_bytes[lane->ops->fabric] += m->op_bytes[id];
-		m->stats.pulled_pages += m->op_bytes[id] >> WT_PAGE_SHIFT;
+		m->stats.pulled_bytes[lane->ops->fabric] += extent_bytes(extent);
+		m->stats.pulled_pages += extent->pages;
 	}
 	wt_plan_done(m->plan, id, completion->status);
 }
 
 /* Answers whether something completed; *ret_dead: the path has failed and is silent. */
-static bool poll_lane(struct wt_mover *m, struct lane *lane, bool *ret_dead)
+static bool poll_lane(struct wt_mover *m, struct lane *lane, bool *ret_dead, struct wt_error *err)
 {
 	struct wt_completion completions[BATCH];
 	bool any = false;
@@ -306,7 +326,7 @@ static bool poll_lane(struct wt_mover *m, struct lane *lane, bool *ret_dead)
 	while ((n = lane->ops->poll(lane->path, completions, BATCH)) > 0) {
 		any = true;
 		for (int i = 0; i < n; i++)
-			completed(m, lane, &completions[i]);
+			completed(m, lane, &completions[i], err);
 	}
 	*ret_dead = n < 0;
 	assert(n >= 0 || !lane->posts);
@@ -315,19 +335,24 @@ static bool poll_lane(struct wt_mover *m, struct lane *lane, bool *ret_dead)
 
 /* ---- work ---- */
 
-/* Answers whether it did; otherwise another turn will. */
-static bool fill_zero(struct wt_mover *m, const struct wt_work *work)
+/* 1: done; 0: another turn will; -errno with err filled: it cannot be done. */
+static int fill_zero(struct wt_mover *m, const struct wt_work *work, struct wt_error *err)
 {
 	int id = m->zero_bytes < ZERO_BYTES ? wt_plan_take(m->plan, work->extent.pages) : -EAGAIN;
+	int r;
 
 	if (id < 0)
-		return false;
-	wt_sink_zero(&m->blocks[work->extent.block], work->extent.page << WT_PAGE_SHIFT,
-		(uint64_t)work->extent.pages << WT_PAGE_SHIFT);
+		return 0;
+	r = wt_sink_zero(&m->blocks[work->extent.block], work->extent.page << WT_PAGE_SHIFT,
+		extent_bytes(&work->extent), err);
+	if (r) {
+		wt_plan_done(m->plan, (unsigned)id, r);
+		return r;
+	}
 	m->stats.zero_pages += work->extent.pages;
-	m->zero_bytes += (uint64_t)work->extent.pages << WT_PAGE_SHIFT;
+	m->zero_bytes += extent_bytes(&work->extent);
 	wt_plan_done(m->plan, (unsigned)id, 0);
-	return true;
+	return 1;
 }
 
 /*
@@ -346,8 +371,9 @@ static int next_op(struct wt_mover *m, struct lane *lane, struct wt_op *op, stru
 			return 0;
 		if (work.content != WT_CONTENT_ZERO)
 			break;
-		if (!fill_zero(m, &work))
-			return 0;
+		r = fill_zero(m, &work, err);
+		if (r <= 0)
+			return r;
 	}
 	if (!locate(&m->remote[lane->ops->fabric], &work, op, &remote_bytes))
 		return 0;
@@ -357,7 +383,7 @@ static int next_op(struct wt_mover *m, struct lane *lane, struct wt_op *op, stru
 		m->sinks[lane->ops->fabric], work.extent.block, offset, &op->local_region, &local_bytes, err);
 	if (r)
 		return r;
-	bytes = (uint64_t)work.extent.pages << WT_PAGE_SHIFT;
+	bytes = extent_bytes(&work.extent);
 	if (bytes > remote_bytes)
 		bytes = remote_bytes;
 	if (bytes > local_bytes)
@@ -374,7 +400,8 @@ static int next_op(struct wt_mover *m, struct lane *lane, struct wt_op *op, stru
 	op->length = (uint32_t)bytes;
 	op->cookie = (unsigned)id;
 	op->local = block->base + offset;
-	m->op_bytes[id] = op->length;
+	m->op_extent[id] = work.extent;
+	m->op_extent[id].pages = op->length >> WT_PAGE_SHIFT;
 	return 1;
 }
 
@@ -434,7 +461,7 @@ bool wt_mover_turn(struct wt_mover *m, struct wt_error *err)
 	if (!m->plan)
 		return false;
 	for (unsigned i = m->lane_count; i-- > 0;) {
-		any |= poll_lane(m, &m->lanes[i], &dead);
+		any |= poll_lane(m, &m->lanes[i], &dead, err);
 		if (dead)
 			lane_close(m, &m->lanes[i]);
 	}
@@ -444,9 +471,9 @@ bool wt_mover_turn(struct wt_mover *m, struct wt_error *err)
 	}
 	m->zero_bytes = 0;
 	while (!m->lane_count && wt_plan_peek(m->plan, &work) && work.content == WT_CONTENT_ZERO)
-		if (!fill_zero(m, &work))
+		if (fill_zero(m, &work, err) <= 0)
 			break;
-	while (fill_one(m, err))
+	while (!err->code && fill_one(m, err))
 		any = true;
 	return any || m->zero_bytes;
 }

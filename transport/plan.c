@@ -2,9 +2,11 @@
 /*
  * plan.c - the puller's plan. See plan.h for the invariants.
  *
- * Entries (announcements that have not landed) sit in a ring indexed by sequence number. `cursor` is the
- * first entry that is not started in full. Operations refer to their entry; failed ones go to a stack of
- * repetitions that is served first. Landed numbers are gathered as ranges until they are fetched.
+ * Entries (announcements that have not landed) sit in a ring indexed by sequence number. Those that are not
+ * started in full are in the queue of their priority. `waiting` counts them by priority and by granule of the
+ * memory that they touch, hashed: a collision only makes an announcement wait its turn without need.
+ * Operations refer to their entry; failed ones go to a stack of repetitions that is served first. Landed
+ * numbers are gathered as ranges until they are fetched.
  */
 #include "plan.h"
 
@@ -18,10 +20,21 @@
 #define LOAD_MAX (2 * WT_PLAN_OPS)
 #define RETRIES_MAX (LOAD_MAX + 1)
 
+/* Waiting is counted by granules of so many pages, in so many counters. */
+#define GRANULE_SHIFT 6
+#define COUNTERS_SHIFT 15
+#define PRIORITIES (WT_PRIORITY_FAULT + 1)
+
 struct entry {
-	struct wt_announcement what;
-	uint32_t started; /* pages */
-	uint32_t left;    /* pages that have not landed */
+	struct wt_announcement what; /* priority: that by which it waits */
+	uint64_t behind;             /* sequence number of the next one in the queue, 0: none */
+	uint32_t started;            /* pages */
+	uint32_t left;               /* pages that have not landed */
+};
+
+/* Sequence numbers; first 0: empty. */
+struct queue {
+	uint64_t first, last;
 };
 
 struct op {
@@ -33,8 +46,9 @@ struct op {
 struct wt_plan {
 	uint64_t next_seq;
 	uint64_t oldest;
-	uint64_t cursor;
 	struct entry entries[WT_PENDING_ENTRIES];
+	struct queue queues[PRIORITIES];
+	uint32_t waiting[PRIORITIES][1u << COUNTERS_SHIFT];
 
 	struct op ops[WT_PLAN_OPS];
 	unsigned free_ops[WT_PLAN_OPS];
@@ -58,7 +72,7 @@ int wt_plan_open(unsigned blocks, const uint64_t *block_pages, struct wt_plan **
 
 	if (!plan)
 		return -ENOMEM;
-	plan->next_seq = plan->oldest = plan->cursor = 1;
+	plan->next_seq = plan->oldest = 1;
 	for (unsigned i = 0; i < WT_PLAN_OPS; i++)
 		plan->free_ops[plan->free_count++] = WT_PLAN_OPS - 1 - i;
 	for (; plan->blocks < blocks; plan->blocks++) {
@@ -91,21 +105,89 @@ static struct entry *entry_of(struct wt_plan *plan, uint64_t seq)
 	return &plan->entries[seq % WT_PENDING_ENTRIES];
 }
 
+/* ---- who waits ---- */
+
+static uint32_t *waiting_at(struct wt_plan *plan, enum wt_priority priority, uint32_t block, uint64_t granule)
+{
+	uint64_t hash = (granule * WT_BLOCKS_MAX + block) * 0x9e3779b97f4a7c15ull;
+
+	return &plan->waiting[priority][hash >> (64 - COUNTERS_SHIFT)];
+}
+
+static uint64_t first_granule(const struct wt_extent *extent)
+{
+	return extent->page >> GRANULE_SHIFT;
+}
+
+static uint64_t last_granule(const struct wt_extent *extent)
+{
+	return (extent->page + extent->pages - 1) >> GRANULE_SHIFT;
+}
+
+/* The lowest priority of what waits near the extent, at most the one given. */
+static enum wt_priority lowest_near(
+	struct wt_plan *plan, const struct wt_extent *extent, enum wt_priority priority)
+{
+	for (uint64_t g = first_granule(extent); g <= last_granule(extent); g++)
+		for (unsigned lower = WT_PRIORITY_BULK; lower < priority; lower++)
+			if (*waiting_at(plan, (enum wt_priority)lower, extent->block, g))
+				priority = (enum wt_priority)lower;
+	return priority;
+}
+
+static void queue_add(struct wt_plan *plan, uint64_t seq)
+{
+	struct entry *entry = entry_of(plan, seq);
+	const struct wt_extent *extent = &entry->what.extent;
+	struct queue *queue = &plan->queues[entry->what.priority];
+
+	for (uint64_t g = first_granule(extent); g <= last_granule(extent); g++)
+		++*waiting_at(plan, entry->what.priority, extent->block, g);
+	if (queue->first)
+		entry_of(plan, queue->last)->behind = seq;
+	else
+		queue->first = seq;
+	queue->last = seq;
+}
+
+/* The first one of a queue is started in full. */
+static void queue_pop(struct wt_plan *plan, const struct entry *entry)
+{
+	const struct wt_extent *extent = &entry->what.extent;
+
+	for (uint64_t g = first_granule(extent); g <= last_granule(extent); g++)
+		--*waiting_at(plan, entry->what.priority, extent->block, g);
+	plan->queues[entry->what.priority].first = entry->behind;
+}
+
+/* Which announcement is due; 0: none waits. */
+static uint64_t due(const struct wt_plan *plan)
+{
+	for (unsigned priority = PRIORITIES; priority-- > WT_PRIORITY_BULK;)
+		if (plan->queues[priority].first)
+			return plan->queues[priority].first;
+	return 0;
+}
+
 int wt_plan_announce(struct wt_plan *plan, uint64_t seq, const struct wt_announcement *what)
 {
 	const struct wt_extent *extent = &what->extent;
+	struct entry *entry = entry_of(plan, seq);
 	uint64_t bits;
 
 	if (seq != plan->next_seq || extent->block >= plan->blocks || !extent->pages)
 		return -EPROTO;
-	if (what->content < WT_CONTENT_IN_PLACE || what->content > WT_CONTENT_STAGED)
+	if (what->content < WT_CONTENT_IN_PLACE || what->content > WT_CONTENT_STAGED ||
+		what->priority < WT_PRIORITY_BULK || what->priority > WT_PRIORITY_FAULT)
 		return -EPROTO;
 	bits = plan->maps[extent->block].busy.bits;
 	if (extent->page >= bits || extent->pages > bits - extent->page)
 		return -EPROTO;
 	if (plan->next_seq - plan->oldest + plan->ack_count >= WT_PENDING_ENTRIES)
 		return -ENOBUFS;
-	*entry_of(plan, seq) = (struct entry){ .what = *what, .left = extent->pages };
+	*entry = (struct entry){ .what = *what, .left = extent->pages };
+	entry->what.priority = lowest_near(plan, extent, what->priority);
+	queue_add(plan, seq);
 	plan->next_seq++;
 	return 0;
 }
@@ -135,15 +217,15 @@ bool wt_plan_peek(struct wt_plan *plan, struct wt_work *ret_work)
 {
 	struct wt_work work;
 	const struct wt_bitmap *busy;
-	uint64_t end, blocked;
+	uint64_t seq = due(plan), end, blocked;
 
 	if (plan->retry_count) {
 		*ret_work = plan->retries[plan->retry_count - 1].work;
 		return true;
 	}
-	if (plan->cursor == plan->next_seq)
+	if (!seq)
 		return false;
-	work = entry_rest(entry_of(plan, plan->cursor));
+	work = entry_rest(entry_of(plan, seq));
 	if (work.extent.pages > PEEK_PAGES)
 		work.extent.pages = PEEK_PAGES;
 	busy = &plan->maps[work.extent.block].busy;
@@ -173,8 +255,9 @@ static struct op take_retry(struct wt_plan *plan, uint32_t pages)
 
 static struct op take_entry(struct wt_plan *plan, uint32_t pages)
 {
-	struct entry *entry = entry_of(plan, plan->cursor);
-	struct op taken = { .seq = plan->cursor, .work = entry_rest(entry) };
+	uint64_t seq = due(plan);
+	struct entry *entry = entry_of(plan, seq);
+	struct op taken = { .seq = seq, .work = entry_rest(entry) };
 	struct block_maps *maps = &plan->maps[taken.work.extent.block];
 
 	assert(pages && pages <= taken.work.extent.pages);
@@ -183,7 +266,7 @@ static struct op take_entry(struct wt_plan *plan, uint32_t pages)
 	wt_bitmap_clear(&maps->landed, taken.work.extent.page, pages);
 	entry->started += pages;
 	if (entry->started == entry->what.extent.pages)
-		plan->cursor++;
+		queue_pop(plan, entry);
 	return taken;
 }
 
@@ -262,7 +345,7 @@ void wt_plan_done(struct wt_plan *plan, unsigned id, int status)
 	entry->left -= extent->pages;
 	if (!entry->left)
 		ack(plan, op->seq);
-	while (plan->oldest < plan->cursor && !entry_of(plan, plan->oldest)->left)
+	while (plan->oldest < plan->next_seq && !entry_of(plan, plan->oldest)->left)
 		plan->oldest++;
 }
 

@@ -2,13 +2,16 @@
 /*
  * plan.h - the puller's planning: which extent is pulled next, what has landed, what to acknowledge.
  *
- *   1. Announcements are started in their order. One that touches a busy page waits, and with it all later
- * ones, until that page's transfer has completed: so at most one transfer into a page is outstanding, and
- * newer content never loses against older, zero fills included.
- *   2. A page is busy from the take of an operation until that operation is done; if it failed, until its
+ *   1. Announcements are started in the order of their priority, and within one in the order of their
+ * numbers. One that is near to an older one of lower priority that waits gets that lower priority: so two
+ * announcements of one page are never started out of order.
+ *   2. The one that is due waits, and with it all others, while it touches a busy page, until that page's
+ * transfer has completed: so at most one transfer into a page is outstanding, and newer content never loses
+ * against older, zero fills included.
+ *   3. A page is busy from the take of an operation until that operation is done; if it failed, until its
  * repetition is done. Repetitions come first.
- *   3. A sequence number is acknowledged once, after all its pages have landed.
- *   4. landed is set for every page that holds content which was announced at some time and is complete.
+ *   4. A sequence number is acknowledged once, after all its pages have landed.
+ *   5. landed is set for every page that holds content which was announced at some time and is complete.
  *
  * staged_offset counts from the beginning of the session; the ring's size is the server's business.
  *

@@ -61,6 +61,15 @@ static void fail(struct wt_puller *p, const struct wt_error *err)
 	wt_link_fail(&p->link, err);
 }
 
+/* Somebody was turned away. */
+static void refused(void *arg, const struct wt_error *err)
+{
+	struct wt_puller *p = arg;
+
+	if (p->events->refused)
+		p->events->refused(p->arg, err);
+}
+
 /* ---- data connections ---- */
 
 static void admit(struct wt_puller *p, const struct wt_fabric_ops *ops, struct wt_request *request,
@@ -77,17 +86,17 @@ static void admit(struct wt_puller *p, const struct wt_fabric_ops *ops, struct w
 	if (!open || CRYPTO_memcmp(hello, expected, sizeof expected)) {
 		ops->request_refuse(request);
 		wt_error_set(&err, EACCES, "a data connection without the session's token was refused");
-		p->events->refused(p->arg, &err);
+		refused(p, &err);
 		return;
 	}
 	if (wt_mover_endpoint(p->mover, ops, ops->fabric == WT_FABRIC_VERBS ? p->config.device : NULL,
 		    p->link.channel ? wt_channel_peer_host(p->link.channel) : NULL, &endpoint, &err)) {
 		ops->request_refuse(request);
-		p->events->refused(p->arg, &err);
+		refused(p, &err);
 		return;
 	}
 	if (ops->request_admit(request, endpoint, WT_ROLE_PULL, &path, &err)) {
-		p->events->refused(p->arg, &err);
+		refused(p, &err);
 		return;
 	}
 	if (wt_mover_path_add(p->mover, ops, path))
@@ -175,6 +184,7 @@ static int take_block(struct wt_puller *p, const uint8_t *payload, size_t length
 	sink = (struct wt_sink_block){
 		.base = here.base, .length = block.length, .fd = here.fd, .fd_offset = here.fd_offset
 	};
+	strcpy(sink.name, block.name);
 	p->blocks++;
 	r = wt_mover_block_add(p->mover, &sink);
 	return r ? wt_error_set(err, -r, "no memory for block %s", block.name) : 0;
@@ -187,7 +197,7 @@ static int take_blocks_end(struct wt_puller *p, struct wt_error *err)
 
 	if (p->started)
 		return wt_error_set(err, EPROTO, "the server listed its blocks twice");
-	r = p->events->blocks_end(p->arg, err);
+	r = p->events->blocks_end ? p->events->blocks_end(p->arg, err) : 0;
 	if (r)
 		return r;
 	r = wt_mover_start(p->mover);
@@ -240,7 +250,7 @@ static int link_message(void *arg, unsigned type, const uint8_t *payload, size_t
 	case WT_MESSAGE_ANNOUNCE:
 		return take_announce(p, payload, length, err);
 	default:
-		if (type < WT_MESSAGE_APPLICATION)
+		if (type < WT_MESSAGE_APPLICATION || !p->events->message)
 			return wt_error_set(
 				err, EPROTO, "the server sent a message of unknown type %u", type);
 		return p->events->message(p->arg, type, payload, length, err);
@@ -310,7 +320,7 @@ static void turn_away(struct guest *guest, const char *text)
 	guest->since_ns = wt_loop_now_ns(p->loop) - GUEST_PATIENCE_NS + GUEST_PATIENCE_NS / 10;
 	guest->gathered = WT_WIRE_HELLO_BYTES;
 	wt_error_set(&err, ECONNREFUSED, "%s was refused: %s", wt_channel_peer(guest->channel), text);
-	p->events->refused(p->arg, &err);
+	refused(p, &err);
 }
 
 static void let_in(struct guest *guest, const struct wt_hello *hello, const uint8_t *rest, size_t rest_length)
@@ -403,13 +413,6 @@ static void accepted(void *arg, struct wt_channel *channel)
 	wt_loop_timer_set(p->loop, &p->dismiss, now_ns + GUEST_PATIENCE_NS / 10, dismiss, p);
 }
 
-static void refused(void *arg, const struct wt_error *err)
-{
-	struct wt_puller *p = arg;
-
-	p->events->refused(p->arg, err);
-}
-
 static const struct wt_channel_listener_events listener_events = { .accepted = accepted, .refused = refused };
 
 /* ---- the puller ---- */
@@ -450,7 +453,8 @@ static bool turn(void *arg, uint64_t now_ns)
 	}
 	if (!p->was_idle && wt_plan_idle(wt_mover_plan(p->mover))) {
 		p->was_idle = true;
-		p->events->landed(p->arg);
+		if (p->events->landed)
+			p->events->landed(p->arg);
 	}
 	return any || !wt_mover_arm(p->mover);
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * server.c - the page server: link, announce log, servings and paths put together. See server.h.
+ * server.c - the page server: link, announce log and rails put together. See server.h.
  *
- *   1. An extent is announced IN_PLACE only if a region of the fabric in use covers it; otherwise it is
+ * An extent is announced IN_PLACE only if a region of the fabric in use covers it; otherwise it is
  * copied into the ring, and its place there is not written again before the announcement has landed. The
  * ring is served over every fabric, so a copy can be read whichever fabric comes next.
- *   2. Paths are opened by the server, for the first fabric that works, in the order verbs, tcp. When none
- *      works any more all are tried again until give_up_ns; but never verbs after tcp.
  *
  * Announcements are gathered in `batch` and get their numbers at once, so the order is that of the calls; a
  * batch that the session has no room for stays, and is tried again. Long extents are announced in pieces, so
@@ -22,19 +20,14 @@
 
 #include "announce.h"
 #include "link.h"
+#include "rails.h"
 #include "serving.h"
 #include "wire.h"
 
 #define PATHS_DEFAULT 2
-#define PATHS_MAX 16
 #define RING_BYTES (64u << 20)
 #define EXTENT_PAGES_MAX 256u     /* of one announcement with content */
 #define ZERO_PAGES_MAX (1u << 20) /* of one announcement of zeros */
-#define PATH_CONNECT_NS 3000000000ull
-#define WATCH_NS 100000000ull /* how often paths are looked after */
-
-/* Fabrics in order of preference. */
-static const enum wt_fabric preference[] = { WT_FABRIC_VERBS, WT_FABRIC_TCP };
 
 struct wt_server {
 	struct wt_loop *loop;
@@ -45,26 +38,17 @@ struct wt_server {
 
 	unsigned block_count;
 	struct wt_served_block *blocks;
+	struct wt_rails *rails; /* NULL before the puller is ready */
 
 	uint8_t *ring;
 	uint64_t staged_next; /* offset of the next staged byte, from the session's beginning */
-
-	struct wt_wire_ready peer; /* listeners and token, once `ready` was received */
-	bool peer_ready;
-
-	unsigned tried; /* bits of fabrics that failed since a path last worked */
-	uint64_t pathless_since_ns;
-	const struct wt_fabric_ops *ops;
-	struct wt_serving *serving;
-	struct wt_path *paths[PATHS_MAX];
-	unsigned path_count;
-	struct wt_timer watch;
 
 	struct wt_announce_log *log;
 	struct wt_timer rate; /* set while the rate limit keeps content waiting */
 	struct wt_announcement batch[WT_WIRE_ANNOUNCEMENTS_MAX];
 	unsigned batch_count;
 	uint64_t batch_first_seq;
+	bool final; /* the guest has stopped */
 	uint64_t announced_pages, zero_pages, staged_pages;
 	uint8_t payload[WT_WIRE_PAYLOAD_MAX];
 };
@@ -102,8 +86,8 @@ int wt_server_open(struct wt_loop *loop, const struct wt_server_config *config,
 		s->config.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP) | WT_FABRIC_BIT(WT_FABRIC_VERBS);
 	if (!s->config.paths)
 		s->config.paths = PATHS_DEFAULT;
-	if (s->config.paths > PATHS_MAX)
-		s->config.paths = PATHS_MAX;
+	if (s->config.paths > WT_RAIL_PATHS_MAX)
+		s->config.paths = WT_RAIL_PATHS_MAX;
 	s->events = events;
 	s->arg = arg;
 	s->link = (struct wt_link){ .loop = loop,
@@ -117,26 +101,12 @@ int wt_server_open(struct wt_loop *loop, const struct wt_server_config *config,
 	return 0;
 }
 
-static void close_paths(struct wt_server *s)
-{
-	uint8_t fabric = s->ops ? (uint8_t)s->ops->fabric : 0;
-
-	while (s->path_count)
-		s->ops->close(s->paths[--s->path_count]);
-	if (s->serving && s->link.session)
-		wt_link_must_send(&s->link, WT_MESSAGE_REGIONS_CLEAR, &fabric, 1);
-	wt_serving_close(s->serving);
-	s->serving = NULL;
-	s->ops = NULL;
-}
-
 void wt_server_close(struct wt_server *s)
 {
 	if (!s)
 		return;
-	wt_loop_timer_clear(s->loop, &s->watch);
 	wt_loop_timer_clear(s->loop, &s->rate);
-	close_paths(s);
+	wt_rails_close(s->rails);
 	wt_link_close(&s->link);
 	wt_announce_close(s->log);
 	munmap(s->ring, RING_BYTES);
@@ -149,6 +119,8 @@ int wt_server_block_add(struct wt_server *s, const char *name, void *base, uint6
 {
 	struct wt_served_block *blocks;
 
+	if (s->log)
+		return wt_error_set(err, EINVAL, "block %s: blocks are added before the start", name);
 	if (s->block_count == WT_BLOCKS_MAX || strlen(name) > WT_BLOCK_NAME_MAX)
 		return wt_error_set(err, EINVAL, "block %s: too many blocks, or its name is too long", name);
 	if (!length || length % WT_PAGE_SIZE)
@@ -183,11 +155,6 @@ int wt_server_start(struct wt_server *s, struct wt_error *err)
 
 /* ---- the connection ---- */
 
-static void fail(struct wt_server *s, const struct wt_error *err)
-{
-	wt_link_fail(&s->link, err);
-}
-
 static void send_blocks(struct wt_server *s)
 {
 	for (unsigned i = 0; i < s->block_count; i++) {
@@ -199,119 +166,6 @@ static void send_blocks(struct wt_server *s)
 			&s->link, WT_MESSAGE_BLOCK, s->payload, wt_wire_block_encode(&block, s->payload));
 	}
 	wt_link_must_send(&s->link, WT_MESSAGE_BLOCKS_END, NULL, 0);
-}
-
-static void note(struct wt_server *s, const char *text)
-{
-	if (s->events->note)
-		s->events->note(s->arg, text);
-}
-
-static const char *data_host(const struct wt_server *s, const struct wt_wire_listener *listener)
-{
-	if (listener->host[0])
-		return listener->host;
-	if (s->link.channel && wt_channel_peer_host(s->link.channel)[0])
-		return wt_channel_peer_host(s->link.channel);
-	return s->config.peer.host ? s->config.peer.host : "127.0.0.1";
-}
-
-/* Opens the serving, if there is none yet, and tells its regions. */
-static int open_serving(
-	struct wt_server *s, const struct wt_fabric_ops *ops, const char *host, struct wt_error *err)
-{
-	struct wt_wire_region region;
-	int r;
-
-	r = wt_serving_open(ops, ops->fabric == WT_FABRIC_VERBS ? s->config.device : NULL, host, s->blocks,
-		s->block_count, !s->config.may_discard, s->ring, RING_BYTES, &s->serving, err);
-	if (r)
-		return r;
-	s->ops = ops;
-	for (unsigned i = 0; wt_serving_region(s->serving, i, &region) == 0; i++)
-		wt_link_must_send(
-			&s->link, WT_MESSAGE_REGION, s->payload, wt_wire_region_encode(&region, s->payload));
-	return 0;
-}
-
-static int connect_paths(struct wt_server *s, const struct wt_wire_listener *listener, struct wt_error *err)
-{
-	const struct wt_fabric_ops *ops = wt_fabric_ops(listener->fabric);
-	const char *host = data_host(s, listener);
-	uint8_t hello[WT_PATH_HELLO_BYTES];
-	int r = 0;
-
-	if (!s->serving)
-		r = open_serving(s, ops, host, err);
-	wt_wire_path_hello_encode(wt_session_id(s->link.session), s->peer.token, hello);
-	while (!r && s->path_count < s->config.paths) {
-		r = ops->connect(wt_serving_endpoint(s->serving), host, listener->port, hello, WT_ROLE_SERVE,
-			PATH_CONNECT_NS, &s->paths[s->path_count], err);
-		if (!r)
-			s->path_count++;
-	}
-	return s->path_count ? 0 : r;
-}
-
-/* Paths of the best fabric that both ends have and that works. */
-static int open_paths(struct wt_server *s, struct wt_error *err)
-{
-	struct wt_error why = { 0 };
-	char text[WT_ERROR_TEXT_MAX + 64];
-
-	for (unsigned p = 0; p < sizeof preference / sizeof preference[0]; p++) {
-		for (unsigned i = 0; i < s->peer.listeners; i++) {
-			enum wt_fabric fabric = s->peer.listener[i].fabric;
-
-			if (fabric != preference[p] ||
-				!(s->config.fabrics & ~s->tried & WT_FABRIC_BIT(fabric)) ||
-				!wt_fabric_ops(fabric))
-				continue;
-			wt_error_clear(&why);
-			if (connect_paths(s, &s->peer.listener[i], &why) == 0) {
-				/* What was announced in place for tcp need not be covered by verbs: no way
-				 * back. */
-				if (fabric == WT_FABRIC_TCP)
-					s->config.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP);
-				return 0;
-			}
-			close_paths(s);
-			s->tried |= WT_FABRIC_BIT(fabric);
-			snprintf(text, sizeof text, "%s is not used: %s", wt_fabric_name(fabric),
-				wt_error_text(&why));
-			note(s, text);
-		}
-	}
-	if (why.code)
-		return wt_error_set(err, why.code, "no data path to the peer: %s", why.text);
-	return wt_error_set(err, ENOTSUP, "no fabric that both ends have and may use; see `watari doctor`");
-}
-
-/* Closes dead paths and opens new ones; on another fabric if this one does not come back. */
-static void watch_paths(void *arg, uint64_t now_ns)
-{
-	struct wt_server *s = arg;
-	struct wt_error err = { 0 };
-
-	wt_loop_timer_set(s->loop, &s->watch, now_ns + WATCH_NS, watch_paths, s);
-	wt_server_flush(s);
-	for (unsigned i = s->path_count; i-- > 0;) {
-		if (s->ops->alive(s->paths[i]))
-			continue;
-		s->ops->close(s->paths[i]);
-		s->paths[i] = s->paths[--s->path_count];
-	}
-	if (s->path_count) {
-		s->pathless_since_ns = 0;
-		return;
-	}
-	if (!s->pathless_since_ns)
-		s->pathless_since_ns = now_ns;
-	if (!wt_session_is_up(s->link.session) || open_paths(s, &err) == 0)
-		return;
-	s->tried = 0;
-	if (now_ns - s->pathless_since_ns >= s->config.give_up_ns)
-		fail(s, &err);
 }
 
 static void link_up(void *arg, bool again)
@@ -336,24 +190,62 @@ static void link_failed(void *arg, const struct wt_error *err)
 {
 	struct wt_server *s = arg;
 
-	wt_loop_timer_clear(s->loop, &s->watch);
+	wt_rails_stop(s->rails);
 	wt_loop_timer_clear(s->loop, &s->rate);
 	s->events->failed(s->arg, err);
 }
 
+static void rails_ready(void *arg)
+{
+	struct wt_server *s = arg;
+
+	s->events->ready(s->arg);
+}
+
+static void rails_failed(void *arg, const struct wt_error *err)
+{
+	struct wt_server *s = arg;
+
+	wt_link_fail(&s->link, err);
+}
+
+static void rails_note(void *arg, const char *text)
+{
+	struct wt_server *s = arg;
+
+	if (s->events->note)
+		s->events->note(s->arg, text);
+}
+
+static void rails_tick(void *arg)
+{
+	wt_server_flush(arg);
+}
+
+static const struct wt_rails_events rails_events = {
+	.ready = rails_ready, .failed = rails_failed, .note = rails_note, .tick = rails_tick
+};
+
 static int peer_ready(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
 {
-	int r;
+	struct wt_rails_config config = { .loop = s->loop,
+		.link = &s->link,
+		.log = s->log,
+		.memory = { .blocks = s->blocks,
+			.block_count = s->block_count,
+			.pin = !s->config.may_discard,
+			.ring = s->ring,
+			.ring_bytes = RING_BYTES },
+		.fabrics = s->config.fabrics,
+		.paths = s->config.paths,
+		.device = s->config.device,
+		.peer_host = s->config.peer.host,
+		.give_up_ns = s->config.give_up_ns };
+	struct wt_wire_ready peer;
 
-	if (s->peer_ready || wt_wire_ready_decode(payload, length, &s->peer))
+	if (s->rails || wt_wire_ready_decode(payload, length, &peer))
 		return wt_error_set(err, EPROTO, "the puller's ready message is malformed");
-	s->peer_ready = true;
-	r = open_paths(s, err);
-	if (r)
-		return r;
-	wt_loop_timer_set(s->loop, &s->watch, wt_loop_now_ns(s->loop) + WATCH_NS, watch_paths, s);
-	s->events->ready(s->arg);
-	return 0;
+	return wt_rails_open(&config, &peer, &rails_events, s, &s->rails, err);
 }
 
 static void room(struct wt_server *s)
@@ -386,7 +278,7 @@ static int link_message(void *arg, unsigned type, const uint8_t *payload, size_t
 		return peer_ready(s, payload, length, err);
 	if (type == WT_MESSAGE_LANDED)
 		return landed(s, payload, length, err);
-	if (type >= WT_MESSAGE_APPLICATION)
+	if (type >= WT_MESSAGE_APPLICATION && s->events->message)
 		return s->events->message(s->arg, type, payload, length, err);
 	return wt_error_set(err, EPROTO, "the puller sent a message of unknown type %u", type);
 }
@@ -408,7 +300,8 @@ static int flush_batch(struct wt_server *s)
 	return 0;
 }
 
-/* A batch that the session does not take now is tried again by whatever comes next, at the latest the watch.
+/* A batch that the session does not take now is tried again by whatever comes next, at the latest the rails'
+ * tick.
  */
 void wt_server_flush(struct wt_server *s)
 {
@@ -418,6 +311,11 @@ void wt_server_flush(struct wt_server *s)
 static void rate_allows(void *arg, uint64_t now_ns)
 {
 	room(arg);
+}
+
+void wt_server_final(struct wt_server *s)
+{
+	s->final = true;
 }
 
 void wt_server_rate_limit(struct wt_server *s, uint64_t bytes_per_s)
@@ -431,14 +329,15 @@ void wt_server_rate_limit(struct wt_server *s, uint64_t bytes_per_s)
 	wt_loop_timer_set(s->loop, &s->rate, now_ns, rate_allows, s);
 }
 
-/* Numbers one announcement and puts it into the batch. */
-static int announce_one(struct wt_server *s, const struct wt_announcement *what)
+/* Numbers one announcement and puts it into the batch. Its priority is settled here. */
+static int announce_one(struct wt_server *s, struct wt_announcement *what)
 {
 	uint64_t now_ns = wt_loop_now_ns(s->loop), wait_ns, seq;
 	int r;
 
 	if (s->batch_count == WT_WIRE_ANNOUNCEMENTS_MAX && flush_batch(s))
 		return -EAGAIN;
+	what->priority = s->final ? WT_PRIORITY_FINAL : wt_announce_priority(s->log, &what->extent);
 	r = wt_announce_add(s->log, what, now_ns, &seq);
 	if (r)
 		return r;
@@ -497,15 +396,16 @@ static int announce_some(
 {
 	uint32_t max = content == WT_CONTENT_ZERO ? ZERO_PAGES_MAX : EXTENT_PAGES_MAX;
 	struct wt_extent part = *extent;
+	const struct wt_serving *serving = wt_rails_serving(s->rails);
 	uint32_t copy = 0;
 	int r;
 
-	if (!s->serving)
+	if (!serving)
 		return -EAGAIN;
 	if (part.pages > max)
 		part.pages = max;
 	if (content == WT_CONTENT_IN_PLACE) {
-		part.pages = wt_serving_in_place(s->serving, &part, &copy);
+		part.pages = wt_serving_in_place(serving, &part, &copy);
 		if (!part.pages) {
 			part.pages = copy;
 			content = WT_CONTENT_STAGED;
@@ -566,7 +466,7 @@ bool wt_server_room(const struct wt_server *s)
 {
 	uint64_t offset;
 
-	return s->serving && s->batch_count < WT_WIRE_ANNOUNCEMENTS_MAX && may_announce(s) &&
+	return wt_rails_serving(s->rails) && s->batch_count < WT_WIRE_ANNOUNCEMENTS_MAX && may_announce(s) &&
 	       ring_room(s, (uint64_t)EXTENT_PAGES_MAX << WT_PAGE_SHIFT, &offset);
 }
 
@@ -599,8 +499,8 @@ uint64_t wt_server_heard_ns(const struct wt_server *s)
 void wt_server_stats(const struct wt_server *s, struct wt_server_stats *ret_stats)
 {
 	*ret_stats = (struct wt_server_stats){
-		.fabric = s->ops ? s->ops->fabric : WT_FABRIC_INVALID,
-		.paths = s->path_count,
+		.fabric = wt_rails_fabric(s->rails),
+		.paths = wt_rails_paths(s->rails),
 		.announced_pages = s->announced_pages,
 		.zero_pages = s->zero_pages,
 		.staged_pages = s->staged_pages,

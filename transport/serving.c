@@ -3,7 +3,8 @@
  * serving.c - regions over blocks and ring. See serving.h.
  *
  * Regions are kept in the order of (block, offset), so that a page's region is found by bisection. Everything
- * is registered in open, before the migration starts; memory that appears later is served from the ring.
+ * is registered at once, before anything is announced for this serving; memory that appears later is served
+ * from the ring.
  */
 #include "serving.h"
 
@@ -21,6 +22,7 @@ struct wt_serving {
 	const struct wt_fabric_ops *ops;
 	struct wt_endpoint *endpoint;
 	struct wt_region *ring;
+	const atomic_bool *stop; /* while registering */
 	unsigned count;
 	struct served_region regions[WT_SERVING_REGIONS_MAX];
 };
@@ -31,6 +33,8 @@ static int add_region(struct wt_serving *serving, const struct wt_served_block *
 	struct served_region *region = &serving->regions[serving->count];
 	int r;
 
+	if (atomic_load(serving->stop))
+		return wt_error_set(err, ECANCELED, "was told to stop");
 	r = serving->ops->region_add(
 		serving->endpoint, block->base + offset, length, WT_ACCESS_SERVE, &region->region, err);
 	if (r)
@@ -93,8 +97,7 @@ static int pin_block(
 }
 
 int wt_serving_open(const struct wt_fabric_ops *ops, const char *device, const char *peer_host,
-	const struct wt_served_block *blocks, unsigned block_count, bool pin, uint8_t *ring,
-	size_t ring_bytes, struct wt_serving **ret_serving, struct wt_error *err)
+	struct wt_serving **ret_serving, struct wt_error *err)
 {
 	struct wt_serving *serving = calloc(1, sizeof *serving);
 	int r;
@@ -103,23 +106,38 @@ int wt_serving_open(const struct wt_fabric_ops *ops, const char *device, const c
 		return wt_error_set(err, ENOMEM, "no memory for a table of regions");
 	serving->ops = ops;
 	r = ops->endpoint_open(device, peer_host, &serving->endpoint, err);
-	if (!r)
-		r = ops->region_add(
-			serving->endpoint, ring, ring_bytes, WT_ACCESS_SERVE, &serving->ring, err);
-	for (unsigned i = 0; !r && i < block_count; i++) {
-		if (!blocks[i].base)
-			continue;
-		if (ops->fabric != WT_FABRIC_VERBS)
-			r = add_region(serving, &blocks[i], i, 0, blocks[i].length, err);
-		else if (pin)
-			r = pin_block(serving, &blocks[i], i, err);
-	}
 	if (r) {
-		wt_serving_close(serving);
+		free(serving);
 		return r;
 	}
 	*ret_serving = serving;
 	return 0;
+}
+
+bool wt_serving_covers_all(const struct wt_serving *serving)
+{
+	return serving->ops->fabric != WT_FABRIC_VERBS;
+}
+
+int wt_serving_register(struct wt_serving *serving, const struct wt_served_memory *memory,
+	const atomic_bool *stop, struct wt_error *err)
+{
+	int r = serving->ops->region_add(
+		serving->endpoint, memory->ring, memory->ring_bytes, WT_ACCESS_SERVE, &serving->ring, err);
+
+	serving->stop = stop;
+	for (unsigned i = 0; !r && i < memory->block_count; i++) {
+		const struct wt_served_block *block = &memory->blocks[i];
+
+		if (!block->base)
+			continue;
+		if (wt_serving_covers_all(serving))
+			r = add_region(serving, block, i, 0, block->length, err);
+		else if (memory->pin)
+			r = pin_block(serving, block, i, err);
+	}
+	serving->stop = NULL;
+	return r;
 }
 
 void wt_serving_close(struct wt_serving *serving)

@@ -10,11 +10,13 @@
  *   1. A region covers existing pages only (verbs).
  *   2. If `pin` is false no block has a region on verbs: everything goes through the ring.
  *
- * Owns endpoint and regions; borrows blocks and ring.
+ * Owns endpoint and regions; borrows blocks and ring. Not locked: it is opened and registered by one thread
+ * and handed on.
  */
 #ifndef WT_SERVING_H
 #define WT_SERVING_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,11 +39,23 @@ struct wt_served_block {
 	uint64_t fd_offset;
 };
 
+/* Borrowed by a serving until it is closed. */
+struct wt_served_memory {
+	const struct wt_served_block *blocks;
+	unsigned block_count;
+	bool pin;
+	uint8_t *ring;
+	size_t ring_bytes;
+};
+
 struct wt_serving;
 
+/* Nothing can be read yet: the endpoint only. */
 int wt_serving_open(const struct wt_fabric_ops *ops, const char *device, const char *peer_host,
-	const struct wt_served_block *blocks, unsigned block_count, bool pin, uint8_t *ring,
-	size_t ring_bytes, struct wt_serving **ret_serving, struct wt_error *err);
+	struct wt_serving **ret_serving, struct wt_error *err);
+/* Registers ring and blocks, once. Takes long; *stop, looked at between regions, ends it with -ECANCELED. */
+int wt_serving_register(struct wt_serving *serving, const struct wt_served_memory *memory,
+	const atomic_bool *stop, struct wt_error *err);
 void wt_serving_close(struct wt_serving *serving);
 
 /* The regions as messages for the puller; index from 0 until -ENOENT. */
@@ -52,6 +66,8 @@ int wt_serving_region(const struct wt_serving *serving, unsigned index, struct w
  */
 uint32_t wt_serving_in_place(
 	const struct wt_serving *serving, const struct wt_extent *extent, uint32_t *ret_copy);
+/* Whatever is announced in place, whenever, can be read here. */
+bool wt_serving_covers_all(const struct wt_serving *serving);
 struct wt_endpoint *wt_serving_endpoint(const struct wt_serving *serving);
 
 #endif

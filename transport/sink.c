@@ -9,8 +9,10 @@
 #include "sink.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct wt_sink {
@@ -78,9 +80,12 @@ int wt_sink_region(struct wt_sink *sink, uint32_t block, uint64_t offset, struct
 	struct wt_region **region = &sink->regions[block][chunk];
 
 	if (!*region) {
+		struct wt_error full = { 0 };
 		int r = sink->ops->region_add(
 			sink->endpoint, b->base + start, length, WT_ACCESS_SINK, region, err);
 
+		if (r && wt_sink_populate(b, start, length, &full))
+			*err = full;
 		if (r)
 			return r;
 	}
@@ -94,25 +99,64 @@ struct wt_endpoint *wt_sink_endpoint(const struct wt_sink *sink)
 	return sink->endpoint;
 }
 
-static void zero_pages(uint8_t *at, uint64_t length)
+/* Before Linux 5.14 (EINVAL) it cannot be told without a signal; then there is memory until it turns out. */
+static int populate(
+	const struct wt_sink_block *block, uint64_t offset, uint64_t length, int advice, struct wt_error *err)
 {
-	for (; length; at += WT_PAGE_SIZE, length -= WT_PAGE_SIZE)
-		if (at[0] || memcmp(at, at + 1, WT_PAGE_SIZE - 1))
-			memset(at, 0, WT_PAGE_SIZE);
+	int r;
+
+	do
+		r = madvise(block->base + offset, length, advice);
+	while (r && (errno == EINTR || errno == EAGAIN));
+	if (!r || errno == EINVAL)
+		return 0;
+	return wt_error_set(err, ENOSPC,
+		"there is no memory of block %s from byte %llu on (%s): what holds it is full, or was cut short; "
+		"make room (tmpfs: `df`; huge pages: /proc/meminfo) and start again",
+		block->name, (unsigned long long)offset, strerror(errno));
 }
 
-void wt_sink_zero(const struct wt_sink_block *block, uint64_t offset, uint64_t length)
+int wt_sink_populate(
+	const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err)
 {
+	return populate(block, offset, length, MADV_POPULATE_WRITE, err);
+}
+
+static bool is_zero(const uint8_t *page)
+{
+	return !page[0] && memcmp(page, page + 1, WT_PAGE_SIZE - 1) == 0;
+}
+
+/* Pages that exist, as far as can be told. What does not after all is noticed before it is touched. */
+static int zero_pages(
+	const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err)
+{
+	int r = populate(block, offset, length, MADV_POPULATE_READ, err);
 	uint64_t end = offset + length;
 
-	while (offset < end) {
+	for (; !r && offset < end; offset += WT_PAGE_SIZE) {
+		if (is_zero(block->base + offset))
+			continue;
+		r = wt_sink_populate(block, offset, WT_PAGE_SIZE, err);
+		if (!r)
+			memset(block->base + offset, 0, WT_PAGE_SIZE);
+	}
+	return r;
+}
+
+int wt_sink_zero(const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err)
+{
+	uint64_t end = offset + length;
+	int r = 0;
+
+	while (!r && offset < end) {
 		off_t data, hole;
 		uint64_t stop = end;
 
 		if (block->fd >= 0) {
 			data = lseek(block->fd, (off_t)(block->fd_offset + offset), SEEK_DATA);
 			if (data < 0 && errno == ENXIO)
-				return;
+				return 0;
 			if (data >= 0) {
 				hole = lseek(block->fd, data, SEEK_HOLE);
 				offset = (uint64_t)data - block->fd_offset;
@@ -121,11 +165,12 @@ void wt_sink_zero(const struct wt_sink_block *block, uint64_t offset, uint64_t l
 			}
 		}
 		if (offset >= end)
-			return;
+			return 0;
 		/* File systems with small blocks have holes that begin or end within a page. */
 		offset -= offset % WT_PAGE_SIZE;
 		stop += -stop % WT_PAGE_SIZE;
-		zero_pages(block->base + offset, stop - offset);
+		r = zero_pages(block, offset, stop - offset, err);
 		offset = stop;
 	}
+	return r;
 }

@@ -18,6 +18,7 @@
 #define WT_SINK_CHUNK_BYTES (16ull << 20)
 
 struct wt_sink_block {
+	char name[WT_BLOCK_NAME_MAX + 1];
 	uint8_t *base;
 	uint64_t length;
 	int fd; /* or -1 */
@@ -38,7 +39,15 @@ int wt_sink_region(struct wt_sink *sink, uint32_t block, uint64_t offset, struct
 	uint64_t *ret_bytes, struct wt_error *err);
 struct wt_endpoint *wt_sink_endpoint(const struct wt_sink *sink);
 
-/* Zero content: writes zeros where the file has pages that are not zero; holes stay holes. */
-void wt_sink_zero(const struct wt_sink_block *block, uint64_t offset, uint64_t length);
+/* Zero content: writes zeros where the file has pages that are not zero; holes stay holes. Fails like
+ * wt_sink_populate. */
+int wt_sink_zero(const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err);
+/*
+ * Makes sure that there is memory behind this range, by which it loses its holes. -ENOSPC with err filled:
+ * there is not, because what holds the block is full. To be asked before memory is touched that may not be
+ * there (SIGBUS), or after something else failed to write it.
+ */
+int wt_sink_populate(
+	const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err);
 
 #endif

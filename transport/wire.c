@@ -254,7 +254,8 @@ size_t wt_wire_announce_encode(
 		at = put(at, list[i].extent.block, 4);
 		at = put(at, list[i].extent.pages, 4);
 		at = put(at, list[i].extent.page, 8);
-		at = put(at, list[i].content, 4);
+		at = put(at, list[i].content, 2);
+		at = put(at, list[i].priority, 2);
 		at = put(at, list[i].staged_offset, 8);
 	}
 	return at - ret_bytes;
@@ -273,7 +274,8 @@ int wt_wire_announce_decode(const uint8_t *bytes, size_t length, uint64_t *ret_f
 		ret_list[i].extent.block = (uint32_t)get(&c, 4);
 		ret_list[i].extent.pages = (uint32_t)get(&c, 4);
 		ret_list[i].extent.page = get(&c, 8);
-		ret_list[i].content = (enum wt_content)get(&c, 4);
+		ret_list[i].content = (enum wt_content)get(&c, 2);
+		ret_list[i].priority = (enum wt_priority)get(&c, 2);
 		ret_list[i].staged_offset = get(&c, 8);
 	}
 	*ret_first_seq = first_seq;

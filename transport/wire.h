@@ -32,6 +32,7 @@
 #define WT_SESSION_ID_BYTES 16
 #define WT_SESSION_NAME_MAX 255
 #define WT_PATH_TOKEN_BYTES 32
+#define WT_WIRE_REGION_BYTES 38
 #define WT_WIRE_ANNOUNCEMENT_BYTES 28
 #define WT_WIRE_ANNOUNCEMENTS_MAX 512 /* in one message */
 #define WT_WIRE_RANGES_MAX 1024       /* in one message */

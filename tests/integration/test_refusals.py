@@ -133,7 +133,8 @@ def case_not_watari(host, image):
         with listener:
             thread = threading.Thread(target=serve, daemon=True)
             thread.start()
-            said = refused(send(host, source, f"127.0.0.1:{listener.getsockname()[1]}/vm", "--insecure", *HURRY), "127.0.0.1")
+            said = refused(send(host, source, f"127.0.0.1:{listener.getsockname()[1]}/vm", "--insecure", *HURRY),
+                           "does not speak watari's protocol")
             print(f"  {what}: {said}", flush=True)
             thread.join(20)
     still_fine(source)
@@ -172,8 +173,8 @@ def case_version(host, image):
     receiver, port = receive(host, destination, "--insecure")
 
     def newer(hello):
-        at = hello.index(b"WATARI") + 6
-        return hello[:at] + bytes([hello[at] + 1]) + hello[at + 1:]
+        at = hello.index(b"\0WATARI\1") + 8  # behind the magic: the lowest and the highest version, 16 bits each
+        return hello[:at] + b"\x09\0\x09\0" + hello[at + 4:]
 
     print(f"  {refused(send(host, source, f'127.0.0.1:{Meddler(port, newer).port}/vm', '--insecure', *HURRY), 'version')}")
     expect(receiver.running(), f"receive ended: {receiver.tail()}")
@@ -233,7 +234,7 @@ def case_peers(host, image):
         throttled(source, attempt)
         under_way(attempt)
         attempt.receiver.signal(number)
-        print(f"  {what} in the transfer: {refused(attempt.sender, 'destination', 90)}", flush=True)
+        print(f"  {what} in the transfer: {refused(attempt.sender, '127.0.0.1', 90)}", flush=True)
         still_fine(source)
         attempt.receiver.signal(signal.SIGCONT)
         wait_for(lambda: not attempt.receiver.running(), "the end of the destination's relay", 60)
@@ -267,7 +268,7 @@ def case_no_rdma(host, image):
     source = source_of(host, image)
     destination = Guest(host, image, incoming=True, **SMALL)
     attempt = Migration(source, destination, send=["--fabric", "verbs"])
-    print(f"  {refused(attempt.sender, 'verbs')}", flush=True)
+    print(f"  {refused(attempt.sender, 'no fabric that both ends have')}", flush=True)
     still_fine(source)
     if attempt.receiver.running():
         end(attempt.receiver)
@@ -285,9 +286,9 @@ def case_ram_full(host, image):
     try:
         destination = Guest(host, image, incoming=True, **FLOOD, backend="file", ram_file=f"{where}/ram")
         attempt = Migration(source, destination, send=HURRY, receive=HURRY)
-        print(f"  {refused(attempt.sender, '', 120)}", flush=True)
+        print(f"  {refused(attempt.sender, 'there is no memory', 120)}", flush=True)
         wait_for(lambda: not attempt.receiver.running(), "the end of the destination's relay", 60)
-        print(f"  {refused(attempt.receiver, '')}", flush=True)
+        print(f"  {refused(attempt.receiver, 'there is no memory')}", flush=True)
         still_fine(source)
         destination.quit()
     finally:

@@ -4,7 +4,8 @@
  *
  * One port for the control connection, one for data connections. The puller tells the server its data port in
  * the ready message; the proxy, which reads that message as it passes, puts its own port there. (Control is
- * in the clear; the puller offers tcp alone and names no host, so the port is at a fixed place.)
+ * in the clear; the puller names no host, so the port of the first fabric that it offers is at a fixed
+ * place.)
  *
  * One thread of its own; the functions may be called by any other. Include it in one file of a program.
  */

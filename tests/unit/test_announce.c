@@ -278,6 +278,21 @@ static void test_zeros_do_not_lower_the_limit(void **state)
 	wt_announce_close(log);
 }
 
+static void test_priority_of_what_comes_again(void **state)
+{
+	struct wt_announce_log *log = open_log();
+	struct wt_extent e = { .page = 100, .pages = 50 };
+
+	assert_int_equal(wt_announce_priority(log, &e), WT_PRIORITY_BULK);
+	assert_int_equal(add(log, 150, 10, WT_CONTENT_ZERO), 0);
+	assert_int_equal(wt_announce_priority(log, &e), WT_PRIORITY_BULK);
+	assert_int_equal(add(log, 149, 1, WT_CONTENT_ZERO), 0);
+	assert_int_equal(wt_announce_priority(log, &e), WT_PRIORITY_DIRTY);
+	e = (struct wt_extent){ .block = 2, .page = 100, .pages = 30 };
+	assert_int_equal(wt_announce_priority(log, &e), WT_PRIORITY_BULK);
+	wt_announce_close(log);
+}
+
 /* Announces pieces of so many pages as fast as allowed until end_ns; answers the bytes. */
 static uint64_t announce_until(
 	struct wt_announce_log *log, uint32_t pages, uint64_t *now_ns, uint64_t end_ns, bool precise)
@@ -364,6 +379,7 @@ int main(void)
 		cmocka_unit_test(test_extents_outside_are_refused),
 		cmocka_unit_test(test_both_bounds),
 		cmocka_unit_test(test_limit_follows_the_rate),
+		cmocka_unit_test(test_priority_of_what_comes_again),
 		cmocka_unit_test(test_rate_limit_is_kept),
 		cmocka_unit_test(test_rate_limit_changes),
 		cmocka_unit_test(test_zeros_do_not_lower_the_limit),

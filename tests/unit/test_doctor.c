@@ -171,11 +171,16 @@ static void test_versions(void **state)
 
 static void test_jobs(void **state)
 {
-	char wanted[128];
+	char wanted[128], path[128];
 
 	setenv("XDG_RUNTIME_DIR", root, 1);
 	snprintf(wanted, sizeof wanted, "%s/watari usable", root);
 	expect_finding("job sockets", true, wanted);
+	snprintf(path, sizeof path, "%s/watari", root);
+	assert_int_equal(mkdir(path, 0700), 0);
+	expect_finding("job sockets", true, wanted);
+	assert_int_equal(chmod(path, 0755), 0);
+	assert_false(look("job sockets").good);
 	setenv("XDG_RUNTIME_DIR", "/nowhere/at/all", 1);
 	expect_finding("job sockets", false, "/nowhere/at/all/watari not usable");
 }

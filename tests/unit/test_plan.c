@@ -36,7 +36,8 @@ struct model_seq {
 	struct wt_announcement what;
 	uint64_t version; /* of its newest page */
 	uint64_t *versions;
-	uint32_t left;
+	uint32_t left, started;
+	enum wt_priority waits_as;
 	bool acked;
 };
 
@@ -55,15 +56,14 @@ static struct {
 	struct model_op ops[WT_PLAN_OPS];
 	unsigned used[WT_PLAN_OPS], used_count, failed_pages;
 	struct model_seq seqs[SEQS_MAX];
-	uint64_t next_seq, cursor, popped;
-	uint32_t started; /* of the cursor */
+	uint64_t next_seq, popped;
 } m;
 
 static void open_model(void)
 {
 	memset(&m, 0, sizeof m);
 	memset(m.owner, 0xff, sizeof m.owner);
-	m.next_seq = m.cursor = m.popped = 1;
+	m.next_seq = m.popped = 1;
 	assert_int_equal(wt_plan_open(BLOCKS, block_pages, &m.plan), 0);
 }
 
@@ -74,6 +74,54 @@ static void close_model(void)
 		free(m.seqs[seq].versions);
 }
 
+/* ---- who is due ---- */
+
+static bool waits(uint64_t seq)
+{
+	return m.seqs[seq].started < m.seqs[seq].what.extent.pages;
+}
+
+/* Extents that touch the same 64 pages, somewhere. */
+static bool near(const struct wt_extent *a, const struct wt_extent *b)
+{
+	return a->block == b->block && a->page / 64 <= (b->page + b->pages - 1) / 64 &&
+	       b->page / 64 <= (a->page + a->pages - 1) / 64;
+}
+
+static enum wt_priority lowest_near(const struct wt_announcement *what)
+{
+	enum wt_priority lowest = what->priority;
+
+	for (uint64_t seq = m.popped; seq < m.next_seq; seq++)
+		if (waits(seq) && near(&m.seqs[seq].what.extent, &what->extent) &&
+			m.seqs[seq].waits_as < lowest)
+			lowest = m.seqs[seq].waits_as;
+	return lowest;
+}
+
+/* The oldest of the highest priority; next_seq: none waits. */
+static uint64_t due(void)
+{
+	uint64_t best = m.next_seq;
+
+	for (uint64_t seq = m.popped; seq < m.next_seq; seq++)
+		if (waits(seq) && (best == m.next_seq || m.seqs[seq].waits_as > m.seqs[best].waits_as))
+			best = seq;
+	return best;
+}
+
+/* Whatever the rule: no older announcement of these pages waits. */
+static void check_order(const struct wt_extent *e, uint64_t of)
+{
+	for (uint64_t seq = m.popped; seq < of; seq++) {
+		const struct wt_extent *older = &m.seqs[seq].what.extent;
+		uint64_t from = older->page + m.seqs[seq].started;
+
+		check(!waits(seq) || older->block != e->block || from >= e->page + e->pages ||
+			e->page >= older->page + older->pages);
+	}
+}
+
 /* ---- the source ---- */
 
 static void announce(struct wt_announcement what)
@@ -81,7 +129,9 @@ static void announce(struct wt_announcement what)
 	const struct wt_extent *e = &what.extent;
 	struct model_seq *s = &m.seqs[m.next_seq];
 
+	what.priority = (enum wt_priority)(WT_PRIORITY_BULK + seed_below(WT_PRIORITY_FAULT));
 	s->what = what;
+	s->waits_as = lowest_near(&what);
 	s->left = e->pages;
 	s->versions = calloc(e->pages, sizeof *s->versions);
 	for (uint32_t i = 0; i < e->pages; i++) {
@@ -181,11 +231,11 @@ static uint64_t seq_of(const struct wt_work *w)
 
 	check(e->block < BLOCKS && e->pages && e->page + e->pages <= block_pages[e->block]);
 	check(m.failed_pages ? failed : !failed);
-	s = &m.seqs[failed ? failed : m.cursor];
-	check(failed || m.cursor < m.next_seq);
+	s = &m.seqs[failed ? failed : due()];
+	check(failed || due() < m.next_seq);
 	skip = e->page - s->what.extent.page;
 	check(w->content == s->what.content && e->block == s->what.extent.block);
-	check(failed || skip == m.started);
+	check(failed || skip == s->started);
 	check(skip + e->pages <= s->what.extent.pages);
 	if (w->content == WT_CONTENT_STAGED)
 		check(w->staged_offset == s->what.staged_offset + skip * WT_PAGE_SIZE);
@@ -193,7 +243,9 @@ static uint64_t seq_of(const struct wt_work *w)
 		check(m.owner[e->block][e->page + i] == NONE);
 		check(m.failed_seq[e->block][e->page + i] == failed);
 	}
-	return failed ? failed : m.cursor;
+	if (!failed)
+		check_order(e, due());
+	return failed ? failed : due();
 }
 
 static void take(uint32_t pages, const struct wt_work *work, uint64_t seq)
@@ -218,11 +270,7 @@ static void take(uint32_t pages, const struct wt_work *work, uint64_t seq)
 		m.failed_pages -= pages;
 		return;
 	}
-	m.started += pages;
-	if (m.started == m.seqs[seq].what.extent.pages) {
-		m.cursor++;
-		m.started = 0;
-	}
+	m.seqs[seq].started += pages;
 }
 
 static bool take_step(void)
@@ -234,10 +282,11 @@ static bool take_step(void)
 	if (!wt_plan_peek(m.plan, &work)) {
 		/* Right only if nothing failed and the next page is busy, or there is none. */
 		check(!m.failed_pages);
-		if (m.cursor < m.next_seq) {
-			const struct wt_extent *e = &m.seqs[m.cursor].what.extent;
+		if (due() < m.next_seq) {
+			const struct model_seq *s = &m.seqs[due()];
+			const struct wt_extent *e = &s->what.extent;
 
-			check(m.owner[e->block][e->page + m.started] != NONE);
+			check(m.owner[e->block][e->page + s->started] != NONE);
 		}
 		return false;
 	}
@@ -304,7 +353,7 @@ static void done(unsigned at, bool fails)
 /* What was acknowledged is there, at this version or a newer one, unless something is on its way again. */
 static void check_pages(void)
 {
-	bool idle = m.cursor == m.next_seq && !m.used_count && !m.failed_pages;
+	bool idle = due() == m.next_seq && !m.used_count && !m.failed_pages;
 
 	check(wt_plan_idle(m.plan) == idle);
 	check(wt_plan_outstanding(m.plan) == m.used_count);
@@ -401,7 +450,8 @@ static struct wt_plan *plan_with(uint32_t extents, uint32_t pages)
 	assert_int_equal(wt_plan_open(1, one_block, &plan), 0);
 	for (uint32_t i = 0; i < extents; i++) {
 		struct wt_announcement what = { .extent = { .page = i * pages, .pages = pages },
-			.content = WT_CONTENT_IN_PLACE };
+			.content = WT_CONTENT_IN_PLACE,
+			.priority = WT_PRIORITY_BULK };
 
 		assert_int_equal(wt_plan_announce(plan, i + 1, &what), 0);
 	}
@@ -413,8 +463,11 @@ static void test_hostile_announcements(void **state)
 	static const struct {
 		uint64_t seq, page;
 		uint32_t block, pages;
-		int content;
+		int content, priority;
 	} bad[] = {
+		{ 1, 0, 0, 1, WT_CONTENT_ZERO, -1 },
+		{ 1, 0, 0, 1, WT_CONTENT_ZERO, 4 },
+		{ 1, 0, 0, 1, WT_CONTENT_ZERO, UINT16_MAX },
 		{ 0, 0, 0, 1, WT_CONTENT_ZERO },
 		{ 2, 0, 0, 1, WT_CONTENT_ZERO },
 		{ UINT64_MAX, 0, 0, 1, WT_CONTENT_ZERO },
@@ -436,7 +489,8 @@ static void test_hostile_announcements(void **state)
 	for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		struct wt_announcement what = {
 			.extent = { .block = bad[i].block, .page = bad[i].page, .pages = bad[i].pages },
-			.content = (enum wt_content)bad[i].content
+			.content = (enum wt_content)bad[i].content,
+			.priority = (enum wt_priority)(WT_PRIORITY_BULK + bad[i].priority)
 		};
 
 		assert_int_equal(wt_plan_announce(plan, bad[i].seq, &what), -EPROTO);
@@ -448,7 +502,9 @@ static void test_hostile_announcements(void **state)
 
 static void test_pending_is_bounded(void **state)
 {
-	struct wt_announcement what = { .extent = { .page = 1, .pages = 1 }, .content = WT_CONTENT_ZERO };
+	struct wt_announcement what = {
+		.extent = { .page = 1, .pages = 1 }, .content = WT_CONTENT_ZERO, .priority = WT_PRIORITY_BULK
+	};
 	struct wt_plan *plan = plan_with(0, 0);
 	struct wt_seq_range range;
 	uint64_t seq = 1;
@@ -518,7 +574,8 @@ static void test_repetitions_in_pieces_never_get_stuck(void **state)
 	struct wt_plan *plan = plan_with(WT_PLAN_OPS - 1, 1);
 	struct wt_announcement rest = { .extent = { .page = WT_PLAN_OPS - 1,
 						.pages = 10000 - WT_PLAN_OPS + 1 },
-		.content = WT_CONTENT_IN_PLACE };
+		.content = WT_CONTENT_IN_PLACE,
+		.priority = WT_PRIORITY_BULK };
 	struct wt_seq_range range;
 	uint64_t acked = 0;
 	struct wt_work work;
@@ -550,9 +607,11 @@ static void test_one_writer_per_page(void **state)
 
 	for (unsigned i = 0; i < 3; i++) {
 		struct wt_announcement again = { .extent = { .page = 3, .pages = 2 },
-			.content = contents[i] };
+			.content = contents[i],
+			.priority = WT_PRIORITY_BULK };
 		struct wt_announcement other = { .extent = { .page = 50, .pages = 1 },
-			.content = WT_CONTENT_IN_PLACE };
+			.content = WT_CONTENT_IN_PLACE,
+			.priority = WT_PRIORITY_BULK };
 		struct wt_plan *plan = plan_with(1, 4);
 		struct wt_seq_range range;
 		struct wt_work work;
@@ -576,6 +635,36 @@ static void test_one_writer_per_page(void **state)
 	}
 }
 
+/* Higher ones first, equal ones in their order, and none before an older one of its page, or near it. */
+static void test_priorities(void **state)
+{
+	static const struct {
+		uint64_t page;
+		enum wt_priority priority;
+	} list[] = { { 0, WT_PRIORITY_BULK }, { 1000, WT_PRIORITY_DIRTY }, { 2000, WT_PRIORITY_FINAL },
+		{ 3000, WT_PRIORITY_FAULT }, { 3001, WT_PRIORITY_FAULT }, { 1000, WT_PRIORITY_FAULT },
+		{ 0, WT_PRIORITY_FINAL }, { 4000, WT_PRIORITY_DIRTY }, { 63, WT_PRIORITY_FAULT },
+		{ 64, WT_PRIORITY_FAULT } };
+	static const uint64_t order[] = { 3000, 3001, 64, 2000, 1000, 1000, 4000, 0, 0, 63 };
+	struct wt_plan *plan = plan_with(0, 0);
+	struct wt_work work;
+
+	for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++) {
+		struct wt_announcement what = { .extent = { .page = list[i].page, .pages = 1 },
+			.content = WT_CONTENT_IN_PLACE,
+			.priority = list[i].priority };
+
+		assert_int_equal(wt_plan_announce(plan, i + 1, &what), 0);
+	}
+	for (unsigned i = 0; i < sizeof order / sizeof order[0]; i++) {
+		assert_true(wt_plan_peek(plan, &work));
+		assert_int_equal(work.extent.page, order[i]);
+		wt_plan_done(plan, (unsigned)wt_plan_take(plan, 1), 0);
+	}
+	assert_true(wt_plan_idle(plan));
+	wt_plan_close(plan);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -583,6 +672,7 @@ int main(void)
 		cmocka_unit_test(test_pending_is_bounded),
 		cmocka_unit_test(test_scattered_acknowledgements),
 		cmocka_unit_test(test_one_writer_per_page),
+		cmocka_unit_test(test_priorities),
 		cmocka_unit_test(test_repetitions_in_pieces_never_get_stuck),
 		cmocka_unit_test(test_memories_are_equal_in_the_end),
 	};

@@ -130,6 +130,7 @@ static void random_message(enum kind kind, union message *ret)
 			ret->announce.list[i].extent.pages = (uint32_t)seed_next();
 			ret->announce.list[i].extent.page = seed_next();
 			ret->announce.list[i].content = (enum wt_content)seed_below(4);
+			ret->announce.list[i].priority = (enum wt_priority)seed_below(6);
 			ret->announce.list[i].staged_offset = seed_next();
 		}
 		break;
@@ -157,7 +158,7 @@ static bool same(enum kind kind)
 
 			if (a->extent.block != b->extent.block || a->extent.pages != b->extent.pages ||
 				a->extent.page != b->extent.page || a->content != b->content ||
-				a->staged_offset != b->staged_offset)
+				a->priority != b->priority || a->staged_offset != b->staged_offset)
 				return false;
 		}
 		return message.announce.first_seq == again.announce.first_seq &&
@@ -288,9 +289,10 @@ static void test_exact_bytes(void **state)
 		9, 0, 0, 0, 0, 0, 0, 0x80 };
 	struct wt_announcement what = { .extent = { .block = 1, .pages = 2, .page = 3 },
 		.content = WT_CONTENT_STAGED,
+		.priority = WT_PRIORITY_FINAL,
 		.staged_offset = 0x1000 };
 	static const uint8_t announce_bytes[] = { 5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0,
-		3, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0 };
+		3, 0, 0, 0, 0, 0, 0, 0, 3, 0, 3, 0, 0, 0x10, 0, 0, 0, 0, 0, 0 };
 	struct wt_hello hello = {
 		.version_min = 1, .version_max = 2, .session_id = "id", .received = 3, .name = "vm"
 	};

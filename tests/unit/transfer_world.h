@@ -2,8 +2,8 @@
 /*
  * transfer_world.h - a page server and a puller in one process, with a proxy between them.
  *
- * The server lives in the test's thread; the puller in a second one, because connecting a data path blocks
- * the server until the puller has admitted it. Both have loops of their own. The puller's events only count
+ * The server lives in the test's thread; the puller in a second one, as in two processes. Both have loops of
+ * their own. The puller's events only count
  * and wake the test, which waits for a condition with a deadline and looks at nothing else.
  *
  * The guest is played by the test: it writes pages, then announces them.
@@ -29,6 +29,9 @@
 #define SECOND_NS 1000000000ull
 #define DEADLINE_NS (40 * SECOND_NS)
 #define WORLD_BLOCKS 3
+#ifndef WORLD_FABRICS
+#define WORLD_FABRICS WT_FABRIC_BIT(WT_FABRIC_TCP)
+#endif
 #define MESSAGE_COUNTED 70
 #define MESSAGE_END 71
 #define MESSAGE_DONE 72
@@ -57,7 +60,8 @@ struct world {
 	int news;
 
 	/* The server's side. */
-	unsigned ready, rooms, server_lost, server_back, server_failed, answers, done, messages_sent;
+	char note[400];
+	unsigned notes, ready, rooms, server_lost, server_back, server_failed, answers, done, messages_sent;
 	struct wt_error server_error;
 
 	/* The puller's side; written by its thread. */
@@ -250,6 +254,14 @@ static void on_room(void *arg)
 	((struct world *)arg)->rooms++;
 }
 
+static void on_note(void *arg, const char *text)
+{
+	struct world *w = arg;
+
+	w->notes++;
+	snprintf(w->note, sizeof w->note, "%s", text);
+}
+
 static int on_answer(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct world *w = arg;
@@ -284,7 +296,8 @@ static const struct wt_server_events server_events = { .ready = on_ready,
 	.message = on_answer,
 	.lost = on_server_lost,
 	.back = on_server_back,
-	.failed = on_server_failed };
+	.failed = on_server_failed,
+	.note = on_note };
 
 static bool on_busy(void *arg, uint64_t now_ns)
 {
@@ -344,7 +357,7 @@ static inline void world_open(struct world *w, uint64_t first_mib, uint64_t give
 	const uint64_t lengths[WORLD_BLOCKS] = { first_mib * MIB, 20 * MIB, 12 * WT_PAGE_SIZE };
 	struct wt_puller_config config = { .listen = { .host = "127.0.0.1" },
 		.name = "vm",
-		.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP),
+		.fabrics = WORLD_FABRICS,
 		.give_up_ns = give_up_ns };
 	struct wt_error err = { 0 };
 
@@ -377,7 +390,7 @@ static inline void world_serve(struct world *w, const char *name)
 	struct wt_server_config config = { .peer = { .host = "127.0.0.1",
 						   .port = w->proxy.ports[PROXY_CONTROL] },
 		.name = name,
-		.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP),
+		.fabrics = WORLD_FABRICS,
 		.paths = 3,
 		.rate_limit = w->rate_limit,
 		.connect_timeout_ns = SECOND_NS,

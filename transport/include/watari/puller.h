@@ -40,6 +40,10 @@ struct wt_puller_block {
 	uint64_t fd_offset;
 };
 
+/*
+ * All but `block` and `failed` may be NULL; without `message`, the server's application may send none. The
+ * struct outlives the puller; so does what the config points to.
+ */
 struct wt_puller_events {
 	void (*connected)(void *arg, const char *peer);
 	/* The server has a block of this name and length (bytes). -errno with err filled refuses the session.

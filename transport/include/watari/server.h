@@ -39,8 +39,12 @@ struct wt_server_config {
 	uint64_t give_up_ns; /* how long a lost connection is tried again */
 };
 
+/*
+ * All but `ready` and `failed` may be NULL; without `message`, the peer's application may send none. The
+ * struct and what it points to outlive the server; so does what the config points to.
+ */
 struct wt_server_events {
-	void (*ready)(void *arg);
+	void (*ready)(void *arg); /* once: the puller can read */
 	/* Something landed, or the rate limit allows more: wt_server_room may have become true. */
 	void (*room)(void *arg);
 	int (*message)(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err);
@@ -87,6 +91,11 @@ int wt_server_announce(struct wt_server *server, struct wt_extent *extent, enum 
  */
 int wt_server_announce_copy(struct wt_server *server, struct wt_extent *extent, const uint8_t *bytes);
 void wt_server_flush(struct wt_server *server);
+/*
+ * The memory does not change any more, and somebody waits for the end: what is announced from now on is
+ * pulled before what was announced earlier (but never before an earlier announcement of the same page).
+ */
+void wt_server_final(struct wt_server *server);
 /* Changes config.rate_limit; at any time. `room` follows, from the loop. */
 void wt_server_rate_limit(struct wt_server *server, uint64_t bytes_per_s);
 /* Whether something of the next announcement, of whichever kind, would be taken now. */

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""figures.py - what every benchmark does with its figures: medians of interleaved runs, as lines for people and as JSON."""
+
+import argparse
+import json
+import statistics
+
+
+def options(doc):
+    """--json and --runs N"""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--runs", type=int, default=5)
+    return parser.parse_args()
+
+
+def interleave(contenders, runs):
+    """{name: [figures of each run]}; contenders are functions that answer {metric: value}, one of each in turn."""
+    found = {name: [] for name in contenders}
+    for _ in range(runs):
+        for name, run in contenders.items():
+            found[name].append(run())
+    return found
+
+
+def spread(values):
+    middle = statistics.median(values)
+    return max(abs(value - middle) for value in values) / middle if middle else 0
+
+
+def report(args, bench, case, found, ours, baseline, metrics):
+    """metrics: {metric: (unit, better)}. Prints a line for each."""
+    for metric, (unit, better) in metrics.items():
+        mine, other = ([run[metric] for run in found[name]] for name in (ours, baseline))
+        value, base = statistics.median(mine), statistics.median(other)
+        line = {"bench": bench, "metric": metric, "case": case, "unit": unit, "better": better, "value": round(value, 3),
+                "baseline": baseline, "baseline_value": round(base, 3), "ratio": round(value / base, 3) if base else None,
+                "runs": len(mine), "spread": round(max(spread(mine), spread(other)), 3)}
+        if args.json:
+            print(json.dumps(line), flush=True)
+        else:
+            print(f"{case:12} {metric:14} {value:10.1f} {unit:4}  {baseline} {base:10.1f} {unit:4}  ratio {line['ratio']}  "
+                  f"({better} is better; {len(mine)} runs, spread {line['spread']:.0%})", flush=True)

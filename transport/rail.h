@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rail.h - a page server's memory and paths over one fabric, and how they are opened.
+ *
+ * Opening takes long: names are resolved, connections set up, memory is pinned. So it happens in a thread,
+ * while the loop goes on; `done` is called from the loop. Paths are connected first, because that tells
+ * soonest and cheapest whether the fabric works, and only then memory is registered.
+ *
+ *   1. While an opening is under way, it alone uses the endpoint of its serving, given or new.
+ *   2. An opening ends by `done` or by wt_opening_close, never by both.
+ */
+#ifndef WT_RAIL_H
+#define WT_RAIL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <watari/error.h>
+#include <watari/loop.h>
+#include <watari/path.h>
+
+#include "serving.h"
+
+#define WT_RAIL_PATHS_MAX 16
+
+struct wt_rail {
+	const struct wt_fabric_ops *ops; /* NULL: there is none */
+	struct wt_serving *serving;
+	unsigned path_count;
+	struct wt_path *paths[WT_RAIL_PATHS_MAX];
+};
+
+/* What to open. */
+struct wt_rail_order {
+	const struct wt_fabric_ops *ops;
+	struct wt_serving *serving; /* to add paths to, borrowed; NULL: open one */
+	const char *device;         /* borrowed; NULL: the one that routes to host */
+	struct wt_served_memory memory;
+	char host[256];
+	uint16_t port;
+	uint8_t hello[WT_PATH_HELLO_BYTES];
+	unsigned paths;      /* at least one must work */
+	uint64_t timeout_ns; /* of each connection */
+};
+
+struct wt_opening;
+
+/* rail: the caller's from now on, ops NULL if it failed; err says why then. The opening is closed already. */
+typedef void wt_opening_fn(void *arg, struct wt_rail *rail, const struct wt_error *err);
+
+int wt_opening_start(struct wt_loop *loop, const struct wt_rail_order *order, wt_opening_fn *done, void *arg,
+	struct wt_opening **ret_opening, struct wt_error *err);
+/* Waits until the step that is under way has ended, and closes what was opened. */
+void wt_opening_close(struct wt_opening *opening);
+
+/* Closes paths that are dead. */
+void wt_rail_reap(struct wt_rail *rail);
+void wt_rail_close(struct wt_rail *rail);
+
+#endif

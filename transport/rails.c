@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rails.c - the policy of fabrics and paths. See rails.h.
+ *
+ * A watch looks at everything every WATCH_NS and starts at most one opening; what comes of it is settled in
+ * `opened`. `tried` are the fabrics that failed since one last worked. The pause before a better fabric is
+ * tried again doubles, so that one which comes and goes does not disturb for ever.
+ */
+#include "rails.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WATCH_NS 100000000ull /* how often paths are looked after */
+#define CONNECT_NS 3000000000ull
+#define CONNECT_BETTER_NS 1000000000ull
+#define BETTER_MIN_NS 2000000000ull /* pause before a better fabric is tried again */
+#define BETTER_MAX_NS 60000000000ull
+
+/* Fabrics in order of preference. */
+static const enum wt_fabric preference[] = { WT_FABRIC_VERBS, WT_FABRIC_TCP };
+#define FABRICS (sizeof preference / sizeof preference[0])
+
+struct wt_rails {
+	struct wt_rails_config config;
+	struct wt_wire_ready peer;
+	const struct wt_rails_events *events;
+	void *arg;
+	bool ready, stopped;
+
+	struct wt_rail current, leaving;
+	uint64_t leaving_seq; /* announcements from here on do not need `leaving` */
+	uint64_t current_pathless_ns, leaving_pathless_ns; /* since when; 0: there are paths */
+
+	struct wt_opening *opening;
+	enum wt_fabric opening_fabric;
+	unsigned tried, noted;
+	struct wt_error why; /* the last opening that failed */
+	uint64_t better_at_ns, better_pause_ns, current_since_ns;
+	struct wt_timer watch;
+};
+
+static void watch(void *arg, uint64_t now_ns);
+
+int wt_rails_open(const struct wt_rails_config *config, const struct wt_wire_ready *peer,
+	const struct wt_rails_events *events, void *arg, struct wt_rails **ret_rails, struct wt_error *err)
+{
+	struct wt_rails *rails = calloc(1, sizeof *rails);
+
+	if (!rails)
+		return wt_error_set(err, ENOMEM, "no memory for data connections");
+	rails->config = *config;
+	rails->peer = *peer;
+	rails->events = events;
+	rails->arg = arg;
+	rails->better_pause_ns = BETTER_MIN_NS;
+	wt_loop_timer_set(config->loop, &rails->watch, wt_loop_now_ns(config->loop), watch, rails);
+	*ret_rails = rails;
+	return 0;
+}
+
+void wt_rails_stop(struct wt_rails *rails)
+{
+	if (!rails)
+		return;
+	rails->stopped = true;
+	wt_loop_timer_clear(rails->config.loop, &rails->watch);
+}
+
+/* Closes it, and tells the puller that its keys are void. */
+static void close_rail(struct wt_rails *rails, struct wt_rail *rail)
+{
+	uint8_t fabric = rail->ops ? (uint8_t)rail->ops->fabric : 0;
+
+	if (!rail->ops)
+		return;
+	wt_rail_close(rail);
+	if (rails->config.link->session)
+		wt_link_must_send(rails->config.link, WT_MESSAGE_REGIONS_CLEAR, &fabric, 1);
+}
+
+void wt_rails_close(struct wt_rails *rails)
+{
+	if (!rails)
+		return;
+	wt_rails_stop(rails);
+	wt_opening_close(rails->opening);
+	close_rail(rails, &rails->leaving);
+	close_rail(rails, &rails->current);
+	free(rails);
+}
+
+const struct wt_serving *wt_rails_serving(const struct wt_rails *rails)
+{
+	return rails ? rails->current.serving : NULL;
+}
+
+enum wt_fabric wt_rails_fabric(const struct wt_rails *rails)
+{
+	return rails && rails->current.ops ? rails->current.ops->fabric : WT_FABRIC_INVALID;
+}
+
+unsigned wt_rails_paths(const struct wt_rails *rails)
+{
+	return rails ? rails->current.path_count : 0;
+}
+
+/* ---- what can be used ---- */
+
+/* Where the puller listens for this fabric; NULL: this build has not both ends of it, or may not use it. */
+static const struct wt_wire_listener *offer(const struct wt_rails *rails, enum wt_fabric fabric)
+{
+	if (!(rails->config.fabrics & WT_FABRIC_BIT(fabric)) || !wt_fabric_ops(fabric))
+		return NULL;
+	for (unsigned i = 0; i < rails->peer.listeners; i++)
+		if (rails->peer.listener[i].fabric == fabric)
+			return &rails->peer.listener[i];
+	return NULL;
+}
+
+/* The best fabric that was not tried, of the first `count` by preference. INVALID: none. */
+static enum wt_fabric best(const struct wt_rails *rails, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (offer(rails, preference[i]) && !(rails->tried & WT_FABRIC_BIT(preference[i])))
+			return preference[i];
+	return WT_FABRIC_INVALID;
+}
+
+static enum wt_fabric better_than_current(const struct wt_rails *rails)
+{
+	unsigned rank = 0;
+
+	while (rank < FABRICS && preference[rank] != wt_rails_fabric(rails))
+		rank++;
+	return best(rails, rank);
+}
+
+static const char *data_host(const struct wt_rails *rails, const struct wt_wire_listener *listener)
+{
+	const struct wt_channel *channel = rails->config.link->channel;
+
+	if (listener->host[0])
+		return listener->host;
+	if (channel && wt_channel_peer_host(channel)[0])
+		return wt_channel_peer_host(channel);
+	return rails->config.peer_host ? rails->config.peer_host : "127.0.0.1";
+}
+
+/* ---- openings ---- */
+
+static void opened(void *arg, struct wt_rail *rail, const struct wt_error *err);
+
+/* Opens this fabric, or adds paths to the rail that there is. */
+static void start_opening(struct wt_rails *rails, enum wt_fabric fabric)
+{
+	const struct wt_wire_listener *listener = offer(rails, fabric);
+	struct wt_rail_order order = { .ops = wt_fabric_ops(fabric),
+		.device = fabric == WT_FABRIC_VERBS ? rails->config.device : NULL,
+		.memory = rails->config.memory,
+		.port = listener->port,
+		.paths = rails->config.paths,
+		.timeout_ns = rails->current.path_count ? CONNECT_BETTER_NS : CONNECT_NS };
+	struct wt_error err = { 0 };
+
+	if (order.ops == rails->current.ops)
+		order.serving = rails->current.serving;
+	else if (order.ops == rails->leaving.ops)
+		order.serving = rails->leaving.serving;
+	snprintf(order.host, sizeof order.host, "%s", data_host(rails, listener));
+	wt_wire_path_hello_encode(wt_session_id(rails->config.link->session), rails->peer.token, order.hello);
+	rails->opening_fabric = fabric;
+	if (wt_opening_start(rails->config.loop, &order, opened, rails, &rails->opening, &err))
+		opened(rails, &(struct wt_rail){ .ops = NULL }, &err);
+}
+
+static void send_regions(struct wt_rails *rails, const struct wt_serving *serving)
+{
+	uint8_t payload[WT_WIRE_REGION_BYTES];
+	struct wt_wire_region region;
+
+	for (unsigned i = 0; wt_serving_region(serving, i, &region) == 0; i++)
+		wt_link_must_send(rails->config.link, WT_MESSAGE_REGION, payload,
+			wt_wire_region_encode(&region, payload));
+}
+
+static void put_off_better(struct wt_rails *rails, uint64_t now_ns)
+{
+	rails->better_at_ns = now_ns + rails->better_pause_ns;
+	rails->better_pause_ns *= 2;
+	if (rails->better_pause_ns > BETTER_MAX_NS)
+		rails->better_pause_ns = BETTER_MAX_NS;
+}
+
+/* A rail of another fabric takes over. */
+static void install(struct wt_rails *rails, const struct wt_rail *rail, uint64_t now_ns)
+{
+	bool keep = rails->current.ops && !wt_serving_covers_all(rail->serving) &&
+		    wt_announce_oldest(rails->config.log) != wt_announce_next_seq(rails->config.log);
+
+	assert(!rails->leaving.ops);
+	if (now_ns - rails->current_since_ns > BETTER_MAX_NS)
+		rails->better_pause_ns = BETTER_MIN_NS;
+	send_regions(rails, rail->serving);
+	if (keep) {
+		rails->leaving = rails->current;
+		rails->leaving_pathless_ns = rails->current_pathless_ns;
+		rails->leaving_seq = wt_announce_next_seq(rails->config.log);
+	} else {
+		close_rail(rails, &rails->current);
+	}
+	rails->current = *rail;
+	rails->current_since_ns = now_ns;
+	rails->tried = 0;
+	if (better_than_current(rails))
+		put_off_better(rails, now_ns);
+}
+
+static void note(struct wt_rails *rails, enum wt_fabric fabric, const struct wt_error *err)
+{
+	char text[WT_ERROR_TEXT_MAX + 64];
+
+	if (rails->noted & WT_FABRIC_BIT(fabric))
+		return;
+	rails->noted |= WT_FABRIC_BIT(fabric);
+	snprintf(text, sizeof text, "%s is not used: %s", wt_fabric_name(fabric), wt_error_text(err));
+	rails->events->note(rails->arg, text);
+}
+
+static void works(struct wt_rails *rails, enum wt_fabric fabric)
+{
+	char text[64];
+
+	rails->tried = 0;
+	if (rails->noted & WT_FABRIC_BIT(fabric)) {
+		rails->noted &= ~WT_FABRIC_BIT(fabric);
+		snprintf(text, sizeof text, "%s is used now", wt_fabric_name(fabric));
+		rails->events->note(rails->arg, text);
+	}
+	if (!rails->ready) {
+		rails->ready = true;
+		rails->events->ready(rails->arg);
+	}
+}
+
+static void fails(struct wt_rails *rails, enum wt_fabric fabric, const struct wt_error *err, uint64_t now_ns)
+{
+	rails->tried |= WT_FABRIC_BIT(fabric);
+	rails->why = *err;
+	note(rails, fabric, err);
+	if (rails->current.path_count)
+		put_off_better(rails, now_ns);
+}
+
+static void opened(void *arg, struct wt_rail *rail, const struct wt_error *err)
+{
+	struct wt_rails *rails = arg;
+	uint64_t now_ns = wt_loop_now_ns(rails->config.loop);
+
+	rails->opening = NULL;
+	if (rail->ops && rail->ops == rails->current.ops)
+		rails->current = *rail;
+	else if (rail->ops && rail->ops == rails->leaving.ops)
+		rails->leaving = *rail;
+	else if (rail->ops && rails->stopped)
+		wt_rail_close(rail);
+	else if (rail->ops)
+		install(rails, rail, now_ns);
+	if (rails->stopped)
+		return;
+	if (rail->ops)
+		works(rails, rails->opening_fabric);
+	else
+		fails(rails, rails->opening_fabric, err, now_ns);
+	if (!rails->stopped)
+		wt_loop_timer_set(rails->config.loop, &rails->watch, now_ns, watch, rails);
+}
+
+/* ---- the watch ---- */
+
+static void give_up(struct wt_rails *rails, const char *what)
+{
+	struct wt_error err = { 0 };
+
+	wt_rails_stop(rails);
+	if (rails->why.code)
+		wt_error_set(&err, rails->why.code, "%s: %s", what, rails->why.text);
+	else
+		wt_error_set(&err, ENOTSUP, "no fabric that both ends have and may use; see `watari doctor`");
+	rails->events->failed(rails->arg, &err);
+}
+
+static bool pathless(const struct wt_rail *rail, uint64_t *since_ns, uint64_t now_ns)
+{
+	if (!rail->ops || rail->path_count)
+		*since_ns = 0;
+	else if (!*since_ns)
+		*since_ns = now_ns;
+	return *since_ns != 0;
+}
+
+/* The current rail has no paths: the same fabric again, then the others, then all of them once more. */
+static void replace_current(struct wt_rails *rails, uint64_t now_ns)
+{
+	enum wt_fabric fabric = wt_rails_fabric(rails);
+	uint64_t since_ns = rails->current_pathless_ns;
+
+	if (!fabric || rails->tried & WT_FABRIC_BIT(fabric))
+		fabric = best(rails, FABRICS);
+	if (fabric) {
+		start_opening(rails, fabric);
+		return;
+	}
+	rails->tried = 0;
+	if (!rails->ready || now_ns - since_ns >= rails->config.give_up_ns)
+		give_up(rails, "no data path to the peer");
+}
+
+/* The rail before: closed when nothing pending needs it, connected again while something does. */
+static void look_after_leaving(struct wt_rails *rails, uint64_t now_ns)
+{
+	if (wt_announce_oldest(rails->config.log) >= rails->leaving_seq) {
+		close_rail(rails, &rails->leaving);
+		return;
+	}
+	if (!pathless(&rails->leaving, &rails->leaving_pathless_ns, now_ns))
+		return;
+	if (now_ns - rails->leaving_pathless_ns >= rails->config.give_up_ns)
+		give_up(rails, "no data path for what was announced before the change of fabric");
+	else
+		start_opening(rails, rails->leaving.ops->fabric);
+}
+
+/* The current rail's paths are gone, and that of before is still there: it covers all that was announced
+ * since.
+ */
+static void step_back(struct wt_rails *rails)
+{
+	close_rail(rails, &rails->current);
+	rails->current = rails->leaving;
+	rails->current_pathless_ns = rails->leaving_pathless_ns;
+	rails->leaving = (struct wt_rail){ .ops = NULL };
+}
+
+static void try_better(struct wt_rails *rails)
+{
+	enum wt_fabric fabric;
+
+	rails->tried = 0;
+	fabric = better_than_current(rails);
+	if (fabric)
+		start_opening(rails, fabric);
+}
+
+static void look_after(struct wt_rails *rails, uint64_t now_ns)
+{
+	bool gone = pathless(&rails->current, &rails->current_pathless_ns, now_ns);
+
+	if (rails->opening || !wt_session_is_up(rails->config.link->session))
+		return;
+	if (gone && rails->leaving.ops)
+		step_back(rails);
+	if (!rails->current.path_count)
+		replace_current(rails, now_ns);
+	else if (rails->leaving.ops)
+		look_after_leaving(rails, now_ns);
+	else if (now_ns >= rails->better_at_ns)
+		try_better(rails);
+}
+
+static void watch(void *arg, uint64_t now_ns)
+{
+	struct wt_rails *rails = arg;
+
+	wt_loop_timer_set(rails->config.loop, &rails->watch, now_ns + WATCH_NS, watch, rails);
+	rails->events->tick(rails->arg);
+	wt_rail_reap(&rails->current);
+	wt_rail_reap(&rails->leaving);
+	look_after(rails, now_ns);
+}
