@@ -116,10 +116,9 @@ static void test_rates(void **state)
 static void test_refused(void **state)
 {
 	static const char *const lines[] = { "", BASE, BASE "h:1/n more", BASE "h:1", BASE "h:65536/n",
-		"--psk k h:1/n", "--qmp q h:1/n", BASE "--max-rate 5 h:1/n",
-		BASE "--give-up-after soon h:1/n", BASE "--downtime-limit 0 h:1/n",
-		BASE "--downtime-limit 2001s h:1/n", BASE "--wait 5s h:1/n", BASE "--nonsense h:1/n",
-		BASE "--paths 17 h:1/n", BASE "--fabric smoke h:1/n" };
+		"--qmp q h:1/n", BASE "--max-rate 5 h:1/n", BASE "--give-up-after soon h:1/n",
+		BASE "--downtime-limit 0 h:1/n", BASE "--downtime-limit 2001s h:1/n", BASE "--wait 5s h:1/n",
+		BASE "--nonsense h:1/n", BASE "--paths 17 h:1/n", BASE "--fabric smoke h:1/n" };
 	static const char *const receive_only[] = { BASE "--auto-converge :1/n",
 		BASE "--give-up-after 5s :1/n", BASE "--max-rate 1M :1/n" };
 	struct wt_source_options o;

@@ -19,9 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -295,26 +297,27 @@ static void test_silent(void **state)
 	fake_close(&fake);
 }
 
-/* Asks for far more than its socket holds, and does not read: others are served, and its answers wait. */
+/* Asks for far more than its socket and its line hold, and does not read: others are served, and it gets all
+ * of its answers when it reads. */
 static void test_slow(void **state)
 {
+	enum { REQUESTS = 300 };
+	char requests[REQUESTS * 32], text[64], *at = requests;
 	struct peer slow, other;
 	struct fake fake;
-	char text[64];
-	char *at;
 
 	fake_open(&fake, "web1");
 	slow = peer_open(&fake, "web1");
 	other = peer_open(&fake, "web1");
-	for (unsigned i = 0; i < 100; i++)
-		peer_write(&slow, text,
-			(size_t)snprintf(text, sizeof text, "{\"command\":\"fill\",\"n\":%u}\n", i));
+	for (unsigned i = 0; i < REQUESTS; i++)
+		at += sprintf(at, "{\"command\":\"fill\",\"n\":%u}\n", i);
+	peer_write(&slow, requests, (size_t)(at - requests));
 	for (unsigned i = 0; i < 50; i++)
 		peer_ask(&other, "{\"command\":\"status\"}\n", "asked");
-	peer_wait(&slow, 100);
-	assert_int_equal(slow.lines, 100);
+	peer_wait(&slow, REQUESTS);
+	assert_int_equal(slow.lines, REQUESTS);
 	at = slow.text;
-	for (unsigned i = 0; i < 100; i++) {
+	for (unsigned i = 0; i < REQUESTS; i++) {
 		snprintf(text, sizeof text, "\"n\":%u}}\n", i);
 		at = strstr(at, text);
 		assert_non_null(at);
@@ -449,10 +452,50 @@ static void test_stale(void **state)
 	close(pipes[1]);
 }
 
+/* flock of this program: what happens between the opening of a lock file and the lock can be made to happen.
+ */
+static void (*before_flock)(void);
+
+int flock(int fd, int operation)
+{
+	void (*happens)(void) = before_flock;
+
+	before_flock = NULL;
+	if (happens)
+		happens();
+	return (int)syscall(SYS_flock, fd, operation);
+}
+
+static int other_holder;
+
+/* The holder leaves and removes the lock file; another one makes a new file and locks that. */
+static void name_changes_hands(void)
+{
+	char path[128];
+
+	snprintf(path, sizeof path, "%s/watari/web1.lock", runtime);
+	unlink(path);
+	other_holder = open(path, O_RDWR | O_CREAT, 0600);
+	syscall(SYS_flock, other_holder, LOCK_EX | LOCK_NB);
+}
+
+static void test_removed_lock(void **state)
+{
+	struct wt_job_place place = { .lock_fd = -1 };
+	struct wt_error err = { 0 };
+
+	before_flock = name_changes_hands;
+	assert_int_equal(wt_job_place_take("web1", &place, &err), -EEXIST);
+	close(other_holder);
+	wt_error_clear(&err);
+	assert_int_equal(wt_job_place_take("web1", &place, &err), 0);
+	wt_job_place_leave(&place);
+}
+
 /* Several processes take and leave one name as fast as they can: never two at once, and all get it. */
 static void test_race(void **state)
 {
-	enum { PROCESSES = 4, TIMES = 300 };
+	enum { PROCESSES = 4, TIMES = 2000 };
 	_Atomic int *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t children[PROCESSES];
 	int status;
@@ -649,6 +692,7 @@ int main(void)
 		cmocka_unit_test(test_place),
 		cmocka_unit_test(test_bad_places),
 		cmocka_unit_test(test_stale),
+		cmocka_unit_test(test_removed_lock),
 		cmocka_unit_test(test_race),
 		cmocka_unit_test(test_client),
 		cmocka_unit_test(test_liars),
