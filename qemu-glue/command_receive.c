@@ -49,8 +49,6 @@ int wt_command_receive_options(int argc, char **argv, struct wt_destination_opti
 	struct wt_destination_options o = { .common.reconnect_timeout_ns = 60000000000ull };
 	int option;
 
-	if (wt_command_is_uri(argc, argv))
-		return wt_command_receive_uri(argc, argv);
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		if (option == WT_OPTION_HELP)
 			return wt_command_help(usage);
@@ -70,7 +68,10 @@ int wt_command_receive_options(int argc, char **argv, struct wt_destination_opti
 int wt_command_receive(int argc, char **argv)
 {
 	struct wt_destination_options o;
-	int code = wt_command_receive_options(argc, argv, &o);
+	int code;
 
+	if (wt_command_is_uri(argc, argv))
+		return wt_command_receive_uri(argc, argv);
+	code = wt_command_receive_options(argc, argv, &o);
 	return code == WT_COMMAND_RUN ? wt_destination_run(&o) : code;
 }

@@ -115,8 +115,6 @@ int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret
 		.switchover_timeout_ns = 2000000000ull };
 	int option;
 
-	if (wt_command_is_uri(argc, argv))
-		return wt_command_send_uri(argc, argv);
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		if (option == WT_OPTION_HELP)
 			return wt_command_help(usage);
@@ -136,7 +134,10 @@ int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret
 int wt_command_send(int argc, char **argv)
 {
 	struct wt_source_options o;
-	int code = wt_command_send_options(argc, argv, &o);
+	int code;
 
+	if (wt_command_is_uri(argc, argv))
+		return wt_command_send_uri(argc, argv);
+	code = wt_command_send_options(argc, argv, &o);
 	return code == WT_COMMAND_RUN ? wt_source_run(&o) : code;
 }

@@ -170,6 +170,20 @@ def case_refused(host, image):
     receiver.guest.wait_round()
 
 
+def case_stranded(host, image):
+    """A QEMU that refuses the device state at the very end: nobody takes that for success, and `cont` at the source helps."""
+    source = booted(host, image, extra=("-device", "virtio-rng-pci"))
+    for relay in (False, True):
+        receiver = Receiver(host, image, relay=relay, **SMALL)
+        sender = Sender(source, receiver)
+        expect(sender.code() == 3 and "type cont" in sender.error(), f"{sender.events()[-2:]}")
+        receiver.guest.ended(20)
+        wait_for(lambda: receiver.said("type cont at the source"), "the receiving relay's word")
+        expect(source.status() == "postmigrate", f"the source is {source.status()}")
+        source.call("cont")
+        still_fine(source)
+
+
 def case_cancel(host, image):
     """migrate_cancel in mid-transfer, over exec: and over a socket: the source runs on, the destination QEMU ends."""
     source = booted(host, image)

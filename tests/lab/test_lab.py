@@ -3,6 +3,7 @@
 """test_lab.py CASE... - in lab hosts: real soft-RoCE, real KVM guests. See docs/LAB.md. `all` runs every case.
 
   verbs      a guest moves over verbs with RAM compared, and back over tcp
+  uri        the same over verbs, begun by QEMU itself: exec: at both ends
   discard    a guest whose pages are discarded while it moves over verbs: by a balloon, and by free-page reporting
   memlock    too little memory may be locked for verbs
   contract   the contract suite of paths over verbs
@@ -20,6 +21,7 @@ from harness.cases import SMALL as NATIVE, expect, main, refused, still_fine  # 
 from harness.guests import Guest  # noqa: E402
 from harness.hosts import ROOT, lab, wait_for  # noqa: E402
 from harness.migration import BUILD, Migration, events, install_key  # noqa: E402
+from harness.uri import Receiver, Sender  # noqa: E402
 
 SMALL = {**NATIVE, "rate": 500}
 SEND = ["--switchover-timeout", "20s"]
@@ -46,6 +48,23 @@ def case_verbs(image):
         move(first, second, keys, "verbs", "--verify")
         third = Guest(a, image, incoming=True, **SMALL)
         move(second, third, keys[::-1], "tcp", "--verify")
+
+
+def case_uri(image):
+    with lab(2) as (a, b):
+        keys = install_key([a, b])
+        source = Guest(a, image, **SMALL)
+        source.wait_reports(2)
+        receiver = Receiver(b, image, keys=keys, **SMALL)
+        sender = Sender(source, receiver, keys=keys, options=[*SEND, "--fabric", "verbs", "--verify"])
+        summary = sender.succeed()
+        expect(sender.code() == 0 and summary["fabric"] == "verbs" and summary["destination"]["verbs_bytes"] > 0, summary)
+        expect(summary["destination"]["compared_pages"] * 4096 == summary["ram_bytes"], f"not all compared: {summary}")
+        expect(summary["copied_pages"] > 0, f"RAM was pinned although nobody knows what may discard it: {summary}")
+        print(f"  {summary['total_ms']:.0f} ms, loaded {summary['switchover_ms']:.0f} ms after the end of RAM, "
+              f"{summary['moved_bytes'] >> 20} MiB, {summary['copied_pages']} pages copied", flush=True)
+        expect(source.status() == "postmigrate", f"the source is {source.status()}")
+        receiver.guest.wait_round()
 
 
 class Allocated:
