@@ -43,10 +43,9 @@ static void on_trouble(void *arg, const struct wt_error *err)
 	trouble = *err;
 }
 
-static const struct wt_outgoing_events events = { .block = on_block,
-	.blocks_end = on_blocks_end,
-	.guest_stopped = on_stopped,
-	.trouble = on_trouble };
+static const struct wt_outgoing_events events = {
+	.block = on_block, .blocks_end = on_blocks_end, .guest_stopped = on_stopped, .trouble = on_trouble
+};
 
 static unsigned turns;
 
