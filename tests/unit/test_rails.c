@@ -87,6 +87,27 @@ static int verbs_connect(struct wt_endpoint *endpoint, const char *host, uint16_
 	return r;
 }
 
+static atomic_bool verbs_dumb, tcp_refuses;
+static atomic_uint tcp_dialled;
+
+/* The first read fails, and with it the path. */
+static int verbs_post(struct wt_path *path, const struct wt_op *ops, unsigned count)
+{
+	if (verbs_dumb)
+		wt_tcp_path_fail(path, ETIMEDOUT);
+	return wt_path_tcp_ops.post(path, ops, count);
+}
+
+static int tcp_connect(struct wt_endpoint *endpoint, const char *host, uint16_t port,
+	const uint8_t hello[WT_PATH_HELLO_BYTES], enum wt_role role, uint64_t timeout_ns,
+	struct wt_path **ret_path, struct wt_error *err)
+{
+	tcp_dialled++;
+	if (tcp_refuses)
+		return wt_error_set(err, ECONNREFUSED, "nobody listens there");
+	return wt_path_tcp_ops.connect(endpoint, host, port, hello, role, timeout_ns, ret_path, err);
+}
+
 static enum wt_fabric fabric_now(struct world *u)
 {
 	struct wt_server_stats stats;
@@ -118,6 +139,29 @@ static bool tcp_was_broken(struct world *u)
 static bool is_dialling(struct world *u)
 {
 	return verbs_dialling || u->server_failed;
+}
+
+static uint64_t wait_until_ns;
+
+static bool is_late(struct world *u)
+{
+	return wt_loop_now_ns(u->loop) >= wait_until_ns || u->server_failed;
+}
+
+static void timer_nothing(void *arg, uint64_t now_ns)
+{
+}
+
+static bool wait_s(unsigned seconds)
+{
+	struct wt_timer timer = { 0 };
+	bool r;
+
+	wait_until_ns = wt_loop_now_ns(w.loop) + seconds * SECOND_NS;
+	wt_loop_timer_set(w.loop, &timer, wait_until_ns, timer_nothing, NULL);
+	r = world_until(&w, is_late) && !w.server_failed;
+	wt_loop_timer_clear(w.loop, &timer);
+	return r;
 }
 
 static void nothing(struct world *u)
@@ -340,12 +384,55 @@ static void test_final_goes_first(void **state)
 	world_close(&w);
 }
 
+/*
+ * A fabric whose connections are made, but over which nothing gets across (RoCE with a wrong MTU): the other
+ * one must take over, and stay.
+ */
+static void test_verbs_connects_but_does_not_carry(void **state)
+{
+	unsigned before;
+
+	begin_over_verbs(0);
+	verbs_dumb = true;
+	announce(0, 0, 256, WT_CONTENT_IN_PLACE);
+	check(announce_rest());
+	wt_server_flush(w.server);
+	before = verbs_dialled;
+	check(wait_s(10));
+	print_message("dialled verbs %u times in 10 s, fabric now %d, landed %d\n", verbs_dialled - before,
+		fabric_now(&w), wt_server_all_landed(w.server));
+	check(wt_server_all_landed(w.server));
+	check(verbs_dialled - before < 40);
+	world_close(&w);
+}
+
+/* What was announced for tcp waits, and nobody listens there: tried now and then, not without a pause. */
+static void test_leaving_is_dialled_with_pauses(void **state)
+{
+	unsigned before;
+
+	begin_pending_over_tcp();
+	before = tcp_dialled;
+	tcp_refuses = true;
+	tcp_broken = 3;
+	check(wait_s(2));
+	print_message("dialled tcp %u times in 2 s\n", tcp_dialled - before);
+	check(tcp_dialled - before < 60);
+	tcp_refuses = false;
+	hold_tcp(false);
+	check(world_until(&w, has_landed_all));
+	world_close(&w);
+}
+
 static int setup(void **state)
 {
 	sem_init(&verbs_gate, 0, 0);
 	tcp = verbs = wt_path_tcp_ops;
 	verbs.fabric = WT_FABRIC_VERBS;
 	verbs.connect = verbs_connect;
+	verbs.post = verbs_post;
+	tcp.connect = tcp_connect;
+	verbs_dumb = tcp_refuses = false;
 	tcp.post = tcp_post;
 	tcp.alive = tcp_alive;
 	tcp.region_add = tcp_region_add;
@@ -365,6 +452,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_verbs_breaks_while_tcp_is_still_needed, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_final_goes_first, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_attempts_do_not_disturb, setup, abandon),
+		cmocka_unit_test_setup_teardown(test_leaving_is_dialled_with_pauses, setup, abandon),
+		cmocka_unit_test_setup_teardown(test_verbs_connects_but_does_not_carry, setup, abandon),
 	};
 
 	if (getenv("WATARI_TEST"))
