@@ -357,11 +357,9 @@ static int footer_step(struct wt_stream *stream)
 		return rc;
 	stream_take(stream, 5);
 	stream->state = STREAM_TOP;
-	if (stream->section_type == QEMU_VM_SECTION_START) {
-		rc = stream->events.blocks_end(stream->arg, &stream->failure);
-	} else if (stream->section_type == QEMU_VM_SECTION_PART) {
+	if (stream->section_type == QEMU_VM_SECTION_PART) {
 		rc = stream->events.ram_part(stream->arg, &stream->failure);
-	} else {
+	} else if (stream->section_type == QEMU_VM_SECTION_END) {
 		stream->state = STREAM_PASS;
 		stream->ram_ended = true;
 		rc = stream->events.ram_end(stream->arg, &stream->failure);

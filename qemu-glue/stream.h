@@ -43,7 +43,8 @@ struct wt_stream_events {
 	 * its pages reported and stripped; otherwise they stay in the stream. */
 	int (*block)(void *arg, uint32_t index, const char *name, uint64_t length, bool *ret_in_place,
 		struct wt_error *err);
-	/* All blocks were listed; the start section has been passed on. */
+	/* All blocks were listed. Of the start section the footer is still to come: QEMU writes it late,
+	 * perhaps only after multifd has taken pages. */
 	int (*blocks_end)(void *arg, struct wt_error *err);
 	/* A page of an in-place block with its bytes (WT_PAGE_SIZE, valid during the call), or announced as
 	 * zero. */

@@ -196,7 +196,9 @@ static int end_section(struct wt_stream *stream, bool pass)
 		return rc;
 	stream_take(stream, 8);
 	stream->state = STREAM_FOOTER;
-	return STREAM_PROGRESS;
+	if (stream->section_type == QEMU_VM_SECTION_START)
+		rc = stream->events.blocks_end(stream->arg, &stream->failure);
+	return rc < 0 ? rc : STREAM_PROGRESS;
 }
 
 static int ram_list_tail(struct wt_stream *stream)

@@ -47,7 +47,7 @@ struct seen {
 	bool only_one_block; /* pc.ram is in place, nothing else is */
 	unsigned again, offers;
 	struct stream_writer stripped;
-	bool ram_ended;
+	bool blocks_ended, ram_ended;
 };
 
 /* ---- writing ---- */
@@ -190,6 +190,12 @@ static int on_block(void *arg, uint32_t index, const char *name, uint64_t length
 	return 0;
 }
 
+static int on_blocks_end(void *arg, struct wt_error *err)
+{
+	((struct seen *)arg)->blocks_ended = true;
+	return 0;
+}
+
 static int nothing(void *arg, struct wt_error *err)
 {
 	return 0;
@@ -203,7 +209,7 @@ static int on_ping(void *arg, uint32_t value, struct wt_error *err)
 static int see(struct seen *seen, uint32_t block, uint64_t page, uint32_t version)
 {
 	assert_true(block < 2 && page < (block ? VGA_PAGES : PC_PAGES));
-	assert_false(seen->ram_ended);
+	assert_true(seen->blocks_ended && !seen->ram_ended);
 	if (seen->again > 1 && ++seen->offers % seen->again == 0)
 		return -EAGAIN;
 	seen->version[block][page] = version;
@@ -238,8 +244,8 @@ static int on_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_err
 	return 0;
 }
 
-static const struct wt_stream_events events = { on_block, nothing, on_page, on_zero, nothing, on_ram_end,
-	nothing, on_ping, on_pass };
+static const struct wt_stream_events events = { on_block, on_blocks_end, on_page, on_zero, nothing,
+	on_ram_end, nothing, on_ping, on_pass };
 
 struct reading {
 	struct wt_stream *stream;
@@ -512,6 +518,38 @@ static void test_channel_ends(void **state)
 	sw_free(&seen.stripped);
 }
 
+/* QEMU writes the start section's footer late: the list of blocks is known, and pages flow, before it comes.
+ */
+static void test_footer_is_late(void **state)
+{
+	for (unsigned flush_words = 0; flush_words < 2; flush_words++) {
+		struct seen seen = { .only_one_block = true };
+		struct model m = { .channels = 1, .flush_words = flush_words, .zero_in_packets = true };
+		struct reading r;
+
+		introduction(&m.channel[0], 0);
+		sw_header(&m.main);
+		sw_section(&m.main, SW_START, SW_RAM_ID, "ram", 4);
+		sw_word(&m.main, PC_PAGES + VGA_PAGES, SW_MEM_SIZE);
+		sw_block(&m.main, "pc.ram", PC_PAGES * WT_PAGE_SIZE);
+		sw_block(&m.main, "vga.vram", VGA_PAGES * WT_PAGE_SIZE);
+		sync_channels(&m);
+		if (flush_words)
+			sw_word(&m.main, 0, SW_FLUSH);
+		sw_word(&m.main, 0, SW_EOS);
+		m.now[0][3] = 7;
+		send_page(&m, 0, 3);
+		open_reading(&r, 1, &seen);
+		seed_start(1);
+		read_all(&r, &m, 100000);
+		assert_string_equal(r.err.text, "");
+		assert_true(seen.blocks_ended && seen.known[0][3]);
+		close_reading(&r);
+		sw_free(&seen.stripped);
+		free_model(&m);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -519,6 +557,7 @@ int main(void)
 		cmocka_unit_test(test_bad_packets),
 		cmocka_unit_test(test_introductions),
 		cmocka_unit_test(test_channel_ends),
+		cmocka_unit_test(test_footer_is_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
