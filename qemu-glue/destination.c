@@ -260,8 +260,10 @@ static int on_blocks_end(void *arg, struct wt_error *err)
 	if (r)
 		return r;
 	r = wt_qmp_call(d->relay.qmp, "migrate-set-capabilities",
-		json_pack("{s:[{s:s,s:b},{s:s,s:b}]}", "capabilities", "capability", "late-block-activate",
-			"state", 1, "capability", "events", "state", 1),
+		/* The stripped stream has one channel, however many the source's has. */
+		json_pack("{s:[{s:s,s:b},{s:s,s:b},{s:s,s:b}]}", "capabilities", "capability",
+			"late-block-activate", "state", 1, "capability", "events", "state", 1, "capability",
+			"multifd", "state", 0),
 		WT_RELAY_QMP_NS, NULL, err);
 	if (!r)
 		r = wt_destination_feed_open(d, err);

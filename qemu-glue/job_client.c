@@ -91,6 +91,8 @@ static int ask_at(const char *path, const char *request, json_t **ret_result, st
 		return fd;
 	n = exchange(fd, request, answer);
 	close(fd);
+	if (n == -ECONNRESET || n == -EPIPE)
+		return wt_error_set(err, (int)-n, "the job at %s was over before it could answer", path);
 	if (n < 0)
 		return wt_error_set(err, (int)-n, "%s does not answer: %s", path,
 			n == -EAGAIN ? "timed out" : strerror((int)-n));

@@ -283,7 +283,7 @@ static void tell(struct wt_outgoing *o, bool all_sent)
 		o->told_stopped = true;
 		o->events.guest_stopped(o->arg);
 	}
-	if (o->ram_end_sent && all_sent && !o->told_ended && wt_outgoing_main_ended(o)) {
+	if (!o->failed && o->ram_end_sent && all_sent && !o->told_ended && wt_outgoing_main_ended(o)) {
 		o->told_ended = true;
 		if (o->events.ended)
 			o->events.ended(o->arg);

@@ -128,11 +128,17 @@ static int identify(struct outgoing_feed *feed, struct wt_error *err)
 	return 0;
 }
 
-/* Accepts all that have connected so far. */
+/* Accepts all that have connected so far; who had said nothing when he was accepted is listened to again. */
 static int accept_all(struct wt_outgoing *o, struct wt_error *err)
 {
 	int fd, r = 0;
 
+	for (unsigned i = 0; !r && !o->failed && i < o->feed_count; i++) {
+		struct outgoing_feed *feed = o->feeds[i];
+
+		if (feed->fd >= 0 && !feed->is_main && !feed->channel)
+			r = identify(feed, err);
+	}
 	while (!r && (fd = accept4(o->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
 		struct outgoing_feed *feed;
 

@@ -19,6 +19,7 @@
 #define CONNECT_BETTER_NS 1000000000ull
 #define BETTER_MIN_NS 2000000000ull /* pause before a better fabric is tried again */
 #define BETTER_MAX_NS 60000000000ull
+#define LEAVING_AGAIN_NS 300000000ull /* pause before the rail of before is connected again */
 
 /* Fabrics in order of preference. */
 static const enum wt_fabric preference[] = { WT_FABRIC_VERBS, WT_FABRIC_TCP };
@@ -33,6 +34,9 @@ struct wt_rails {
 
 	struct wt_rail current, leaving;
 	uint64_t leaving_seq; /* announcements from here on do not need `leaving` */
+	uint64_t leaving_again_ns;
+	uint64_t
+		carried_seq; /* the oldest pending announcement when current's paths were opened; 0: judged */
 	uint64_t current_pathless_ns, leaving_pathless_ns; /* since when; 0: there are paths */
 
 	struct wt_opening *opening;
@@ -214,6 +218,7 @@ static void install(struct wt_rails *rails, const struct wt_rail *rail, uint64_t
 	}
 	rails->current = *rail;
 	rails->current_since_ns = now_ns;
+	rails->carried_seq = wt_announce_oldest(rails->config.log);
 	rails->tried = 0;
 	if (better_than_current(rails))
 		put_off_better(rails, now_ns);
@@ -261,9 +266,10 @@ static void opened(void *arg, struct wt_rail *rail, const struct wt_error *err)
 	uint64_t now_ns = wt_loop_now_ns(rails->config.loop);
 
 	rails->opening = NULL;
-	if (rail->ops && rail->ops == rails->current.ops)
+	if (rail->ops && rail->ops == rails->current.ops) {
 		rails->current = *rail;
-	else if (rail->ops && rail->ops == rails->leaving.ops)
+		rails->carried_seq = wt_announce_oldest(rails->config.log);
+	} else if (rail->ops && rail->ops == rails->leaving.ops)
 		rails->leaving = *rail;
 	else if (rail->ops && rails->stopped)
 		wt_rail_close(rail);
@@ -302,12 +308,27 @@ static bool pathless(const struct wt_rail *rail, uint64_t *since_ns, uint64_t no
 	return *since_ns != 0;
 }
 
+/* Paths that were made and have gone, while nothing that waited has landed: the fabric is no use. */
+static void judge_current(struct wt_rails *rails, uint64_t now_ns)
+{
+	uint64_t oldest = wt_announce_oldest(rails->config.log);
+	struct wt_error err = { 0 };
+
+	if (!rails->current.ops || rails->carried_seq != oldest ||
+		oldest == wt_announce_next_seq(rails->config.log))
+		return;
+	rails->carried_seq = 0;
+	wt_error_set(&err, EIO, "connections are made, but nothing gets across them");
+	fails(rails, wt_rails_fabric(rails), &err, now_ns);
+}
+
 /* The current rail has no paths: the same fabric again, then the others, then all of them once more. */
 static void replace_current(struct wt_rails *rails, uint64_t now_ns)
 {
 	enum wt_fabric fabric = wt_rails_fabric(rails);
 	uint64_t since_ns = rails->current_pathless_ns;
 
+	judge_current(rails, now_ns);
 	if (!fabric || rails->tried & WT_FABRIC_BIT(fabric))
 		fabric = best(rails, FABRICS);
 	if (fabric) {
@@ -330,19 +351,22 @@ static void look_after_leaving(struct wt_rails *rails, uint64_t now_ns)
 		return;
 	if (now_ns - rails->leaving_pathless_ns >= rails->config.give_up_ns)
 		give_up(rails, "no data path for what was announced before the change of fabric");
-	else
+	else if (now_ns >= rails->leaving_again_ns) {
+		rails->leaving_again_ns = now_ns + LEAVING_AGAIN_NS;
 		start_opening(rails, rails->leaving.ops->fabric);
+	}
 }
 
 /* The current rail's paths are gone, and that of before is still there: it covers all that was announced
  * since.
  */
-static void step_back(struct wt_rails *rails)
+static void step_back(struct wt_rails *rails, uint64_t now_ns)
 {
 	close_rail(rails, &rails->current);
 	rails->current = rails->leaving;
 	rails->current_pathless_ns = rails->leaving_pathless_ns;
 	rails->leaving = (struct wt_rail){ .ops = NULL };
+	put_off_better(rails, now_ns);
 }
 
 static void try_better(struct wt_rails *rails)
@@ -362,7 +386,7 @@ static void look_after(struct wt_rails *rails, uint64_t now_ns)
 	if (rails->opening || !wt_session_is_up(rails->config.link->session))
 		return;
 	if (gone && rails->leaving.ops)
-		step_back(rails);
+		step_back(rails, now_ns);
 	if (!rails->current.path_count)
 		replace_current(rails, now_ns);
 	else if (rails->leaving.ops)

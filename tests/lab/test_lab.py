@@ -86,10 +86,10 @@ class Allocated:
 
 
 def hold(guest, attempt):
-    """Keeps the migration from its end until `let_go`: QEMU sends 2 MiB/s."""
+    """Keeps the migration from its end until `let_go`: QEMU sends 256 KiB/s."""
     wait_for(lambda: any(e.get("state") == "streaming" for e in events(attempt.sender)), "streaming", 120)
     wait_for(lambda: guest.call("query-migrate")[1].get("status") == "active", "QEMU migrates", 60)
-    expect(guest.call("migrate-set-parameters", {"max-bandwidth": 2 * MIB})[0] == 0, "max-bandwidth")
+    expect(guest.call("migrate-set-parameters", {"max-bandwidth": MIB // 4})[0] == 0, "max-bandwidth")
 
 
 def let_go(guest, attempt):
@@ -119,8 +119,8 @@ def discard(a, b, image, keys, device, append, disturb):
 
 
 def inflate(source, allocated):
-    """The balloon takes memory and gives it back, twice."""
-    for size in (144, 176, 144, 192):
+    """The balloon takes memory and gives it back."""
+    for size in (144, 192):
         before, had = allocated.discarded(), source.call("query-balloon")[1]["actual"]
         expect(source.call("balloon", {"value": size * MIB})[0] == 0, "balloon")
         if size * MIB < had:
@@ -196,7 +196,7 @@ def case_fabrics(image):
         server = a.start([example, "serve", "/dev/shm/memory", b.address, "4711", keys[0]], "serve")
 
         def copied():
-            return int(b.call(["stat", "-c", "%b", "/dev/shm/copy"])[1] or 0) * 512 >> 20 if puller.running() else 0
+            return int(b.call(["sh", "-c", "stat -c %b /dev/shm/copy 2>/dev/null || echo 0"])[1]) * 512 >> 20
 
         wait_for(lambda: copied() > 50 or not server.running(), "the first 50 MiB over verbs", 60)
         expect(server.running() and not server.find("verbs"), f"not over verbs: {server.tail()}")

@@ -25,8 +25,10 @@ static struct wt_fabric_ops verbs, tcp;
 static atomic_bool tcp_holds;      /* the puller posts nothing on tcp */
 static atomic_uint tcp_broken;     /* so many living tcp paths are found dead */
 static atomic_int tcp_regions;     /* the server's */
-static atomic_uint verbs_dialling; /* attempts under way */
 static atomic_uint verbs_dialled;  /* attempts made */
+static atomic_uint verbs_dialling; /* attempts under way */
+static atomic_bool verbs_hangs;    /* attempts wait for verbs_gate */
+static sem_t verbs_gate;
 
 static void *posted[1000]; /* on tcp, in this order; written by the puller */
 static unsigned posted_count;
@@ -80,9 +82,32 @@ static int verbs_connect(struct wt_endpoint *endpoint, const char *host, uint16_
 
 	verbs_dialled++;
 	verbs_dialling++;
+	while (verbs_hangs && sem_wait(&verbs_gate))
+		;
 	r = wt_path_tcp_ops.connect(endpoint, host, port, hello, role, timeout_ns, ret_path, err);
 	verbs_dialling--;
 	return r;
+}
+
+static atomic_bool verbs_dumb, tcp_refuses;
+static atomic_uint tcp_dialled;
+
+/* The first read fails, and with it the path. */
+static int verbs_post(struct wt_path *path, const struct wt_op *ops, unsigned count)
+{
+	if (verbs_dumb)
+		wt_tcp_path_fail(path, ETIMEDOUT);
+	return wt_path_tcp_ops.post(path, ops, count);
+}
+
+static int tcp_connect(struct wt_endpoint *endpoint, const char *host, uint16_t port,
+	const uint8_t hello[WT_PATH_HELLO_BYTES], enum wt_role role, uint64_t timeout_ns,
+	struct wt_path **ret_path, struct wt_error *err)
+{
+	tcp_dialled++;
+	if (tcp_refuses)
+		return wt_error_set(err, ECONNREFUSED, "nobody listens there");
+	return wt_path_tcp_ops.connect(endpoint, host, port, hello, role, timeout_ns, ret_path, err);
 }
 
 static enum wt_fabric fabric_now(struct world *u)
@@ -116,6 +141,29 @@ static bool tcp_was_broken(struct world *u)
 static bool is_dialling(struct world *u)
 {
 	return verbs_dialling || u->server_failed;
+}
+
+static uint64_t wait_until_ns;
+
+static bool is_late(struct world *u)
+{
+	return wt_loop_now_ns(u->loop) >= wait_until_ns || u->server_failed;
+}
+
+static void timer_nothing(void *arg, uint64_t now_ns)
+{
+}
+
+static bool wait_s(unsigned seconds)
+{
+	struct wt_timer timer = { 0 };
+	bool r;
+
+	wait_until_ns = wt_loop_now_ns(w.loop) + seconds * SECOND_NS;
+	wt_loop_timer_set(w.loop, &timer, wait_until_ns, timer_nothing, NULL);
+	r = world_until(&w, is_late) && !w.server_failed;
+	wt_loop_timer_clear(w.loop, &timer);
+	return r;
 }
 
 static void nothing(struct world *u)
@@ -274,19 +322,21 @@ static void test_verbs_breaks_while_tcp_is_still_needed(void **state)
 	world_close(&w);
 }
 
-/* An attempt that hangs neither holds up the server, nor its end. */
+/* An attempt that hangs does not hold up the server. */
 static void test_attempts_do_not_disturb(void **state)
 {
 	begin_over_verbs(0);
 	announce_all(false);
 	verbs_rule(false);
 	check(world_until(&w, over_tcp));
-	proxy_rule(&w.proxy, PROXY_DATA, false, false, true);
+	verbs_hangs = true;
 	check(world_until(&w, is_dialling));
 	finish();
 	check(verbs_dialling && over_tcp(&w));
+	verbs_hangs = false;
+	sem_post(&verbs_gate);
 	check(w.notes == 1);
-	world_close(&w);
+	world_close(&w); /* also while it is under way */
 	check(!verbs_dialling);
 }
 
@@ -336,11 +386,52 @@ static void test_final_goes_first(void **state)
 	world_close(&w);
 }
 
+/*
+ * A fabric whose connections are made, but over which nothing gets across (RoCE with a wrong MTU): the other
+ * one must take over, and stay.
+ */
+static void test_verbs_connects_but_does_not_carry(void **state)
+{
+	unsigned before;
+
+	begin_over_verbs(0);
+	verbs_dumb = true;
+	announce(0, 0, 256, WT_CONTENT_IN_PLACE);
+	check(announce_rest());
+	wt_server_flush(w.server);
+	before = verbs_dialled;
+	check(wait_s(10));
+	check(wt_server_all_landed(w.server));
+	check(verbs_dialled - before < 40);
+	world_close(&w);
+}
+
+/* What was announced for tcp waits, and nobody listens there: tried now and then, not without a pause. */
+static void test_leaving_is_dialled_with_pauses(void **state)
+{
+	unsigned before;
+
+	begin_pending_over_tcp();
+	before = tcp_dialled;
+	tcp_refuses = true;
+	tcp_broken = 3;
+	check(wait_s(2));
+	check(tcp_dialled - before < 60);
+	tcp_refuses = false;
+	hold_tcp(false);
+	check(world_until(&w, has_landed_all));
+	world_close(&w);
+}
+
 static int setup(void **state)
 {
+	sem_init(&verbs_gate, 0, 0);
 	tcp = verbs = wt_path_tcp_ops;
 	verbs.fabric = WT_FABRIC_VERBS;
 	verbs.connect = verbs_connect;
+	verbs.post = verbs_post;
+	tcp.connect = tcp_connect;
+	verbs_dumb = tcp_refuses = false;
 	tcp.post = tcp_post;
 	tcp.alive = tcp_alive;
 	tcp.region_add = tcp_region_add;
@@ -360,6 +451,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_verbs_breaks_while_tcp_is_still_needed, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_final_goes_first, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_attempts_do_not_disturb, setup, abandon),
+		cmocka_unit_test_setup_teardown(test_leaving_is_dialled_with_pauses, setup, abandon),
+		cmocka_unit_test_setup_teardown(test_verbs_connects_but_does_not_carry, setup, abandon),
 	};
 
 	if (getenv("WATARI_TEST"))

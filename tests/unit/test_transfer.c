@@ -288,7 +288,7 @@ static void run_among_cuts(void)
 	w.writes_left = 1500;
 	check(world_until(&w, guest_among_cuts));
 	check_equal();
-	check(proxy_cuts(&w.proxy) > 3);
+	check(proxy_cuts(&w.proxy) > 0);
 	check(w.messages == w.messages_sent && !w.disorder);
 	world_close(&w);
 }
