@@ -46,8 +46,8 @@ class Process:
     def __init__(self, argv, name, verbose=False, **options):
         self.name = name
         self.lines = []
-        self.child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                      stderr=subprocess.STDOUT, text=True, bufsize=1,
+        options.setdefault("stdin", subprocess.DEVNULL)
+        self.child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
                                       start_new_session=True, **options)
         self.reader = threading.Thread(target=self._read, args=(verbose,), daemon=True)
         self.reader.start()
