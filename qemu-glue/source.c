@@ -153,6 +153,7 @@ static void migrate_reply(void *arg, json_t *result, const struct wt_error *err)
 	struct wt_source *source = arg;
 
 	source->migrating = true;
+	source->migrate_taken = result != NULL;
 	if (result)
 		return;
 	source->failure = source->failure.code ? source->failure : *err;
@@ -262,7 +263,6 @@ static void do_migrate(struct wt_source *source)
 		return;
 	}
 	snprintf(uri, sizeof uri, "unix:%s", source->place.path);
-	source->migrate_sent = true;
 	source->start_ns = wt_report_now_ns();
 	if (source->options->give_up_ns)
 		wt_loop_timer_set(source->relay.loop, &source->patience,
@@ -569,7 +569,10 @@ static int start(struct wt_source *source, struct wt_error *err)
 	return 0;
 }
 
-/* After an abort: QEMU as it was, and the guest runs on if it ran. It never had a chance to run elsewhere. */
+/*
+ * After an abort: QEMU as it was, and the guest runs on if it ran. It never had a chance to run elsewhere:
+ * not by our migration, and if QEMU refused to begin that, whoever stopped the guest is none of our business.
+ */
 static void restore_qemu(struct wt_source *source)
 {
 	struct wt_error err = { 0 };
@@ -578,7 +581,7 @@ static void restore_qemu(struct wt_source *source)
 
 	if (source->before_known)
 		wt_migration_settings_write(source->relay.qmp, &source->before, &err);
-	if (!source->facts.guest_running || !source->migrate_sent)
+	if (!source->facts.guest_running || !source->migrate_taken)
 		return;
 	wt_error_clear(&err);
 	if (wt_qmp_call(source->relay.qmp, "query-status", NULL, WT_RELAY_QMP_NS, &status, &err)) {

@@ -36,8 +36,8 @@ struct wt_source {
 	} said;
 	uint64_t linger_until_ns;
 	json_t *destination_facts; /* what the destination said when it ran */
-	bool migrate_sent;         /* the guest may be touched by QEMU's migration */
 	bool migrating;            /* QEMU has answered to `migrate` */
+	bool migrate_taken;        /* ... and has begun: what stopped the guest may have been that */
 	bool asking;               /* a query-migrate is under way */
 	bool shut_sent, qemu_gone;
 	bool before_known;
