@@ -122,6 +122,8 @@ def strike(world, attempt, source, destination, cell):
 def after(source, destination, committed, code, cell, kind):
     """What is left: (the only guest, or None; what was said). code is that of `send`."""
     said = "nothing to recover"
+    if code == 0 and alive(destination):
+        source.ended()
     left = [guest for guest in (source, destination) if alive(guest)]
     died_with_it = committed and cell[0] == "destination"
     promised = alive(source) and not died_with_it or committed and alive(destination)

@@ -17,7 +17,7 @@ import threading
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.cases import HURRY, SMALL, Skip, alive, expect, main, refused, still_fine  # noqa: E402
+from harness.cases import HURRY, SMALL, Skip, alive, expect, main, network, refused, still_fine  # noqa: E402
 from harness.guests import Guest  # noqa: E402
 from harness.hosts import wait_for  # noqa: E402
 from harness.migration import Migration, events, install_key, watari  # noqa: E402
@@ -29,9 +29,9 @@ def send(host, guest, target, *options):
     return host.start([watari(), "send", "--qmp", guest.qmp, "--json", *options, target], "send")
 
 
-def receive(host, guest, *options):
+def receive(host, guest, *options, address="127.0.0.1"):
     """A `watari receive` that listens: (process, port)"""
-    process = host.start([watari(), "receive", "--qmp", guest.qmp, "--json", *options, "127.0.0.1:0/vm"], "receive")
+    process = host.start([watari(), "receive", "--qmp", guest.qmp, "--json", *options, f"{address}:0/vm"], "receive")
     return process, wait_for(lambda: next((e["port"] for e in events(process) if e["event"] == "listening"), 0),
                              f"watari receive: {process.tail()}")
 
@@ -218,42 +218,41 @@ def under_way(attempt):
     expect(attempt.sender.running(), f"it ended too soon: {attempt.sender.tail()}")
 
 
-def throttled(source, attempt):
-    """Keeps the migration from its end: QEMU sends 8 MB/s."""
-    wait_for(lambda: any(e.get("state") == "streaming" for e in events(attempt.sender)), "streaming")
-    wait_for(lambda: source.call("query-migrate")[1].get("status") == "active", "QEMU migrates")
-    expect(source.call("migrate-set-parameters", {"max-bandwidth": 8 << 20})[0] == 0, "max-bandwidth")
-
-
 def case_peers(host, image):
-    """The destination's relay dies or stalls while it transfers, its QEMU does, or it stalls before it answers."""
-    source = source_of(host, image, **FLOOD)
+    """On a slow network, the destination's relay dies or stalls while it transfers, its QEMU does, or it stalls before it
+    answers."""
+    with network() as net:
+        net.limit("100mbit")
+        peers(net.hosts, install_key(net.hosts), image)
+
+
+def peers(hosts, keys, image):
+    source = source_of(hosts[0], image, **FLOOD)
     for what, number in (("dies", signal.SIGKILL), ("stalls", signal.SIGSTOP)):
-        destination = Guest(host, image, incoming=True, **FLOOD)
-        attempt = Migration(source, destination, send=HURRY, receive=HURRY)
-        throttled(source, attempt)
+        destination = Guest(hosts[1], image, incoming=True, **FLOOD)
+        attempt = Migration(source, destination, keys=keys, send=HURRY, receive=HURRY)
         under_way(attempt)
         attempt.receiver.signal(number)
-        print(f"  {what} in the transfer: {refused(attempt.sender, '127.0.0.1', 90)}", flush=True)
+        print(f"  {what} in the transfer: {refused(attempt.sender, hosts[1].address, 90)}", flush=True)
         still_fine(source)
         attempt.receiver.signal(signal.SIGCONT)
         wait_for(lambda: not attempt.receiver.running(), "the end of the destination's relay", 60)
         expect(attempt.receiver.child.returncode != 0, "receive claims success")
         destination.quit()
 
-    destination = Guest(host, image, incoming=True, **FLOOD)
-    receiver, port = receive(host, destination, "--insecure", *HURRY)
+    destination = Guest(hosts[1], image, incoming=True, **FLOOD)
+    receiver, port = receive(hosts[1], destination, "--psk", keys[1], *HURRY, address=hosts[1].address)
     receiver.signal(signal.SIGSTOP)
-    said = refused(send(host, source, f"127.0.0.1:{port}/vm", "--insecure", *HURRY), "127.0.0.1", 90)
-    print(f"  stalls before it answers: {said}", flush=True)
+    target = f"{hosts[1].address}:{port}/vm"
+    print(f"  stalls before it answers: {refused(send(hosts[0], source, target, '--psk', keys[0], *HURRY), target[:-3], 90)}",
+          flush=True)
     receiver.signal(signal.SIGCONT)
     expect(receiver.running(), f"receive ended: {receiver.tail()}")
     end(receiver)
     destination.quit()
 
-    destination = Guest(host, image, incoming=True, **FLOOD)
-    attempt = Migration(source, destination, send=HURRY, receive=HURRY)
-    throttled(source, attempt)
+    destination = Guest(hosts[1], image, incoming=True, **FLOOD)
+    attempt = Migration(source, destination, keys=keys, send=HURRY, receive=HURRY)
     under_way(attempt)
     destination.process.signal(signal.SIGSTOP)
     attempt.sender.signal(signal.SIGTERM)
@@ -270,8 +269,8 @@ def case_no_rdma(host, image):
     attempt = Migration(source, destination, send=["--fabric", "verbs"])
     print(f"  {refused(attempt.sender, 'no fabric that both ends have')}", flush=True)
     still_fine(source)
-    if attempt.receiver.running():
-        end(attempt.receiver)
+    attempt.receiver.wait(60)
+    destination = Guest(host, image, incoming=True, **SMALL)
     refused(host.start([watari(), "receive", "--qmp", destination.qmp, "--insecure", "--fabric", "verbs",
                         "127.0.0.1:0/vm"], "receive"), "verbs")
 

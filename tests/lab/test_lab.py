@@ -26,6 +26,8 @@ from harness.uri import Receiver, Sender  # noqa: E402
 SMALL = {**NATIVE, "rate": 500}
 SEND = ["--switchover-timeout", "20s"]
 MIB = 1 << 20
+BALLOON_MB = 192  # so little that a balloon takes pages that exist
+REPORTING_MB = 320  # Linux reports free pages only while more than 64 MiB are free
 
 
 def move(source, destination, keys, fabric, *options, channels=1):
@@ -98,10 +100,10 @@ def let_go(guest, attempt):
     expect(guest.call("migrate-set-parameters", {"max-bandwidth": 1024 * MIB})[0] == 0, "max-bandwidth")
 
 
-def discard(a, b, image, keys, device, append, disturb):
+def discard(a, b, image, keys, mb, device, append, disturb):
     """RAM that may be discarded is never pinned: everything goes through copies, and arrives. disturb(source, allocated)
     returns when enough was discarded, while QEMU migrates."""
-    options = {**SMALL, "mb": 192, "extra": ("-device", device), "append": append}
+    options = {**SMALL, "mb": mb, "extra": ("-device", device), "append": append}
     source = Guest(a, image, **options)
     source.wait_reports(2)
     destination = Guest(b, image, incoming=True, **options)
@@ -120,11 +122,11 @@ def discard(a, b, image, keys, device, append, disturb):
 
 def inflate(source, allocated):
     """The balloon takes memory and gives it back."""
-    for size in (144, 192):
+    for size in (BALLOON_MB - 48, BALLOON_MB):
         before, had = allocated.discarded(), source.call("query-balloon")[1]["actual"]
         expect(source.call("balloon", {"value": size * MIB})[0] == 0, "balloon")
         if size * MIB < had:
-            wait_for(lambda: allocated.discarded() >= before + 8 * MIB, f"8 MiB that a balloon of {192 - size} MiB discards", 90)
+            wait_for(lambda: allocated.discarded() >= before + 8 * MIB, f"8 MiB that a balloon of {BALLOON_MB - size} MiB discards", 90)
         else:
             wait_for(lambda: source.call("query-balloon")[1]["actual"] > had, "a balloon that shrinks", 90)
 
@@ -138,8 +140,9 @@ def reported(source, allocated):
 def case_discard(image):
     with lab(2) as (a, b):
         keys = install_key([a, b])
-        discard(a, b, image, keys, "virtio-balloon-pci,id=balloon", "", inflate).quit()
-        discard(a, b, image, keys, "virtio-balloon-pci,id=balloon,free-page-reporting=on", "wt.lend=24", reported)
+        discard(a, b, image, keys, BALLOON_MB, "virtio-balloon-pci,id=balloon", "", inflate).quit()
+        discard(a, b, image, keys, REPORTING_MB, "virtio-balloon-pci,id=balloon,free-page-reporting=on", "wt.lend=24",
+                reported)
 
 
 def case_memlock(image):
