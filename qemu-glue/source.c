@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * source.c - the source relay: QMP, page server and state machine tied together. See source.h.
+ * source.c - the source relay: QMP, QEMU's stream and state machine tied together. See source.h. The page
+ * server and the destination's word are source_peer.c's.
  *
  * Everything that happens becomes an event of source_switch.h; everything that is done is one of its actions.
  * The order of a migration is written there, not here.
@@ -20,19 +21,12 @@
 #include "printable.h"
 #include "sabotage.h"
 #include "source_internal.h"
-#include "verify.h"
 
 #define POLL_NS 20000000ull
 #define LINGER_NS 5000000000ull /* for the last words to arrive, and for QEMU to quit */
 #define WATCH_NS 250000000ull
 #define VERIFY_NS 600000000000ull  /* what comparing all of RAM may add to the switchover */
 #define BANDWIDTH_MAX (1ull << 40) /* bytes per second that QEMU may think it has: no limit of its own */
-
-static void pump(struct wt_source *source)
-{
-	if (source->outgoing)
-		wt_outgoing_pump(source->outgoing);
-}
 
 /* ---- asking QEMU ---- */
 
@@ -98,7 +92,7 @@ static void poll_fired(void *arg, uint64_t now_ns)
 		poll_fired, source);
 	ask_qemu(source);
 	if (state == WT_SOURCE_STREAMING || state == WT_SOURCE_STOPPED)
-		pump(source);
+		wt_source_pump(source);
 }
 
 static void qmp_event(void *arg, const char *name, json_t *data)
@@ -351,160 +345,6 @@ void wt_source_trouble(struct wt_source *source, const struct wt_error *err)
 	wt_source_event(source, WT_SOURCE_EV_TROUBLE);
 }
 
-/* ---- the destination's word ---- */
-
-static int answer_digest(
-	struct wt_source *source, const uint8_t *payload, size_t length, struct wt_error *err)
-{
-	struct wt_relay_digest ask;
-	int r = source->machine.state == WT_SOURCE_STOPPED
-			? wt_verify_answer(source->served, payload, length, &ask)
-			: -EPROTO;
-
-	if (r == -EPERM)
-		return wt_error_set(err, EPERM,
-			"private memory of QEMU cannot be read to compare it; run watari as root, or without --verify");
-	if (r)
-		return wt_error_set(err, EPROTO, "the destination asks for a digest that makes no sense");
-	return wt_server_send(source->server, WT_RELAY_DIGEST_ANSWER, &ask, sizeof ask);
-}
-
-static void text_error(
-	struct wt_error *err, int code, const char *what, const uint8_t *payload, size_t length)
-{
-	char text[WT_PRINTABLE_MAX];
-
-	wt_error_set(err, code, "%s%s", what, wt_printable(payload, length, text, sizeof text));
-}
-
-static void destination_runs(struct wt_source *source, const uint8_t *payload, size_t length)
-{
-	source->end_ns = wt_report_now_ns();
-	json_decref(source->destination_facts);
-	source->destination_facts = json_loadb((const char *)payload, length, 0, NULL);
-	wt_source_event(source, WT_SOURCE_EV_DESTINATION_RUNS);
-}
-
-/*
- * The guest is stopped and everything has landed: was any of it read from memory that could be discarded
- * below its registration? Only a device that was plugged in meanwhile can have done that; its guest runs on
- * here.
- */
-static int check_pinned(struct wt_source *source, struct wt_error *err)
-{
-	bool may_discard = false;
-	int r = 0;
-
-	if (!source->facts.may_discard)
-		r = wt_preflight_devices(source->relay.qmp, &may_discard, err);
-	if (r || !may_discard)
-		return r;
-	return wt_error_set(err, EPERM,
-		"a balloon was plugged into the guest while its memory was pinned, so that what was read may be old; "
-		"send again, then it is copied");
-}
-
-static int server_message(
-	void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
-{
-	struct wt_source *source = arg;
-	struct wt_error why = { 0 };
-
-	switch (type) {
-	case WT_RELAY_READY:
-		if (check_pinned(source, &why))
-			wt_source_trouble(source, &why);
-		else
-			wt_source_event(source, WT_SOURCE_EV_DESTINATION_READY);
-		return 0;
-	case WT_RELAY_RUNNING:
-		destination_runs(source, payload, length);
-		return 0;
-	case WT_RELAY_FAILED:
-	case WT_RELAY_STRANDED:
-		text_error(&why, EIO, "the destination failed: ", payload, length);
-		if (!source->failure.code)
-			source->failure = why;
-		wt_source_event(source,
-			type == WT_RELAY_FAILED ? WT_SOURCE_EV_DESTINATION_UNRUN : WT_SOURCE_EV_TROUBLE);
-		return 0;
-	case WT_RELAY_DIGEST_ASK:
-		return answer_digest(source, payload, length, err);
-	default:
-		return wt_error_set(err, EPROTO, "the destination sent a message of unknown type %u", type);
-	}
-}
-
-static void server_ready(void *arg)
-{
-	struct wt_source *source = arg;
-	struct wt_server_stats stats;
-	char text[128];
-
-	/* It has failed meanwhile; the timer is that of linger now. */
-	if (source->machine.state != WT_SOURCE_CONNECTING)
-		return;
-	wt_server_stats(source->server, &stats);
-	snprintf(text, sizeof text, "connected over %s, %u paths", wt_fabric_name(stats.fabric), stats.paths);
-	wt_report_event(&source->relay.report, "connected",
-		json_pack("{s:s,s:i}", "fabric", wt_fabric_name(stats.fabric), "paths", (int)stats.paths),
-		text);
-	wt_loop_timer_clear(source->relay.loop, &source->deadline);
-	wt_source_event(source, WT_SOURCE_EV_ACCEPTED);
-}
-
-static void server_room(void *arg)
-{
-	struct wt_source *source = arg;
-
-	if (source->machine.state == WT_SOURCE_STREAMING || source->machine.state == WT_SOURCE_STOPPED)
-		pump(source);
-}
-
-static void server_lost(void *arg, const struct wt_error *err)
-{
-	struct wt_source *source = arg;
-	struct wt_error said = wt_printable_error(err);
-	char text[WT_ERROR_TEXT_MAX + 64];
-
-	snprintf(text, sizeof text, "connection lost, trying again: %s", said.text);
-	wt_report_event(&source->relay.report, "lost", json_pack("{s:s}", "text", said.text), text);
-}
-
-static void server_back(void *arg)
-{
-	struct wt_source *source = arg;
-
-	wt_report_event(&source->relay.report, "back", NULL, "connected again");
-	server_room(source);
-}
-
-static void server_failed(void *arg, const struct wt_error *err)
-{
-	struct wt_error said = wt_printable_error(err);
-
-	wt_source_trouble(arg, &said);
-}
-
-static void server_note(void *arg, const char *note)
-{
-	struct wt_source *source = arg;
-	char text[WT_PRINTABLE_MAX];
-
-	wt_printable(note, strlen(note), text, sizeof text);
-	wt_report_event(&source->relay.report, "note", json_pack("{s:s}", "text", text), text);
-}
-
-static const struct wt_server_events server_events = {
-	.ready = server_ready,
-	.room = server_room,
-	.message = server_message,
-	.lost = server_lost,
-	.back = server_back,
-	.failed = server_failed,
-	.note = server_note,
-};
-
 /* ---- beginning and end ---- */
 
 static void signalled(void *arg, const char *signal_name)
@@ -513,39 +353,6 @@ static void signalled(void *arg, const char *signal_name)
 
 	wt_error_set(&err, ECANCELED, "cancelled by %s", signal_name);
 	wt_source_trouble(arg, &err);
-}
-
-static int open_server(struct wt_source *source, struct wt_error *err)
-{
-	const struct wt_source_options *o = source->options;
-	struct wt_server_config config = { .peer = o->peer,
-		.name = o->common.name,
-		.psk = source->relay.psk,
-		.fabrics = o->common.fabrics,
-		.paths = o->paths,
-		.device = o->common.device,
-		.may_discard = source->facts.may_discard,
-		.connect_timeout_ns = 5000000000ull,
-		.give_up_ns = o->common.reconnect_timeout_ns };
-	int r;
-
-	r = wt_server_open(source->relay.loop, &config, &server_events, source, &source->server, err);
-	source->served = calloc(source->relay.ram->count + 1, sizeof *source->served);
-	if (!r && !source->served)
-		r = wt_error_set(err, ENOMEM, "no memory for %u blocks", source->relay.ram->count);
-	for (unsigned i = 0; !r && i < source->relay.ram->count; i++) {
-		const struct wt_ram_block *block = &source->relay.ram->blocks[i];
-		int number;
-
-		if (!block->shared && !block->staged)
-			continue;
-		number = wt_server_block_add(source->server, block->name, block->base, block->length,
-			block->fd, block->fd_offset, err);
-		if (number < 0)
-			return number;
-		source->served[number] = block;
-	}
-	return r ? r : wt_server_start(source->server, err);
 }
 
 static int start(struct wt_source *source, struct wt_error *err)
@@ -559,7 +366,7 @@ static int start(struct wt_source *source, struct wt_error *err)
 		r = wt_preflight_source(
 			source->relay.qmp, source->relay.ram, o->shared_storage, &source->facts, err);
 	if (!r)
-		r = open_server(source, err);
+		r = wt_source_server_open(source, err);
 	if (r)
 		return r;
 	set_deadline(source, 30000000000ull);

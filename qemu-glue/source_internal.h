@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * source_internal.h - the source relay's state, shared by source.c (who runs) and source_report.c (what
- * people are told).
+ * source_internal.h - the source relay's state, shared by source.c (who runs), source_peer.c (the page
+ * server) and source_report.c (what people are told).
  */
 #ifndef WATARI_QEMU_SOURCE_INTERNAL_H
 #define WATARI_QEMU_SOURCE_INTERNAL_H
@@ -48,6 +48,10 @@ struct wt_source {
 void wt_source_event(struct wt_source *source, enum wt_source_event event);
 /* Remembers why (the first one wins) and raises TROUBLE. */
 void wt_source_trouble(struct wt_source *source, const struct wt_error *err);
+
+/* source_peer.c: opens the page server and connects it; lets QEMU's stream go on. */
+int wt_source_server_open(struct wt_source *source, struct wt_error *err);
+void wt_source_pump(struct wt_source *source);
 
 /* source_report.c: reports progress from now on; tells what the migration was. */
 void wt_source_progress(struct wt_source *source);

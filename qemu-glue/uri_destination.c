@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "printable.h"
+#include "relay_peer.h"
 #include "sabotage.h"
 #include "stream_tail.h"
 #include "uri_destination_internal.h"
@@ -265,37 +266,28 @@ static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t l
 static void on_connected(void *arg, const char *peer)
 {
 	struct wt_uri_destination *d = arg;
-	char text[160];
 
 	snprintf(d->peer, sizeof d->peer, "%s", peer);
-	snprintf(text, sizeof text, "the source has come: %s", peer);
 	wt_loop_timer_clear(d->relay.loop, &d->deadline);
-	wt_report_event(&d->relay.report, "connected", json_pack("{s:s}", "peer", peer), text);
+	wt_relay_told_source(&d->relay, peer);
 }
 
 static void on_lost(void *arg, const struct wt_error *err)
 {
 	struct wt_uri_destination *d = arg;
-	struct wt_error said = wt_printable_error(err);
 
 	if (d->machine.state < WT_URI_DESTINATION_DONE)
-		wt_report_event(&d->relay.report, "lost", json_pack("{s:s}", "text", said.text),
-			"connection lost; waiting for the source to come back");
+		wt_relay_told_lost(&d->relay, err);
 }
 
 static void on_back(void *arg)
 {
-	struct wt_uri_destination *d = arg;
-
-	wt_report_event(&d->relay.report, "back", NULL, "the source is back");
+	wt_relay_told_back(&((struct wt_uri_destination *)arg)->relay);
 }
 
 static void on_refused(void *arg, const struct wt_error *err)
 {
-	struct wt_uri_destination *d = arg;
-	struct wt_error said = wt_printable_error(err);
-
-	wt_report_event(&d->relay.report, "refused", json_pack("{s:s}", "text", said.text), said.text);
+	wt_relay_told_refused(&((struct wt_uri_destination *)arg)->relay, err);
 }
 
 static void listen_again(void *arg, uint64_t now_ns);
@@ -351,15 +343,10 @@ static void wait_over(void *arg, uint64_t now_ns)
 static int listen_here(struct wt_uri_destination *d, uint16_t port, struct wt_error *err)
 {
 	const struct wt_uri_destination_options *o = d->options;
-	struct wt_puller_config config = { .listen = o->listen,
-		.name = o->common.name,
-		.psk = d->relay.psk,
-		.fabrics = o->common.fabrics,
-		.data_host = o->data_host,
-		.device = o->common.device,
-		.give_up_ns = o->common.reconnect_timeout_ns };
+	struct wt_puller_config config = wt_relay_puller_config(&d->relay, &o->common, &o->listen);
 
 	config.listen.port = port;
+	config.data_host = o->data_host;
 	if (o->wait_ns)
 		wt_loop_timer_set(d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop) + o->wait_ns,
 			wait_over, d);

@@ -23,6 +23,7 @@
 
 #include "messages.h"
 #include "printable.h"
+#include "relay_peer.h"
 #include "sabotage.h"
 #include "uri_source_internal.h"
 #include "verify.h"
@@ -191,14 +192,8 @@ static int server_message(
 static void server_ready(void *arg)
 {
 	struct wt_uri_source *s = arg;
-	struct wt_server_stats stats;
-	char text[128];
 
-	wt_server_stats(s->server, &stats);
-	snprintf(text, sizeof text, "connected over %s, %u paths", wt_fabric_name(stats.fabric), stats.paths);
-	wt_report_event(&s->relay.report, "connected",
-		json_pack("{s:s,s:i}", "fabric", wt_fabric_name(stats.fabric), "paths", (int)stats.paths),
-		text);
+	wt_relay_told_paths(&s->relay, s->server);
 	feed_event(s, WT_URI_SOURCE_EV_ACCEPTED);
 }
 
@@ -210,28 +205,19 @@ static void server_room(void *arg)
 		wt_outgoing_pump(s->outgoing);
 }
 
-static void note(struct wt_uri_source *s, const char *event, const char *before, const char *what)
-{
-	char text[WT_PRINTABLE_MAX], line[WT_PRINTABLE_MAX + 64];
-
-	wt_printable(what, strlen(what), text, sizeof text);
-	snprintf(line, sizeof line, "%s%s", before, text);
-	wt_report_event(&s->relay.report, event, json_pack("{s:s}", "text", text), line);
-}
-
 static void server_lost(void *arg, const struct wt_error *err)
 {
-	const struct wt_uri_source *s = arg;
+	struct wt_uri_source *s = arg;
 
 	if (s->machine.state < WT_URI_SOURCE_DONE)
-		note(arg, "lost", "connection lost, trying again: ", wt_error_text(err));
+		wt_relay_told_lost(&s->relay, err);
 }
 
 static void server_back(void *arg)
 {
 	struct wt_uri_source *s = arg;
 
-	wt_report_event(&s->relay.report, "back", NULL, "connected again");
+	wt_relay_told_back(&s->relay);
 	server_room(s);
 }
 
@@ -242,9 +228,9 @@ static void server_failed(void *arg, const struct wt_error *err)
 	wt_uri_source_trouble(arg, &said);
 }
 
-static void server_note(void *arg, const char *text)
+static void server_note(void *arg, const char *note)
 {
-	note(arg, "note", "", text);
+	wt_relay_told_note(&((struct wt_uri_source *)arg)->relay, note);
 }
 
 static const struct wt_server_events server_events = {
@@ -262,16 +248,10 @@ static const struct wt_server_events server_events = {
 static int open_server(struct wt_uri_source *s, struct wt_error *err)
 {
 	const struct wt_uri_source_options *o = s->options;
-	struct wt_server_config config = { .peer = o->peer,
-		.name = o->common.name,
-		.psk = s->relay.psk,
-		.fabrics = o->common.fabrics,
-		.paths = o->paths,
-		.device = o->common.device,
-		.may_discard = true,
-		.connect_timeout_ns = 5000000000ull,
-		.give_up_ns = o->common.reconnect_timeout_ns };
+	struct wt_server_config config = wt_relay_server_config(&s->relay, &o->common, &o->peer);
 
+	config.paths = o->paths;
+	config.may_discard = true; /* nobody can be asked */
 	s->start_ns = wt_report_now_ns();
 	if (!s->search.pid)
 		s->search.pid = o->listen_path ? wt_outgoing_pid(s->outgoing) : wt_ram_search_ancestor();
@@ -292,7 +272,7 @@ static int find_block(struct wt_uri_source *s, const char *name, uint64_t length
 		return wt_error_set(err, -r, "%s%s", wt_error_text(&why),
 			s->options->verify ? "; --verify needs it" : "");
 	snprintf(text, sizeof text, "block %s is copied out of the stream: %s", name, wt_error_text(&why));
-	note(s, "note", "", text);
+	wt_relay_told_note(&s->relay, text);
 	*ret_block = NULL;
 	return 0;
 }

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * source_peer.c - the source relay's page server, and what the destination says.
+ *
+ * Each message becomes an event of source_switch.h, or is answered. What the destination says is hostile
+ * until it was looked at: lengths are checked, texts are made printable.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "messages.h"
+#include "printable.h"
+#include "relay_peer.h"
+#include "source_internal.h"
+#include "verify.h"
+
+void wt_source_pump(struct wt_source *source)
+{
+	if (source->outgoing)
+		wt_outgoing_pump(source->outgoing);
+}
+
+static int answer_digest(
+	struct wt_source *source, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	struct wt_relay_digest ask;
+	int r = source->machine.state == WT_SOURCE_STOPPED
+			? wt_verify_answer(source->served, payload, length, &ask)
+			: -EPROTO;
+
+	if (r == -EPERM)
+		return wt_error_set(err, EPERM,
+			"private memory of QEMU cannot be read to compare it; run watari as root, or without --verify");
+	if (r)
+		return wt_error_set(err, EPROTO, "the destination asks for a digest that makes no sense");
+	return wt_server_send(source->server, WT_RELAY_DIGEST_ANSWER, &ask, sizeof ask);
+}
+
+static void text_error(
+	struct wt_error *err, int code, const char *what, const uint8_t *payload, size_t length)
+{
+	char text[WT_PRINTABLE_MAX];
+
+	wt_error_set(err, code, "%s%s", what, wt_printable(payload, length, text, sizeof text));
+}
+
+static void destination_runs(struct wt_source *source, const uint8_t *payload, size_t length)
+{
+	source->end_ns = wt_report_now_ns();
+	json_decref(source->destination_facts);
+	source->destination_facts = json_loadb((const char *)payload, length, 0, NULL);
+	wt_source_event(source, WT_SOURCE_EV_DESTINATION_RUNS);
+}
+
+/*
+ * The guest is stopped and everything has landed: was any of it read from memory that could be discarded
+ * below its registration? Only a device that was plugged in meanwhile can have done that; its guest runs on
+ * here.
+ */
+static int check_pinned(struct wt_source *source, struct wt_error *err)
+{
+	bool may_discard = false;
+	int r = 0;
+
+	if (!source->facts.may_discard)
+		r = wt_preflight_devices(source->relay.qmp, &may_discard, err);
+	if (r || !may_discard)
+		return r;
+	return wt_error_set(err, EPERM,
+		"a balloon was plugged into the guest while its memory was pinned, so that what was read may be old; "
+		"send again, then it is copied");
+}
+
+static int server_message(
+	void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	struct wt_source *source = arg;
+	struct wt_error why = { 0 };
+
+	switch (type) {
+	case WT_RELAY_READY:
+		if (check_pinned(source, &why))
+			wt_source_trouble(source, &why);
+		else
+			wt_source_event(source, WT_SOURCE_EV_DESTINATION_READY);
+		return 0;
+	case WT_RELAY_RUNNING:
+		destination_runs(source, payload, length);
+		return 0;
+	case WT_RELAY_FAILED:
+	case WT_RELAY_STRANDED:
+		text_error(&why, EIO, "the destination failed: ", payload, length);
+		if (!source->failure.code)
+			source->failure = why;
+		wt_source_event(source,
+			type == WT_RELAY_FAILED ? WT_SOURCE_EV_DESTINATION_UNRUN : WT_SOURCE_EV_TROUBLE);
+		return 0;
+	case WT_RELAY_DIGEST_ASK:
+		return answer_digest(source, payload, length, err);
+	default:
+		return wt_error_set(err, EPROTO, "the destination sent a message of unknown type %u", type);
+	}
+}
+
+static void server_ready(void *arg)
+{
+	struct wt_source *source = arg;
+
+	/* It has failed meanwhile; the timer is that of linger now. */
+	if (source->machine.state != WT_SOURCE_CONNECTING)
+		return;
+	wt_relay_told_paths(&source->relay, source->server);
+	wt_loop_timer_clear(source->relay.loop, &source->deadline);
+	wt_source_event(source, WT_SOURCE_EV_ACCEPTED);
+}
+
+static void server_room(void *arg)
+{
+	struct wt_source *source = arg;
+
+	if (source->machine.state == WT_SOURCE_STREAMING || source->machine.state == WT_SOURCE_STOPPED)
+		wt_source_pump(source);
+}
+
+static void server_lost(void *arg, const struct wt_error *err)
+{
+	wt_relay_told_lost(&((struct wt_source *)arg)->relay, err);
+}
+
+static void server_back(void *arg)
+{
+	struct wt_source *source = arg;
+
+	wt_relay_told_back(&source->relay);
+	server_room(source);
+}
+
+static void server_failed(void *arg, const struct wt_error *err)
+{
+	struct wt_error said = wt_printable_error(err);
+
+	wt_source_trouble(arg, &said);
+}
+
+static void server_note(void *arg, const char *note)
+{
+	wt_relay_told_note(&((struct wt_source *)arg)->relay, note);
+}
+
+static const struct wt_server_events server_events = {
+	.ready = server_ready,
+	.room = server_room,
+	.message = server_message,
+	.lost = server_lost,
+	.back = server_back,
+	.failed = server_failed,
+	.note = server_note,
+};
+
+int wt_source_server_open(struct wt_source *source, struct wt_error *err)
+{
+	const struct wt_source_options *o = source->options;
+	struct wt_server_config config = wt_relay_server_config(&source->relay, &o->common, &o->peer);
+	int r;
+
+	config.paths = o->paths;
+	config.may_discard = source->facts.may_discard;
+	r = wt_server_open(source->relay.loop, &config, &server_events, source, &source->server, err);
+	source->served = calloc(source->relay.ram->count + 1, sizeof *source->served);
+	if (!r && !source->served)
+		r = wt_error_set(err, ENOMEM, "no memory for %u blocks", source->relay.ram->count);
+	for (unsigned i = 0; !r && i < source->relay.ram->count; i++) {
+		const struct wt_ram_block *block = &source->relay.ram->blocks[i];
+		int number;
+
+		if (!block->shared && !block->staged)
+			continue;
+		number = wt_server_block_add(source->server, block->name, block->base, block->length,
+			block->fd, block->fd_offset, err);
+		if (number < 0)
+			return number;
+		source->served[number] = block;
+	}
+	return r ? r : wt_server_start(source->server, err);
+}
