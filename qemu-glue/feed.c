@@ -67,6 +67,7 @@ static void push(struct wt_feed *feed)
 			return;
 		}
 		feed->sent += (size_t)n;
+		feed->any_sent = true;
 	}
 	if (feed->fd >= 0)
 		watch(feed, false);

@@ -21,10 +21,11 @@ struct wt_feed {
 	int fd; /* to QEMU, owned; -1: not connected, or ended */
 	uint8_t *bytes;
 	size_t length, room, sent;
-	size_t gate; /* bytes behind this offset wait for RAM to be complete; valid with gated */
-	bool gated;  /* RAM's end was announced */
-	bool open;   /* the gate is open */
-	size_t hold; /* so many of the last bytes wait, whatever the gate says */
+	size_t gate;   /* bytes behind this offset wait for RAM to be complete; valid with gated */
+	bool gated;    /* RAM's end was announced */
+	bool open;     /* the gate is open */
+	size_t hold;   /* so many of the last bytes wait, whatever the gate says */
+	bool any_sent; /* a byte has gone to QEMU */
 	bool watching;
 };
 

@@ -155,8 +155,19 @@ void wt_uri_feed_tail(struct wt_uri_destination *d)
 	wt_loop_timer_set(d->relay.loop, &d->poll, wt_loop_now_ns(d->relay.loop), let_go, d);
 }
 
+/* A QEMU that waits at a pipe does not see it closed before a byte came: it gets some that begin no stream.
+ */
+static void wake_qemu(struct wt_uri_destination *d)
+{
+	static const char none[] = "watari has given up\n";
+
+	if (!d->is_socket && d->feed.fd >= 0 && !d->feed.any_sent && write(d->feed.fd, none, sizeof none) < 0)
+		return;
+}
+
 void wt_uri_feed_hang_up(struct wt_uri_destination *d)
 {
+	wake_qemu(d);
 	wt_feed_hang_up(&d->feed);
 	if (d->watch_fd < 0)
 		return;
