@@ -52,6 +52,7 @@ struct wt_mover {
 	struct lane lanes[WT_MOVER_PATHS_MAX];
 	struct wt_extent op_extent[WT_PLAN_OPS];
 	struct wt_path *op_path[WT_PLAN_OPS]; /* NULL: not under way */
+	unsigned lost;                        /* for wt_mover_lost */
 	uint64_t zero_bytes;                  /* filled in this turn */
 	uint64_t refused_since_ns; /* reads are answered with refusals since then, 0: they are not */
 	struct wt_puller_stats stats;
@@ -453,6 +454,31 @@ static bool fill_one(struct wt_mover *m, struct wt_error *err)
 	return false;
 }
 
+static bool has_lane(const struct wt_mover *m, enum wt_fabric fabric)
+{
+	for (unsigned i = 0; i < m->lane_count; i++)
+		if (m->lanes[i].ops->fabric == fabric)
+			return true;
+	return false;
+}
+
+static void lane_died(struct wt_mover *m, struct lane *lane)
+{
+	enum wt_fabric fabric = lane->ops->fabric;
+
+	lane_close(m, lane);
+	if (!has_lane(m, fabric))
+		m->lost |= WT_FABRIC_BIT(fabric);
+}
+
+unsigned wt_mover_lost(struct wt_mover *m)
+{
+	unsigned lost = m->lost;
+
+	m->lost = 0;
+	return lost;
+}
+
 bool wt_mover_turn(struct wt_mover *m, struct wt_error *err)
 {
 	bool any = false, dead;
@@ -463,7 +489,7 @@ bool wt_mover_turn(struct wt_mover *m, struct wt_error *err)
 	for (unsigned i = m->lane_count; i-- > 0;) {
 		any |= poll_lane(m, &m->lanes[i], &dead, err);
 		if (dead)
-			lane_close(m, &m->lanes[i]);
+			lane_died(m, &m->lanes[i]);
 	}
 	if (m->refused_since_ns && wt_loop_now_ns(m->loop) - m->refused_since_ns > REFUSED_NS) {
 		wt_error_set(err, EACCES, "the server refuses to let memory be read that it has announced");

@@ -48,6 +48,9 @@ int wt_mover_endpoint(struct wt_mover *mover, const struct wt_fabric_ops *ops, c
 	const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err);
 int wt_mover_path_add(struct wt_mover *mover, const struct wt_fabric_ops *ops, struct wt_path *path);
 
+/* Fabrics of which the last path has failed since the last call, as WT_FABRIC_BIT()s. */
+unsigned wt_mover_lost(struct wt_mover *mover);
+
 /* Polls and posts; true when something happened. *err is filled when the session cannot go on. */
 bool wt_mover_turn(struct wt_mover *mover, struct wt_error *err);
 /* false: there is news already, take another turn. */

@@ -436,6 +436,19 @@ static int send_acks(struct wt_puller *p)
 	}
 }
 
+/* The serving end of a path that broke may never see it: nothing of its own is on the way. */
+static void tell_lost(struct wt_puller *p)
+{
+	unsigned lost = wt_mover_lost(p->mover);
+
+	for (unsigned i = 0; i < FABRICS; i++) {
+		uint8_t fabric = (uint8_t)fabrics[i];
+
+		if (lost & WT_FABRIC_BIT(fabric))
+			wt_link_must_send(&p->link, WT_MESSAGE_PATHS_LOST, &fabric, 1);
+	}
+}
+
 static bool turn(void *arg, uint64_t now_ns)
 {
 	struct wt_puller *p = arg;
@@ -445,6 +458,7 @@ static bool turn(void *arg, uint64_t now_ns)
 	if (!p->started || p->link.failed)
 		return false;
 	any = wt_mover_turn(p->mover, &err);
+	tell_lost(p);
 	if (!err.code && send_acks(p))
 		wt_error_set(&err, ENOMEM, "no memory for a message to the server");
 	if (err.code) {

@@ -39,7 +39,7 @@ void wt_rail_reap(struct wt_rail *rail)
 	}
 }
 
-static void close_paths(struct wt_rail *rail)
+void wt_rail_hang_up(struct wt_rail *rail)
 {
 	while (rail->path_count)
 		rail->ops->close(rail->paths[--rail->path_count]);
@@ -47,7 +47,7 @@ static void close_paths(struct wt_rail *rail)
 
 void wt_rail_close(struct wt_rail *rail)
 {
-	close_paths(rail);
+	wt_rail_hang_up(rail);
 	wt_serving_close(rail->serving);
 	*rail = (struct wt_rail){ .ops = NULL };
 }
@@ -81,7 +81,7 @@ static int open_rail(struct wt_opening *o)
 /* Gives up what was opened; a serving that was borrowed stays. */
 static void abandon(struct wt_opening *o)
 {
-	close_paths(&o->rail);
+	wt_rail_hang_up(&o->rail);
 	if (o->rail.serving != o->order.serving)
 		wt_serving_close(o->rail.serving);
 	o->rail = (struct wt_rail){ .ops = NULL };

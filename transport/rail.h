@@ -55,6 +55,8 @@ void wt_opening_close(struct wt_opening *opening);
 
 /* Closes paths that are dead. */
 void wt_rail_reap(struct wt_rail *rail);
+/* Closes all paths; the memory stays registered. */
+void wt_rail_hang_up(struct wt_rail *rail);
 void wt_rail_close(struct wt_rail *rail);
 
 #endif

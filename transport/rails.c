@@ -112,6 +112,14 @@ unsigned wt_rails_paths(const struct wt_rails *rails)
 	return rails ? rails->current.path_count : 0;
 }
 
+void wt_rails_lost(struct wt_rails *rails, enum wt_fabric fabric)
+{
+	if (rails->current.ops && rails->current.ops->fabric == fabric)
+		wt_rail_hang_up(&rails->current);
+	if (rails->leaving.ops && rails->leaving.ops->fabric == fabric)
+		wt_rail_hang_up(&rails->leaving);
+}
+
 /* ---- what can be used ---- */
 
 /* Where the puller listens for this fabric; NULL: this build has not both ends of it, or may not use it. */

@@ -53,6 +53,8 @@ int wt_rails_open(const struct wt_rails_config *config, const struct wt_wire_rea
 /* The session is over: opens no more. */
 void wt_rails_stop(struct wt_rails *rails);
 void wt_rails_close(struct wt_rails *rails);
+/* The puller has no path of this fabric left: ours are dead, whatever they look like. */
+void wt_rails_lost(struct wt_rails *rails, enum wt_fabric fabric);
 /* By which announcements go now; NULL: none yet. */
 const struct wt_serving *wt_rails_serving(const struct wt_rails *rails);
 enum wt_fabric wt_rails_fabric(const struct wt_rails *rails);

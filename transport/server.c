@@ -270,12 +270,22 @@ static int landed(struct wt_server *s, const uint8_t *payload, size_t length, st
 	return 0;
 }
 
+static int paths_lost(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	if (!s->rails || length != 1 || payload[0] > WT_FABRIC_SIM)
+		return wt_error_set(err, EPROTO, "the puller's message on lost paths is malformed");
+	wt_rails_lost(s->rails, (enum wt_fabric)payload[0]);
+	return 0;
+}
+
 static int link_message(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct wt_server *s = arg;
 
 	if (type == WT_MESSAGE_READY)
 		return peer_ready(s, payload, length, err);
+	if (type == WT_MESSAGE_PATHS_LOST)
+		return paths_lost(s, payload, length, err);
 	if (type == WT_MESSAGE_LANDED)
 		return landed(s, payload, length, err);
 	if (type >= WT_MESSAGE_APPLICATION && s->events->message)

@@ -51,6 +51,7 @@ enum wt_message {
 	WT_MESSAGE_REGIONS_CLEAR = 22, /* server -> puller: keys of this fabric (1 byte) are void */
 	WT_MESSAGE_ANNOUNCE = 20,      /* server -> puller */
 	WT_MESSAGE_LANDED = 21,        /* puller -> server */
+	WT_MESSAGE_PATHS_LOST = 23,    /* puller -> server: no path of this fabric (1 byte) is left */
 	WT_MESSAGE_APPLICATION = 64,
 };
 

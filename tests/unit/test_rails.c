@@ -29,6 +29,7 @@ static atomic_uint verbs_dialled;  /* attempts made */
 static atomic_uint verbs_dialling; /* attempts under way */
 static atomic_bool verbs_hangs;    /* attempts wait for verbs_gate */
 static sem_t verbs_gate;
+static atomic_bool verbs_blind; /* the server does not see that its paths are dead */
 
 static void *posted[1000]; /* on tcp, in this order; written by the puller */
 static unsigned posted_count;
@@ -108,6 +109,11 @@ static int tcp_connect(struct wt_endpoint *endpoint, const char *host, uint16_t 
 	if (tcp_refuses)
 		return wt_error_set(err, ECONNREFUSED, "nobody listens there");
 	return wt_path_tcp_ops.connect(endpoint, host, port, hello, role, timeout_ns, ret_path, err);
+}
+
+static bool verbs_alive(struct wt_path *path)
+{
+	return verbs_blind || wt_path_tcp_ops.alive(path);
 }
 
 static enum wt_fabric fabric_now(struct world *u)
@@ -248,6 +254,19 @@ static void test_copies_survive_a_change(void **state)
 	verbs_rule(true);
 	check(world_until(&w, over_verbs));
 	finish();
+	world_close(&w);
+}
+
+/* The device says nothing at the serving end; the puller does. */
+static void test_puller_tells_of_lost_paths(void **state)
+{
+	begin_over_verbs(0);
+	announce_all(false);
+	finish();
+	verbs_blind = true;
+	verbs_rule(false);
+	finish();
+	check(over_tcp(&w));
 	world_close(&w);
 }
 
@@ -432,6 +451,8 @@ static int setup(void **state)
 	verbs.post = verbs_post;
 	tcp.connect = tcp_connect;
 	verbs_dumb = tcp_refuses = false;
+	verbs.alive = verbs_alive;
+	verbs_blind = false;
 	tcp.post = tcp_post;
 	tcp.alive = tcp_alive;
 	tcp.region_add = tcp_region_add;
@@ -449,6 +470,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pending_of_tcp_are_still_read_over_tcp, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_tcp_breaks_while_it_is_still_needed, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_verbs_breaks_while_tcp_is_still_needed, setup, abandon),
+		cmocka_unit_test_setup_teardown(test_puller_tells_of_lost_paths, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_final_goes_first, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_attempts_do_not_disturb, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_leaving_is_dialled_with_pauses, setup, abandon),
