@@ -29,6 +29,7 @@
 #define ZERO_EXTENT_PAGES (1u << 18) /* of zeros: nothing crosses the wire */
 #define UNSENT_MAX (8u << 20)        /* stripped bytes that may be on their way */
 #define HEARD_NS 1000000000ull       /* how lately the peer must have been heard */
+#define AGAIN_NS 5000000ull          /* until what could not be sent is tried again */
 #define SAMPLES 32u                  /* pages that are compared with the mapping */
 
 /* ---- announcing ---- */
@@ -193,6 +194,12 @@ static int on_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_err
 {
 	struct wt_outgoing *o = arg;
 
+	if (o->pass_first && o->pass_length + length > o->pass_room) {
+		o->pass_length -= o->pass_first;
+		memmove(o->pass, o->pass + o->pass_first, o->pass_length);
+		o->ram_end_at -= o->ram_ended && !o->ram_end_sent ? o->pass_first : 0;
+		o->pass_first = 0;
+	}
 	if (o->pass_length + length > o->pass_room) {
 		size_t room = 2 * (o->pass_length + length);
 		uint8_t *pass = realloc(o->pass, room);
@@ -222,24 +229,18 @@ static const struct wt_stream_events stream_events = {
 
 /* ---- sending ---- */
 
-/* Sends stripped bytes up to `limit`; true if all of them went. */
+/* Sends stripped bytes up to `limit` in pass; true if all of them went. */
 static bool send_pass(struct wt_outgoing *o, size_t limit)
 {
-	size_t sent = 0;
+	while (o->pass_first < limit && wt_server_unsent(o->server) < UNSENT_MAX) {
+		size_t left = limit - o->pass_first;
+		size_t n = left < WT_STREAM_CHUNK_MAX ? left : WT_STREAM_CHUNK_MAX;
 
-	while (sent < limit && wt_server_unsent(o->server) < UNSENT_MAX) {
-		size_t n = limit - sent < WT_STREAM_CHUNK_MAX ? limit - sent : WT_STREAM_CHUNK_MAX;
-
-		if (wt_server_send(o->server, WT_RELAY_STREAM, o->pass + sent, n))
+		if (wt_server_send(o->server, WT_RELAY_STREAM, o->pass + o->pass_first, n))
 			break;
-		sent += n;
+		o->pass_first += n;
 	}
-	if (sent)
-		memmove(o->pass, o->pass + sent, o->pass_length - sent);
-	o->pass_length -= sent;
-	if (o->ram_ended && !o->ram_end_sent)
-		o->ram_end_at -= sent;
-	return sent == limit;
+	return o->pass_first == limit;
 }
 
 /* true: everything that was reported has been sent. */
@@ -260,7 +261,16 @@ static bool send_all(struct wt_outgoing *o, struct wt_error *err)
 			return false;
 		o->ram_end_sent = true;
 	}
-	return send_pass(o, o->pass_length);
+	if (!send_pass(o, o->pass_length))
+		return false;
+	o->pass_first = o->pass_length = 0;
+	return true;
+}
+
+/* Nobody tells that the peer has acknowledged stripped bytes: it is looked at again soon. */
+static void again(void *arg, uint64_t now_ns)
+{
+	wt_outgoing_pump(arg);
 }
 
 static bool peer_recent(const struct wt_outgoing *o)
@@ -305,6 +315,8 @@ void wt_outgoing_pump(struct wt_outgoing *o)
 		wt_outgoing_fail(o, &err);
 		return;
 	}
+	if (!all)
+		wt_loop_timer_set(o->loop, &o->retry, wt_loop_now_ns(o->loop) + AGAIN_NS, again, o);
 	wt_outgoing_watch(o, may_read(o, all));
 	tell(o, all);
 }
@@ -367,6 +379,7 @@ void wt_outgoing_close(struct wt_outgoing *o)
 	if (!o)
 		return;
 	wt_outgoing_hang_up(o);
+	wt_loop_timer_clear(o->loop, &o->retry);
 	wt_outgoing_feeds_close(o);
 	wt_stream_close(o->reader);
 	free(o->blocks);

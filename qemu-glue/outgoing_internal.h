@@ -51,9 +51,10 @@ struct wt_outgoing {
 	struct outgoing_run run;       /* gathered, not announced */
 	uint8_t *run_bytes;
 
-	uint8_t *pass; /* stripped bytes not sent yet */
-	size_t pass_length, pass_room;
+	uint8_t *pass; /* stripped bytes; those from pass_first on are not sent yet */
+	size_t pass_first, pass_length, pass_room;
 	size_t ram_end_at; /* where in pass RAM's end lies, valid until it was sent */
+	struct wt_timer retry;
 	bool ram_ended, ram_end_sent;
 	uint64_t pages, passed_bytes;
 };

@@ -182,9 +182,13 @@ static void stream_guest_stopped(void *arg)
 	wt_source_event(arg, WT_SOURCE_EV_GUEST_STOPPED);
 }
 
+/* After the commit the stream means nothing any more: QEMU is closing it. */
 static void stream_trouble(void *arg, const struct wt_error *err)
 {
-	wt_source_trouble(arg, err);
+	struct wt_source *source = arg;
+
+	if (source->machine.state != WT_SOURCE_DELIVERING)
+		wt_source_trouble(source, err);
 }
 
 static const struct wt_outgoing_events outgoing_events = {

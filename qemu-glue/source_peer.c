@@ -29,9 +29,6 @@ static int answer_digest(
 			? wt_verify_answer(source->served, payload, length, &ask)
 			: -EPROTO;
 
-	if (r == -EPERM)
-		return wt_error_set(err, EPERM,
-			"private memory of QEMU cannot be read to compare it; run watari as root, or without --verify");
 	if (r)
 		return wt_error_set(err, EPROTO, "the destination asks for a digest that makes no sense");
 	return wt_server_send(source->server, WT_RELAY_DIGEST_ANSWER, &ask, sizeof ask);
@@ -60,10 +57,12 @@ static void destination_runs(struct wt_source *source, const uint8_t *payload, s
  */
 static int check_pinned(struct wt_source *source, struct wt_error *err)
 {
+	struct wt_server_stats stats;
 	bool may_discard = false;
 	int r = 0;
 
-	if (!source->facts.may_discard)
+	wt_server_stats(source->server, &stats);
+	if (!source->facts.may_discard && stats.used & WT_FABRIC_BIT(WT_FABRIC_VERBS))
 		r = wt_preflight_devices(source->relay.qmp, &may_discard, err);
 	if (r || !may_discard)
 		return r;
@@ -158,6 +157,21 @@ static const struct wt_server_events server_events = {
 	.note = server_note,
 };
 
+/* What --verify will read of memory that is not mapped here must be readable: better known now than when the guest
+ * is stopped. */
+static int check_readable(const struct wt_ram_block *block, struct wt_error *err)
+{
+	uint8_t digest[WT_RELAY_DIGEST_BYTES];
+	int r = block->base ? 0 : wt_verify_digest(block, 0, 1, digest);
+
+	if (!r)
+		return 0;
+	return wt_error_set(err, -r,
+		"private memory of QEMU (block %s) cannot be read to compare it: %s; run watari as root, or without "
+		"--verify",
+		block->name, block->host ? strerror(-r) : "its address is not known");
+}
+
 int wt_source_server_open(struct wt_source *source, struct wt_error *err)
 {
 	const struct wt_source_options *o = source->options;
@@ -176,6 +190,8 @@ int wt_source_server_open(struct wt_source *source, struct wt_error *err)
 
 		if (!block->shared && !block->staged)
 			continue;
+		if (o->verify && (r = check_readable(block, err)))
+			return r;
 		number = wt_server_block_add(source->server, block->name, block->base, block->length,
 			block->fd, block->fd_offset, err);
 		if (number < 0)

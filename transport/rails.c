@@ -41,7 +41,7 @@ struct wt_rails {
 
 	struct wt_opening *opening;
 	enum wt_fabric opening_fabric;
-	unsigned tried, noted;
+	unsigned tried, noted, used;
 	struct wt_error why; /* the last opening that failed */
 	uint64_t better_at_ns, better_pause_ns, current_since_ns;
 	struct wt_timer watch;
@@ -105,6 +105,11 @@ const struct wt_serving *wt_rails_serving(const struct wt_rails *rails)
 enum wt_fabric wt_rails_fabric(const struct wt_rails *rails)
 {
 	return rails && rails->current.ops ? rails->current.ops->fabric : WT_FABRIC_INVALID;
+}
+
+unsigned wt_rails_used(const struct wt_rails *rails)
+{
+	return rails ? rails->used : 0;
 }
 
 unsigned wt_rails_paths(const struct wt_rails *rails)
@@ -225,6 +230,7 @@ static void install(struct wt_rails *rails, const struct wt_rail *rail, uint64_t
 		close_rail(rails, &rails->current);
 	}
 	rails->current = *rail;
+	rails->used |= WT_FABRIC_BIT(rail->ops->fabric);
 	rails->current_since_ns = now_ns;
 	rails->carried_seq = wt_announce_oldest(rails->config.log);
 	rails->tried = 0;

@@ -58,6 +58,8 @@ void wt_rails_lost(struct wt_rails *rails, enum wt_fabric fabric);
 /* By which announcements go now; NULL: none yet. */
 const struct wt_serving *wt_rails_serving(const struct wt_rails *rails);
 enum wt_fabric wt_rails_fabric(const struct wt_rails *rails);
+/* WT_FABRIC_BIT()s of those that it was at some time. */
+unsigned wt_rails_used(const struct wt_rails *rails);
 unsigned wt_rails_paths(const struct wt_rails *rails);
 
 #endif

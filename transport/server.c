@@ -510,6 +510,7 @@ void wt_server_stats(const struct wt_server *s, struct wt_server_stats *ret_stat
 {
 	*ret_stats = (struct wt_server_stats){
 		.fabric = wt_rails_fabric(s->rails),
+		.used = wt_rails_used(s->rails),
 		.paths = wt_rails_paths(s->rails),
 		.announced_pages = s->announced_pages,
 		.zero_pages = s->zero_pages,

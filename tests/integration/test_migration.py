@@ -67,28 +67,6 @@ def send(host, guest, target, *options):
     return host.start([watari(), "send", "--qmp", guest.qmp, "--json", *options, target], "send")
 
 
-def case_balloon_plugged(host, image):
-    """A balloon that is plugged in after memory was pinned: aborted before the commit, and the next attempt knows it.
-    (While QEMU migrates it plugs nothing in itself.)"""
-    need_sabotage()
-    port = ("-device", "pcie-root-port,id=rp0,chassis=1")
-    balloon = ("-device", "virtio-balloon-pci,id=balloon,bus=rp0")
-    source = Guest(host, image, extra=port, **SMALL)
-    source.wait_reports(2)
-    destination = Guest(host, image, incoming=True, extra=(*port, *balloon), **SMALL)
-    attempt = Migration(source, destination, env={"WATARI_STOP_BEFORE": "streaming"})
-    wait_for(lambda: any(e.get("state") == "streaming" for e in events(attempt.sender)), "the migration's begin")
-    code, text = source.call("device_add", {"driver": "virtio-balloon-pci", "id": "balloon", "bus": "rp0"})
-    expect(code == 0, f"device_add: {text}")
-    attempt.sender.signal(signal.SIGCONT)
-    refused(attempt.sender, "a balloon was plugged into the guest")
-    destination.ended()
-    still_fine(source)
-    destination = Guest(host, image, incoming=True, extra=(*port, *balloon), **SMALL)
-    Migration(source, destination, send=["--verify"]).succeed()
-    destination.wait_round()
-
-
 def case_same_memory(host, image):
     """Two QEMUs on one RAM file: pulling it into itself would destroy it, and no comparison would notice."""
     ram = {"backend": "file", "ram_file": os.path.join(host.run_dir, "one.ram")}

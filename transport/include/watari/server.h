@@ -56,6 +56,7 @@ struct wt_server_events {
 
 struct wt_server_stats {
 	enum wt_fabric fabric; /* in use now */
+	unsigned used;         /* WT_FABRIC_BIT()s: in use at some time */
 	unsigned paths;
 	uint64_t announced_pages, zero_pages, staged_pages;
 	uint64_t pending_bytes, pending_limit;
