@@ -157,8 +157,8 @@ static const struct wt_server_events server_events = {
 	.note = server_note,
 };
 
-/* What --verify will read of memory that is not mapped here must be readable: better known now than when the guest
- * is stopped. */
+/* What --verify will read of memory that is not mapped here must be readable: better known now than when the
+ * guest is stopped. */
 static int check_readable(const struct wt_ram_block *block, struct wt_error *err)
 {
 	uint8_t digest[WT_RELAY_DIGEST_BYTES];

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """results.py - what scripts/test keeps of its parts.
 
-  count TIER PART JUNIT SECONDS
+  version       prints the commit, with -dirty behind it if the tree has changes
+  count TIER PART JUNIT SECONDS VERSION
                 prints one line of counts from what ctest wrote; exit code 1 if the part did not pass. In the tier `full`
-                also records the part and writes docs/results/DATE-COMMIT.md
+                also records the part and writes docs/results/DATE-COMMIT.md, if the tree is still at VERSION
   passed PART   prints the line of the record if this commit passed the part here before, else exit code 1
 
   1. A record is build/results/COMMIT/PART.json; the table of a commit is made of its records, so running a part
@@ -111,7 +112,12 @@ def write_table():
     return path
 
 
-def cmd_count(tier, part, path, seconds):
+def cmd_version():
+    print(version())
+    return 0
+
+
+def cmd_count(tier, part, path, seconds, built):
     tests = read(path)
     record = {"date": datetime.date.today().isoformat(), "tests": tests, "seconds": int(seconds)}
     allowed = os.environ.get("WATARI_ALLOW_SKIP") == "1" and count(tests, "passed")
@@ -120,7 +126,9 @@ def cmd_count(tier, part, path, seconds):
     for name, _, status, why in tests:
         if status == "skipped":
             print(f"test: {name} was skipped: {why}", file=sys.stderr)
-    if tier == "full":
+    if tier == "full" and built != version():
+        print(f"test: {part} is not recorded: it was built at {built}, and the tree is at {version()} now", file=sys.stderr)
+    elif tier == "full":
         folder().mkdir(parents=True, exist_ok=True)
         (folder() / f"{part}.json").write_text(json.dumps(record))
         print(f"test: the table is {write_table().relative_to(ROOT)}", file=sys.stderr)
@@ -130,9 +138,11 @@ def cmd_count(tier, part, path, seconds):
 def cmd_passed(part):
     if version().endswith("-dirty") or not (folder() / f"{part}.json").exists() or not load(part)["passed"]:
         return 1
+    if count(load(part)["tests"], "skipped") and os.environ.get("WATARI_ALLOW_SKIP") != "1":
+        return 1
     print(line(part, load(part)) + " (before)")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit({"count": cmd_count, "passed": cmd_passed}[sys.argv[1]](*sys.argv[2:]))
+    sys.exit({"count": cmd_count, "passed": cmd_passed, "version": cmd_version}[sys.argv[1]](*sys.argv[2:]))

@@ -207,6 +207,7 @@ def run_cells(hosts, image, kind, cells, net=None):
     table(world.results)
     if world.guest:
         world.guest.quit()
+    expect(world.results, "no cell was chosen; see WATARI_CELLS")
     expect(not failed, f"{len(failed)} of {len(world.results)} cells failed: {'; '.join(failed)}")
 
 

@@ -5,6 +5,7 @@
   verbs      a guest moves over verbs with RAM compared, and back over tcp
   uri        the same over verbs, begun by QEMU itself: exec: at both ends
   discard    a guest whose pages are discarded while it moves over verbs: by a balloon, and by free-page reporting
+  plugged    a balloon is plugged in after memory was pinned
   memlock    too little memory may be locked for verbs
   contract   the contract suite of paths over verbs
   soak       a guest moves to and fro over verbs, many times (WATARI_SOAK, default 20)
@@ -17,7 +18,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.cases import SMALL as NATIVE, expect, main, refused, still_fine  # noqa: E402
+from harness.cases import SMALL as NATIVE, expect, main, need_sabotage, refused, still_fine  # noqa: E402
 from harness.guests import Guest  # noqa: E402
 from harness.hosts import ROOT, lab, wait_for  # noqa: E402
 from harness.migration import BUILD, Migration, install_key  # noqa: E402
@@ -67,6 +68,31 @@ def case_uri(image):
               f"{summary['moved_bytes'] >> 20} MiB, {summary['copied_pages']} pages copied", flush=True)
         expect(source.status() == "postmigrate", f"the source is {source.status()}")
         receiver.guest.wait_round()
+
+
+def case_plugged(image):
+    """Aborted before the commit, and the next attempt knows the balloon. (While QEMU migrates it plugs nothing in itself.)"""
+    need_sabotage()
+    port = ("-device", "pcie-root-port,id=rp0,chassis=1")
+    balloon = ("-device", "virtio-balloon-pci,id=balloon,bus=rp0")
+    verbs = [*SEND, "--fabric", "verbs"]
+    with lab(2) as (a, b):
+        keys = install_key([a, b])
+        source = Guest(a, image, extra=port, **SMALL)
+        source.wait_reports(2)
+        destination = Guest(b, image, incoming=True, extra=(*port, *balloon), **SMALL)
+        attempt = Migration(source, destination, keys=keys, send=verbs, env={"WATARI_STOP_BEFORE": "streaming"})
+        wait_for(lambda: any(e.get("state") == "streaming" for e in events(attempt.sender)), "the migration's begin")
+        code, text = source.call("device_add", {"driver": "virtio-balloon-pci", "id": "balloon", "bus": "rp0"})
+        expect(code == 0, f"device_add: {text}")
+        expect(a.call(["pkill", "-CONT", "-f", "watari send"])[0] == 0, "the relay cannot be told to go on")
+        refused(attempt.sender, "a balloon was plugged into the guest", 240)
+        destination.ended()
+        still_fine(source)
+        destination = Guest(b, image, incoming=True, extra=(*port, *balloon), **SMALL)
+        summary = Migration(source, destination, keys=keys, send=[*verbs, "--verify"]).succeed(240)
+        expect(summary["copied_pages"] > 0, f"RAM with a balloon was served in place: {summary}")
+        destination.wait_round()
 
 
 class Allocated:
