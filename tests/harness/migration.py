@@ -41,7 +41,7 @@ class Migration:
     the destination's relay; wrap_send is a command that runs the source's."""
 
     def __init__(self, source, destination, *, keys=None, send=(), receive=(), env=None, receive_env=None, address=None,
-                 port=None, channels=1, wrap_send=(), verbose=False):
+                 port=None, qmp=None, channels=1, wrap_send=(), verbose=False):
         self.source, self.destination = source, destination
         secure = (lambda i: ["--psk", keys[i]]) if keys else (lambda i: ["--insecure"])
         here = destination.host.address if keys else "127.0.0.1"
@@ -54,7 +54,7 @@ class Migration:
         if channels > 1:
             send = [*send, "--channels", str(channels)]
         self.sender = source.host.start(
-            [*wrap_send, watari(), "send", "--qmp", source.qmp, "--json", *secure(0), *send,
+            [*wrap_send, watari(), "send", "--qmp", qmp or source.qmp, "--json", *secure(0), *send,
              f"{address or here}:{self.port()}/vm"], "send", env=env, verbose=verbose)
 
     def port(self):

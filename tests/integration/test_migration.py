@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.cases import SMALL, alive, expect, has_sabotage, main, need_sabotage, network, refused, still_fine  # noqa: E402
-from harness.guests import Guest  # noqa: E402
+from harness.guests import QMP_CALL, Guest  # noqa: E402
 from harness.hosts import Failure, wait_for  # noqa: E402
 from harness.migration import Migration, events, install_key, watari  # noqa: E402
 
@@ -65,6 +65,23 @@ def case_paused(host, image):
 
 def send(host, guest, target, *options):
     return host.start([watari(), "send", "--qmp", guest.qmp, "--json", *options, target], "send")
+
+
+def case_two_sends(host, image):
+    """Two sends of one guest, by two QMP sockets: the one that comes too late does not run the guest that has moved."""
+    need_sabotage()
+    source = Guest(host, image, **SMALL)
+    source.wait_reports(2)
+    first, second = (Guest(host, image, incoming=True, **SMALL) for _ in range(2))
+    late = Migration(source, second, send=["--job", "late"], receive=["--job", "late-in"], qmp=source.monitor,
+                     env={"WATARI_STOP_BEFORE": "streaming"})
+    wait_for(lambda: any(e.get("state") == "streaming" for e in events(late.sender)), "the late one's begin")
+    Migration(source, first, send=["--keep-source"]).succeed()
+    late.sender.signal(signal.SIGCONT)
+    expect(late.finish()[0] == 1, f"the late one: {late.sender.tail()}")
+    status = host.call([sys.executable, QMP_CALL, source.qmp, "query-status"])
+    expect(status[0] == 0 and '"postmigrate"' in status[1], f"the source is {status}")
+    first.wait_round()
 
 
 def case_same_memory(host, image):
