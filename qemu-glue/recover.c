@@ -37,6 +37,8 @@ enum wt_recover_verdict wt_recover_decide(
 			return source_runs ? WT_RECOVER_TWO : WT_RECOVER_ASK;
 		return WT_RECOVER_SOURCE_KEEPS;
 	default:
+		if (destination == WT_RECOVER_DESTINATION_RUNS) /* it does so only after the commit */
+			return WT_RECOVER_QUIT_SOURCE;
 		if (destination == WT_RECOVER_DESTINATION_LOADED && force)
 			return WT_RECOVER_RUN_DESTINATION;
 		return WT_RECOVER_ASK;

@@ -13,7 +13,8 @@ until a relay has noticed. So a fault comes when its name says. What must hold i
   3. otherwise there may be none; then no relay claims success, and `recover` says so (exit code 3). A destination that
      was loaded runs by the operator's word, --force-run.
 One exception, see BUGS in watari(1): a paused guest that was given back to the source after its commit record. `recover`
-cannot know and leaves it to the operator; `send` said so with exit code 1, and the guest can run at the source.
+cannot know and leaves it to the operator; `send` said so with exit code 1, and the guest can run at the source. And one
+that cannot be told apart: a paused guest has arrived, `receive` said so with exit code 0, and the source has quit.
 
 `sample` takes some cells of all kinds at random; WATARI_SEED=N repeats a choice, WATARI_CELLS=TEXT,... takes those whose
 name contains one of the texts. All cases need a test build (CMake option WATARI_SABOTAGE).
@@ -119,8 +120,9 @@ def strike(world, attempt, source, destination, cell):
         world.net.mend()
 
 
-def after(source, destination, committed, code, cell, kind):
-    """What is left: (the only guest, or None; what was said). code is that of `send`."""
+def after(source, destination, committed, codes, cell, kind):
+    """What is left: (the only guest, or None; what was said). codes are those of `send` and `receive`."""
+    code, received = codes
     said = "nothing to recover"
     if code == 0 and alive(destination):
         source.ended()
@@ -133,6 +135,8 @@ def after(source, destination, committed, code, cell, kind):
         expect(answer in (0, 3), f"recover: exit code {answer}: {said}")
         if answer == 3 and given_back:
             return source, f"given back, and recover does not know: {said}"
+        if answer == 3 and KINDS[kind]["paused"] and received == 0 and left == [destination]:
+            return destination, f"arrived paused, `receive` said so, and recover cannot know: {said}"
         if answer == 3:
             expect(not promised, f"recover leaves it to the operator, although it need not: {said}")
             if not alive(source) and alive(destination):
@@ -164,7 +168,7 @@ def run_cell(world, cell):
     strike(world, attempt, source, destination, cell)
     codes = (attempt.sender.child.returncode, attempt.receiver.child.returncode)
     committed = any(e.get("state") == "starting" for e in events(attempt.receiver))
-    world.guest, said = after(source, destination, committed, codes[0], cell, world.kind)
+    world.guest, said = after(source, destination, committed, codes, cell, world.kind)
     world.moved = world.guest is destination
     if world.guest:
         if KINDS[world.kind]["paused"] and world.guest.status() != "running":
