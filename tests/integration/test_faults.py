@@ -10,8 +10,8 @@ until a relay has noticed. So a fault comes when its name says. What must hold i
   1. never do two guests run;
   2. while the source QEMU, or a COMMIT that was received, survives, exactly one guest is left after `watari recover`: it
      runs (a paused one: it can), its memory is right, and every other QEMU is gone;
-  3. otherwise there may be none; then no relay claims success, and `recover` says so (exit code 3). A destination that
-     was loaded runs by the operator's word, --force-run.
+  3. otherwise there may be none; then no relay claims success (unless the guest had moved and run before its QEMU
+     died), and `recover` says so (exit code 3). A destination that was loaded runs by the operator's word, --force-run.
 One exception, see BUGS in watari(1): a paused guest that was given back to the source after its commit record. `recover`
 cannot know and leaves it to the operator; `send` said so with exit code 1, and the guest can run at the source. And one
 that cannot be told apart: a paused guest has arrived, `receive` said so with exit code 0, and the source has quit.
@@ -120,18 +120,25 @@ def strike(world, attempt, source, destination, cell):
         world.net.mend()
 
 
+def living(source, destination):
+    return [guest for guest in (source, destination) if alive(guest)]
+
+
 def after(source, destination, committed, codes, cell, kind):
     """What is left: (the only guest, or None; what was said). codes are those of `send` and `receive`."""
     code, received = codes
     said = "nothing to recover"
     if code == 0 and alive(destination):
         source.ended()
-    left = [guest for guest in (source, destination) if alive(guest)]
+    left = living(source, destination)
     died_with_it = committed and cell[0] == "destination"
     promised = alive(source) and not died_with_it or committed and alive(destination)
     given_back = left == [source] and code == 1 and KINDS[kind]["paused"]
     if left and not (len(left) == 1 and code == 0):
         answer, said = recover(source.host, source, destination)
+        if answer == 1 and living(source, destination) != left:  # a QEMU that had been told to quit did so just now
+            left = living(source, destination)
+            answer, said = recover(source.host, source, destination) if left else (0, "nobody was left to ask")
         expect(answer in (0, 3), f"recover: exit code {answer}: {said}")
         if answer == 3 and given_back:
             return source, f"given back, and recover does not know: {said}"
@@ -142,9 +149,10 @@ def after(source, destination, committed, codes, cell, kind):
             if not alive(source) and alive(destination):
                 answer, forced = recover(source.host, source, destination, "--force-run")
                 said += f"; then --force-run: {forced}"
-        left = only(left) if answer == 0 else []
+        left = only(left) if answer == 0 and left else []
     expect(left or not promised, f"no guest is left: {said}")
-    expect(left or code != 0, "send claims success, and no guest is left")
+    moved_and_died = cell[0] == "destination" and cell[3] == "done"  # its guest had run before its QEMU was killed
+    expect(left or code != 0 or moved_and_died, "send claims success, and no guest is left")
     return (left[0] if left else None), said
 
 
