@@ -16,7 +16,9 @@ bits, that many bytes.
   4. A frame of length 0 to STDIN is the end of the input.
 """
 
+import contextlib
 import ctypes
+import fcntl
 import hmac
 import json
 import os
@@ -33,6 +35,7 @@ STDIN, STDOUT, STDERR, EXIT = range(4)
 HEAD = struct.Struct("!BI")
 PORT = 1  # inside the lab host
 CHUNK = 65536
+KVM_CREATE_VM = 0xAE01
 
 
 def pack(kind, data):
@@ -252,5 +255,16 @@ def _kill(child):
     child.wait()
 
 
+def keep_kvm_in_use():
+    """Holds an empty KVM machine for as long as the host lives. The kernel patches its own code (a static key in the
+    scheduler) when the first machine comes and when the last one goes, and now and then an emulated processor goes on to
+    run what stood there for an instant, a breakpoint, for ever: the host hangs."""
+    with contextlib.suppress(OSError):
+        kvm = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+        return kvm, fcntl.ioctl(kvm, KVM_CREATE_VM, 0)
+    return None
+
+
 if __name__ == "__main__":
+    held = keep_kvm_in_use()
     serve(sys.argv[1], sys.argv[2])
