@@ -34,6 +34,23 @@ struct wt_puller_config wt_relay_puller_config(
 		.give_up_ns = options->reconnect_timeout_ns };
 }
 
+json_t *wt_relay_destination_status(const struct wt_relay *relay, const struct wt_progress *progress,
+	const struct wt_puller *puller, const char *peer, uint16_t port)
+{
+	json_t *object = wt_relay_status(relay, "destination", progress);
+	struct wt_puller_stats stats = { 0 };
+
+	if (puller)
+		wt_puller_stats(puller, &stats);
+	json_object_set_new(object, "peer", peer[0] ? json_string(peer) : json_null());
+	json_object_set_new(object, "port", json_integer(port));
+	json_object_set_new(
+		object, "fabric", stats.paths ? json_string(wt_fabric_name(stats.fabric)) : json_null());
+	json_object_set_new(object, "paths", json_integer(stats.paths));
+	json_object_set_new(object, "downtime_ms", json_null());
+	return object;
+}
+
 void wt_relay_told_paths(struct wt_relay *relay, const struct wt_server *server)
 {
 	struct wt_server_stats stats;

@@ -17,6 +17,10 @@ struct wt_server_config wt_relay_server_config(
 struct wt_puller_config wt_relay_puller_config(const struct wt_relay *relay,
 	const struct wt_relay_options *options, const struct wt_address *listen);
 
+/* What a destination's job answers to `status`; puller may be NULL. */
+json_t *wt_relay_destination_status(const struct wt_relay *relay, const struct wt_progress *progress,
+	const struct wt_puller *puller, const char *peer, uint16_t port);
+
 /* Events: connected (at the source: its data paths), lost, back, refused, note. */
 void wt_relay_told_paths(struct wt_relay *relay, const struct wt_server *server);
 void wt_relay_told_source(struct wt_relay *relay, const char *peer);

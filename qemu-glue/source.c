@@ -18,7 +18,6 @@
 #include <string.h>
 
 #include "messages.h"
-#include "printable.h"
 #include "sabotage.h"
 #include "source_internal.h"
 

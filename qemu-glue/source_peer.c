@@ -53,7 +53,7 @@ static void destination_runs(struct wt_source *source, const uint8_t *payload, s
 /*
  * The guest is stopped and everything has landed: was any of it read from memory that could be discarded
  * below its registration? Only a device that was plugged in meanwhile can have done that; its guest runs on
- * here.
+ * here. Over tcp nothing is registered.
  */
 static int check_pinned(struct wt_source *source, struct wt_error *err)
 {

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "uri_destination_internal.h"
+#include "relay_peer.h"
 
 #define PROGRESS_NS 250000000ull
 
@@ -51,18 +52,8 @@ static int status(void *arg, json_t *request, json_t **ret_result, struct wt_err
 {
 	struct wt_uri_destination *d = arg;
 	struct wt_progress p = figures(d);
-	json_t *object = wt_relay_status(&d->relay, "destination", &p);
-	struct wt_puller_stats stats = { 0 };
 
-	if (d->puller)
-		wt_puller_stats(d->puller, &stats);
-	json_object_set_new(object, "peer", d->peer[0] ? json_string(d->peer) : json_null());
-	json_object_set_new(object, "port", json_integer(d->port));
-	json_object_set_new(
-		object, "fabric", stats.paths ? json_string(wt_fabric_name(stats.fabric)) : json_null());
-	json_object_set_new(object, "paths", json_integer(stats.paths));
-	json_object_set_new(object, "downtime_ms", json_null());
-	*ret_result = object;
+	*ret_result = wt_relay_destination_status(&d->relay, &p, d->puller, d->peer, d->port);
 	return 0;
 }
 
