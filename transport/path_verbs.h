@@ -97,6 +97,8 @@ void wt_verbs_endpoint_close(struct wt_endpoint *endpoint);
 /* path_verbs_cm.c: addresses, connections, the listener. */
 int wt_verbs_cm_open(struct wt_verbs_cm *cm, struct wt_error *err);
 void wt_verbs_cm_close(struct wt_verbs_cm *cm);
+/* The same without waiting; device and descriptors are free some time later. The queue pair must be gone. */
+void wt_verbs_cm_release(struct wt_verbs_cm *cm);
 /* Opens cm and finds the device for a host; cm is closed again on failure. */
 int wt_verbs_resolve(
 	struct wt_verbs_cm *cm, const char *host, uint16_t port, uint64_t deadline_ns, struct wt_error *err);

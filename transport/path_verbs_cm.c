@@ -7,7 +7,9 @@
  *      destroying an identifier never waits for us.
  *   2. A request gets a channel of its own at once (rdma_migrate_id): listener and paths are independent.
  *   3. A request whose private data is too short for a hello is rejected and never seen.
- * Threads: the owner's.
+ *   4. The kernel ends a connection only when its last message has left the device, and while nothing leaves
+ *      it, waits. An owner who cannot wait releases instead of closing: a thread waits, and owns what it closes.
+ * Threads: the owner's, and one for each connection that was released.
  */
 #include "path_verbs.h"
 
@@ -15,6 +17,8 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +105,39 @@ void wt_verbs_cm_close(struct wt_verbs_cm *cm)
 		rdma_destroy_id(cm->id);
 	if (cm->channel)
 		rdma_destroy_event_channel(cm->channel);
+	cm->id = NULL;
+	cm->channel = NULL;
+}
+
+static void *release_main(void *arg)
+{
+	struct wt_verbs_cm *cm = arg;
+
+	wt_verbs_cm_close(cm);
+	free(cm);
+	return NULL;
+}
+
+void wt_verbs_cm_release(struct wt_verbs_cm *cm)
+{
+	struct wt_verbs_cm *own = malloc(sizeof *own);
+	sigset_t all, before;
+	pthread_t thread;
+	int status = ENOMEM;
+
+	if (own) {
+		*own = *cm;
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, &before);
+		status = pthread_create(&thread, NULL, release_main, own);
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
+	}
+	if (status) {
+		free(own);
+		wt_verbs_cm_close(cm);
+		return;
+	}
+	pthread_detach(thread);
 	cm->id = NULL;
 	cm->channel = NULL;
 }

@@ -41,8 +41,8 @@ static struct wt_path *path_new(enum wt_role role, unsigned depth)
 	return path;
 }
 
-/* Ends the connection and gives up all that belongs to the device. */
-static void path_hang_up(struct wt_path *path)
+/* Ends the connection, and with it all writing; gives up all that belongs to the device but the connection. */
+static void path_disconnect(struct wt_path *path)
 {
 	if (path->cm.id && path->cm.id->qp) {
 		rdma_disconnect(path->cm.id);
@@ -56,13 +56,20 @@ static void path_hang_up(struct wt_path *path)
 	}
 	if (path->cm.channel)
 		epoll_ctl(path->epoll, EPOLL_CTL_DEL, path->cm.channel->fd, NULL);
-	wt_verbs_cm_close(&path->cm);
 	path->cq = NULL;
 	path->completions = NULL;
 	path->endpoint = NULL;
 	path->established = false;
 	path->stashed = false;
 	path->armed = false;
+}
+
+/* ... and the connection too, whenever the kernel has ended it. */
+static void path_hang_up(struct wt_path *path)
+{
+	path_disconnect(path);
+	if (path->cm.id || path->cm.channel)
+		wt_verbs_cm_release(&path->cm);
 }
 
 void wt_verbs_close(struct wt_path *path)
@@ -306,7 +313,8 @@ int wt_verbs_detach(struct wt_path *path)
 {
 	if (!path->quiesced || path->count)
 		return -EBUSY;
-	path_hang_up(path);
+	path_disconnect(path);
+	wt_verbs_cm_close(&path->cm); /* waits: afterwards the device may be taken away */
 	return 0;
 }
 

@@ -217,8 +217,8 @@ def case_fabrics(image):
     example = os.path.join(BUILD, "tests", "serve_and_pull")
     with lab(2, mem="2560M") as (a, b):
         keys = install_key([a, b])
-        code, text = a.call(["sh", "-c", "head -c 1000M /dev/urandom >/dev/shm/memory && sha256sum </dev/shm/memory"], 240)
-        expect(code == 0, f"no memory to serve: {text}")
+        code, digest = a.call(["sh", "-c", "head -c 1000M /dev/urandom >/dev/shm/memory && sha256sum </dev/shm/memory"], 240)
+        expect(code == 0, f"no memory to serve: {digest}")
         puller = b.start([example, "pull", "/dev/shm/copy", "4711", keys[1]], "pull")
         wait_for(lambda: puller.find("4711") or not puller.running(), "the puller")
         start = time.monotonic()
@@ -240,7 +240,7 @@ def case_fabrics(image):
         expect(server.find("verbs is used now"), f"verbs did not come back: {server.tail()}")
         expect((server.wait(240), puller.wait(60)) == (0, 0), f"serve: {server.tail()}; pull: {puller.tail()}")
         code, copy = b.call(["sh", "-c", "sha256sum </dev/shm/copy"], 120)
-        expect(code == 0 and copy == text, "the copy differs")
+        expect(code == 0 and copy == digest, f"the copy differs: {copy}, not {digest}")
         print(f"  verbs until {cut} MiB, tcp from {fell} MiB, verbs again from {again} MiB of 1000; "
               f"{time.monotonic() - start:.0f} s", flush=True)
 
