@@ -327,7 +327,7 @@ static int top_step(struct wt_stream *stream)
 	}
 }
 
-/* 0x7e, be32 section id: the end of a RAM section. The one that stays in the stream has been written. */
+/* 0x7e, be32 section id: the end of a RAM section. Only that of the end section is still to be passed on. */
 static int footer_step(struct wt_stream *stream)
 {
 	const uint8_t *p = stream_at(stream);
@@ -345,6 +345,10 @@ static int footer_step(struct wt_stream *stream)
 		return wt_stream_refuse(stream, EPROTO,
 			"the footer of section %" PRIu32 " closes section %" PRIu32, stream_be32(p + 1),
 			stream->ram_section);
+	if (stream->section_type == QEMU_VM_SECTION_END)
+		rc = stream->events.pass(stream->arg, p, 5, &stream->failure);
+	if (rc < 0)
+		return rc;
 	stream_take(stream, 5);
 	stream->state = STREAM_TOP;
 	if (stream->section_type == QEMU_VM_SECTION_PART) {

@@ -227,7 +227,7 @@ int wt_stream_ram_step(struct wt_stream *stream);
 int wt_stream_keep_page(struct wt_stream *stream, uint32_t block, uint64_t page, const uint8_t *bytes);
 /* Ends the part section that is being written, if one is. */
 int wt_stream_part_end(struct wt_stream *stream);
-/* Passes on what ends RAM's start or end section. */
+/* Passes on what ends RAM's start section, or its end section but for the footer. */
 int wt_stream_pass_end(struct wt_stream *stream);
 /* The block's number, or STREAM_NO_BLOCK. */
 uint32_t wt_stream_find_block(const struct wt_stream *stream, const uint8_t *name, uint32_t length);

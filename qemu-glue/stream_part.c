@@ -109,11 +109,13 @@ int wt_stream_part_end(struct wt_stream *stream)
 int wt_stream_pass_end(struct wt_stream *stream)
 {
 	const struct writer w = { stream->events.pass, stream->arg, &stream->failure };
-	int rc = 0;
+	uint64_t word = htobe64(RAM_SAVE_FLAG_EOS);
+	int rc;
 
-	if (stream->section_type == QEMU_VM_SECTION_END)
-		rc = put_header(&w, QEMU_VM_SECTION_END, stream->ram_section);
-	return rc < 0 ? rc : put_end(&w, stream->ram_section);
+	if (stream->section_type == QEMU_VM_SECTION_START)
+		return put_end(&w, stream->ram_section);
+	rc = put_header(&w, QEMU_VM_SECTION_END, stream->ram_section);
+	return rc < 0 ? rc : put(&w, &word, sizeof word);
 }
 
 int wt_stream_break(struct wt_stream *stream, struct wt_error *err)
