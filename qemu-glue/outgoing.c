@@ -68,7 +68,7 @@ static int gather(struct wt_outgoing *o, uint32_t block, uint64_t page, enum wt_
 	bool copied = content != WT_CONTENT_ZERO && !where->base;
 	int r;
 
-	if (!o->server)
+	if (!o->server || o->read_pages >= o->read_max)
 		return -EAGAIN;
 	if (run->extent.pages == 0 || run->extent.block != (uint32_t)where->number ||
 		run->extent.page + run->extent.pages != page || run->content != content ||
@@ -83,6 +83,7 @@ static int gather(struct wt_outgoing *o, uint32_t block, uint64_t page, enum wt_
 	if (copied)
 		memcpy(o->run_bytes + ((size_t)run->extent.pages << WT_PAGE_SHIFT), bytes, WT_PAGE_SIZE);
 	run->extent.pages++;
+	o->read_pages++;
 	return 0;
 }
 
@@ -303,7 +304,9 @@ static bool may_read(struct wt_outgoing *o, bool all_sent)
 {
 	if (!o->server)
 		return true;
-	return !o->held && all_sent && wt_server_room(o->server) && (o->ram_ended || peer_recent(o));
+	if (o->held || !all_sent || !wt_server_room(o->server))
+		return false;
+	return o->ram_ended || (o->read_pages < o->read_max && peer_recent(o));
 }
 
 /* Each is told once, in this order. The owner may hang up meanwhile. */
@@ -365,6 +368,7 @@ int wt_outgoing_open(struct wt_loop *loop, const struct wt_outgoing_events *even
 	o->events = *events;
 	o->arg = arg;
 	o->listen_fd = -1;
+	o->read_max = UINT64_MAX;
 	*ret_outgoing = o;
 	return 0;
 }
@@ -394,6 +398,12 @@ void wt_outgoing_hold(struct wt_outgoing *o, bool held)
 	o->held = held;
 	if (held && !o->failed && wt_stream_break(o->reader, &err))
 		wt_outgoing_fail(o, &err);
+	wt_outgoing_pump(o);
+}
+
+void wt_outgoing_allow(struct wt_outgoing *o, uint64_t pages)
+{
+	o->read_max = pages < UINT64_MAX - o->read_pages ? o->read_pages + pages : UINT64_MAX;
 	wt_outgoing_pump(o);
 }
 
@@ -436,7 +446,9 @@ bool wt_outgoing_shut(struct wt_outgoing *o)
 
 void wt_outgoing_stats(const struct wt_outgoing *o, struct wt_outgoing_stats *ret_stats)
 {
-	*ret_stats = (struct wt_outgoing_stats){ .pages = o->pages, .passed_bytes = o->passed_bytes };
+	*ret_stats = (struct wt_outgoing_stats){
+		.pages = o->pages, .read_pages = o->read_pages, .passed_bytes = o->passed_bytes
+	};
 	for (unsigned i = 0; i < o->feed_count; i++)
 		ret_stats->channels += o->feeds[i]->channel != NULL;
 }

@@ -43,6 +43,7 @@ struct wt_outgoing_events {
 struct wt_outgoing_stats {
 	unsigned channels;     /* of multifd; 0: all comes over the main channel */
 	uint64_t pages;        /* with content, that left the stream */
+	uint64_t read_pages;   /* zero or not */
 	uint64_t passed_bytes; /* of the stripped stream */
 };
 
@@ -74,6 +75,12 @@ bool wt_outgoing_settled(const struct wt_outgoing *outgoing);
 uint64_t wt_outgoing_position(const struct wt_outgoing *outgoing);
 int wt_outgoing_retarget(
 	struct wt_outgoing *outgoing, struct wt_server *server, uint64_t from, struct wt_error *err);
+
+/*
+ * From now on so many more pages of guest RAM, zero or not, are read from QEMU, which then sees a link that
+ * stands still; UINT64_MAX (as at first): any number. What keeps QEMU from stopping the guest too early.
+ */
+void wt_outgoing_allow(struct wt_outgoing *outgoing, uint64_t pages);
 
 /* Something may have changed (room at the server, a message sent, time): sends what can be sent, reads on. */
 void wt_outgoing_pump(struct wt_outgoing *outgoing);

@@ -60,6 +60,7 @@ struct wt_outgoing {
 	struct wt_timer retry;
 	bool ram_ended, ram_end_sent;
 	uint64_t pages, passed_bytes;
+	uint64_t read_pages, read_max; /* of RAM that is not in the stripped stream */
 };
 
 /* Tells trouble, once; nothing is read any more. */

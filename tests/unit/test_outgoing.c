@@ -391,6 +391,34 @@ static void test_retarget(void **state)
 	close_source(&s);
 }
 
+/* The next page of RAM waits for its turn, and all behind it; pages that stay in the stream do not count. */
+static void test_allowance(void **state)
+{
+	struct stream_writer w = { 0 };
+	struct wt_server server = { 0 };
+	struct source s = open_source(&server, true);
+	struct wt_outgoing_stats stats;
+
+	wt_outgoing_allow(s.o, 1);
+	write_first_half(&w);
+	write_second_half(&w);
+	write_and_run(&s, &w);
+	assert_int_equal(server.announced, 1);
+	assert_int_equal(server.ram_end, 0);
+	wt_outgoing_stats(s.o, &stats);
+	assert_int_equal(stats.read_pages, 1);
+	wt_outgoing_allow(s.o, 0);
+	run(5);
+	assert_int_equal(server.announced, 1);
+	wt_outgoing_allow(s.o, UINT64_MAX);
+	run(5);
+	assert_int_equal(server.announced, 2);
+	assert_int_equal(server.ram_end, 1);
+	assert_int_equal(trouble.code, 0);
+	sw_free(&server.stream);
+	close_source(&s);
+}
+
 /* An old destination that takes nothing loses nothing: what waited for it goes to the new one. Back at a
  * destination that stands behind the beginning, only the pages are repeated. */
 static void test_retarget_unsent(void **state)
@@ -463,6 +491,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_channel_that_is_known_late),
 		cmocka_unit_test(test_retarget),
+		cmocka_unit_test(test_allowance),
 		cmocka_unit_test(test_retarget_unsent),
 		cmocka_unit_test(test_retarget_needs_what_was_kept),
 	};
