@@ -119,8 +119,13 @@ static int on_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_err
 	return 0;
 }
 
+static int on_kept(void *arg, uint32_t block, uint64_t page, const uint8_t *bytes, struct wt_error *err)
+{
+	return 0;
+}
+
 static const struct wt_stream_events events = { on_block, on_blocks_end, on_page, on_zero, on_ram_part,
-	on_ram_end, on_open_return_path, on_ping, on_pass };
+	on_ram_end, on_open_return_path, on_ping, on_kept, on_pass, on_pass };
 
 static int parse_arguments(struct stripper *stripper, int argc, char **argv)
 {
