@@ -18,7 +18,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 
-from figures import options, print_line, spread  # noqa: E402
+from figures import options, print_line  # noqa: E402
 from harness.guests import Guest, build_guest  # noqa: E402
 from harness.hosts import Failure, Host, wait_for  # noqa: E402
 from harness.migration import Receive, events, install_key, watari  # noqa: E402
