@@ -7,6 +7,7 @@
 
 #include "destination_internal.h"
 #include "relay_peer.h"
+#include "retarget_request.h"
 
 static int status(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
 {
@@ -43,5 +44,6 @@ static int cancel(void *arg, json_t *request, json_t **ret_result, struct wt_err
 const struct wt_job_command wt_destination_commands[] = {
 	{ "status", status },
 	{ "cancel", cancel },
+	{ "retarget", wt_retarget_elsewhere },
 	{ NULL, NULL },
 };
