@@ -506,6 +506,7 @@ static int conclude(struct wt_destination *d)
 
 	switch (d->machine.state) {
 	case WT_DESTINATION_DONE:
+	case WT_DESTINATION_RELEASED:
 		return WT_EXIT_OK;
 	case WT_DESTINATION_ORPHAN:
 		if (d->run_tries) {

@@ -4,17 +4,9 @@
  * job.h. Another command is another row.
  */
 #include <errno.h>
-#include <stdio.h>
 
+#include "retarget_request.h"
 #include "source_internal.h"
-
-static void format_peer(const struct wt_address *peer, char text[160])
-{
-	if (peer->unix_path)
-		snprintf(text, 160, "unix:%s", peer->unix_path);
-	else
-		snprintf(text, 160, "%s:%u", peer->host, peer->port);
-}
 
 /* How long no guest ran, so far or in the end. */
 static json_t *downtime(const struct wt_source *source)
@@ -33,12 +25,11 @@ static int status(void *arg, json_t *request, json_t **ret_result, struct wt_err
 	struct wt_progress p = wt_source_figures(source);
 	json_t *object = wt_relay_status(&source->relay, "source", &p);
 	struct wt_server_stats stats = { 0 };
-	char peer[160];
+	char peer[WT_TARGET_TEXT_MAX];
 
 	if (source->server)
 		wt_server_stats(source->server, &stats);
-	format_peer(&source->options->peer, peer);
-	json_object_set_new(object, "peer", json_string(peer));
+	json_object_set_new(object, "peer", json_string(wt_target_text(&source->options->peer, peer)));
 	json_object_set_new(
 		object, "fabric", stats.paths ? json_string(wt_fabric_name(stats.fabric)) : json_null());
 	json_object_set_new(object, "paths", json_integer(stats.paths));
@@ -61,8 +52,27 @@ static int cancel(void *arg, json_t *request, json_t **ret_result, struct wt_err
 	return 0;
 }
 
+/* Everything is looked at that can be refused at once. The relay does not open a second session yet. */
+static int retarget(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
+{
+	struct wt_source *source = arg;
+	struct wt_source_retarget machine;
+	struct wt_retarget_request wanted;
+	struct wt_retarget_facts facts = { .machine = &machine,
+		.state = source->machine.state,
+		.name = source->options->common.name,
+		.addresses = { &source->options->peer } };
+	int r = wt_retarget_request_take(request, &wanted, err);
+
+	wt_source_retarget_init(&machine);
+	if (!r)
+		r = wt_retarget_request_check(&wanted, &facts, err);
+	return r < 0 ? r : wt_error_set(err, EOPNOTSUPP, "changing the destination is not there yet");
+}
+
 const struct wt_job_command wt_source_commands[] = {
 	{ "status", status },
 	{ "cancel", cancel },
+	{ "retarget", retarget },
 	{ NULL, NULL },
 };
