@@ -14,7 +14,8 @@
  *   4. a destination that has drained keeps its QEMU, and trouble is raised only if none of them could take
  * over;
  *   5. a destination ends its QEMU before it ends, and no relay waits for ever;
- *   6. without a fault the guest moves, unless the switchover takes too long.
+ *   6. QEMU is held while nobody could take what it writes, and no longer;
+ *   7. without a fault the guest moves, unless the switchover takes too long.
  * And in every world in which the relays are gone, `recover` leaves exactly one guest (unless a QEMU died).
  *
  * The search must also find what it looks for (mutants).
@@ -344,6 +345,16 @@ static void check_dropped(const struct world *w)
 			broken(w, "a destination was given up and is not told");
 }
 
+/* QEMU is held while nobody could take what it writes, or shall, and no longer. */
+static void check_held(const struct world *w)
+{
+	enum wt_retarget_state state = w->retarget.state;
+	bool due = state == WT_RETARGET_DRAINING || state == WT_RETARGET_HANDING || w->retarget.orphaned;
+
+	if (w->lives && state != WT_RETARGET_OVER && w->held != due)
+		broken(w, due ? "QEMU is not held" : "QEMU is held for nothing");
+}
+
 /* Nothing happens any more by itself: does anybody wait? */
 static void check_still(const struct world *w)
 {
@@ -370,6 +381,7 @@ static void try_all(const struct world *w)
 	}
 	check_still(w);
 	check_dropped(w);
+	check_held(w);
 	search.fault = true;
 	commands(w);
 	faults(w);
