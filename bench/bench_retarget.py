@@ -82,9 +82,9 @@ def watari_run(net, image, keys, part, *prefer):
 
 def optimum(summary, source_rate, old_rate):
     """Seconds that the links need for what the new destination needed."""
-    change = summary["retargets"][-1]
+    change = summary["retarget"]
     all_bytes = (change["need_pages"] + change["announced_pages"]) * PAGE
-    only_source = all_bytes - change["old_pages"] * PAGE
+    only_source = all_bytes - change["helper_pages"] * PAGE
     return max(only_source / source_rate, all_bytes / (source_rate + old_rate))
 
 

@@ -25,11 +25,14 @@ static int status(void *arg, json_t *request, json_t **ret_result, struct wt_err
 	struct wt_progress p = wt_source_figures(source);
 	json_t *object = wt_relay_status(&source->relay, "source", &p);
 	struct wt_server_stats stats = { 0 };
+	struct wt_retarget_report change = source->change.report;
 	char peer[WT_TARGET_TEXT_MAX];
 
-	if (source->server)
-		wt_server_stats(source->server, &stats);
-	json_object_set_new(object, "peer", json_string(wt_target_text(&source->options->peer, peer)));
+	wt_source_stats(source, &stats);
+	change.state = source->change.machine.state;
+	json_object_set_new(
+		object, "peer", json_string(wt_target_text(&wt_source_current(source)->address, peer)));
+	json_object_set_new(object, "retarget", wt_retarget_status(&change));
 	json_object_set_new(
 		object, "fabric", stats.paths ? json_string(wt_fabric_name(stats.fabric)) : json_null());
 	json_object_set_new(object, "paths", json_integer(stats.paths));
@@ -52,22 +55,14 @@ static int cancel(void *arg, json_t *request, json_t **ret_result, struct wt_err
 	return 0;
 }
 
-/* Everything is looked at that can be refused at once. The relay does not open a second session yet. */
 static int retarget(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
 {
-	struct wt_source *source = arg;
-	struct wt_source_retarget machine;
-	struct wt_retarget_request wanted;
-	struct wt_retarget_facts facts = { .machine = &machine,
-		.state = source->machine.state,
-		.name = source->options->common.name,
-		.addresses = { &source->options->peer } };
-	int r = wt_retarget_request_take(request, &wanted, err);
+	int number = wt_source_retarget(arg, request, err);
 
-	wt_source_retarget_init(&machine);
-	if (!r)
-		r = wt_retarget_request_check(&wanted, &facts, err);
-	return r < 0 ? r : wt_error_set(err, EOPNOTSUPP, "changing the destination is not there yet");
+	if (number < 0)
+		return number;
+	*ret_result = json_pack("{s:i,s:s}", "number", number, "text", "another destination takes over");
+	return 0;
 }
 
 const struct wt_job_command wt_source_commands[] = {

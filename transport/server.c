@@ -474,6 +474,8 @@ void wt_server_stats(const struct wt_server *s, struct wt_server_stats *ret_stat
 		.announced_pages = s->announced_pages,
 		.zero_pages = s->zero_pages,
 		.staged_pages = s->staged_pages,
+		.base_pages = s->base_pages,
+		.helper_pages = s->helper_pages,
 		.wanted_pages = s->wanted_pages,
 	};
 	if (!s->log)

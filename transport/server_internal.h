@@ -45,6 +45,7 @@ struct wt_server {
 	uint64_t batch_first_seq;
 	bool final; /* the guest has stopped */
 	uint64_t announced_pages, zero_pages, staged_pages;
+	uint64_t base_pages, helper_pages;
 
 	enum wt_server_phase phase;
 	uint32_t epoch;           /* of the last DRAIN */

@@ -344,14 +344,18 @@ static int send_piece(struct wt_base_job *job)
 {
 	struct wt_server *s = job->server;
 	struct wt_wire_base base;
+	uint64_t set = fill_piece(job, &base);
 	int r = 0;
 
-	if (fill_piece(job, &base))
+	if (set)
 		r = wt_link_send(&s->link, WT_MESSAGE_BASE, s->payload,
 			wt_wire_base_encode(&base, job->words, s->payload));
-	if (!r)
-		job->page += base.pages.extent.pages;
-	return r;
+	if (r)
+		return r;
+	s->base_pages += base.kind == WT_WIRE_BASE_NEED ? set : 0;
+	s->helper_pages += base.kind == WT_WIRE_BASE_HAS ? set : 0;
+	job->page += base.pages.extent.pages;
+	return 0;
 }
 
 static void base_is_sent(struct wt_server *s)
@@ -438,6 +442,7 @@ int wt_server_base(struct wt_server *s, const struct wt_server_base *base, struc
 		return wt_error_set(err, ENOMEM, "no memory for a list of pages");
 	}
 	s->base = job;
+	s->base_pages = s->helper_pages = 0;
 	wt_loop_timer_set(s->loop, &job->timer, wt_loop_now_ns(s->loop), send_base, job);
 	return 0;
 }

@@ -87,6 +87,8 @@ struct wt_server_stats {
 	uint64_t announced_pages, zero_pages, staged_pages;
 	uint64_t pending_bytes, pending_limit;
 	uint64_t landed_seq, next_seq;
+	uint64_t base_pages;   /* that the puller needs of the base */
+	uint64_t helper_pages; /* that helpers have, those of each counted */
 	uint64_t wanted_pages; /* that the puller has asked for and that were not announced again yet */
 };
 
