@@ -122,8 +122,8 @@ int wt_command_retarget_options(
 int wt_command_retarget(int argc, char **argv)
 {
 	json_t *request = NULL;
-	const char *job;
-	bool wait;
+	const char *job = NULL;
+	bool wait = true;
 	int code = wt_command_retarget_options(argc, argv, &job, &request, &wait);
 
 	return code == WT_COMMAND_RUN ? run(job, request, wait) : code;

@@ -47,7 +47,7 @@ static unsigned hand_over(struct wt_source_retarget *m, int target)
 {
 	m->returned = m->retired_as[target] != 0;
 	m->old = m->current;
-	m->current = (int8_t)target;
+	m->current = target;
 	m->next = -1;
 	m->orphaned = false;
 	m->roles[target] = WT_TARGET_CURRENT;
@@ -67,7 +67,7 @@ static unsigned close_next(struct wt_source_retarget *m)
 		return 0;
 	}
 	m->roles[next] = WT_TARGET_DROPPED;
-	m->closed = (int8_t)next;
+	m->closed = next;
 	return WT_RETARGET_DO_CLOSE_NEXT;
 }
 
@@ -99,14 +99,14 @@ static unsigned idle(struct wt_source_retarget *m, enum wt_retarget_event event,
 		return 0;
 	if (m->roles[target] == WT_TARGET_FREE) {
 		m->roles[target] = WT_TARGET_NEXT;
-		m->next = (int8_t)target;
+		m->next = target;
 		return go(
 			m, WT_RETARGET_PREPARING, WT_RETARGET_DO_OPEN_NEXT | WT_RETARGET_DO_PREPARE_DEADLINE);
 	}
 	if (m->roles[target] != WT_TARGET_RETIRED)
 		return 0;
 	m->roles[target] = WT_TARGET_NEXT;
-	m->next = (int8_t)target;
+	m->next = target;
 	return drain(m);
 }
 

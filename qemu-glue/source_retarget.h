@@ -92,9 +92,9 @@ struct wt_source_retarget {
 	uint8_t roles[WT_TARGETS_MAX];      /* enum wt_target_role */
 	uint8_t retired_as[WT_TARGETS_MAX]; /* the newest way back has the highest; 0: never retired */
 	uint8_t retirements;
-	int8_t current, next; /* -1: none */
-	int8_t old, closed;   /* the last one that was left; that was given up */
-	uint32_t drains;      /* DRAINs sent: the number of the last one */
+	int current, next; /* -1: none */
+	int old, closed;   /* the last one that was left; that was given up */
+	uint32_t drains;   /* DRAINs sent: the number of the last one */
 	bool staged;   /* set by the owner: some memory is read from copies, which nobody has once they landed
 			*/
 	bool returned; /* the current one had retired before */

@@ -157,7 +157,7 @@ struct loaded {
 static int load_block(void *arg, uint32_t index, const char *name, uint64_t length, bool *ret_in_place,
 	struct wt_error *err)
 {
-	assert_true(index < BLOCKS && length == block_pages[index] * WT_PAGE_SIZE);
+	assert_true(index < BLOCKS && length == (uint64_t)block_pages[index] * WT_PAGE_SIZE);
 	*ret_in_place = true;
 	return 0;
 }
@@ -373,7 +373,7 @@ static void test_bound(void **state)
 	uint8_t bytes[WT_PAGE_SIZE] = { 1 };
 
 	assert_int_equal(wt_replay_open(2 * WT_PAGE_SIZE + WT_PAGE_SIZE + 8, &r), 0);
-	wt_replay_block(r, 0, 4 * WT_PAGE_SIZE);
+	wt_replay_block(r, 0, 4ull * WT_PAGE_SIZE);
 	wt_replay_pass(r, bytes, 100);
 	wt_replay_blocks_end(r);
 	for (unsigned i = 0; i < 100; i++) {
