@@ -4,9 +4,9 @@
  *
  *   1. A post's cookie is the plan's operation id; every id that was taken is given back by wt_plan_done
  * once.
- *   2. Work goes to the path with the least under way; none gets more than PATH_BYTES at once, so that the
- * last extents are spread over all paths. A path that can do nothing now (full, or of a fabric on which the
- * server has no regions any more) does not keep the others from working.
+ *   2. Work goes to the path that is least full; how much a path may have under way the plan says, so that
+ * the last extents are spread over all paths. A path that can do nothing now (full, or of a fabric on which
+ * the server has no regions any more) does not keep the others from working.
  *   3. A turn is bounded: zeros are filled ZERO_BYTES at a time, so that the session stays alive meanwhile.
  *   4. Reads that a living path answers with a refusal are repeated, but not for ever.
  *   5. Memory that is not there is never touched by ourselves (sink.h); whoever else touches it says EFAULT,
@@ -22,7 +22,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define PATH_BYTES (4u << 20)
 #define BATCH 32
 #define ZERO_BYTES (64ull << 20)
 /* How long refusals are put up with: the keys may just be changing while the control connection is away. */
@@ -37,8 +36,8 @@ struct remote_regions {
 struct lane {
 	const struct wt_fabric_ops *ops;
 	struct wt_path *path;
-	uint64_t bytes; /* under way */
-	unsigned posts;
+	unsigned plan_path;
+	unsigned posts; /* under way */
 };
 
 struct wt_mover {
@@ -76,10 +75,27 @@ static void lane_close(struct wt_mover *m, struct lane *lane)
 	*lane = m->lanes[--m->lane_count];
 }
 
+/* Closes a path that has work under way: closed is silent, so that work can be given back. */
+static void lane_abandon(struct wt_mover *m, struct lane *lane)
+{
+	struct wt_path *path = lane->path;
+	unsigned plan_path = lane->plan_path;
+
+	lane_close(m, lane);
+	for (unsigned id = 0; id < WT_PLAN_OPS; id++) {
+		if (m->op_path[id] != path)
+			continue;
+		m->op_path[id] = NULL;
+		m->stats.repeated_pages += m->op_extent[id].pages;
+		wt_plan_done(m->plan, id, -ECONNABORTED, wt_loop_now_ns(m->loop));
+	}
+	wt_plan_path_remove(m->plan, plan_path);
+}
+
 void wt_mover_stop(struct wt_mover *m)
 {
 	while (m->lane_count)
-		lane_close(m, &m->lanes[0]);
+		lane_abandon(m, &m->lanes[0]);
 }
 
 void wt_mover_close(struct wt_mover *m)
@@ -96,21 +112,6 @@ void wt_mover_close(struct wt_mover *m)
 	free(m);
 }
 
-/* Closes a path that has work under way: closed is silent, so that work can be given back. */
-static void lane_abandon(struct wt_mover *m, struct lane *lane)
-{
-	struct wt_path *path = lane->path;
-
-	lane_close(m, lane);
-	for (unsigned id = 0; id < WT_PLAN_OPS; id++) {
-		if (m->op_path[id] != path)
-			continue;
-		m->op_path[id] = NULL;
-		m->stats.repeated_pages += m->op_extent[id].pages;
-		wt_plan_done(m->plan, id, -ECONNABORTED);
-	}
-}
-
 int wt_mover_block_add(struct wt_mover *m, const struct wt_sink_block *block)
 {
 	struct wt_sink_block *blocks = realloc(m->blocks, (m->block_count + 1) * sizeof *blocks);
@@ -124,15 +125,15 @@ int wt_mover_block_add(struct wt_mover *m, const struct wt_sink_block *block)
 
 int wt_mover_start(struct wt_mover *m)
 {
-	uint64_t *pages = calloc(m->block_count + 1, sizeof *pages);
+	struct wt_plan_block *list = calloc(m->block_count + 1, sizeof *list);
 	int r;
 
-	if (!pages)
+	if (!list)
 		return -ENOMEM;
 	for (unsigned i = 0; i < m->block_count; i++)
-		pages[i] = m->blocks[i].length >> WT_PAGE_SHIFT;
-	r = wt_plan_open(m->block_count, pages, &m->plan);
-	free(pages);
+		list[i].pages = m->blocks[i].length >> WT_PAGE_SHIFT;
+	r = wt_plan_open(m->block_count, list, &m->plan);
+	free(list);
 	return r;
 }
 
@@ -264,14 +265,16 @@ static void path_readable(void *arg, uint32_t events)
 
 int wt_mover_path_add(struct wt_mover *m, const struct wt_fabric_ops *ops, struct wt_path *path)
 {
-	int r;
+	int r, plan_path;
 
 	if (m->lane_count == WT_MOVER_PATHS_MAX)
 		return -ENOSPC;
 	r = wt_loop_fd_set(m->loop, ops->fd(path), EPOLLIN, path_readable, m);
 	if (r)
 		return r;
-	m->lanes[m->lane_count++] = (struct lane){ .ops = ops, .path = path };
+	plan_path = wt_plan_path_add(m->plan, 0, NULL, NULL, wt_loop_now_ns(m->loop));
+	m->lanes[m->lane_count++] =
+		(struct lane){ .ops = ops, .path = path, .plan_path = (unsigned)plan_path };
 	m->stats.fabric = ops->fabric;
 	return 0;
 }
@@ -300,7 +303,6 @@ static void completed(
 	const struct wt_extent *extent = &m->op_extent[id];
 
 	lane->posts--;
-	lane->bytes -= extent_bytes(extent);
 	m->op_path[id] = NULL;
 	if (!completion->status)
 		m->refused_since_ns = 0;
@@ -314,7 +316,7 @@ static void completed(
 		m->stats.pulled_bytes[lane->ops->fabric] += extent_bytes(extent);
 		m->stats.pulled_pages += extent->pages;
 	}
-	wt_plan_done(m->plan, id, completion->status);
+	wt_plan_done(m->plan, id, completion->status, wt_loop_now_ns(m->loop));
 }
 
 /* Answers whether something completed; *ret_dead: the path has failed and is silent. */
@@ -337,22 +339,25 @@ static bool poll_lane(struct wt_mover *m, struct lane *lane, bool *ret_dead, str
 /* ---- work ---- */
 
 /* 1: done; 0: another turn will; -errno with err filled: it cannot be done. */
-static int fill_zero(struct wt_mover *m, const struct wt_work *work, struct wt_error *err)
+static int fill_zero(struct wt_mover *m, unsigned plan_path, const struct wt_work *work, struct wt_error *err)
 {
-	int id = m->zero_bytes < ZERO_BYTES ? wt_plan_take(m->plan, work->extent.pages) : -EAGAIN;
-	int r;
+	uint64_t now_ns = wt_loop_now_ns(m->loop);
+	int id = -EAGAIN, r;
+
+	if (m->zero_bytes < ZERO_BYTES)
+		id = wt_plan_take(m->plan, plan_path, work->extent.pages, now_ns);
 
 	if (id < 0)
 		return 0;
 	r = wt_sink_zero(&m->blocks[work->extent.block], work->extent.page << WT_PAGE_SHIFT,
 		extent_bytes(&work->extent), err);
 	if (r) {
-		wt_plan_done(m->plan, (unsigned)id, r);
+		wt_plan_done(m->plan, (unsigned)id, r, now_ns);
 		return r;
 	}
 	m->stats.zero_pages += work->extent.pages;
 	m->zero_bytes += extent_bytes(&work->extent);
-	wt_plan_done(m->plan, (unsigned)id, 0);
+	wt_plan_done(m->plan, (unsigned)id, 0, now_ns);
 	return 1;
 }
 
@@ -364,15 +369,15 @@ static int next_op(struct wt_mover *m, struct lane *lane, struct wt_op *op, stru
 {
 	const struct wt_sink_block *block;
 	struct wt_work work;
-	uint64_t remote_bytes, local_bytes, offset, bytes;
+	uint64_t now_ns = wt_loop_now_ns(m->loop), remote_bytes, local_bytes, offset, bytes;
 	int id, r;
 
 	for (;;) {
-		if (!wt_plan_peek(m->plan, &work))
+		if (!wt_plan_peek(m->plan, lane->plan_path, now_ns, &work))
 			return 0;
 		if (work.content != WT_CONTENT_ZERO)
 			break;
-		r = fill_zero(m, &work, err);
+		r = fill_zero(m, lane->plan_path, &work, err);
 		if (r <= 0)
 			return r;
 	}
@@ -394,7 +399,7 @@ static int next_op(struct wt_mover *m, struct lane *lane, struct wt_op *op, stru
 	bytes -= bytes % WT_PAGE_SIZE;
 	if (!bytes)
 		return wt_error_set(err, EPROTO, "the server announced memory that its ring cannot hold");
-	id = wt_plan_take(m->plan, (uint32_t)(bytes >> WT_PAGE_SHIFT));
+	id = wt_plan_take(m->plan, lane->plan_path, (uint32_t)(bytes >> WT_PAGE_SHIFT), now_ns);
 	if (id < 0)
 		return 0;
 	op->kind = WT_OP_READ;
@@ -411,41 +416,41 @@ static int fill_lane(struct wt_mover *m, struct lane *lane, struct wt_error *err
 {
 	struct wt_op ops[BATCH];
 	unsigned room = lane->ops->depth(lane->path) - lane->posts, count = 0;
-	uint64_t bytes = lane->bytes;
 	int taken, r = 0;
 
-	while (count < BATCH && count < room && bytes < PATH_BYTES) {
+	while (count < BATCH && count < room) {
 		ops[count] = (struct wt_op){ 0 };
 		r = next_op(m, lane, &ops[count], err);
 		if (r <= 0)
 			break;
-		bytes += ops[count++].length;
+		count++;
 	}
 	if (!count)
 		return r;
 	taken = lane->ops->post(lane->path, ops, count);
 	for (unsigned i = taken < 0 ? 0 : (unsigned)taken; i < count; i++)
-		wt_plan_done(m->plan, (unsigned)ops[i].cookie, -EAGAIN);
+		wt_plan_done(m->plan, (unsigned)ops[i].cookie, -EAGAIN, wt_loop_now_ns(m->loop));
 	for (int i = 0; i < taken; i++) {
 		lane->posts++;
-		lane->bytes += ops[i].length;
 		m->op_path[ops[i].cookie] = lane->path;
 	}
 	return r < 0 ? r : taken > 0 ? taken : 0;
 }
 
-/* One batch for the lane that has the least under way; if it can do nothing now, for the next one. */
+/* One batch for the lane that is least full; if it can do nothing now, for the next one. */
 static bool fill_one(struct wt_mover *m, struct wt_error *err)
 {
+	unsigned load[WT_MOVER_PATHS_MAX];
 	uint64_t tried = 0;
 
 	_Static_assert(WT_MOVER_PATHS_MAX <= 64, "one bit per lane");
+	for (unsigned i = 0; i < m->lane_count; i++)
+		load[i] = wt_plan_path_load(m->plan, m->lanes[i].plan_path, wt_loop_now_ns(m->loop));
 	for (unsigned round = 0; round < m->lane_count && !err->code; round++) {
 		unsigned best = m->lane_count;
 
 		for (unsigned i = 0; i < m->lane_count; i++)
-			if (!(tried >> i & 1) &&
-				(best == m->lane_count || m->lanes[i].bytes < m->lanes[best].bytes))
+			if (!(tried >> i & 1) && (best == m->lane_count || load[i] < load[best]))
 				best = i;
 		if (fill_lane(m, &m->lanes[best], err) > 0)
 			return true;
@@ -465,8 +470,10 @@ static bool has_lane(const struct wt_mover *m, enum wt_fabric fabric)
 static void lane_died(struct wt_mover *m, struct lane *lane)
 {
 	enum wt_fabric fabric = lane->ops->fabric;
+	unsigned plan_path = lane->plan_path;
 
 	lane_close(m, lane);
+	wt_plan_path_remove(m->plan, plan_path);
 	if (!has_lane(m, fabric))
 		m->lost |= WT_FABRIC_BIT(fabric);
 }
@@ -496,8 +503,8 @@ bool wt_mover_turn(struct wt_mover *m, struct wt_error *err)
 		return false;
 	}
 	m->zero_bytes = 0;
-	while (!m->lane_count && wt_plan_peek(m->plan, &work) && work.content == WT_CONTENT_ZERO)
-		if (fill_zero(m, &work, err) <= 0)
+	while (!m->lane_count && wt_plan_peek(m->plan, WT_PLAN_NO_PATH, wt_loop_now_ns(m->loop), &work))
+		if (fill_zero(m, WT_PLAN_NO_PATH, &work, err) <= 0)
 			break;
 	while (!err->code && fill_one(m, err))
 		any = true;
