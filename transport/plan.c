@@ -182,6 +182,7 @@ int wt_plan_announce(struct wt_plan *plan, uint64_t seq, const struct wt_announc
 	entry->what.priority = place_of(plan, extent, what->priority);
 	queue_add(plan, seq);
 	wt_plan_base_forget(plan, extent);
+	wt_pageset_prefetch(&plan->maps[extent->block].busy, extent->page);
 	plan->next_seq++;
 	return 0;
 }
