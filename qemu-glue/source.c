@@ -468,6 +468,7 @@ static void close_all(struct wt_source *source)
 	wt_outgoing_close(source->outgoing);
 	wt_relay_socket_close(&source->place);
 	wt_server_close(source->server);
+	wt_memory_close(source->memory);
 	free(source->served);
 	json_decref(source->destination_facts);
 	wt_relay_close(&source->relay);

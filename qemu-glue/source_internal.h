@@ -21,6 +21,7 @@ struct wt_source {
 	const struct wt_source_options *options;
 	const struct wt_ram_block **served; /* by the server's block number */
 	struct wt_preflight facts;
+	struct wt_memory *memory;
 	struct wt_server *server;
 	struct wt_source_switch machine;
 	struct wt_relay_socket place; /* of the socket that QEMU connects to */

@@ -180,7 +180,7 @@ int wt_source_server_open(struct wt_source *source, struct wt_error *err)
 
 	config.paths = o->paths;
 	config.may_discard = source->facts.may_discard;
-	r = wt_server_open(source->relay.loop, &config, &server_events, source, &source->server, err);
+	r = wt_memory_open(&source->memory, err);
 	source->served = calloc(source->relay.ram->count + 1, sizeof *source->served);
 	if (!r && !source->served)
 		r = wt_error_set(err, ENOMEM, "no memory for %u blocks", source->relay.ram->count);
@@ -192,11 +192,14 @@ int wt_source_server_open(struct wt_source *source, struct wt_error *err)
 			continue;
 		if (o->verify && (r = check_readable(block, err)))
 			return r;
-		number = wt_server_block_add(source->server, block->name, block->base, block->length,
+		number = wt_memory_block_add(source->memory, block->name, block->base, block->length,
 			block->fd, block->fd_offset, err);
 		if (number < 0)
 			return number;
 		source->served[number] = block;
 	}
+	config.memory = source->memory;
+	if (!r)
+		r = wt_server_open(source->relay.loop, &config, &server_events, source, &source->server, err);
 	return r ? r : wt_server_start(source->server, err);
 }
