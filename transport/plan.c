@@ -339,6 +339,11 @@ unsigned wt_plan_acks(struct wt_plan *plan, struct wt_seq_range *ret_ranges, uns
 	return n;
 }
 
+bool wt_plan_acks_left(const struct wt_plan *plan)
+{
+	return plan->ack_count;
+}
+
 bool wt_plan_idle(const struct wt_plan *plan)
 {
 	return plan->oldest == plan->next_seq && !plan->wanted && !plan->base_ops;

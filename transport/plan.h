@@ -155,6 +155,8 @@ bool wt_plan_drained(const struct wt_plan *plan);
 
 /* Sequence numbers that landed since the last call, as ranges; answers how many were written. */
 unsigned wt_plan_acks(struct wt_plan *plan, struct wt_seq_range *ret_ranges, unsigned max);
+/* Whether there are any. */
+bool wt_plan_acks_left(const struct wt_plan *plan);
 /* I5. Bounce operations that lost the race may be under way still. */
 bool wt_plan_idle(const struct wt_plan *plan);
 unsigned wt_plan_outstanding(const struct wt_plan *plan);
