@@ -18,7 +18,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 
-from figures import options, print_line  # noqa: E402
+from figures import options, show  # noqa: E402
 from harness.guests import Guest, build_guest  # noqa: E402
 from harness.hosts import Failure, Host, wait_for  # noqa: E402
 from harness.migration import Receive, events, install_key, watari  # noqa: E402
@@ -131,13 +131,14 @@ def measure(args):
                 rates = net.goodput(0, 2), net.goodput(1, 2)
                 took, _, summary = watari_run(net, image, keys, part)
                 found.append((took, optimum(summary, *rates)))
-            print_line(args, "retarget", "time_vs_optimum", f"{part:.0%}", "s", "lower", "optimum of the links", found)
+            show(args, "retarget", f"{part:.0%}", "time_vs_optimum", "s", "lower", [run[0] for run in found],
+                 "optimum of the links", [run[1] for run in found])
         anew = [qemu_run(net, image, PARTS[-1]) for _ in range(args.runs)]
-        print_line(args, "retarget", "time_vs_restart", f"{PARTS[-1]:.0%}", "s", "lower", "qemu-tcp, begun anew",
-                   [(mine[0], other[0]) for mine, other in zip(found, anew)])
+        show(args, "retarget", f"{PARTS[-1]:.0%}", "time_vs_restart", "s", "lower", [run[0] for run in found],
+             "qemu-tcp, begun anew", [run[0] for run in anew])
         spare = [watari_run(net, image, keys, PARTS[-1], "--prefer", "old-destination") for _ in range(args.runs)]
-        print_line(args, "retarget", "source_bytes_vs_restart", f"{PARTS[-1]:.0%}", "B", "lower", "qemu-tcp, begun anew",
-                   [(mine[1], other[1]) for mine, other in zip(spare, anew)])
+        show(args, "retarget", f"{PARTS[-1]:.0%}", "source_bytes_vs_restart", "B", "lower", [run[1] for run in spare],
+             "qemu-tcp, begun anew", [run[1] for run in anew])
 
 
 def main():

@@ -28,25 +28,23 @@ def spread(values):
     return max(abs(value - middle) for value in values) / middle if middle else 0
 
 
-def print_line(args, bench, metric, case, unit, better, baseline, pairs):
-    """One metric of one case; pairs: [(value, baseline's value in the same run)]; baseline None: there is none."""
-    mine, other = ([pair[i] for pair in pairs] for i in (0, 1))
-    value = statistics.median(mine)
-    base = statistics.median(other) if baseline else None
+def show(args, bench, case, metric, unit, better, ours, baseline=None, others=()):
+    """A line for one metric: figures of our runs, and of the runs of a baseline, if there is one."""
+    value, base = statistics.median(ours), statistics.median(others) if others else None
     line = {"bench": bench, "metric": metric, "case": case, "unit": unit, "better": better, "value": round(value, 3),
-            "baseline": baseline, "baseline_value": round(base, 3) if baseline else None,
-            "ratio": round(value / base, 3) if base else None, "runs": len(mine),
-            "spread": round(max(spread(mine), spread(other) if baseline else 0), 3)}
+            "baseline": baseline, "baseline_value": round(base, 3) if others else None,
+            "ratio": round(value / base, 3) if base else None,
+            "runs": len(ours), "spread": round(max(spread(ours), spread(others) if others else 0), 3)}
     if args.json:
         print(json.dumps(line), flush=True)
-    else:
-        against = f"{baseline} {base:.1f} {unit}  ratio {line['ratio']}  " if baseline else ""
-        print(f"{case:12} {metric:24} {value:12.1f} {unit:4}  {against}({better} is better; {len(mine)} runs, "
-              f"spread {line['spread']:.0%})", flush=True)
+        return
+    against = f"{baseline} {base:10.1f} {unit:4}  ratio {line['ratio']}  " if others else ""
+    print(f"{case:12} {metric:24} {value:10.1f} {unit:4}  {against}"
+          f"({better} is better; {len(ours)} runs, spread {line['spread']:.0%})", flush=True)
 
 
 def report(args, bench, case, found, ours, baseline, metrics):
     """A line for each of metrics, {metric: (unit, better)}, of what interleave has found."""
     for metric, (unit, better) in metrics.items():
-        print_line(args, bench, metric, case, unit, better, baseline,
-                   [(mine[metric], other[metric]) for mine, other in zip(found[ours], found[baseline])])
+        mine, other = ([run[metric] for run in found[name]] for name in (ours, baseline))
+        show(args, bench, case, metric, unit, better, mine, baseline, other)

@@ -32,8 +32,7 @@ struct wt_announce_log {
 	uint64_t window_bytes;
 	uint64_t rate; /* bytes per second, 0: unknown */
 
-	uint64_t rate_limit;   /* bytes per second, 0: none */
-	uint64_t debt_paid_ns; /* when the bucket is out of debt; long ago: it is full */
+	struct wt_rate limit;
 
 	struct wt_memory *memory;
 };
@@ -74,25 +73,12 @@ bool wt_announce_room(const struct wt_announce_log *log)
 
 void wt_announce_rate_limit(struct wt_announce_log *log, uint64_t bytes_per_s, uint64_t now_ns)
 {
-	log->rate_limit = bytes_per_s;
-	log->debt_paid_ns = now_ns;
+	wt_rate_limit(&log->limit, bytes_per_s, now_ns);
 }
 
 uint64_t wt_announce_wait_ns(const struct wt_announce_log *log, uint64_t now_ns)
 {
-	return log->rate_limit && log->debt_paid_ns > now_ns ? log->debt_paid_ns - now_ns : 0;
-}
-
-/* Takes bytes out of the bucket: each byte puts the end of the debt off by the time in which it is earned. */
-static void rate_pay(struct wt_announce_log *log, uint64_t bytes, uint64_t now_ns)
-{
-	uint64_t full_ns = now_ns > WT_RATE_BURST_NS ? now_ns - WT_RATE_BURST_NS : 0;
-
-	if (!log->rate_limit)
-		return;
-	if (log->debt_paid_ns < full_ns)
-		log->debt_paid_ns = full_ns;
-	log->debt_paid_ns += (uint64_t)((double)bytes / (double)log->rate_limit * 1e9);
+	return wt_rate_wait_ns(&log->limit, now_ns);
 }
 
 int wt_announce_add(
@@ -108,7 +94,7 @@ int wt_announce_add(
 		log->window_start_ns += now_ns - log->idle_since_ns;
 	*slot(log, log->next_seq) = (struct pending){ .what = *what };
 	log->pending_bytes += entry_bytes(what);
-	rate_pay(log, entry_bytes(what), now_ns);
+	wt_rate_pay(&log->limit, entry_bytes(what), now_ns);
 	*ret_seq = log->next_seq++;
 	return 0;
 }

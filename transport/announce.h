@@ -10,9 +10,7 @@
  * The bound on pending bytes follows the measured rate of landing, so that what QEMU believes of the link
  * stays true: limit = rate x WT_PENDING_TARGET_NS, within WT_PENDING_MIN and WT_PENDING_MAX.
  *
- * A rate limit is a token bucket: content may be announced while the bucket is not in debt, and each
- * announcement takes its bytes out of it, whole. So over any time t at most rate x (t + WT_RATE_BURST_NS)
- * bytes are announced, and one announcement more. Zero extents are free.
+ * A rate limit (rate.h) is on bytes of content; an announcement is a portion. Zero extents are free.
  *
  * Pure: no I/O, no clock, no threads.
  */
@@ -25,12 +23,12 @@
 #include <watari/block.h>
 
 #include "memory.h"
+#include "rate.h"
 
 #define WT_PENDING_ENTRIES 16384u /* a power of two */
 #define WT_PENDING_MIN (4ull << 20)
 #define WT_PENDING_MAX (256ull << 20)
 #define WT_PENDING_TARGET_NS 60000000ull
-#define WT_RATE_BURST_NS 50000000ull /* what the bucket holds after a pause */
 
 /* What is pulled first when several extents wait. Lower ones wait while there are higher ones. */
 enum wt_priority {
