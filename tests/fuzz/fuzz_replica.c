@@ -78,7 +78,7 @@ static json_t *next_line(const char **text, const char *end)
 	return json_stringn(begin, length);
 }
 
-static void try_lines(const char *text, const char *end)
+static void try_lines(const char *text, const char *end, unsigned unit)
 {
 	json_t *blocks = json_array(), *root;
 	char *made;
@@ -87,10 +87,10 @@ static void try_lines(const char *text, const char *end)
 	while (text < end) {
 		json_t *name = next_line(&text, end), *file = next_line(&text, end);
 		json_t *digits = next_line(&text, end);
-		json_int_t length = digits ? strtoll(json_string_value(digits), NULL, 0) : 0;
+		uint64_t length = digits ? strtoull(json_string_value(digits), NULL, 0) * unit : 0;
 
-		json_array_append_new(
-			blocks, json_pack("{s:o*,s:o*,s:I}", "name", name, "file", file, "length", length));
+		json_array_append_new(blocks, json_pack("{s:o*,s:o*,s:I}", "name", name, "file", file,
+						      "length", (json_int_t)length));
 		json_decref(digits);
 	}
 	made = json_dumps(root, JSON_COMPACT);
@@ -107,7 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1)
 		return 0;
 	if (data[0] % 2)
-		try_lines(text, text + size - 1);
+		try_lines(text, text + size - 1, data[0] & 2 ? WT_PAGE_SIZE : 1);
 	else
 		try_text(text, size - 1);
 	return 0;
