@@ -7,31 +7,11 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <unistd.h>
 #include <xxhash.h>
 
+#include "holes.h"
+
 static const uint8_t zero_page[WT_PAGE_SIZE];
-
-/* The end of the hole that begins at offset; offset itself where there is a page. */
-static uint64_t hole_end(const struct wt_ram_block *block, uint64_t offset, uint64_t end)
-{
-	off_t data = lseek(block->fd, (off_t)(block->fd_offset + offset), SEEK_DATA);
-
-	if (data < 0)
-		return errno == ENXIO ? end : offset;
-	data -= (off_t)block->fd_offset;
-	return (uint64_t)data < end ? (uint64_t)data : end;
-}
-
-static uint64_t data_end(const struct wt_ram_block *block, uint64_t offset, uint64_t end)
-{
-	off_t hole = lseek(block->fd, (off_t)(block->fd_offset + offset), SEEK_HOLE);
-
-	if (hole < 0)
-		return end;
-	hole -= (off_t)block->fd_offset;
-	return (uint64_t)hole < end ? (uint64_t)hole : end;
-}
 
 /* The block's bytes in QEMU, which nobody has mapped here. */
 static int digest_foreign(
@@ -57,16 +37,16 @@ static int digest_foreign(
 static void digest_mapped(
 	const struct wt_ram_block *block, uint64_t offset, uint64_t end, XXH3_state_t *state)
 {
-	uint64_t stop;
+	uint64_t first = block->fd_offset, stop;
 
 	while (offset < end) {
-		stop = hole_end(block, offset, end);
+		stop = wt_hole_end(block->fd, first + offset, first + end) - first;
 		stop -= stop % WT_PAGE_SIZE;
 		for (; offset < stop; offset += WT_PAGE_SIZE)
 			XXH3_128bits_update(state, zero_page, sizeof zero_page);
 		if (offset == end)
 			break;
-		stop = data_end(block, offset, end);
+		stop = wt_data_end(block->fd, first + offset, first + end) - first;
 		if (stop <= offset)
 			stop = offset + WT_PAGE_SIZE;
 		XXH3_128bits_update(state, (uint8_t *)block->base + offset, stop - offset);

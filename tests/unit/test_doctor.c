@@ -169,6 +169,18 @@ static void test_versions(void **state)
 	assert_non_null(look("libibverbs").text);
 }
 
+static void test_digests(void **state)
+{
+	struct wt_finding f = look("page digests");
+	double speed;
+
+	assert_int_equal(sscanf(f.text, "GMAC %lf GB/s per core", &speed), 1);
+	assert_true(speed > 0 && speed < 1000);
+	if (speed < 0.99 || speed > 1.01) /* what is shown is rounded */
+		assert_int_equal(f.good, speed > 1);
+	assert_non_null(f.advice);
+}
+
 static void test_jobs(void **state)
 {
 	char wanted[128], path[128];
@@ -193,6 +205,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_not_ready, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_many_devices, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_versions, make_root, remove_root),
+		cmocka_unit_test_setup_teardown(test_digests, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_jobs, make_root, remove_root),
 	};
 

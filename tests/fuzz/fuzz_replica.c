@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fuzz_replica.c - libFuzzer harness of the index of a replica. Checked besides memory safety:
+ *   1. a refused index has a sentence; an accepted one keeps the promises of its header;
+ *   2. written again and read again, an accepted index is the same.
+ * The first byte says whether the rest is the text, or lines (VM, then name, file and length of each block)
+ * of which a text is made: few random texts are JSON.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "../../qemu-glue/replica_index.h"
+
+#define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_promises(const struct wt_replica_index *index)
+{
+	uint64_t total = 0;
+
+	PROMISE(index->vm[0] && index->count && index->count <= WT_BLOCKS_MAX);
+	for (unsigned i = 0; i < index->count; i++) {
+		const struct wt_replica_image *image = &index->images[i];
+
+		PROMISE(image->name[0] && image->file[0] && image->file[0] != '.' &&
+			!strchr(image->file, '/'));
+		PROMISE(image->length && image->length % WT_PAGE_SIZE == 0);
+		total += image->length;
+		PROMISE(total <= INT64_MAX);
+		for (unsigned k = 0; k < i; k++)
+			PROMISE(strcmp(index->images[k].name, image->name) != 0 &&
+				strcmp(index->images[k].file, image->file) != 0);
+	}
+}
+
+static void check_again(const struct wt_replica_index *index)
+{
+	struct wt_replica_index *again = NULL;
+	struct wt_error err = { 0 };
+	char *text = NULL;
+
+	PROMISE(!wt_replica_index_render(index, &text, &err));
+	PROMISE(!wt_replica_index_parse(text, strlen(text), "again", &again, &err));
+	PROMISE(!strcmp(index->vm, again->vm) && index->count == again->count);
+	for (unsigned i = 0; i < index->count; i++)
+		PROMISE(!strcmp(index->images[i].name, again->images[i].name) &&
+			!strcmp(index->images[i].file, again->images[i].file) &&
+			index->images[i].length == again->images[i].length);
+	wt_replica_index_free(again);
+	free(text);
+}
+
+static void try_text(const char *text, size_t length)
+{
+	struct wt_replica_index *index = NULL;
+	struct wt_error err = { 0 };
+
+	if (wt_replica_index_parse(text, length, "fuzz", &index, &err) < 0) {
+		PROMISE(err.code && err.text[0] && !index);
+		return;
+	}
+	check_promises(index);
+	check_again(index);
+	wt_replica_index_free(index);
+}
+
+static json_t *next_line(const char **text, const char *end)
+{
+	const char *newline = memchr(*text, '\n', (size_t)(end - *text)), *begin = *text;
+	size_t length = (size_t)((newline ? newline : end) - begin);
+
+	*text = newline ? newline + 1 : end;
+	return json_stringn(begin, length);
+}
+
+static void try_lines(const char *text, const char *end, unsigned unit)
+{
+	json_t *blocks = json_array(), *root;
+	char *made;
+
+	root = json_pack("{s:i,s:o*,s:o}", "format", 1, "vm", next_line(&text, end), "blocks", blocks);
+	while (text < end) {
+		json_t *name = next_line(&text, end), *file = next_line(&text, end);
+		json_t *digits = next_line(&text, end);
+		uint64_t length = digits ? strtoull(json_string_value(digits), NULL, 0) * unit : 0;
+
+		json_array_append_new(blocks, json_pack("{s:o*,s:o*,s:I}", "name", name, "file", file,
+						      "length", (json_int_t)length));
+		json_decref(digits);
+	}
+	made = json_dumps(root, JSON_COMPACT);
+	PROMISE(made);
+	try_text(made, strlen(made));
+	free(made);
+	json_decref(root);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const char *text = (const char *)data + 1;
+
+	if (size < 1)
+		return 0;
+	if (data[0] % 2)
+		try_lines(text, text + size - 1, data[0] & 2 ? WT_PAGE_SIZE : 1);
+	else
+		try_text(text, size - 1);
+	return 0;
+}
