@@ -238,8 +238,9 @@ int wt_server_restart(struct wt_server *s, struct wt_error *err)
 	struct wt_announce_log *log;
 	int r;
 
-	if (s->phase != WT_SERVER_DRAINED)
-		return wt_error_set(err, EINVAL, "a puller that has not drained cannot begin anew");
+	if (s->phase != WT_SERVER_DRAINED || s->link.failed)
+		return wt_error_set(
+			err, EINVAL, "only a puller that has drained, and is there, can begin anew");
 	r = wt_announce_open(s->memory, &log);
 	if (r)
 		return wt_error_set(err, -r, "no memory for the announce log");
@@ -413,13 +414,21 @@ static struct wt_bitmap *collect_need(const struct wt_server *s, const struct wt
 	return need;
 }
 
+static bool is_serving(const struct wt_server *s)
+{
+	return s->phase == WT_SERVER_SERVING && wt_rails_serving(s->rails);
+}
+
 int wt_server_base(struct wt_server *s, const struct wt_server_base *base, struct wt_error *err)
 {
 	struct wt_base_job *job;
 
-	if (s->base || s->phase != WT_SERVER_SERVING || wt_announce_next_seq(s->log) != 1 ||
-		base->helpers > WT_FORMERS_MAX)
-		return wt_error_set(err, EINVAL, "base is sent once, before anything is announced");
+	if (s->link.failed || s->base || !is_serving(s) || wt_announce_next_seq(s->log) != 1)
+		return wt_error_set(err, EINVAL,
+			"base is sent once, when the puller is ready and before anything is announced");
+	if (base->helpers > WT_FORMERS_MAX || base->policy < WT_BASE_FASTEST ||
+		base->policy > WT_BASE_SPARE_SOURCE)
+		return wt_error_set(err, EINVAL, "base with too many helpers, or without a policy");
 	job = calloc(1, sizeof *job);
 	if (!job)
 		return wt_error_set(err, ENOMEM, "no memory for a list of pages");

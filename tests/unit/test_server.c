@@ -338,6 +338,7 @@ static void hear_base(struct side *side, unsigned from)
 
 static void send_base(struct side *to, const struct side *before, const struct side *helper)
 {
+	unsigned ends = fake_heard(&to->fake, WT_MESSAGE_BASE_END);
 	struct wt_server_base what = { .before = before ? before->server : NULL, .policy = WT_BASE_FASTEST };
 	struct wt_error err = { 0 };
 
@@ -348,9 +349,10 @@ static void send_base(struct side *to, const struct side *before, const struct s
 	}
 	to->base_sent = 0;
 	check(wt_server_base(to->server, &what, &err) == 0);
+	check(wt_server_base(to->server, &what, &err) == -EINVAL);
 	check(announce(to, RAM, 0, 1, WT_CONTENT_ZERO) == -EAGAIN);
 	wait_for(to, is_base_sent);
-	hear(to, WT_MESSAGE_BASE_END, fake_heard(&to->fake, WT_MESSAGE_BASE_END) + (to == &n || to->drained));
+	hear(to, WT_MESSAGE_BASE_END, ends + 1);
 }
 
 static void drain(struct side *side)
