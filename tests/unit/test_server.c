@@ -110,19 +110,29 @@ static void late(void *arg, uint64_t now_ns)
 	wt_loop_stop(loop, -ETIMEDOUT);
 }
 
-static bool until(bool (*holds)(void))
+static bool runs_until(bool (*holds)(void), uint64_t limit_ns)
 {
 	struct wt_timer timer = { 0 };
 	struct wt_busy busy = { 0 };
 	int r;
 
 	condition = holds;
-	wt_loop_timer_set(loop, &timer, wt_loop_now_ns(loop) + 20 * SECOND_NS, late, NULL);
+	wt_loop_timer_set(loop, &timer, wt_loop_now_ns(loop) + limit_ns, late, NULL);
 	wt_loop_busy_set(loop, &busy, look, NULL);
 	r = wt_loop_run(loop);
 	wt_loop_busy_clear(loop, &busy);
 	wt_loop_timer_clear(loop, &timer);
 	return r == 0;
+}
+
+static bool until(bool (*holds)(void))
+{
+	return runs_until(holds, 20 * SECOND_NS);
+}
+
+static bool never(void)
+{
+	return false;
 }
 
 static struct side *waiting_for;
@@ -562,6 +572,52 @@ static void test_left_without_an_answer(void **state)
 	close_world();
 }
 
+/* Nothing is lost when the session is full, and no piece is larger than the puller takes. */
+static void test_base_in_pieces(void **state)
+{
+	static uint8_t filler[WT_WIRE_PAYLOAD_MAX];
+	static uint64_t words[WT_WIRE_WORDS_MAX];
+	const uint32_t pages = (5u << 18) + 3; /* of the guest: 5 GiB and a little */
+	struct wt_server_base what = { .policy = WT_BASE_SPARE_SOURCE, .rate_limit = 7 };
+	struct wt_wire_base_end end;
+	struct wt_wire_base piece;
+	struct wt_error err = { 0 };
+	uint64_t zeros = 0, needs = 0;
+
+	seed_start(1);
+	open_world();
+	check(wt_memory_block_add(memory, "big", NULL, (uint64_t)pages * WT_PAGE_SIZE, -1, 0, &err) == 2);
+	serve(&o, false, NULL);
+	wt_memory_announced_now(memory, &(struct wt_extent){ .block = 2, .pages = pages }, true);
+	wt_memory_announced_now(
+		memory, &(struct wt_extent){ .block = 2, .page = 70, .pages = pages - 70 }, false);
+	wt_memory_announced_now(
+		memory, &(struct wt_extent){ .block = 2, .page = 1u << 19, .pages = 1u << 19 }, true);
+	wt_channel_pause(o.fake.link.channel, 1);
+	while (wt_server_send(o.server, WT_MESSAGE_APPLICATION, filler, sizeof filler) == 0)
+		;
+	check(wt_server_base(o.server, &what, &err) == 0);
+	check(!runs_until(never, 50000000) && !o.base_sent);
+	wt_channel_pause(o.fake.link.channel, 0);
+	wait_for(&o, is_base_sent);
+	hear(&o, WT_MESSAGE_BASE_END, 1);
+	for (unsigned i = 0; i < o.fake.count; i++) {
+		const struct fake_message *message = &o.fake.messages[i];
+
+		if (message->type == WT_MESSAGE_BASE_END)
+			check(wt_wire_base_end_decode(message->payload, message->length, &end) == 0);
+		if (message->type != WT_MESSAGE_BASE)
+			continue;
+		check(wt_wire_base_decode(message->payload, message->length, &piece, words) == 0);
+		for (uint32_t p = 0; p < piece.pages.extent.pages; p++)
+			if (piece.pages.all || words[p / 64] >> p % 64 & 1)
+				*(piece.kind == WT_WIRE_BASE_ZERO ? &zeros : &needs) += 1;
+	}
+	check(end.policy == 2 && end.rate_limit == 7);
+	check(zeros == 70 + (1u << 19) && needs == pages - zeros);
+	close_world();
+}
+
 /* ---- reading ---- */
 
 static bool is_read(void)
@@ -928,6 +984,7 @@ int main(void)
 		cmocka_unit_test(test_drain_is_taken_back),
 		cmocka_unit_test(test_back_to_the_first),
 		cmocka_unit_test(test_left_without_an_answer),
+		cmocka_unit_test(test_base_in_pieces),
 		cmocka_unit_test(test_helper_serves_and_says_nothing),
 		cmocka_unit_test(test_what_is_asked_for_is_announced),
 		cmocka_unit_test(test_asking_for_what_there_is_not),
