@@ -39,7 +39,7 @@ uint64_t wt_memory_pages(const struct wt_memory *memory, unsigned block);
 /* Whether it lies in a block. */
 bool wt_memory_contains(const struct wt_memory *memory, const struct wt_extent *extent);
 
-/* wt_memory_close waits for who holds it. From any thread; the first hold from the loop's. */
+/* wt_memory_close waits for who holds it. From any thread. */
 void wt_memory_hold(struct wt_memory *memory);
 void wt_memory_release(struct wt_memory *memory);
 

@@ -60,6 +60,7 @@ void wt_opening_close(struct wt_opening *opening);
 void wt_rail_reap(struct wt_rail *rail);
 /* Closes all paths; the memory stays registered. */
 void wt_rail_hang_up(struct wt_rail *rail);
+/* Nobody can read any more; memory may stay pinned, and be held, for a while. */
 void wt_rail_close(struct wt_rail *rail);
 
 #endif

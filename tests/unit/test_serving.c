@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -57,8 +59,13 @@ static void region_key(const struct wt_region *region, struct wt_key *ret_key)
 	*ret_key = (struct wt_key){ .address = (uintptr_t)region->base, .length = region->length };
 }
 
+static atomic_bool unpinning_waits;
+static sem_t gate;
+
 static void region_remove(struct wt_region *region)
 {
+	while (unpinning_waits && sem_wait(&gate))
+		;
 	region->endpoint->regions--;
 	free(region);
 }
@@ -186,6 +193,35 @@ static void test_verbs_pins_nothing_that_may_be_discarded(void **state)
 	expect_end(0);
 }
 
+static atomic_bool memory_closed;
+
+static void *close_memory(void *arg)
+{
+	wt_memory_close(memory);
+	memory_closed = true;
+	return NULL;
+}
+
+/* Unpinning may take long: nobody waits for it but who gives up the memory. */
+static void test_release_does_not_wait(void **state)
+{
+	pthread_t thread;
+
+	assert_int_equal(serve(WT_FABRIC_VERBS, true, NULL), 0);
+	sem_init(&gate, 0, 0);
+	unpinning_waits = true;
+	wt_serving_release(serving); /* or it would wait here for ever */
+	serving = NULL;
+	memory_closed = false;
+	pthread_create(&thread, NULL, close_memory, NULL);
+	sem_post(&gate);
+	assert_false(memory_closed); /* two regions */
+	sem_post(&gate);
+	pthread_join(thread, NULL);
+	unpinning_waits = false;
+	memory = NULL;
+}
+
 /* What holds the memory is full, or was cut short: a sentence, not a signal. */
 static void test_no_memory_for_the_holes_of_a_chunk(void **state)
 {
@@ -202,6 +238,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_verbs_pins_whole_chunks_without_a_ring, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_verbs_pins_nothing_that_may_be_discarded, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_release_does_not_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_memory_for_the_holes_of_a_chunk, setup, teardown),
 	};
 
