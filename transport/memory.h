@@ -3,9 +3,9 @@
  * memory.h - the blocks that page servers share, and their history.
  *
  *   1. announced is set for every page that was ever announced, by whichever server; zero for those whose
- * last announcement was zero.
+ *      last announcement was zero.
  *   2. A *former* is a puller that has drained. Its valid bit of a page is set only if it holds the page's
- * content complete and as it was announced last, and that is not zero. A new announcement clears it.
+ *      content complete and as it was announced last, and that is not zero. A new announcement clears it.
  *   3. valid & zero == 0, valid & ~announced == 0.
  *
  * Two bits per page, and one more for each former. Blocks are constant once a server has started, so that a

@@ -5,10 +5,10 @@
  *
  *   1. From wt_server_drain on nothing is announced to this puller, until it begins anew.
  *   2. `runs` are the pages whose last announcement was pending when the puller was left, each page once:
- * they are neither what the puller has nor base, and are announced again to the next one. What a later
- * announcement of the same page said counts, landed or not.
- *   3. A drained puller has what was announced and is not zero, without `runs` and without what it said is
- * missing.
+ *      they are neither what the puller has nor base, and are announced again to the next one. What a later
+ *      announcement of the same page said counts, landed or not.
+ *   3. A drained puller has what was announced and is not zero, without `runs` and without what it lacks by
+ *      its own word.
  *   4. Base is sent in the order zero, need, has, end; nothing is announced before the end.
  *
  * The loop's thread.
