@@ -39,6 +39,10 @@ uint64_t wt_memory_pages(const struct wt_memory *memory, unsigned block);
 /* Whether it lies in a block. */
 bool wt_memory_contains(const struct wt_memory *memory, const struct wt_extent *extent);
 
+/* A bitmap for each block, all clear; NULL: no memory. */
+struct wt_bitmap *wt_memory_maps_open(const struct wt_memory *memory);
+void wt_memory_maps_close(const struct wt_memory *memory, struct wt_bitmap *maps);
+
 /* wt_memory_close waits for who holds it. From any thread. */
 void wt_memory_hold(struct wt_memory *memory);
 void wt_memory_release(struct wt_memory *memory);
