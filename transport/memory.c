@@ -133,6 +133,26 @@ bool wt_memory_contains(const struct wt_memory *memory, const struct wt_extent *
 	       extent->pages <= wt_memory_pages(memory, extent->block) - extent->page;
 }
 
+void wt_memory_maps_close(const struct wt_memory *memory, struct wt_bitmap *maps)
+{
+	for (unsigned i = 0; maps && i < memory->count; i++)
+		wt_bitmap_close(&maps[i]);
+	free(maps);
+}
+
+struct wt_bitmap *wt_memory_maps_open(const struct wt_memory *memory)
+{
+	struct wt_bitmap *maps = calloc(memory->count + 1, sizeof *maps);
+
+	for (unsigned i = 0; maps && i < memory->count; i++) {
+		if (wt_bitmap_open(&maps[i], wt_memory_pages(memory, i)) == 0)
+			continue;
+		wt_memory_maps_close(memory, maps);
+		return NULL;
+	}
+	return maps;
+}
+
 void wt_memory_hold(struct wt_memory *memory)
 {
 	pthread_mutex_lock(&memory->lock);

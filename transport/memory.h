@@ -3,9 +3,9 @@
  * memory.h - the blocks that page servers share, and their history.
  *
  *   1. announced is set for every page that was ever announced, by whichever server; zero for those whose
- * last announcement was zero.
+ *      last announcement was zero.
  *   2. A *former* is a puller that has drained. Its valid bit of a page is set only if it holds the page's
- * content complete and as it was announced last, and that is not zero. A new announcement clears it.
+ *      content complete and as it was announced last, and that is not zero. A new announcement clears it.
  *   3. valid & zero == 0, valid & ~announced == 0.
  *
  * Two bits per page, and one more for each former. Blocks are constant once a server has started, so that a
@@ -39,7 +39,11 @@ uint64_t wt_memory_pages(const struct wt_memory *memory, unsigned block);
 /* Whether it lies in a block. */
 bool wt_memory_contains(const struct wt_memory *memory, const struct wt_extent *extent);
 
-/* wt_memory_close waits for who holds it. From any thread; the first hold from the loop's. */
+/* A bitmap for each block, all clear; NULL: no memory. */
+struct wt_bitmap *wt_memory_maps_open(const struct wt_memory *memory);
+void wt_memory_maps_close(const struct wt_memory *memory, struct wt_bitmap *maps);
+
+/* wt_memory_close waits for who holds it. From any thread. */
 void wt_memory_hold(struct wt_memory *memory);
 void wt_memory_release(struct wt_memory *memory);
 

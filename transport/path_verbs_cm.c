@@ -8,7 +8,7 @@
  *   2. A request gets a channel of its own at once (rdma_migrate_id): listener and paths are independent.
  *   3. A request whose private data is too short for a hello is rejected and never seen.
  *   4. The kernel ends a connection only when its last message has left the device, and while nothing leaves
- *      it, waits. An owner who cannot wait releases instead of closing: a thread waits, and owns what it closes.
+ *      it, waits. An owner who cannot wait releases instead of closing: a thread waits, and owns it.
  * Threads: the owner's, and one for each connection that was released.
  */
 #include "path_verbs.h"

@@ -41,7 +41,7 @@ static struct wt_path *path_new(enum wt_role role, unsigned depth)
 	return path;
 }
 
-/* Ends the connection, and with it all writing; gives up all that belongs to the device but the connection. */
+/* Ends the connection, and with it all writing; gives up all of the device's but the connection. */
 static void path_disconnect(struct wt_path *path)
 {
 	if (path->cm.id && path->cm.id->qp) {

@@ -46,7 +46,7 @@ void wt_rail_hang_up(struct wt_rail *rail)
 void wt_rail_close(struct wt_rail *rail)
 {
 	wt_rail_hang_up(rail);
-	wt_serving_close(rail->serving);
+	wt_serving_release(rail->serving);
 	*rail = (struct wt_rail){ .ops = NULL };
 }
 

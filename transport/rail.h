@@ -7,10 +7,10 @@
  * soonest and cheapest whether the fabric works, and only then memory is registered.
  *
  *   1. While an opening is under way, it alone uses the endpoint of its serving, given or new; regions may be
- * taken away (wt_serving_void), nothing else.
+ *      taken away (wt_serving_void), nothing else.
  *   2. An opening ends by `done` or by wt_opening_close, never by both.
  *   3. Nobody waits for an opening: one that is closed ends when the step that is under way does, and closes
- * what it has opened. Until then it holds the memory (wt_memory_close waits for it) and the ring.
+ *      what it has opened. Until then it holds the memory (wt_memory_close waits for it) and the ring.
  */
 #ifndef WT_RAIL_H
 #define WT_RAIL_H
@@ -60,6 +60,7 @@ void wt_opening_close(struct wt_opening *opening);
 void wt_rail_reap(struct wt_rail *rail);
 /* Closes all paths; the memory stays registered. */
 void wt_rail_hang_up(struct wt_rail *rail);
+/* Nobody can read any more; memory may stay pinned, and be held, for a while. */
 void wt_rail_close(struct wt_rail *rail);
 
 #endif

@@ -76,8 +76,10 @@ void wt_rails_stop(struct wt_rails *rails)
 
 void wt_rails_pause(struct wt_rails *rails, bool pause)
 {
-	if (rails)
-		rails->paused = pause;
+	if (!rails)
+		return;
+	rails->paused = pause;
+	rails->carried_seq = 0; /* what does not land meanwhile says nothing of the fabric */
 }
 
 /* Closes it, and tells the puller that its keys are void. */

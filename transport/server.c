@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * server.c - the page server: link, announce log and rails put together. See server.h. What belongs to a
- * change of the puller is in server_retarget.c.
+ * change of the puller is in server_retarget.c and server_base.c.
  *
  * An extent is announced IN_PLACE only if a region of the fabric in use covers it; otherwise it is
  * copied into the ring, and its place there is not written again before the announcement has landed. The

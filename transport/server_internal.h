@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * server_internal.h - what server.c and server_retarget.c share; nobody else includes it.
+ * server_internal.h - what the server*.c files share; nobody else includes it.
  */
 #ifndef WT_SERVER_INTERNAL_H
 #define WT_SERVER_INTERNAL_H
@@ -22,7 +22,13 @@ enum wt_server_phase {
 };
 
 struct wt_base_job;
-struct wt_pending_run;
+
+/* Pages that were pending, as they were announced last. */
+struct wt_pending_run {
+	struct wt_extent extent;
+	enum wt_content content;
+	uint64_t staged_offset;
+};
 
 struct wt_server {
 	struct wt_loop *loop;
@@ -70,6 +76,9 @@ int wt_server_rails_open(struct wt_server *server, struct wt_error *err);
 /* Announces as much of the extent as there is room for. bytes: of STAGED content. */
 int wt_server_announce_extent(
 	struct wt_server *server, struct wt_extent *extent, enum wt_content content, const uint8_t *bytes);
+
+/* server_base.c */
+void wt_server_base_stop(struct wt_server *server);
 
 /* server_retarget.c */
 int wt_server_retarget_message(

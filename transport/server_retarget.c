@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * server_retarget.c - the server's half of a change of the puller: drain, what is pending then, base,
- * helpers, and what a puller asks for. See server.h; docs/PROTOCOL.md has the order of messages.
+ * server_retarget.c - the server's half of a change of the puller: drain, what is pending then,
+ * helpers, and what a puller asks for. See server.h; docs/PROTOCOL.md has the order of messages. Base is in
+ * server_base.c.
  *
  *   1. From wt_server_drain on nothing is announced to this puller, until it begins anew.
  *   2. `runs` are the pages whose last announcement was pending when the puller was left, each page once:
- * they are neither what the puller has nor base, and are announced again to the next one. What a later
- * announcement of the same page said counts, landed or not.
- *   3. A drained puller has what was announced and is not zero, without `runs` and without what it said is
- * missing.
- *   4. Base is sent in the order zero, need, has, end; nothing is announced before the end.
+ *      they are neither what the puller has nor base, and are announced again to the next one. What a later
+ *      announcement of the same page said counts, landed or not.
+ *   3. A drained puller has what was announced and is not zero, without `runs` and without what it lacks by
+ *      its own word.
  *
  * The loop's thread.
  */
@@ -20,44 +20,11 @@
 
 #include "server_internal.h"
 
-#define BASE_AGAIN_NS 5000000ull /* when the session was full */
-#define BASE_PIECES 32u          /* in one turn of the loop */
-
 _Static_assert(WT_SERVERS_MAX == WT_WIRE_SERVERS && WT_FORMERS_MAX == WT_SERVERS_MAX - 1, "helpers");
 _Static_assert(WT_SERVER_SESSION_ID_BYTES == WT_SESSION_ID_BYTES, "session id");
 _Static_assert((int)WT_HELPER_JOINED == WT_WIRE_HELPER_JOINED && (int)WT_HELPER_LOST == WT_WIRE_HELPER_LOST &&
 		       (int)WT_HELPER_UNREACHABLE == WT_WIRE_HELPER_UNREACHABLE,
 	"states of a helper");
-
-/* Pages that were pending, as they were announced last. */
-struct wt_pending_run {
-	struct wt_extent extent;
-	enum wt_content content;
-	uint64_t staged_offset;
-};
-
-/* ---- bitmaps, one for each block ---- */
-
-static void maps_close(struct wt_bitmap *maps, unsigned count)
-{
-	for (unsigned i = 0; maps && i < count; i++)
-		wt_bitmap_close(&maps[i]);
-	free(maps);
-}
-
-static struct wt_bitmap *maps_open(const struct wt_memory *memory)
-{
-	unsigned count = wt_memory_block_count(memory);
-	struct wt_bitmap *maps = calloc(count + 1, sizeof *maps);
-
-	for (unsigned i = 0; maps && i < count; i++) {
-		if (wt_bitmap_open(&maps[i], wt_memory_pages(memory, i)) == 0)
-			continue;
-		maps_close(maps, i);
-		return NULL;
-	}
-	return maps;
-}
 
 /* ---- what was pending ---- */
 
@@ -109,7 +76,7 @@ static void runs_free(struct wt_server *s)
 /* From the newest announcement to the oldest that is pending; what is older has landed. */
 static int collect_runs(struct wt_server *s)
 {
-	struct wt_bitmap *seen = maps_open(s->memory);
+	struct wt_bitmap *seen = wt_memory_maps_open(s->memory);
 	uint64_t oldest = wt_announce_oldest(s->log), seq = wt_announce_next_seq(s->log);
 	int r = seen ? 0 : -ENOMEM;
 
@@ -123,7 +90,7 @@ static int collect_runs(struct wt_server *s)
 			r = add_unseen(s, &what, map);
 		wt_bitmap_set(map, what.extent.page, what.extent.pages);
 	}
-	maps_close(seen, wt_memory_block_count(s->memory));
+	wt_memory_maps_close(s->memory, seen);
 	return r;
 }
 
@@ -131,7 +98,7 @@ static int collect_runs(struct wt_server *s)
 
 static void forget_wants(struct wt_server *s)
 {
-	maps_close(s->wanted, wt_memory_block_count(s->memory));
+	wt_memory_maps_close(s->memory, s->wanted);
 	s->wanted = NULL;
 	s->wanted_pages = 0;
 }
@@ -238,8 +205,9 @@ int wt_server_restart(struct wt_server *s, struct wt_error *err)
 	struct wt_announce_log *log;
 	int r;
 
-	if (s->phase != WT_SERVER_DRAINED)
-		return wt_error_set(err, EINVAL, "a puller that has not drained cannot begin anew");
+	if (s->phase != WT_SERVER_DRAINED || s->link.failed)
+		return wt_error_set(
+			err, EINVAL, "only a puller that has drained, and is there, can begin anew");
 	r = wt_announce_open(s->memory, &log);
 	if (r)
 		return wt_error_set(err, -r, "no memory for the announce log");
@@ -277,168 +245,6 @@ int wt_server_hand_over(struct wt_server *s, struct wt_server *from)
 	}
 	runs_free(from);
 	wt_ring_empty(from->ring);
-	return 0;
-}
-
-/* ---- base ---- */
-
-struct wt_base_job {
-	struct wt_server *server;
-	struct wt_timer timer;
-	struct wt_wire_base_end end;
-	unsigned helpers;
-	struct {
-		uint8_t number;
-		int former;
-	} helper[WT_FORMERS_MAX];
-	struct wt_bitmap *need;
-
-	unsigned part; /* 0 zero, 1 need, then the helpers, then the end */
-	unsigned block;
-	uint64_t page;
-	uint64_t words[WT_WIRE_WORDS_MAX];
-};
-
-static void job_free(struct wt_base_job *job)
-{
-	if (!job)
-		return;
-	wt_loop_timer_clear(job->server->loop, &job->timer);
-	maps_close(job->need, wt_memory_block_count(job->server->memory));
-	free(job);
-}
-
-static uint64_t source_word(const struct wt_base_job *job, uint64_t at)
-{
-	const struct wt_memory *memory = job->server->memory;
-
-	if (job->part == 0)
-		return wt_memory_announced(memory, job->block)->words[at] &
-		       wt_memory_zero(memory, job->block)->words[at];
-	if (job->part == 1)
-		return job->need[job->block].words[at];
-	return wt_memory_valid(memory, job->helper[job->part - 2].former, job->block)->words[at];
-}
-
-/* The next piece of this part and block into words; answers how many of its pages are set. */
-static uint64_t fill_piece(struct wt_base_job *job, struct wt_wire_base *ret_base)
-{
-	uint64_t left = wt_memory_pages(job->server->memory, job->block) - job->page, set = 0;
-	uint32_t max = job->part ? WT_WIRE_PAGES_MAX : WT_WIRE_ZERO_PAGES_MAX;
-	uint32_t pages = left < max ? (uint32_t)left : max;
-
-	for (uint32_t i = 0; i < (pages + 63) / 64; i++) {
-		job->words[i] = source_word(job, job->page / 64 + i);
-		set += (unsigned)__builtin_popcountll(job->words[i]);
-	}
-	*ret_base = (struct wt_wire_base){ .kind = job->part == 0   ? WT_WIRE_BASE_ZERO
-						   : job->part == 1 ? WT_WIRE_BASE_NEED
-								    : WT_WIRE_BASE_HAS,
-		.server = job->part > 1 ? job->helper[job->part - 2].number : 0,
-		.pages = { .extent = { .block = job->block, .page = job->page, .pages = pages },
-			.all = set == pages } };
-	return set;
-}
-
-static int send_piece(struct wt_base_job *job)
-{
-	struct wt_server *s = job->server;
-	struct wt_wire_base base;
-	int r = 0;
-
-	if (fill_piece(job, &base))
-		r = wt_link_send(&s->link, WT_MESSAGE_BASE, s->payload,
-			wt_wire_base_encode(&base, job->words, s->payload));
-	if (!r)
-		job->page += base.pages.extent.pages;
-	return r;
-}
-
-static void base_is_sent(struct wt_server *s)
-{
-	job_free(s->base);
-	s->base = NULL;
-	wt_memory_former_remove(s->memory, s->former); /* what it had is its business now */
-	s->former = -1;
-	if (s->events->base_sent)
-		s->events->base_sent(s->arg);
-}
-
-/* Sends pieces until the session is full, or for this turn enough. */
-static void send_base(void *arg, uint64_t now_ns)
-{
-	struct wt_base_job *job = arg;
-	struct wt_server *s = job->server;
-	unsigned pieces = 0;
-	int r = 0;
-
-	while (!r && job->part < 2 + job->helpers && pieces < BASE_PIECES) {
-		if (job->block == wt_memory_block_count(s->memory)) {
-			job->part++;
-			job->block = 0;
-		} else if (job->page == wt_memory_pages(s->memory, job->block)) {
-			job->block++;
-			job->page = 0;
-		} else {
-			r = send_piece(job);
-			pieces++;
-		}
-	}
-	if (!r && job->part == 2 + job->helpers) {
-		r = wt_link_send(&s->link, WT_MESSAGE_BASE_END, s->payload,
-			wt_wire_base_end_encode(&job->end, s->payload));
-		if (!r) {
-			base_is_sent(s);
-			return;
-		}
-	}
-	wt_loop_timer_set(s->loop, &job->timer, r ? now_ns + BASE_AGAIN_NS : now_ns, send_base, job);
-}
-
-/* What was announced, is not zero, is not announced again, and not there already. */
-static struct wt_bitmap *collect_need(const struct wt_server *s, const struct wt_server *before)
-{
-	struct wt_bitmap *need = maps_open(s->memory);
-
-	for (unsigned i = 0; need && i < wt_memory_block_count(s->memory); i++) {
-		wt_bitmap_and_not(&need[i], wt_memory_announced(s->memory, i), wt_memory_zero(s->memory, i));
-		if (s->former >= 0)
-			wt_bitmap_and_not(&need[i], &need[i], wt_memory_valid(s->memory, s->former, i));
-	}
-	for (unsigned i = 0; need && before && i < before->run_count; i++) {
-		const struct wt_extent *run = &before->runs[i].extent;
-
-		wt_bitmap_clear(&need[run->block], run->page, run->pages);
-	}
-	return need;
-}
-
-int wt_server_base(struct wt_server *s, const struct wt_server_base *base, struct wt_error *err)
-{
-	struct wt_base_job *job;
-
-	if (s->base || s->phase != WT_SERVER_SERVING || wt_announce_next_seq(s->log) != 1 ||
-		base->helpers > WT_FORMERS_MAX)
-		return wt_error_set(err, EINVAL, "base is sent once, before anything is announced");
-	job = calloc(1, sizeof *job);
-	if (!job)
-		return wt_error_set(err, ENOMEM, "no memory for a list of pages");
-	job->server = s;
-	job->end =
-		(struct wt_wire_base_end){ .policy = (uint8_t)base->policy, .rate_limit = base->rate_limit };
-	for (unsigned i = 0; i < base->helpers; i++) {
-		if (base->helper[i].server->former < 0)
-			continue; /* it has nothing */
-		job->helper[job->helpers].number = (uint8_t)base->helper[i].number;
-		job->helper[job->helpers++].former = base->helper[i].server->former;
-	}
-	job->need = collect_need(s, base->before);
-	if (!job->need) {
-		job_free(job);
-		return wt_error_set(err, ENOMEM, "no memory for a list of pages");
-	}
-	s->base = job;
-	wt_loop_timer_set(s->loop, &job->timer, wt_loop_now_ns(s->loop), send_base, job);
 	return 0;
 }
 
@@ -539,7 +345,7 @@ static int take_want(struct wt_server *s, const uint8_t *payload, size_t length,
 		return wt_error_set(err, EPROTO, "the puller's message on what it wants is malformed");
 	if (s->phase != WT_SERVER_SERVING)
 		return 0;
-	if (!s->wanted && !(s->wanted = maps_open(s->memory)))
+	if (!s->wanted && !(s->wanted = wt_memory_maps_open(s->memory)))
 		return wt_error_set(err, ENOMEM, "no memory for what the puller wants");
 	for (unsigned i = 0; i < count; i++) {
 		if (!wt_memory_contains(s->memory, &list[i]))
@@ -620,8 +426,7 @@ int wt_server_retarget_message(
 
 void wt_server_retarget_stop(struct wt_server *s)
 {
-	job_free(s->base);
-	s->base = NULL;
+	wt_server_base_stop(s);
 	forget_wants(s);
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "sink.h"
+#include "task.h"
 
 struct served_region {
 	uint32_t block;
@@ -25,7 +26,8 @@ struct wt_serving {
 	const struct wt_fabric_ops *ops;
 	struct wt_endpoint *endpoint;
 	struct wt_region *ring;
-	const atomic_bool *stop; /* while registering */
+	struct wt_served_memory held; /* without memory: nothing was registered yet */
+	const atomic_bool *stop;      /* while registering */
 	unsigned count;
 	struct served_region regions[WT_SERVING_REGIONS_MAX];
 };
@@ -188,6 +190,9 @@ int wt_serving_register(struct wt_serving *serving, const struct wt_served_memor
 	unsigned count = wt_memory_block_count(memory->memory);
 	int r = 0;
 
+	wt_memory_hold(memory->memory);
+	wt_ring_hold(memory->ring);
+	serving->held = *memory;
 	if (memory->ring)
 		r = serving->ops->region_add(serving->endpoint, wt_ring_bytes(memory->ring),
 			wt_ring_length(memory->ring), WT_ACCESS_SERVE, &serving->ring, err);
@@ -214,7 +219,23 @@ void wt_serving_close(struct wt_serving *serving)
 	wt_serving_void(serving);
 	if (serving->endpoint)
 		serving->ops->endpoint_close(serving->endpoint);
+	wt_ring_release(serving->held.ring);
+	if (serving->held.memory)
+		wt_memory_release(serving->held.memory);
 	free(serving);
+}
+
+static void close_left(void *arg)
+{
+	wt_serving_close(arg);
+}
+
+void wt_serving_release(struct wt_serving *serving)
+{
+	if (serving && !wt_serving_covers_all(serving))
+		wt_task_leave(close_left, serving);
+	else
+		wt_serving_close(serving);
 }
 
 int wt_serving_region(const struct wt_serving *serving, unsigned index, struct wt_wire_region *ret_region)

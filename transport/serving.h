@@ -14,8 +14,8 @@
  *   1. A region covers existing pages only (verbs, with a ring).
  *   2. If `pin` is false no block has a region on verbs: everything goes through the ring.
  *
- * Owns endpoint and regions; borrows memory and ring. Not locked: it is opened and registered by one thread
- * and handed on.
+ * Owns endpoint and regions; holds memory and ring while they are registered. Not locked: it is opened and
+ * registered by one thread and handed on.
  */
 #ifndef WT_SERVING_H
 #define WT_SERVING_H
@@ -38,7 +38,6 @@
 #define WT_SERVING_RUN_MIN (64ull << 10)     /* a shorter run is not worth a registration */
 #define WT_SERVING_CHUNK (16ull << 20)       /* without a ring */
 
-/* Borrowed by a serving until it is closed. */
 struct wt_served_memory {
 	struct wt_memory *memory;
 	bool pin;
@@ -56,6 +55,9 @@ int wt_serving_register(struct wt_serving *serving, const struct wt_served_memor
 /* Takes all regions away: no key of before is good any more. Also while a thread connects a path. */
 void wt_serving_void(struct wt_serving *serving);
 void wt_serving_close(struct wt_serving *serving);
+/* The same without waiting until memory is no longer pinned. No path of its endpoint is left, so nobody can
+ * read. */
+void wt_serving_release(struct wt_serving *serving);
 
 /* The regions as messages for the puller; index from 0 until -ENOENT. */
 int wt_serving_region(const struct wt_serving *serving, unsigned index, struct wt_wire_region *ret_region);

@@ -68,7 +68,7 @@ static void on_ended(void *arg, uint32_t events)
 	done(done_arg);
 }
 
-static int thread_start(struct wt_task *task)
+static int thread_start(void *(*main_fn)(void *), void *arg)
 {
 	pthread_attr_t attr;
 	sigset_t all, before;
@@ -81,7 +81,7 @@ static int thread_start(struct wt_task *task)
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&thread, &attr, task_main, task);
+	r = pthread_create(&thread, &attr, main_fn, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
 	return -r;
@@ -100,7 +100,7 @@ int wt_task_start(struct wt_loop *loop, const char *what, wt_task_fn *run, wt_ta
 	r = task->ended < 0 ? -errno : wt_loop_fd_set(loop, task->ended, EPOLLIN, on_ended, task);
 	if (!r) {
 		task->holders = 2;
-		r = thread_start(task);
+		r = thread_start(task_main, task);
 		if (r)
 			wt_loop_fd_clear(loop, task->ended);
 	}
@@ -121,4 +121,30 @@ void wt_task_abandon(struct wt_task *task)
 	if (atomic_exchange(&task->phase, ABANDONED) == ENDED)
 		task->drop(task->arg);
 	let_go(task);
+}
+
+struct left {
+	wt_task_fn *run;
+	void *arg;
+};
+
+static void *left_main(void *arg)
+{
+	struct left left = *(struct left *)arg;
+
+	free(arg);
+	left.run(left.arg);
+	return NULL;
+}
+
+void wt_task_leave(wt_task_fn *run, void *arg)
+{
+	struct left *left = malloc(sizeof *left);
+
+	if (left)
+		*left = (struct left){ .run = run, .arg = arg };
+	if (left && thread_start(left_main, left) == 0)
+		return;
+	free(left);
+	run(arg);
 }

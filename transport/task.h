@@ -24,5 +24,7 @@ int wt_task_start(struct wt_loop *loop, const char *what, wt_task_fn *run, wt_ta
 	void *arg, struct wt_task **ret_task, struct wt_error *err);
 /* `done` will not be called. The task is the thread's. */
 void wt_task_abandon(struct wt_task *task);
+/* A thread of which nobody hears again; where there can be none, run is called here. From any thread. */
+void wt_task_leave(wt_task_fn *run, void *arg);
 
 #endif

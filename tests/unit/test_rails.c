@@ -17,6 +17,7 @@
 #define WORLD_FABRICS (WT_FABRIC_BIT(WT_FABRIC_TCP) | WT_FABRIC_BIT(WT_FABRIC_VERBS))
 #include "path_fabrics.h"
 #include "path_tcp.h"
+#include "server_internal.h"
 #include "transfer_guest.h"
 
 #define LONE_PAGES 20 /* pages with holes around them: too short to be pinned */
@@ -380,6 +381,37 @@ static void test_close_while_the_same_fabric_is_dialled_again(void **state)
 	close_while_dialling();
 }
 
+static bool nobody_dials(struct world *u)
+{
+	return !verbs_dialling;
+}
+
+/* While the rails pause nothing is dialled, and what was being dialled is not kept. */
+static void test_pause(void **state)
+{
+	unsigned before;
+
+	begin_over_verbs(0);
+	announce_all(false);
+	finish();
+	verbs_hangs = true;
+	verbs_rule(false);
+	check(world_until(&w, is_dialling));
+	wt_rails_pause(w.server->rails, true);
+	verbs_rule(true);
+	verbs_hangs = false;
+	sem_post(&verbs_gate);
+	check(world_until(&w, nobody_dials));
+	before = verbs_dialled;
+	check(wait_s(1));
+	check(verbs_dialled <= before + 2 &&
+		fabric_now(&w) == WT_FABRIC_INVALID); /* two more of that attempt */
+	wt_rails_pause(w.server->rails, false);
+	check(world_until(&w, over_verbs));
+	finish();
+	world_close(&w);
+}
+
 static bool puller_knows_all(struct world *u)
 {
 	wt_server_flush(u->server);
@@ -496,6 +528,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_attempts_do_not_disturb, setup, abandon),
 		cmocka_unit_test_setup_teardown(
 			test_close_while_the_same_fabric_is_dialled_again, setup, abandon),
+		cmocka_unit_test_setup_teardown(test_pause, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_leaving_is_dialled_with_pauses, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_verbs_connects_but_does_not_carry, setup, abandon),
 	};

@@ -121,6 +121,20 @@ static void test_many(void **state)
 	assert_int_equal(runs, 200);
 }
 
+static void leave(void *arg)
+{
+	while (sem_wait(&gate))
+		;
+	sem_post(arg);
+}
+
+static void test_left_alone(void **state)
+{
+	wt_task_leave(leave, &ran); /* returns before it has run */
+	sem_post(&gate);
+	sem_wait(&ran);
+}
+
 static int setup(void **state)
 {
 	sem_init(&gate, 0, 0);
@@ -142,6 +156,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_done, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_abandoned_while_it_runs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_abandoned_when_it_has_run, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_left_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
 	};
 
