@@ -25,6 +25,7 @@
 #define STALL_NS 1000000000ull
 #define STALL_UNKNOWN_NS 8000000000ull
 #define STALL_TIMES 8
+#define WAKE_MIN_NS 1000000ull /* so that waiting for something else than time does not become spinning */
 
 int wt_plan_path_add(
 	struct wt_plan *plan, unsigned server, wt_plan_reach reach, void *reach_arg, uint64_t now_ns)
@@ -254,7 +255,8 @@ uint64_t wt_plan_wake_ns(const struct wt_plan *plan, uint64_t now_ns)
 		uint64_t own_ns = wt_rate_wait_ns(&server->limit, now_ns);
 		uint64_t all_ns = wt_rate_wait_ns(&plan->limit, now_ns);
 
-		own_ns = now_ns + (own_ns > all_ns ? own_ns : all_ns);
+		own_ns = own_ns > all_ns ? own_ns : all_ns;
+		own_ns = now_ns + (own_ns > WAKE_MIN_NS ? own_ns : WAKE_MIN_NS);
 		if (server->hungry && own_ns < wake_ns)
 			wake_ns = own_ns;
 	}

@@ -186,15 +186,16 @@ void wt_puller_helper_lost(struct puller_server *s, const struct wt_error *err)
 {
 	struct wt_puller *p = s->puller;
 	unsigned number = s->number;
+	struct wt_error why = *err; /* it may lie in the server, which is emptied */
 	char label[sizeof s->label];
 
 	memcpy(label, s->label, sizeof label);
 	wt_mover_server_remove(p->mover, number);
 	wt_link_close(&s->link);
 	wt_puller_server_init(p, number);
-	wt_puller_tell_helper(p, number, WT_HELPER_LOST, wt_error_text(err));
+	wt_puller_tell_helper(p, number, WT_HELPER_LOST, wt_error_text(&why));
 	if (p->events->helper_lost)
-		p->events->helper_lost(p->arg, number, label, err);
+		p->events->helper_lost(p->arg, number, label, &why);
 }
 
 /* ---- we are left ---- */

@@ -102,6 +102,27 @@ static void test_nothing_before_the_base_is_complete(void **state)
 	wt_plan_close(plan);
 }
 
+/* The last page of the base is not there before it is. */
+static void test_not_idle_while_the_last_page_is_under_way(void **state)
+{
+	struct wt_extent one = { .page = 77, .pages = 1 };
+	struct wt_plan *plan = plan_new();
+	unsigned path = path_add(plan, 0);
+	struct wt_work work;
+	int id;
+
+	assert_int_equal(wt_plan_need(plan, &one, NULL), 0);
+	assert_int_equal(wt_plan_base_end(plan, WT_PLAN_FASTEST), 0);
+	assert_true(wt_plan_peek(plan, path, 0, &work));
+	id = wt_plan_take(plan, path, 1, 0);
+	assert_false(wt_plan_idle(plan));
+	assert_int_equal(wt_plan_base_left(plan), 1);
+	wt_plan_done(plan, (unsigned)id, 0, 0);
+	assert_true(wt_plan_idle(plan));
+	assert_int_equal(wt_plan_base_left(plan), 0);
+	wt_plan_close(plan);
+}
+
 /* One page that the helper has, one that it has not: each goes first to the one whom the other cannot help.
  */
 static void test_who_pulls_what(void **state)
@@ -518,6 +539,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hostile_base),
 		cmocka_unit_test(test_nothing_before_the_base_is_complete),
+		cmocka_unit_test(test_not_idle_while_the_last_page_is_under_way),
 		cmocka_unit_test(test_who_pulls_what),
 		cmocka_unit_test(test_sparing_the_announcer),
 		cmocka_unit_test(test_failed_base_is_wanted_again),

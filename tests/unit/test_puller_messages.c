@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * test_puller_messages.c - a server that says what does not fit, or at the wrong time: the puller ends the
+ * session with one sentence. And what it answers where it does fit. The server is a bare link, without paths.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include <watari/puller.h>
+
+#include "link.h"
+#include "wire.h"
+
+#define SECOND_NS 1000000000ull
+#define PAGES 4096u
+#define FAILED 1000u
+#define LOG_MAX 64
+#define LENGTH ((uint64_t)PAGES * WT_PAGE_SIZE)
+
+static struct {
+	struct wt_loop *loop;
+	struct wt_puller *puller;
+	uint16_t port;
+	struct wt_link link;
+	struct wt_timer deadline;
+	uint8_t *memory;
+	uint8_t payload[WT_WIRE_PAYLOAD_MAX];
+	uint64_t words[WT_WIRE_WORDS_MAX];
+
+	unsigned count, seen; /* of the log; seen: what the test has looked at */
+	struct said {
+		unsigned type; /* or FAILED */
+		size_t length;
+		uint8_t payload[1024];
+	} log[LOG_MAX];
+	unsigned drained, undrained, restarted, released;
+	const uint8_t *got;
+	size_t got_length;
+	struct wt_error error;
+} t;
+
+static void heard(unsigned type, const uint8_t *payload, size_t length)
+{
+	struct said *said = &t.log[t.count++];
+
+	assert_true(t.count <= LOG_MAX && length <= sizeof said->payload);
+	said->type = type;
+	said->length = length;
+	if (length)
+		memcpy(said->payload, payload, length);
+	wt_loop_stop(t.loop, 1);
+}
+
+/* ---- the puller ---- */
+
+static int on_block(
+	void *arg, const char *name, uint64_t length, struct wt_puller_block *ret_block, struct wt_error *err)
+{
+	*ret_block = (struct wt_puller_block){ .base = t.memory, .fd = -1 };
+	return 0;
+}
+
+static void on_failed(void *arg, const struct wt_error *err)
+{
+	t.error = *err;
+	heard(FAILED, NULL, 0);
+}
+
+static void on_drained(void *arg)
+{
+	t.drained++;
+}
+
+static void on_undrained(void *arg)
+{
+	t.undrained++;
+}
+
+static void on_restarted(void *arg)
+{
+	t.restarted++;
+}
+
+static void on_release(void *arg)
+{
+	t.released++;
+}
+
+static const struct wt_puller_events puller_events = { .block = on_block,
+	.failed = on_failed,
+	.drained = on_drained,
+	.undrained = on_undrained,
+	.restarted = on_restarted,
+	.release = on_release };
+
+/* ---- the server ---- */
+
+static void link_up(void *arg, bool again)
+{
+}
+
+static void link_over(void *arg, const struct wt_error *err)
+{
+}
+
+static int link_message(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	heard(type, payload, length);
+	return 0;
+}
+
+static const struct wt_link_events link_events = {
+	.up = link_up, .lost = link_over, .failed = link_over, .message = link_message
+};
+
+static void on_deadline(void *arg, uint64_t now_ns)
+{
+	wt_loop_stop(t.loop, 0);
+}
+
+/* Waits for a message of this type; whatever else comes before it is passed over. */
+static void wait_for(unsigned type)
+{
+	int r = 1;
+
+	wt_loop_timer_set(t.loop, &t.deadline, wt_loop_now_ns(t.loop) + 20 * SECOND_NS, on_deadline, NULL);
+	for (;;) {
+		while (t.seen < t.count) {
+			const struct said *said = &t.log[t.seen++];
+
+			if (said->type != type)
+				continue;
+			wt_loop_timer_clear(t.loop, &t.deadline);
+			t.got = said->payload;
+			t.got_length = said->length;
+			return;
+		}
+		if (r != 1)
+			fail_msg("waited for %u: %s", type, wt_error_text(&t.error));
+		r = wt_loop_run(t.loop);
+	}
+}
+
+static void say(unsigned type, size_t length)
+{
+	assert_int_equal(wt_link_send(&t.link, type, t.payload, length), 0);
+}
+
+static void begin(void)
+{
+	struct wt_puller_config config = { .listen = { .host = "127.0.0.1" },
+		.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP),
+		.give_up_ns = SECOND_NS };
+	struct wt_wire_block block = { .length = LENGTH, .name = "pc.ram" };
+	struct wt_error err = { 0 };
+
+	memset(&t, 0, sizeof t);
+	t.memory = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_int_equal(wt_loop_open(&t.loop), 0);
+	assert_int_equal(wt_puller_open(t.loop, &config, &puller_events, NULL, &t.puller, &t.port, &err), 0);
+	t.link = (struct wt_link){ .loop = t.loop,
+		.events = &link_events,
+		.peer = { .host = "127.0.0.1", .port = t.port },
+		.connect_timeout_ns = SECOND_NS,
+		.give_up_ns = SECOND_NS };
+	assert_int_equal(wt_link_connect(&t.link, "vm", NULL, &err), 0);
+	say(WT_MESSAGE_BLOCK, wt_wire_block_encode(&block, t.payload));
+	say(WT_MESSAGE_BLOCKS_END, 0);
+	wait_for(WT_MESSAGE_READY);
+}
+
+static void finish(void)
+{
+	wt_link_close(&t.link);
+	wt_puller_close(t.puller);
+	wt_loop_close(t.loop);
+	munmap(t.memory, LENGTH);
+}
+
+static void say_epoch(unsigned type, uint32_t epoch)
+{
+	say(type, wt_wire_epoch_encode(epoch, t.payload));
+}
+
+static void say_base(enum wt_wire_base_kind kind, uint8_t server, struct wt_extent extent)
+{
+	struct wt_wire_base base = {
+		.kind = kind, .server = server, .pages = { .extent = extent, .all = true }
+	};
+
+	say(WT_MESSAGE_BASE, wt_wire_base_encode(&base, t.words, t.payload));
+}
+
+static void say_base_end(void)
+{
+	struct wt_wire_base_end end = { .policy = WT_PLAN_FASTEST };
+
+	say(WT_MESSAGE_BASE_END, wt_wire_base_end_encode(&end, t.payload));
+}
+
+static void say_expect(uint8_t number)
+{
+	struct wt_wire_expect expect = { .server = number, .label = "helper" };
+
+	say(WT_MESSAGE_EXPECT, wt_wire_expect_encode(&expect, t.payload));
+}
+
+static void say_serve(uint32_t epoch)
+{
+	struct wt_wire_serve serve = {
+		.host = "127.0.0.1", .port = 9, .name = "vm", .server = 1, .epoch = epoch
+	};
+
+	say(WT_MESSAGE_SERVE, wt_wire_serve_encode(&serve, t.payload));
+}
+
+static void say_zero_announcement(uint64_t seq)
+{
+	struct wt_announcement what = {
+		.extent = { .page = 1, .pages = 1 }, .content = WT_CONTENT_ZERO, .priority = WT_PRIORITY_BULK
+	};
+
+	say(WT_MESSAGE_ANNOUNCE, wt_wire_announce_encode(seq, &what, 1, t.payload));
+}
+
+static const struct wt_extent some = { .page = 64, .pages = 128 };
+
+/* ---- what does not fit ---- */
+
+static void bad_drain(void)
+{
+	say_epoch(WT_MESSAGE_DRAIN, 2);
+}
+
+static void bad_undrain(void)
+{
+	say_epoch(WT_MESSAGE_DRAIN, 0);
+}
+
+static void bad_second_drain(void)
+{
+	say_epoch(WT_MESSAGE_DRAIN, 1);
+	say_epoch(WT_MESSAGE_DRAIN, 2);
+}
+
+static void bad_restart(void)
+{
+	say_epoch(WT_MESSAGE_RESTART, 1);
+}
+
+static void bad_restart_epoch(void)
+{
+	say_epoch(WT_MESSAGE_DRAIN, 1);
+	wait_for(WT_MESSAGE_DRAINED);
+	say_epoch(WT_MESSAGE_RESTART, 2);
+}
+
+static void bad_base_place(void)
+{
+	say_base(WT_WIRE_BASE_NEED, 0, (struct wt_extent){ .page = PAGES - 1, .pages = 2 });
+}
+
+static void bad_base_block(void)
+{
+	say_base(WT_WIRE_BASE_ZERO, 0, (struct wt_extent){ .block = 1, .pages = 2 });
+}
+
+static void bad_base_late(void)
+{
+	say_base_end();
+	say_base(WT_WIRE_BASE_NEED, 0, some);
+}
+
+static void bad_zero_late(void)
+{
+	say_base_end();
+	say_base(WT_WIRE_BASE_ZERO, 0, some);
+}
+
+static void bad_zero_behind_announcement(void)
+{
+	say_zero_announcement(1);
+	say_base(WT_WIRE_BASE_ZERO, 0, some);
+}
+
+static void bad_base_end_twice(void)
+{
+	say_base_end();
+	say_base_end();
+}
+
+static void bad_serve(void)
+{
+	say_serve(0);
+}
+
+static void bad_serve_epoch(void)
+{
+	say_epoch(WT_MESSAGE_DRAIN, 1);
+	wait_for(WT_MESSAGE_DRAINED);
+	say_serve(2);
+}
+
+static void bad_serve_end(void)
+{
+	say(WT_MESSAGE_SERVE_END, wt_wire_serve_end_encode(1, t.payload));
+}
+
+static void bad_release(void)
+{
+	say(WT_MESSAGE_RELEASE, 0);
+}
+
+static void bad_direction(void)
+{
+	say_epoch(WT_MESSAGE_DRAINED, 1);
+}
+
+static void test_what_does_not_fit(void **state)
+{
+	static void (*const bad[])(void) = { bad_drain, bad_undrain, bad_second_drain, bad_restart,
+		bad_restart_epoch, bad_base_place, bad_base_block, bad_base_late, bad_zero_late,
+		bad_zero_behind_announcement, bad_base_end_twice, bad_serve, bad_serve_epoch, bad_serve_end,
+		bad_release, bad_direction };
+
+	for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		begin();
+		bad[i]();
+		wait_for(FAILED);
+		if (!strstr(t.error.text, "the server"))
+			fail_msg("case %u says: %s", i, t.error.text);
+		finish();
+	}
+}
+
+/* ---- what does ---- */
+
+static void test_base_is_counted_and_zeros_are_filled(void **state)
+{
+	uint64_t left;
+
+	begin();
+	memset(t.memory, 0xaa, LENGTH);
+	say_base(WT_WIRE_BASE_ZERO, 0, some);
+	memset(t.words, 0, sizeof t.words);
+	t.words[0] = 0xf0;
+	t.words[1] = 1;
+	t.words[2] = 1ull << 63;
+	{
+		struct wt_wire_base base = { .kind = WT_WIRE_BASE_ZERO,
+			.pages = { .extent = { .page = 256, .pages = 192 } } };
+
+		say(WT_MESSAGE_BASE, wt_wire_base_encode(&base, t.words, t.payload));
+	}
+	say_base(WT_WIRE_BASE_NEED, 0, (struct wt_extent){ .page = 1000, .pages = 50 });
+	say_base(WT_WIRE_BASE_HAS, 3, (struct wt_extent){ .page = 1000, .pages = 20 });
+	say_base_end();
+	wait_for(WT_MESSAGE_BASE_LEFT);
+	assert_int_equal(wt_wire_base_left_decode(t.got, t.got_length, &left), 0);
+	assert_int_equal(left, 50);
+	for (unsigned page = 0; page < PAGES; page++) {
+		bool zero = (page >= 64 && page < 192) || (page >= 260 && page < 264) || page == 320 ||
+			    page == 447;
+
+		for (unsigned i = 0; i < WT_PAGE_SIZE; i += 511)
+			assert_int_equal(t.memory[page * WT_PAGE_SIZE + i], zero ? 0 : 0xaa);
+	}
+	assert_false(wt_puller_all_landed(t.puller));
+	/* An announcement supersedes it. */
+	say_zero_announcement(1);
+	finish();
+}
+
+static void test_left_and_come_back(void **state)
+{
+	struct wt_wire_pages pages;
+	uint32_t epoch;
+
+	begin();
+	say_zero_announcement(1);
+	say_epoch(WT_MESSAGE_DRAIN, 1);
+	wait_for(WT_MESSAGE_DRAINED);
+	say_epoch(WT_MESSAGE_DRAIN, 0);
+	say_zero_announcement(2);
+	wait_for(WT_MESSAGE_LANDED);
+	say_epoch(WT_MESSAGE_DRAIN, 2);
+	wait_for(WT_MESSAGE_DRAINED);
+	assert_int_equal(wt_wire_epoch_decode(t.got, t.got_length, &epoch), 0);
+	assert_int_equal(epoch, 2);
+	say_serve(2);
+	wait_for(WT_MESSAGE_HELPER); /* this one cannot */
+	say_epoch(WT_MESSAGE_RESTART, 2);
+	say_base(WT_WIRE_BASE_NEED, 0, some);
+	say_base_end();
+	say_zero_announcement(1);
+	wait_for(WT_MESSAGE_LANDED);
+	say_epoch(WT_MESSAGE_DRAIN, 3);
+	wait_for(WT_MESSAGE_MISSING);
+	assert_int_equal(wt_wire_missing_decode(t.got, t.got_length, &pages, t.words), 0);
+	assert_true(!pages.all && t.words[0] == 0 && t.words[1] == ~0ull && t.words[2] == ~0ull &&
+		    t.words[3] == 0);
+	wait_for(WT_MESSAGE_DRAINED);
+	say(WT_MESSAGE_RELEASE, 0);
+	say_epoch(WT_MESSAGE_RESTART, 3);
+	say_zero_announcement(1);
+	wait_for(WT_MESSAGE_LANDED);
+	assert_int_equal(t.released, 1);
+	assert_true(t.drained == 3 && t.undrained == 1 && t.restarted == 2);
+	finish();
+}
+
+static void test_a_helper_is_expected_once_it_may_come(void **state)
+{
+	struct wt_wire_expected expected;
+
+	begin();
+	for (unsigned i = 0; i < 2; i++) { /* a second time: another session instead */
+		say_expect(3);
+		wait_for(WT_MESSAGE_EXPECTED);
+		assert_int_equal(wt_wire_expected_decode(t.got, t.got_length, &expected), 0);
+		assert_true(expected.server == 3 && expected.port == t.port);
+	}
+	finish();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_what_does_not_fit),
+		cmocka_unit_test(test_base_is_counted_and_zeros_are_filled),
+		cmocka_unit_test(test_left_and_come_back),
+		cmocka_unit_test(test_a_helper_is_expected_once_it_may_come),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
