@@ -405,6 +405,7 @@ struct sim_qemu *sim_qemu_destination(struct sim_qemu *source)
 void sim_qemu_close(struct sim_qemu *qemu)
 {
 	died(qemu);
+	qemus[qemu == qemus[1]] = NULL;
 	sw_free(&qemu->out);
 	sw_free(&qemu->tail);
 	json_decref(qemu->capabilities);
