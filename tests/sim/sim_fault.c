@@ -46,7 +46,7 @@ static void happen(struct sim_fault *fault)
 		sim_paths_slow(fault->which, (unsigned)(2 + fault->which % 100), sim_now_ns + fault->length_ns);
 		break;
 	case SIM_CANCEL:
-		sim_job_tell(fault->host, "cancel");
+		sim_job_cancel(fault->host);
 		break;
 	case SIM_CRASH_SOURCE:
 	case SIM_CRASH_DESTINATION:
@@ -66,15 +66,6 @@ static void timed(void *arg, uint64_t now_ns)
 	happen(arg);
 }
 
-/* A cancel comes over a socket, never from within what the relay does. */
-static void due(struct sim_fault *fault)
-{
-	if (fault->kind == SIM_CANCEL)
-		wt_loop_timer_set(loop, &fault->timer, sim_now_ns + 1, timed, fault);
-	else
-		happen(fault);
-}
-
 void sim_fault_state(struct sim_party *party, const char *state, bool before)
 {
 	unsigned host = sim_party_host(party), seen = ++states_seen[host][before];
@@ -84,7 +75,7 @@ void sim_fault_state(struct sim_party *party, const char *state, bool before)
 
 		if (!f->done && f->when == SIM_AT_STATE && f->host == host && f->before == before &&
 			f->number == seen)
-			due(f);
+			happen(f);
 	}
 }
 
@@ -96,7 +87,7 @@ void sim_fault_message(struct sim_party *party, unsigned type)
 		struct sim_fault *f = &sim_world.faults[i];
 
 		if (!f->done && f->when == SIM_AT_MESSAGE && f->type == type && f->number == seen)
-			due(f);
+			happen(f);
 	}
 }
 

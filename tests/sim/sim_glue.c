@@ -90,8 +90,10 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 /* ---- the job ---- */
 
 struct wt_job {
+	struct wt_loop *loop;
 	const struct wt_job_command *commands;
 	void *arg;
+	struct wt_timer told;
 };
 
 static struct wt_job jobs[SIM_HOSTS];
@@ -101,30 +103,38 @@ int wt_job_open(struct wt_loop *loop, const char *name, const struct wt_job_comm
 {
 	struct wt_job *job = &jobs[sim_party_host(sim_current)];
 
-	*job = (struct wt_job){ .commands = commands, .arg = arg };
+	*job = (struct wt_job){ .loop = loop, .commands = commands, .arg = arg };
 	*ret_job = job;
 	return 0;
 }
 
 void wt_job_close(struct wt_job *job)
 {
-	if (job)
-		job->commands = NULL;
+	if (!job)
+		return;
+	wt_loop_timer_clear(job->loop, &job->told);
+	job->loop = NULL;
 }
 
-void sim_job_tell(unsigned host, const char *name)
+static void cancel_told(void *arg, uint64_t now_ns)
 {
-	const struct wt_job_command *command = jobs[host].commands;
+	struct wt_job *job = arg;
+	const struct wt_job_command *command = job->commands;
 	struct wt_error err = { 0 };
 	json_t *result = NULL;
 
-	while (command && command->name && strcmp(command->name, name))
+	while (strcmp(command->name, "cancel"))
 		command++;
-	if (!command || !command->name)
-		return;
-	if (command->run(jobs[host].arg, NULL, &result, &err))
-		sim_trace("%s was refused: %s", name, wt_error_text(&err));
+	if (command->run(job->arg, NULL, &result, &err))
+		sim_trace("cancel was refused: %s", wt_error_text(&err));
 	json_decref(result);
+}
+
+/* The relay hears it in its own loop. */
+void sim_job_cancel(unsigned host)
+{
+	if (jobs[host].loop)
+		wt_loop_timer_set(jobs[host].loop, &jobs[host].told, sim_now_ns, cancel_told, &jobs[host]);
 }
 
 /* ---- reports ---- */

@@ -60,8 +60,8 @@ struct sim_world {
 extern struct sim_world sim_world;
 
 struct sim_qemu *sim_world_qemu(unsigned host);
-/* Says a command to the job of this host. */
-void sim_job_tell(unsigned host, const char *name);
+/* The operator cancels the job of this host. */
+void sim_job_cancel(unsigned host);
 
 /* sim_fault.c */
 void sim_faults_draw(void);
