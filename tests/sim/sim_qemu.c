@@ -209,7 +209,7 @@ bool sim_qemu_owns(const struct sim_qemu *qemu)
 		return strcmp(qemu->status, "running") == 0;
 	if (qemu == qemus[1])
 		return qemu->loaded && qemu->other->committed;
-	return strcmp(qemu->status, "paused") == 0 && !qemu->committed;
+	return strcmp(qemu->status, "finish-migrate") && (!qemu->committed || !qemu->other->alive);
 }
 
 bool sim_qemu_loaded(const struct sim_qemu *qemu)

@@ -186,12 +186,16 @@ int sim_destination_incoming(struct sim_qemu *qemu, const char *uri, struct wt_e
 
 	if (qemu->reader)
 		return wt_error_set(err, EREMOTEIO, "the incoming migration has already been started");
-	if (wt_stream_open(&stream_events, qemu, &qemu->reader))
-		sim_fail("no memory for a reader");
 	snprintf(address.sun_path, sizeof address.sun_path, "%s", uri + strlen("unix:"));
 	qemu->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (bind(qemu->listen_fd, (struct sockaddr *)&address, sizeof address) || listen(qemu->listen_fd, 1))
-		sim_fail("the simulated QEMU cannot listen on %s", address.sun_path);
+	if (bind(qemu->listen_fd, (struct sockaddr *)&address, sizeof address) || listen(qemu->listen_fd, 1)) {
+		/* The relay that wanted it is gone, and its directory. */
+		close(qemu->listen_fd);
+		qemu->listen_fd = -1;
+		return wt_error_set(err, EREMOTEIO, "Failed to bind socket");
+	}
+	if (wt_stream_open(&stream_events, qemu, &qemu->reader))
+		sim_fail("no memory for a reader");
 	wt_loop_fd_set(qemu->loop, qemu->listen_fd, EPOLLIN, connected, qemu);
 	sim_qemu_set_migration(qemu, "active");
 	return 0;
