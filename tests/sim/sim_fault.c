@@ -22,6 +22,7 @@ static unsigned states_seen[SIM_HOSTS][2], messages_seen[128];
 static void happen(struct sim_fault *fault)
 {
 	fault->done = true;
+	fault->streaming = states_seen[0][1] > 0;
 	sim_world.last_fault_ns = sim_now_ns;
 	sim_trace("FAULT: %s", names[fault->kind]);
 	switch (fault->kind) {
@@ -119,7 +120,7 @@ static void draw(struct sim_fault *fault)
 		.host = (unsigned)sim_below(SIM_HOSTS),
 		.before = sim_one_in(2),
 		.length_ns = sim_below(sim_one_in(4) ? 5 * SIM_S : 300 * SIM_MS) };
-	fault->at_ns = sim_now_ns + sim_below(sim_one_in(4) ? 5 * SIM_S : 600 * SIM_MS);
+	fault->at_ns = sim_now_ns + sim_below(sim_one_in(4) ? 2 * SIM_S : 250 * SIM_MS);
 	fault->number = (unsigned)sim_between(1, 6);
 	fault->type = types[sim_below(sizeof types / sizeof types[0])];
 	if (fault->type == WT_MESSAGE_ANNOUNCE || fault->type == WT_MESSAGE_LANDED)

@@ -4,7 +4,8 @@
  * is written into the destination's memory.
  *
  *   1. A number is said to have landed only after every page of its announcement was written since.
- *   2. Zeros are never written into a page that a read is under way into.
+ *   2. What is pending is bounded: by the limit of this run and one extent more.
+ *   3. Zeros are never written into a page that a read is under way into.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,18 +15,21 @@
 #include "sim_world.h"
 #include "sink.h"
 
-#define NUMBERS_MAX 65536
+#define NUMBERS_MAX 16384
+#define EXTENT_BYTES_MAX (1u << 20)
 
 static struct {
 	struct wt_extent extent;
 	uint64_t stamp;
+	uint64_t bytes; /* pending */
 } announced[NUMBERS_MAX];
-static uint64_t stamp, written[SIM_BLOCKS][SIM_PAGES_MAX];
+static uint64_t stamp, pending_bytes, written[SIM_BLOCKS][SIM_PAGES_MAX];
 static unsigned here[SIM_BLOCKS]; /* the destination's block, by the server's number */
 
 void sim_monitor_reset(void)
 {
-	stamp = 0;
+	stamp = pending_bytes = 0;
+	memset(announced, 0, sizeof announced);
 	memset(written, 0, sizeof written);
 }
 
@@ -67,9 +71,16 @@ static void saw_announce(const uint8_t *payload, size_t length)
 	stamp++;
 	for (unsigned i = 0; i < count; i++) {
 		sim_check(seq + i < NUMBERS_MAX, "more announcements than are watched");
+		if (announced[seq + i].stamp)
+			continue; /* it was tried before, and there was no room for it */
 		announced[seq + i].extent = list[i].extent;
 		announced[seq + i].stamp = stamp;
+		if (list[i].content != WT_CONTENT_ZERO)
+			announced[seq + i].bytes = (uint64_t)list[i].extent.pages << WT_PAGE_SHIFT;
+		pending_bytes += announced[seq + i].bytes;
 	}
+	sim_check(sim_world.pending_limit == UINT64_MAX || pending_bytes <= sim_world.pending_limit + EXTENT_BYTES_MAX,
+		"%llu bytes are pending", (unsigned long long)pending_bytes);
 }
 
 static void check_landed(uint64_t seq)
@@ -80,6 +91,8 @@ static void check_landed(uint64_t seq)
 		sim_check(written[here[extent->block]][extent->page + i] > announced[seq].stamp,
 			"number %llu is said to have landed, and page %llu of block %u was not written since it was announced",
 			(unsigned long long)seq, (unsigned long long)(extent->page + i), extent->block);
+	pending_bytes -= announced[seq].bytes;
+	announced[seq].bytes = 0;
 }
 
 static void saw_landed(const uint8_t *payload, size_t length)
@@ -122,4 +135,13 @@ int __wrap_wt_sink_zero(
 	sim_paths_local_write(block->base + offset, length);
 	sim_monitor_written(block->base + offset, length);
 	return __real_wt_sink_zero(block, offset, length, err);
+}
+
+/* Transport's own bound is larger than the memory of these guests: a smaller one makes back-pressure. */
+bool __real_wt_announce_room(const struct wt_announce_log *log);
+bool __wrap_wt_announce_room(const struct wt_announce_log *log);
+
+bool __wrap_wt_announce_room(const struct wt_announce_log *log)
+{
+	return wt_announce_pending_bytes(log) < sim_world.pending_limit && __real_wt_announce_room(log);
 }

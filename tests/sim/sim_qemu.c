@@ -112,7 +112,7 @@ static void guest_writes(void *arg, uint64_t now_ns)
 	if (strcmp(qemu->status, "running"))
 		return;
 	if (now_ns - qemu->began_ns > qemu->guest.calm_after_ns)
-		pause_ns = 200 * SIM_MS;
+		pause_ns = 200 * SIM_MS; /* so that every migration comes to its end */
 	while (count--) {
 		unsigned b = (unsigned)sim_below(qemu->block_count);
 		uint32_t pages = qemu->blocks[b].pages;

@@ -34,7 +34,7 @@ struct sim_qemu {
 	struct wt_timer step;
 	struct stream_writer out, tail;
 	size_t sent;
-	bool writing_out, prologue_done, final;
+	bool writing_out, prologue_done, final, shut;
 	unsigned at_block;
 	uint32_t at_page;
 	unsigned walks, walks_min; /* over all memory */

@@ -34,7 +34,7 @@ uint64_t sim_source_remaining(const struct sim_qemu *qemu)
 /* The guest goes on here, by itself. */
 void sim_source_fail(struct sim_qemu *qemu, const char *migration)
 {
-	if (qemu->committed || !strcmp(qemu->migration, "none") || !strcmp(qemu->migration, "failed") ||
+	if (qemu->shut || !strcmp(qemu->migration, "none") || !strcmp(qemu->migration, "failed") ||
 		!strcmp(qemu->migration, "cancelled"))
 		return;
 	sim_qemu_hang_up(qemu);
@@ -47,9 +47,10 @@ void sim_source_fail(struct sim_qemu *qemu, const char *migration)
 
 /* ---- the return path ---- */
 
-static void commit(struct sim_qemu *qemu)
+static void commit(void *arg, uint64_t now_ns)
 {
-	sim_check(qemu->final, "SHUT came before the guest was stopped");
+	struct sim_qemu *qemu = arg;
+
 	qemu->committed = true;
 	sim_qemu_hang_up(qemu);
 	sim_qemu_set(qemu, "postmigrate");
@@ -73,8 +74,15 @@ static void read_back(struct sim_qemu *qemu)
 		sim_check(type == RP_SHUT || type == RP_PONG, "message %u on the return path", type);
 		qemu->back_length -= 8;
 		memmove(qemu->back, qemu->back + 8, qemu->back_length);
-		if (type == RP_SHUT)
-			commit(qemu);
+		if (type != RP_SHUT)
+			continue;
+		sim_check(qemu->final, "SHUT came before the guest was stopped");
+		/* From here on nothing can fail any more; that it is over takes its time. */
+		wt_loop_fd_clear(qemu->loop, qemu->fd);
+		qemu->shut = true;
+		wt_loop_timer_set(qemu->loop, &qemu->step,
+			sim_now_ns + sim_below(sim_one_in(8) ? 6 * SIM_S : 20 * SIM_MS), commit, qemu);
+		return;
 	}
 }
 

@@ -38,6 +38,7 @@ struct sim_fault {
 	uint64_t at_ns, length_ns, which;
 	unsigned host, type, number;
 	bool before, done;
+	bool streaming; /* the connection was up when it happened */
 	struct wt_timer timer;
 };
 
@@ -46,8 +47,10 @@ struct sim_world {
 	struct sim_block blocks[SIM_BLOCKS];
 	unsigned block_count;
 	bool may_discard, verify;
-	unsigned fabrics[SIM_HOSTS], paths;
-	uint64_t downtime_limit_ms, max_rate, start_ns[SIM_HOSTS];
+	bool long_run; /* the guest goes on writing for seconds, and QEMU sending */
+	unsigned paths;
+	uint64_t pending_limit; /* bytes; a smaller one than transport's own, which is more than the guest's memory */
+	uint64_t downtime_limit_ms, start_ns[SIM_HOSTS];
 	unsigned fault_count;
 	struct sim_fault faults[SIM_FAULTS_MAX];
 
