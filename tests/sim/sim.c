@@ -224,6 +224,15 @@ static bool recoverable(const struct sim_qemu *source, struct sim_qemu *destinat
 	return true;
 }
 
+/* Nothing else has happened. */
+static bool only(enum sim_fault_kind kind)
+{
+	for (unsigned i = 0; i < sim_world.fault_count; i++)
+		if (sim_world.faults[i].done && sim_world.faults[i].kind != kind && !survives(&sim_world.faults[i]))
+			return false;
+	return true;
+}
+
 static void check_who_runs(void)
 {
 	struct sim_qemu *s = sim_world.qemus[0], *d = sim_world.qemus[1];
@@ -236,8 +245,11 @@ static void check_who_runs(void)
 		return;
 	if (sim_fault_happened(SIM_CRASH_SOURCE_QEMU) && !sim_qemu_committed(s))
 		return;
-	if (sim_fault_happened(SIM_CRASH_DESTINATION_QEMU) && sim_qemu_committed(s))
+	if (sim_fault_happened(SIM_CRASH_DESTINATION_QEMU) && sim_qemu_committed(s)) {
+		sim_check(sim_world.guest.paused || sim_qemu_was_told(d) || !only(SIM_CRASH_DESTINATION_QEMU),
+			"the destination QEMU died before it was told to run, and the source does not go on");
 		return;
+	}
 	sim_check(recoverable(s, d), "no guest runs: the source QEMU is %s%s, the destination's %s%s", sim_qemu_status(s),
 		sim_qemu_alive(s) ? "" : " and gone", sim_qemu_status(d), sim_qemu_alive(d) ? "" : " and gone");
 	sim_check(crashed() || sim_world.codes[0] == WT_EXIT_UNDECIDED || sim_world.codes[1] == WT_EXIT_UNDECIDED,

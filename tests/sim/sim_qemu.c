@@ -222,6 +222,16 @@ bool sim_qemu_committed(const struct sim_qemu *qemu)
 	return qemu->committed;
 }
 
+void sim_qemu_told(struct sim_qemu *qemu)
+{
+	qemu->told = true;
+}
+
+bool sim_qemu_was_told(const struct sim_qemu *qemu)
+{
+	return qemu->told;
+}
+
 const struct sim_block *sim_qemu_blocks(const struct sim_qemu *qemu, unsigned *ret_count)
 {
 	*ret_count = qemu->block_count;

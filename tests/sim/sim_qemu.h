@@ -60,6 +60,10 @@ const struct sim_block *sim_qemu_blocks(const struct sim_qemu *qemu, unsigned *r
 /* A guest that runs at the destination finds its memory as it wrote it. */
 void sim_qemu_check_running(struct sim_qemu *qemu);
 
+/* Somebody has sent it `cont`, whether that arrived or not. */
+void sim_qemu_told(struct sim_qemu *qemu);
+bool sim_qemu_was_told(const struct sim_qemu *qemu);
+
 /* What QMP does: the answer, or NULL and err. */
 json_t *sim_qemu_command(struct sim_qemu *qemu, const char *command, json_t *arguments, struct wt_error *err);
 /* By the name that options call qmp_path. */

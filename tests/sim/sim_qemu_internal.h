@@ -14,7 +14,7 @@ struct sim_qemu {
 	struct sim_party *party;
 	struct wt_loop *loop;
 	struct sim_qemu *other;
-	bool alive, committed, ran;
+	bool alive, committed, ran, told;
 	const char *status, *migration;
 	bool resumes; /* the migration stopped a running guest */
 	json_t *capabilities, *parameters;

@@ -226,6 +226,8 @@ static uint64_t send_command(
 int wt_qmp_execute(
 	struct wt_qmp *qmp, const char *command, json_t *arguments, wt_qmp_reply_fn *reply, void *arg)
 {
+	if (strcmp(command, "cont") == 0 && !sim_party_dead(sim_current))
+		sim_qemu_told(qmp->qemu);
 	if (qmp->gone || sim_party_dead(sim_current)) {
 		json_decref(arguments);
 		return -ENOTCONN;
