@@ -68,14 +68,17 @@ static void draw_blocks(void)
 	uint32_t most = sim_one_in(4) ? SIM_PAGES_MAX : 64;
 
 	w->block_count = 0;
-	w->blocks[w->block_count++] =
-		(struct sim_block){ .name = "pc.ram", .pages = (uint32_t)sim_between(1, most), .shared = true };
+	w->blocks[w->block_count++] = (struct sim_block){
+		.name = "pc.ram", .pages = (uint32_t)sim_between(1, most), .shared = true
+	};
 	if (sim_one_in(2))
-		w->blocks[w->block_count++] =
-			(struct sim_block){ .name = "mem2", .pages = (uint32_t)sim_between(1, most), .shared = true };
+		w->blocks[w->block_count++] = (struct sim_block){
+			.name = "mem2", .pages = (uint32_t)sim_between(1, most), .shared = true
+		};
 	if (sim_one_in(3))
-		w->blocks[w->block_count++] =
-			(struct sim_block){ .name = "private", .pages = (uint32_t)sim_between(1, 32), .staged = true };
+		w->blocks[w->block_count++] = (struct sim_block){
+			.name = "private", .pages = (uint32_t)sim_between(1, 32), .staged = true
+		};
 	w->blocks[w->block_count++] =
 		(struct sim_block){ .name = "vga.vram", .pages = (uint32_t)sim_between(1, 8) };
 }
@@ -106,7 +109,8 @@ static void draw_world(void)
 	w->may_discard = sim_one_in(4);
 	w->verify = sim_one_in(4);
 	if (w->long_run && sim_one_in(2))
-		sim_net.no_verbs_until_ns = sim_now_ns + sim_below(3 * SIM_S); /* a better fabric comes later */
+		sim_net.no_verbs_until_ns =
+			sim_now_ns + sim_below(3 * SIM_S); /* a better fabric comes later */
 	w->pending_limit = sim_one_in(2) ? UINT64_MAX : sim_between(16 << 10, 512 << 10);
 	w->paths = (unsigned)sim_between(1, 4);
 	w->downtime_limit_ms = sim_between(1, 30);
@@ -125,9 +129,11 @@ struct sim_qemu *sim_world_qemu(unsigned host)
 
 static struct wt_relay_options common(const char *qmp)
 {
-	return (struct wt_relay_options){
-		.qmp_path = qmp, .name = "vm", .job = "vm", .reconnect_timeout_ns = RECONNECT_NS, .insecure = true
-	};
+	return (struct wt_relay_options){ .qmp_path = qmp,
+		.name = "vm",
+		.job = "vm",
+		.reconnect_timeout_ns = RECONNECT_NS,
+		.insecure = true };
 }
 
 static bool never(void *arg)
@@ -228,7 +234,8 @@ static bool recoverable(const struct sim_qemu *source, struct sim_qemu *destinat
 static bool only(enum sim_fault_kind kind)
 {
 	for (unsigned i = 0; i < sim_world.fault_count; i++)
-		if (sim_world.faults[i].done && sim_world.faults[i].kind != kind && !survives(&sim_world.faults[i]))
+		if (sim_world.faults[i].done && sim_world.faults[i].kind != kind &&
+			!survives(&sim_world.faults[i]))
 			return false;
 	return true;
 }
@@ -250,9 +257,11 @@ static void check_who_runs(void)
 			"the destination QEMU died before it was told to run, and the source does not go on");
 		return;
 	}
-	sim_check(recoverable(s, d), "no guest runs: the source QEMU is %s%s, the destination's %s%s", sim_qemu_status(s),
-		sim_qemu_alive(s) ? "" : " and gone", sim_qemu_status(d), sim_qemu_alive(d) ? "" : " and gone");
-	sim_check(crashed() || sim_world.codes[0] == WT_EXIT_UNDECIDED || sim_world.codes[1] == WT_EXIT_UNDECIDED,
+	sim_check(recoverable(s, d), "no guest runs: the source QEMU is %s%s, the destination's %s%s",
+		sim_qemu_status(s), sim_qemu_alive(s) ? "" : " and gone", sim_qemu_status(d),
+		sim_qemu_alive(d) ? "" : " and gone");
+	sim_check(crashed() || sim_world.codes[0] == WT_EXIT_UNDECIDED ||
+			  sim_world.codes[1] == WT_EXIT_UNDECIDED,
 		"no guest runs, and no relay says that it is undecided");
 }
 
@@ -268,7 +277,8 @@ static void check_words(void)
 	if (sim_world.codes[0] == WT_EXIT_FAILED && !sim_fault_happened(SIM_CRASH_SOURCE_QEMU)) {
 		sim_check(sim_qemu_owns(s), "the source says that the guest goes on here, and it is %s%s",
 			sim_qemu_status(s), sim_qemu_alive(s) ? "" : " and gone");
-		sim_check(!sim_qemu_owns(d), "the source says that the guest did not move, and it runs there");
+		sim_check(
+			!sim_qemu_owns(d), "the source says that the guest did not move, and it runs there");
 	}
 	if (sim_world.codes[1] == WT_EXIT_FAILED && strcmp(sim_qemu_status(d), "inmigrate"))
 		sim_check(!sim_qemu_alive(d), "the destination failed, and did not end its QEMU");
@@ -301,8 +311,10 @@ static void run_seed(uint64_t seed)
 	do
 		limit_ns = (w->last_fault_ns ? w->last_fault_ns : SIM_S) + QUIET_NS;
 	while (!sim_run(relays_ended, NULL, limit_ns) && w->last_fault_ns + QUIET_NS > limit_ns);
-	sim_check(relays_ended(NULL), "it is not over: source relay %s, destination relay %s; source QEMU %s, "
-		"destination QEMU %s", sim_party_ended(w->relays[0]) ? "ended" : "goes on",
+	sim_check(relays_ended(NULL),
+		"it is not over: source relay %s, destination relay %s; source QEMU %s, "
+		"destination QEMU %s",
+		sim_party_ended(w->relays[0]) ? "ended" : "goes on",
 		sim_party_ended(w->relays[1]) ? "ended" : "goes on", sim_qemu_status(w->qemus[0]),
 		sim_qemu_status(w->qemus[1]));
 	sim_run(never, NULL, sim_now_ns + SETTLE_NS);
@@ -320,7 +332,8 @@ static void run_seed(uint64_t seed)
 int main(int argc, char **argv)
 {
 	const char *one = getenv("WATARI_SEED"), *times = getenv("WATARI_RUNS");
-	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1, count = argc > 2 ? strtoull(argv[2], NULL, 0) : 100;
+	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1,
+		 count = argc > 2 ? strtoull(argv[2], NULL, 0) : 100;
 	uint64_t stats[5] = { 0 }, turn_count = 0;
 	struct timespec began, ended;
 
@@ -345,8 +358,10 @@ int main(int argc, char **argv)
 	printf("sim: %llu seeds: moved %llu, not moved %llu, undecided %llu, source crashed %llu; %.0f turns and "
 	       "%.2f ms each\n",
 		(unsigned long long)count, (unsigned long long)stats[0], (unsigned long long)stats[1],
-		(unsigned long long)stats[3], (unsigned long long)stats[4], (double)turn_count / (double)count,
-		((double)(ended.tv_sec - began.tv_sec) * 1e3 + (double)(ended.tv_nsec - began.tv_nsec) / 1e6) /
+		(unsigned long long)stats[3], (unsigned long long)stats[4],
+		(double)turn_count / (double)count,
+		((double)(ended.tv_sec - began.tv_sec) * 1e3 +
+			(double)(ended.tv_nsec - began.tv_nsec) / 1e6) /
 			(double)count);
 	return 0;
 }

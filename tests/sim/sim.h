@@ -124,8 +124,9 @@ struct wt_path;
 struct wt_fabric_ops;
 /* Asks for a connection; `done` is called from the loop with a path, or NULL and err. */
 struct sim_dial *sim_path_dial(struct wt_loop *loop, const struct wt_fabric_ops *ops,
-	struct wt_endpoint *endpoint, const char *host, uint16_t port, const uint8_t *hello, uint64_t timeout_ns,
-	void (*done)(void *arg, struct wt_path *path, const struct wt_error *err), void *arg);
+	struct wt_endpoint *endpoint, const char *host, uint16_t port, const uint8_t *hello,
+	uint64_t timeout_ns, void (*done)(void *arg, struct wt_path *path, const struct wt_error *err),
+	void *arg);
 void sim_dial_cancel(struct sim_dial *dial);
 
 /* ---- sim_monitor.c: what the protocol promises, seen from outside ---- */
@@ -139,5 +140,6 @@ void sim_monitor_written(const void *base, size_t length);
 /* A relay came to a state, or sends a message of this type: a moment for a fault. */
 void sim_fault_state(struct sim_party *party, const char *state, bool before);
 void sim_fault_message(struct sim_party *party, unsigned type);
+#define SIM_CONNECTS 0 /* in place of a type: it begins a control connection */
 
 #endif

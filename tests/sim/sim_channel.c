@@ -79,7 +79,8 @@ unsigned sim_channels_open(void)
 static void arrive(void *arg, uint64_t now_ns);
 
 /* To the end `c`, behind everything that is on its way there already. */
-static void put(struct wt_channel *c, enum piece_kind kind, uint64_t at_ns, int code, const void *bytes, size_t length)
+static void put(struct wt_channel *c, enum piece_kind kind, uint64_t at_ns, int code, const void *bytes,
+	size_t length)
 {
 	struct piece *piece = malloc(sizeof *piece + length), **at = &c->pieces;
 
@@ -198,8 +199,8 @@ static struct wt_channel *channel_new(struct wt_loop *loop, struct sim_party *pa
 }
 
 int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, const struct wt_psk *psk,
-	uint64_t timeout_ns, const struct wt_channel_events *events, void *arg, struct wt_channel **ret_channel,
-	struct wt_error *err)
+	uint64_t timeout_ns, const struct wt_channel_events *events, void *arg,
+	struct wt_channel **ret_channel, struct wt_error *err)
 {
 	struct wt_channel *c = channel_new(loop, sim_current), *peer;
 	struct wt_channel_listener *listener = listeners;
@@ -208,6 +209,7 @@ int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, c
 	c->events = *events;
 	c->arg = arg;
 	*ret_channel = c;
+	sim_fault_message(sim_current, SIM_CONNECTS);
 	while (listener && listener->port != address->port)
 		listener = listener->next;
 	if (sim_party_dead(c->party))

@@ -44,7 +44,8 @@ static void happen(struct sim_fault *fault)
 		sim_paths_break(WT_FABRIC_VERBS);
 		break;
 	case SIM_SLOW:
-		sim_paths_slow(fault->which, (unsigned)(2 + fault->which % 100), sim_now_ns + fault->length_ns);
+		sim_paths_slow(
+			fault->which, (unsigned)(2 + fault->which % 100), sim_now_ns + fault->length_ns);
 		break;
 	case SIM_CANCEL:
 		sim_job_cancel(fault->host);
@@ -110,9 +111,9 @@ bool sim_fault_any(void)
 
 static void draw(struct sim_fault *fault)
 {
-	static const unsigned types[] = { WT_MESSAGE_BLOCKS_END, WT_MESSAGE_READY, WT_MESSAGE_REGION,
-		WT_MESSAGE_ANNOUNCE, WT_MESSAGE_LANDED, WT_RELAY_GUEST, WT_RELAY_STREAM, WT_RELAY_RAM_END,
-		WT_RELAY_READY, WT_RELAY_COMMIT, WT_RELAY_RUNNING };
+	static const unsigned types[] = { SIM_CONNECTS, WT_MESSAGE_BLOCKS_END, WT_MESSAGE_READY,
+		WT_MESSAGE_REGION, WT_MESSAGE_ANNOUNCE, WT_MESSAGE_LANDED, WT_RELAY_GUEST, WT_RELAY_STREAM,
+		WT_RELAY_RAM_END, WT_RELAY_READY, WT_RELAY_COMMIT, WT_RELAY_RUNNING };
 
 	*fault = (struct sim_fault){ .kind = (enum sim_fault_kind)sim_between(1, SIM_FAULT_KINDS - 1),
 		.when = (enum sim_fault_when)sim_between(1, 3),
@@ -144,6 +145,6 @@ void sim_faults_start(void)
 	loop = sim_loop_new(clockwork);
 	for (unsigned i = 0; i < sim_world.fault_count; i++)
 		if (sim_world.faults[i].when == SIM_AT_TIME)
-			wt_loop_timer_set(
-				loop, &sim_world.faults[i].timer, sim_world.faults[i].at_ns, timed, &sim_world.faults[i]);
+			wt_loop_timer_set(loop, &sim_world.faults[i].timer, sim_world.faults[i].at_ns, timed,
+				&sim_world.faults[i]);
 }

@@ -64,8 +64,8 @@ struct sim_party {
 	void *died_arg;
 	ucontext_t context;
 	void *stack;
-	struct wt_loop *running;     /* it is in wt_loop_run of this one */
-	bool (*waits)(void *arg);    /* it is in sim_wait */
+	struct wt_loop *running;  /* it is in wt_loop_run of this one */
+	bool (*waits)(void *arg); /* it is in sim_wait */
 	void *waits_arg;
 	uint64_t waits_until_ns;
 };
@@ -524,7 +524,8 @@ static void look_at_descriptors(void)
 			if (watch->fd >= FD_BASE) {
 				watch->ready = fd_flag[watch->fd - FD_BASE] ? EPOLLIN : 0;
 			} else if (count < 64) {
-				polls[count] = (struct pollfd){ .fd = watch->fd, .events = (short)watch->events };
+				polls[count] =
+					(struct pollfd){ .fd = watch->fd, .events = (short)watch->events };
 				watches[count++] = watch;
 			}
 		}

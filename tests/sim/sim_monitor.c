@@ -41,7 +41,8 @@ void sim_monitor_written(const void *base, size_t length)
 	for (unsigned i = 0; i < count; i++) {
 		size_t offset = (size_t)((const uint8_t *)base - blocks[i].bytes);
 
-		if ((const uint8_t *)base < blocks[i].bytes || offset >= (size_t)blocks[i].pages << WT_PAGE_SHIFT)
+		if ((const uint8_t *)base < blocks[i].bytes || offset >= (size_t)blocks[i].pages
+										 << WT_PAGE_SHIFT)
 			continue;
 		stamp++;
 		for (size_t page = 0; page < length >> WT_PAGE_SHIFT; page++)
@@ -67,7 +68,8 @@ static void saw_announce(const uint8_t *payload, size_t length)
 	uint64_t seq;
 	unsigned count;
 
-	sim_check(!wt_wire_announce_decode(payload, length, &seq, list, &count), "an announcement is malformed");
+	sim_check(!wt_wire_announce_decode(payload, length, &seq, list, &count),
+		"an announcement is malformed");
 	stamp++;
 	for (unsigned i = 0; i < count; i++) {
 		sim_check(seq + i < NUMBERS_MAX, "more announcements than are watched");
@@ -79,7 +81,8 @@ static void saw_announce(const uint8_t *payload, size_t length)
 			announced[seq + i].bytes = (uint64_t)list[i].extent.pages << WT_PAGE_SHIFT;
 		pending_bytes += announced[seq + i].bytes;
 	}
-	sim_check(sim_world.pending_limit == UINT64_MAX || pending_bytes <= sim_world.pending_limit + EXTENT_BYTES_MAX,
+	sim_check(sim_world.pending_limit == UINT64_MAX ||
+			  pending_bytes <= sim_world.pending_limit + EXTENT_BYTES_MAX,
 		"%llu bytes are pending", (unsigned long long)pending_bytes);
 }
 

@@ -176,8 +176,8 @@ static const struct wt_region *served(const struct flight *flight)
 	const struct wt_path *there = flight->path->peer;
 
 	for (const struct wt_region *r = regions; r && there; r = r->next)
-		if (r->key == op->remote_key && r->endpoint == there->endpoint && r->access & WT_ACCESS_SERVE &&
-			op->remote_address >= (uintptr_t)r->base &&
+		if (r->key == op->remote_key && r->endpoint == there->endpoint &&
+			r->access & WT_ACCESS_SERVE && op->remote_address >= (uintptr_t)r->base &&
 			op->remote_address + op->length <= (uintptr_t)r->base + r->length)
 			return r;
 	return NULL;
@@ -243,7 +243,8 @@ static void flight_step(void *arg, uint64_t now_ns)
 	}
 	if (!last)
 		wt_loop_timer_set(card_loop, &flight->step,
-			sim_one_in(3) ? flight->end_ns : sim_between(now_ns, flight->end_ns), flight_step, flight);
+			sim_one_in(3) ? flight->end_ns : sim_between(now_ns, flight->end_ns), flight_step,
+			flight);
 }
 
 static void flight_start(struct wt_path *path, const struct wt_op *op)
@@ -253,7 +254,8 @@ static void flight_start(struct wt_path *path, const struct wt_op *op)
 
 	sim_paths_local_write(op->local, op->length);
 	sim_check((uint8_t *)op->local >= op->local_region->base &&
-			  (uint8_t *)op->local + op->length <= op->local_region->base + op->local_region->length,
+			  (uint8_t *)op->local + op->length <=
+				  op->local_region->base + op->local_region->length,
 		"a read into memory that is not of its region");
 	if (path->slow && sim_now_ns < path->slow_until_ns)
 		rate = rate / path->slow + 1;
@@ -306,7 +308,8 @@ static void path_break(struct wt_path *path)
 	for (struct flight *f = flights; f; f = f->next)
 		if (f->path == pulling) {
 			f->end_ns = sim_now_ns + sim_below(LATE_NS);
-			wt_loop_timer_set(card_loop, &f->step, sim_between(sim_now_ns, f->end_ns), flight_step, f);
+			wt_loop_timer_set(
+				card_loop, &f->step, sim_between(sim_now_ns, f->end_ns), flight_step, f);
 		}
 	update_fd(pulling);
 }
@@ -408,14 +411,16 @@ static int endpoint_open(enum wt_fabric fabric, struct wt_endpoint **ret_endpoin
 	return 0;
 }
 
-static int verbs_open(const char *device, const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err)
+static int verbs_open(
+	const char *device, const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err)
 {
 	if (!sim_net.has_verbs)
 		return wt_error_set(err, ENODEV, "there is no simulated device");
 	return endpoint_open(WT_FABRIC_VERBS, ret_endpoint);
 }
 
-static int tcp_open(const char *device, const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err)
+static int tcp_open(
+	const char *device, const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err)
 {
 	return endpoint_open(WT_FABRIC_TCP, ret_endpoint);
 }
@@ -456,7 +461,8 @@ static void region_remove(struct wt_region *region)
 	struct wt_region **at = &regions;
 
 	for (const struct flight *f = flights; f; f = f->next)
-		sim_check(f->op.local_region != region, "a region is removed while reads are under way into it");
+		sim_check(f->op.local_region != region,
+			"a region is removed while reads are under way into it");
 	while (*at != region)
 		at = &(*at)->next;
 	*at = region->next;
@@ -481,16 +487,16 @@ static int listener_open(enum wt_fabric fabric, struct wt_listener **ret_listene
 	return 0;
 }
 
-static int verbs_listen(
-	const char *host, uint16_t port, struct wt_listener **ret_listener, uint16_t *ret_port, struct wt_error *err)
+static int verbs_listen(const char *host, uint16_t port, struct wt_listener **ret_listener,
+	uint16_t *ret_port, struct wt_error *err)
 {
 	if (!sim_net.has_verbs)
 		return wt_error_set(err, ENODEV, "there is no simulated device");
 	return listener_open(WT_FABRIC_VERBS, ret_listener, ret_port);
 }
 
-static int tcp_listen(
-	const char *host, uint16_t port, struct wt_listener **ret_listener, uint16_t *ret_port, struct wt_error *err)
+static int tcp_listen(const char *host, uint16_t port, struct wt_listener **ret_listener, uint16_t *ret_port,
+	struct wt_error *err)
 {
 	return listener_open(WT_FABRIC_TCP, ret_listener, ret_port);
 }
@@ -633,8 +639,9 @@ static void dial_ended(void *arg, uint64_t now_ns)
 }
 
 struct sim_dial *sim_path_dial(struct wt_loop *loop, const struct wt_fabric_ops *ops,
-	struct wt_endpoint *endpoint, const char *host, uint16_t port, const uint8_t *hello, uint64_t timeout_ns,
-	void (*done)(void *arg, struct wt_path *path, const struct wt_error *err), void *arg)
+	struct wt_endpoint *endpoint, const char *host, uint16_t port, const uint8_t *hello,
+	uint64_t timeout_ns, void (*done)(void *arg, struct wt_path *path, const struct wt_error *err),
+	void *arg)
 {
 	struct sim_dial *dial = fresh(sizeof *dial), **at = &dials;
 
@@ -669,22 +676,25 @@ void sim_dial_cancel(struct sim_dial *dial)
 
 /* Diallers are rails, which sim_rail.c opens. */
 static int no_connect(struct wt_endpoint *endpoint, const char *host, uint16_t port,
-	const uint8_t hello[WT_PATH_HELLO_BYTES], enum wt_role role, uint64_t timeout_ns, struct wt_path **ret_path,
-	struct wt_error *err)
+	const uint8_t hello[WT_PATH_HELLO_BYTES], enum wt_role role, uint64_t timeout_ns,
+	struct wt_path **ret_path, struct wt_error *err)
 {
 	return wt_error_set(err, EOPNOTSUPP, "not simulated");
 }
 
 /* ---- the fabrics ---- */
 
-#define FABRIC(label, number, open, listen)                                                                      \
-	{ .name = label, .fabric = number, .endpoint_open = open, .endpoint_close = endpoint_close,              \
-		.region_add = region_add, .region_key = region_key, .region_remove = region_remove,              \
-		.listener_open = listen, .listener_close = listener_close, .listener_fd = listener_fd,           \
-		.listener_accept = listener_accept, .request_admit = request_admit,                              \
-		.request_refuse = request_refuse, .connect = no_connect, .quiesce = no_life, .resume = no_life,  \
-		.detach = no_life, .attach = no_attach, .close = path_close, .post = path_post, .poll = path_poll, \
-		.arm = path_arm, .fd = path_fd, .depth = path_depth, .alive = path_alive }
+#define FABRIC(label, number, open, listen)                                                                \
+	{                                                                                                  \
+		.name = label, .fabric = number, .endpoint_open = open, .endpoint_close = endpoint_close,  \
+		.region_add = region_add, .region_key = region_key, .region_remove = region_remove,        \
+		.listener_open = listen, .listener_close = listener_close, .listener_fd = listener_fd,     \
+		.listener_accept = listener_accept, .request_admit = request_admit,                        \
+		.request_refuse = request_refuse, .connect = no_connect, .quiesce = no_life,               \
+		.resume = no_life, .detach = no_life, .attach = no_attach, .close = path_close,            \
+		.post = path_post, .poll = path_poll, .arm = path_arm, .fd = path_fd, .depth = path_depth, \
+		.alive = path_alive                                                                        \
+	}
 
 static const struct wt_fabric_ops verbs = FABRIC("verbs", WT_FABRIC_VERBS, verbs_open, verbs_listen);
 static const struct wt_fabric_ops tcp = FABRIC("tcp", WT_FABRIC_TCP, tcp_open, tcp_listen);
@@ -756,13 +766,13 @@ void sim_paths_crash(struct sim_party *party)
 
 const char *sim_paths_left(void)
 {
-	return paths	  ? "a path"
-	       : flights  ? "a read"
-	       : regions  ? "a region"
+	return paths       ? "a path"
+	       : flights   ? "a read"
+	       : regions   ? "a region"
 	       : listeners ? "a listener"
-	       : dials	  ? "a connection that is being made"
+	       : dials     ? "a connection that is being made"
 	       : endpoints ? "an endpoint"
-			  : NULL;
+			   : NULL;
 }
 
 void sim_paths_open(void)

@@ -39,7 +39,8 @@ static void pool_open(unsigned i)
 static void punch(struct sim_block *block, uint32_t page, uint32_t pages)
 {
 	if (fallocate(block->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		    (off_t)(block->fd_offset + ((uint64_t)page << WT_PAGE_SHIFT)), (off_t)pages << WT_PAGE_SHIFT))
+		    (off_t)(block->fd_offset + ((uint64_t)page << WT_PAGE_SHIFT)),
+		    (off_t)pages << WT_PAGE_SHIFT))
 		abort();
 }
 
@@ -77,7 +78,8 @@ uint8_t *sim_copy_of(const struct sim_qemu *qemu, unsigned block)
 void sim_copy_take(struct sim_qemu *qemu)
 {
 	for (unsigned i = 0; i < qemu->block_count; i++)
-		memcpy(sim_copy_of(qemu, i), qemu->blocks[i].bytes, (size_t)qemu->blocks[i].pages << WT_PAGE_SHIFT);
+		memcpy(sim_copy_of(qemu, i), qemu->blocks[i].bytes,
+			(size_t)qemu->blocks[i].pages << WT_PAGE_SHIFT);
 	qemu->copied = true;
 }
 
@@ -121,7 +123,8 @@ static void guest_writes(void *arg, uint64_t now_ns)
 			pages = (uint32_t)qemu->guest.hot_pages;
 		write_page(qemu, b, (uint32_t)sim_below(pages));
 	}
-	wt_loop_timer_set(qemu->loop, &qemu->writing, now_ns + sim_between(1, 2 * pause_ns), guest_writes, qemu);
+	wt_loop_timer_set(
+		qemu->loop, &qemu->writing, now_ns + sim_between(1, 2 * pause_ns), guest_writes, qemu);
 }
 
 void sim_guest_start(struct sim_qemu *qemu)
@@ -246,8 +249,10 @@ void sim_qemu_check_running(struct sim_qemu *qemu)
 		for (uint32_t page = 0; page < qemu->blocks[i].pages; page++) {
 			size_t at = (size_t)page << WT_PAGE_SHIFT;
 
-			sim_check(!memcmp(qemu->blocks[i].bytes + at, sim_copy_of(qemu, i) + at, WT_PAGE_SIZE),
-				"page %u of %s was changed below the running guest", page, qemu->blocks[i].name);
+			sim_check(
+				!memcmp(qemu->blocks[i].bytes + at, sim_copy_of(qemu, i) + at, WT_PAGE_SIZE),
+				"page %u of %s was changed below the running guest", page,
+				qemu->blocks[i].name);
 		}
 }
 
@@ -261,9 +266,9 @@ static json_t *query_migrate(const struct sim_qemu *qemu)
 		return json_object();
 	for (unsigned i = 0; i < qemu->block_count; i++)
 		total += (uint64_t)qemu->blocks[i].pages << WT_PAGE_SHIFT;
-	return json_pack("{s:s,s:{s:I,s:I,s:I,s:I}}", "status", qemu->migration, "ram", "total", (json_int_t)total,
-		"remaining", (json_int_t)sim_source_remaining(qemu), "dirty-pages-rate", (json_int_t)1000,
-		"page-size", (json_int_t)WT_PAGE_SIZE);
+	return json_pack("{s:s,s:{s:I,s:I,s:I,s:I}}", "status", qemu->migration, "ram", "total",
+		(json_int_t)total, "remaining", (json_int_t)sim_source_remaining(qemu), "dirty-pages-rate",
+		(json_int_t)1000, "page-size", (json_int_t)WT_PAGE_SIZE);
 }
 
 static json_t *query_capabilities(const struct sim_qemu *qemu)
@@ -290,7 +295,8 @@ static int cont(struct sim_qemu *qemu, struct wt_error *err)
 {
 	if (qemu == qemus[1])
 		return sim_destination_cont(qemu, err);
-	sim_check(!qemu->committed || !qemu->other->ran, "the source is told to run after the destination ran");
+	sim_check(
+		!qemu->committed || !qemu->other->ran, "the source is told to run after the destination ran");
 	sim_qemu_set(qemu, "running");
 	return 0;
 }
@@ -350,8 +356,8 @@ static struct sim_qemu *qemu_new(unsigned i, const char *name)
 	qemu->copy = pools[i].copy;
 	qemu->capabilities = json_pack("{s:b,s:b,s:b,s:b,s:b}", "return-path", 0, "events", 0,
 		"pause-before-switchover", 0, "multifd", 0, "auto-converge", 0);
-	qemu->parameters = json_pack("{s:i,s:i,s:i}", "max-bandwidth", 134217728, "downtime-limit", 300,
-		"multifd-channels", 2);
+	qemu->parameters = json_pack(
+		"{s:i,s:i,s:i}", "max-bandwidth", 134217728, "downtime-limit", 300, "multifd-channels", 2);
 	qemus[i] = qemu;
 	return qemu;
 }

@@ -35,15 +35,16 @@ struct sim_block {
 };
 
 struct sim_guest {
-	uint64_t write_ns;     /* on average, from one write to the next; 0: none */
+	uint64_t write_ns;      /* on average, from one write to the next; 0: none */
 	uint64_t calm_after_ns; /* then it writes far less */
-	uint64_t hot_pages;    /* most writes go to so many pages */
+	uint64_t hot_pages;     /* most writes go to so many pages */
 	bool paused;
 };
 
 struct sim_qemu;
 
-struct sim_qemu *sim_qemu_source(const struct sim_guest *guest, unsigned blocks, const struct sim_block *list);
+struct sim_qemu *sim_qemu_source(
+	const struct sim_guest *guest, unsigned blocks, const struct sim_block *list);
 /* Its blocks are the source's, empty; staged ones are shared here. */
 struct sim_qemu *sim_qemu_destination(struct sim_qemu *source);
 void sim_qemu_close(struct sim_qemu *qemu);

@@ -20,15 +20,15 @@
 
 /* ---- the stream ---- */
 
-static int on_block(
-	void *arg, uint32_t index, const char *name, uint64_t length, bool *ret_in_place, struct wt_error *err)
+static int on_block(void *arg, uint32_t index, const char *name, uint64_t length, bool *ret_in_place,
+	struct wt_error *err)
 {
 	struct sim_qemu *qemu = arg;
 
 	*ret_in_place = true;
 	for (unsigned i = 0; i < qemu->block_count; i++)
-		if (strcmp(qemu->blocks[i].name, name) == 0 &&
-			length == (uint64_t)qemu->blocks[i].pages << WT_PAGE_SHIFT) {
+		if (strcmp(qemu->blocks[i].name, name) == 0 && length == (uint64_t)qemu->blocks[i].pages
+										 << WT_PAGE_SHIFT) {
 			qemu->number[index] = (int)i;
 			return 0;
 		}
@@ -109,7 +109,8 @@ void sim_destination_check_memory(struct sim_qemu *qemu)
 		for (uint32_t page = 0; page < qemu->blocks[i].pages; page++) {
 			size_t at = (size_t)page << WT_PAGE_SHIFT;
 
-			sim_check(!memcmp(qemu->blocks[i].bytes + at, sim_copy_of(source, i) + at, WT_PAGE_SIZE),
+			sim_check(!memcmp(qemu->blocks[i].bytes + at, sim_copy_of(source, i) + at,
+					  WT_PAGE_SIZE),
 				"page %u of %s is not as it was when the guest stopped", page,
 				qemu->blocks[i].name);
 		}
@@ -188,7 +189,8 @@ int sim_destination_incoming(struct sim_qemu *qemu, const char *uri, struct wt_e
 		return wt_error_set(err, EREMOTEIO, "the incoming migration has already been started");
 	snprintf(address.sun_path, sizeof address.sun_path, "%s", uri + strlen("unix:"));
 	qemu->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (bind(qemu->listen_fd, (struct sockaddr *)&address, sizeof address) || listen(qemu->listen_fd, 1)) {
+	if (bind(qemu->listen_fd, (struct sockaddr *)&address, sizeof address) ||
+		listen(qemu->listen_fd, 1)) {
 		/* The relay that wanted it is gone, and its directory. */
 		close(qemu->listen_fd);
 		qemu->listen_fd = -1;
@@ -214,7 +216,8 @@ void sim_destination_close(struct sim_qemu *qemu)
 
 int sim_destination_cont(struct sim_qemu *qemu, struct wt_error *err)
 {
-	sim_check(!strcmp(qemu->status, "paused"), "the destination is told to run while it is %s", qemu->status);
+	sim_check(!strcmp(qemu->status, "paused"), "the destination is told to run while it is %s",
+		qemu->status);
 	sim_check(qemu->other->committed, "the destination is told to run before the source has committed");
 	sim_check(!qemu->guest.paused, "a guest that its operator had paused is told to run");
 	if (qemu->refusals) {

@@ -219,7 +219,8 @@ static void step(void *arg, uint64_t now_ns)
 	else
 		put_part(qemu);
 	wt_loop_timer_set(qemu->loop, &qemu->step,
-		now_ns + 1000 + (uint64_t)((double)qemu->out.length * 1e9 / (double)qemu->stream_rate), step, qemu);
+		now_ns + 1000 + (uint64_t)((double)qemu->out.length * 1e9 / (double)qemu->stream_rate), step,
+		qemu);
 }
 
 static void ready(void *arg, uint32_t events)

@@ -109,8 +109,8 @@ static void dial(void *arg, uint64_t now_ns)
 		finish(o);
 		return;
 	}
-	o->dial = sim_path_dial(o->loop, order->ops, wt_serving_endpoint(o->rail.serving), order->host, order->port,
-		order->hello, order->timeout_ns, dialled, o);
+	o->dial = sim_path_dial(o->loop, order->ops, wt_serving_endpoint(o->rail.serving), order->host,
+		order->port, order->hello, order->timeout_ns, dialled, o);
 }
 
 int wt_opening_start(struct wt_loop *loop, const struct wt_rail_order *order, wt_opening_fn *done, void *arg,

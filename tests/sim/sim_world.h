@@ -49,7 +49,8 @@ struct sim_world {
 	bool may_discard, verify;
 	bool long_run; /* the guest goes on writing for seconds, and QEMU sending */
 	unsigned paths;
-	uint64_t pending_limit; /* bytes; a smaller one than transport's own, which is more than the guest's memory */
+	uint64_t pending_limit; /* bytes; a smaller one than transport's own, which is more than the guest's
+				   memory */
 	uint64_t downtime_limit_ms, start_ns[SIM_HOSTS];
 	unsigned fault_count;
 	struct sim_fault faults[SIM_FAULTS_MAX];
