@@ -15,24 +15,14 @@
  *
  * The cards are a party of their own, which never dies: reads go on whatever the relays do.
  */
-#include "sim.h"
+#include "sim_path_internal.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include <watari/path.h>
 
 #define PIECE_MIN 64
 #define PIECES_MAX 64
-#define DEPTH_MAX 64
 #define LATE_NS (40 * SIM_MS) /* how long a broken path may go on writing */
-
-struct wt_endpoint {
-	struct sim_party *party;
-	enum wt_fabric fabric;
-	unsigned uses;
-};
 
 struct wt_region {
 	struct wt_region *next;
@@ -41,35 +31,6 @@ struct wt_region {
 	size_t length;
 	unsigned access;
 	uint64_t key;
-};
-
-struct wt_listener {
-	struct wt_listener *next;
-	struct sim_party *party;
-	enum wt_fabric fabric;
-	uint16_t port;
-	int fd;
-};
-
-/* A connection that is being made: a request at the listener from when it has arrived there. */
-struct sim_dial {
-	struct sim_dial *next;
-	enum wt_fabric fabric;
-	struct wt_loop *loop;
-	struct wt_endpoint *endpoint;
-	uint16_t port;
-	uint8_t hello[WT_PATH_HELLO_BYTES];
-	void (*done)(void *arg, struct wt_path *path, const struct wt_error *err);
-	void *arg;
-	struct wt_timer arrives; /* the card's: at the listener */
-	struct wt_timer ends;    /* the dialler's */
-	bool waits, taken, cancelled;
-	int code;
-	struct wt_path *path;
-};
-
-struct wt_request {
-	struct sim_dial *dial; /* its `next` is unused */
 };
 
 enum piece_state { PIECE_NEW, PIECE_READ, PIECE_WRITTEN };
@@ -87,37 +48,13 @@ struct flight {
 	uint8_t bytes[];
 };
 
-struct wt_path {
-	struct wt_path *next;
-	struct wt_endpoint *endpoint;
-	struct wt_path *peer; /* NULL: closed */
-	bool pulls, broken, seen_dead;
-	int fd;
-	unsigned depth, under_way, completion_count;
-	struct wt_completion completions[DEPTH_MAX];
-	uint64_t busy_until_ns, slow_until_ns;
-	unsigned slow;
-};
+struct wt_loop *sim_card_loop;
 
-static struct sim_party *cards;
-static struct wt_loop *card_loop;
 static struct wt_region *regions;
-static struct wt_listener *listeners;
 static struct wt_path *paths;
 static struct flight *flights;
-static struct sim_dial *dials;
 static unsigned endpoints;
 static uint64_t next_key;
-static uint16_t next_port;
-
-static void *fresh(size_t bytes)
-{
-	void *memory = calloc(1, bytes);
-
-	if (!memory)
-		abort();
-	return memory;
-}
 
 /* ---- flights ---- */
 
@@ -134,7 +71,7 @@ void sim_paths_local_write(const void *base, size_t length)
 		sim_check(!overlaps(f, base, length), "memory is written while a read is under way into it");
 }
 
-static void update_fd(struct wt_path *path)
+void sim_path_update(struct wt_path *path)
 {
 	if (path->pulls)
 		sim_fd_ready(path->fd, path->completion_count || (path->broken && !path->under_way));
@@ -147,7 +84,7 @@ static void flight_unlink(struct flight *flight)
 	while (*at != flight)
 		at = &(*at)->next;
 	*at = flight->next;
-	wt_loop_timer_clear(card_loop, &flight->step);
+	wt_loop_timer_clear(sim_card_loop, &flight->step);
 	flight->path->under_way--;
 }
 
@@ -164,7 +101,7 @@ static void flight_end(struct flight *flight)
 	path->completions[at] = (struct wt_completion){ .cookie = flight->op.cookie,
 		.status = flight->status,
 		.length = flight->status ? 0 : flight->op.length };
-	update_fd(path);
+	sim_path_update(path);
 	free(flight);
 }
 
@@ -220,7 +157,7 @@ static void flight_step(void *arg, uint64_t now_ns)
 
 	if (now_ns < sim_net.down_until_ns && !path->broken) {
 		flight->end_ns = sim_net.down_until_ns + sim_below(10 * SIM_MS);
-		wt_loop_timer_set(card_loop, &flight->step, sim_net.down_until_ns, flight_step, flight);
+		wt_loop_timer_set(sim_card_loop, &flight->step, sim_net.down_until_ns, flight_step, flight);
 		return;
 	}
 	if (!path->broken && !served(flight)) {
@@ -242,14 +179,14 @@ static void flight_step(void *arg, uint64_t now_ns)
 			flight_end(flight);
 	}
 	if (!last)
-		wt_loop_timer_set(card_loop, &flight->step,
+		wt_loop_timer_set(sim_card_loop, &flight->step,
 			sim_one_in(3) ? flight->end_ns : sim_between(now_ns, flight->end_ns), flight_step,
 			flight);
 }
 
 static void flight_start(struct wt_path *path, const struct wt_op *op)
 {
-	struct flight *flight = fresh(sizeof *flight + op->length);
+	struct flight *flight = sim_fresh(sizeof *flight + op->length);
 	uint64_t rate = sim_net.bytes_per_s, start_ns = path->busy_until_ns, took_ns;
 
 	sim_paths_local_write(op->local, op->length);
@@ -274,14 +211,14 @@ static void flight_start(struct wt_path *path, const struct wt_op *op)
 	flights = flight;
 	path->under_way++;
 	wt_loop_timer_set(
-		card_loop, &flight->step, sim_between(sim_now_ns, flight->end_ns), flight_step, flight);
+		sim_card_loop, &flight->step, sim_between(sim_now_ns, flight->end_ns), flight_step, flight);
 }
 
 /* ---- paths ---- */
 
-static struct wt_path *path_new(struct wt_endpoint *endpoint, bool pulls)
+struct wt_path *sim_path_new(struct wt_endpoint *endpoint, bool pulls)
 {
-	struct wt_path *path = fresh(sizeof *path);
+	struct wt_path *path = sim_fresh(sizeof *path);
 
 	path->endpoint = endpoint;
 	path->pulls = pulls;
@@ -309,12 +246,12 @@ static void path_break(struct wt_path *path)
 		if (f->path == pulling) {
 			f->end_ns = sim_now_ns + sim_below(LATE_NS);
 			wt_loop_timer_set(
-				card_loop, &f->step, sim_between(sim_now_ns, f->end_ns), flight_step, f);
+				sim_card_loop, &f->step, sim_between(sim_now_ns, f->end_ns), flight_step, f);
 		}
-	update_fd(pulling);
+	sim_path_update(pulling);
 }
 
-static void path_close(struct wt_path *path)
+void sim_path_close(struct wt_path *path)
 {
 	struct wt_path **at = &paths;
 	struct flight *flight = flights, *next;
@@ -366,7 +303,7 @@ static int path_poll(struct wt_path *path, struct wt_completion *ret_completions
 		return -EIO;
 	for (unsigned i = 0; i < n; i++)
 		ret_completions[i] = path->completions[--path->completion_count];
-	update_fd(path);
+	sim_path_update(path);
 	return (int)n;
 }
 
@@ -405,7 +342,7 @@ static int no_attach(struct wt_path *path, struct wt_endpoint *endpoint, const c
 
 static int endpoint_open(enum wt_fabric fabric, struct wt_endpoint **ret_endpoint)
 {
-	*ret_endpoint = fresh(sizeof **ret_endpoint);
+	*ret_endpoint = sim_fresh(sizeof **ret_endpoint);
 	**ret_endpoint = (struct wt_endpoint){ .party = sim_current, .fabric = fabric };
 	endpoints++;
 	return 0;
@@ -435,7 +372,7 @@ static void endpoint_close(struct wt_endpoint *endpoint)
 static int region_add(struct wt_endpoint *endpoint, void *base, size_t length, unsigned access,
 	struct wt_region **ret_region, struct wt_error *err)
 {
-	struct wt_region *region = fresh(sizeof *region);
+	struct wt_region *region = sim_fresh(sizeof *region);
 
 	*region = (struct wt_region){ .next = regions,
 		.endpoint = endpoint,
@@ -470,234 +407,22 @@ static void region_remove(struct wt_region *region)
 	free(region);
 }
 
-/* ---- connections ---- */
-
-static int listener_open(enum wt_fabric fabric, struct wt_listener **ret_listener, uint16_t *ret_port)
-{
-	struct wt_listener *listener = fresh(sizeof *listener);
-
-	*listener = (struct wt_listener){ .next = listeners,
-		.party = sim_current,
-		.fabric = fabric,
-		.port = ++next_port,
-		.fd = sim_fd_new() };
-	listeners = listener;
-	*ret_listener = listener;
-	*ret_port = listener->port;
-	return 0;
-}
-
-static int verbs_listen(const char *host, uint16_t port, struct wt_listener **ret_listener,
-	uint16_t *ret_port, struct wt_error *err)
-{
-	if (!sim_net.has_verbs)
-		return wt_error_set(err, ENODEV, "there is no simulated device");
-	return listener_open(WT_FABRIC_VERBS, ret_listener, ret_port);
-}
-
-static int tcp_listen(const char *host, uint16_t port, struct wt_listener **ret_listener, uint16_t *ret_port,
-	struct wt_error *err)
-{
-	return listener_open(WT_FABRIC_TCP, ret_listener, ret_port);
-}
-
-static struct wt_listener *listener_find(const struct sim_dial *dial)
-{
-	struct wt_listener *l = listeners;
-
-	while (l && (l->port != dial->port || l->fabric != dial->fabric || sim_party_dead(l->party)))
-		l = l->next;
-	return l;
-}
-
-static void dial_ended(void *arg, uint64_t now_ns);
-
-static void dial_end(struct sim_dial *dial, int code, uint64_t in_ns)
-{
-	dial->waits = false;
-	dial->code = code;
-	if (!dial->cancelled)
-		wt_loop_timer_set(dial->loop, &dial->ends, sim_now_ns + in_ns, dial_ended, dial);
-}
-
-static void listener_update(const struct wt_listener *listener)
-{
-	bool any = false;
-
-	for (const struct sim_dial *d = dials; d; d = d->next)
-		any |= d->waits && d->port == listener->port && d->fabric == listener->fabric;
-	sim_fd_ready(listener->fd, any);
-}
-
-static void listener_close(struct wt_listener *listener)
-{
-	struct wt_listener **at = &listeners;
-
-	for (struct sim_dial *d = dials; d; d = d->next)
-		if (d->waits && d->port == listener->port && d->fabric == listener->fabric)
-			dial_end(d, ECONNREFUSED, sim_net_delay());
-	while (*at != listener)
-		at = &(*at)->next;
-	*at = listener->next;
-	sim_fd_free(listener->fd);
-	free(listener);
-}
-
-static int listener_fd(const struct wt_listener *listener)
-{
-	return listener->fd;
-}
-
-static int listener_accept(
-	struct wt_listener *listener, struct wt_request **ret_request, uint8_t ret_hello[WT_PATH_HELLO_BYTES])
-{
-	for (struct sim_dial *d = dials; d; d = d->next) {
-		if (!d->waits || d->port != listener->port || d->fabric != listener->fabric)
-			continue;
-		d->waits = false;
-		d->taken = true;
-		memcpy(ret_hello, d->hello, WT_PATH_HELLO_BYTES);
-		*ret_request = fresh(sizeof **ret_request);
-		(*ret_request)->dial = d;
-		listener_update(listener);
-		return 0;
-	}
-	return -EAGAIN;
-}
-
-static void dial_free(struct sim_dial *dial)
-{
-	struct sim_dial **at = &dials;
-
-	while (*at != dial)
-		at = &(*at)->next;
-	*at = dial->next;
-	wt_loop_timer_clear(card_loop, &dial->arrives);
-	free(dial);
-}
-
-static int request_admit(struct wt_request *request, struct wt_endpoint *endpoint, enum wt_role role,
-	struct wt_path **ret_path, struct wt_error *err)
-{
-	struct sim_dial *dial = request->dial;
-	struct wt_path *path = path_new(endpoint, role == WT_ROLE_PULL);
-
-	free(request);
-	*ret_path = path;
-	dial->taken = false;
-	if (dial->cancelled) {
-		path->broken = true;
-		update_fd(path);
-		dial_free(dial);
-		return 0;
-	}
-	dial->path = path_new(dial->endpoint, !path->pulls);
-	dial->path->peer = path;
-	path->peer = dial->path;
-	dial_end(dial, 0, sim_net_delay());
-	return 0;
-}
-
-static void request_refuse(struct wt_request *request)
-{
-	struct sim_dial *dial = request->dial;
-
-	free(request);
-	dial->taken = false;
-	if (dial->cancelled)
-		dial_free(dial);
-	else
-		dial_end(dial, ECONNREFUSED, sim_net_delay());
-}
-
-static void dial_arrived(void *arg, uint64_t now_ns)
-{
-	struct sim_dial *dial = arg;
-	struct wt_listener *listener = listener_find(dial);
-
-	if (!listener || (dial->fabric == WT_FABRIC_VERBS && now_ns < sim_net.no_verbs_until_ns)) {
-		dial_end(dial, listener ? EHOSTUNREACH : ECONNREFUSED, sim_net_delay());
-		return;
-	}
-	dial->waits = true;
-	listener_update(listener);
-}
-
-static void dial_ended(void *arg, uint64_t now_ns)
-{
-	struct sim_dial *dial = arg;
-	struct wt_error err = { 0 };
-	struct wt_path *path = dial->path;
-	void (*done)(void *, struct wt_path *, const struct wt_error *) = dial->done;
-	void *done_arg = dial->arg;
-
-	if (!path)
-		wt_error_set(&err, dial->code, "simulated data connection: %s", strerror(dial->code));
-	dial->path = NULL;
-	sim_dial_cancel(dial);
-	done(done_arg, path, &err);
-}
-
-struct sim_dial *sim_path_dial(struct wt_loop *loop, const struct wt_fabric_ops *ops,
-	struct wt_endpoint *endpoint, const char *host, uint16_t port, const uint8_t *hello,
-	uint64_t timeout_ns, void (*done)(void *arg, struct wt_path *path, const struct wt_error *err),
-	void *arg)
-{
-	struct sim_dial *dial = fresh(sizeof *dial), **at = &dials;
-
-	*dial = (struct sim_dial){ .fabric = ops->fabric,
-		.loop = loop,
-		.endpoint = endpoint,
-		.port = port,
-		.done = done,
-		.arg = arg };
-	memcpy(dial->hello, hello, sizeof dial->hello);
-	while (*at)
-		at = &(*at)->next;
-	*at = dial;
-	wt_loop_timer_set(card_loop, &dial->arrives, sim_now_ns + sim_net_delay(), dial_arrived, dial);
-	dial_end(dial, ETIMEDOUT, timeout_ns);
-	return dial;
-}
-
-void sim_dial_cancel(struct sim_dial *dial)
-{
-	wt_loop_timer_clear(dial->loop, &dial->ends);
-	dial->cancelled = true;
-	dial->waits = false;
-	if (dial->path)
-		path_close(dial->path);
-	dial->path = NULL;
-	for (const struct wt_listener *l = listeners; l; l = l->next)
-		listener_update(l);
-	if (!dial->taken)
-		dial_free(dial);
-}
-
-/* Diallers are rails, which sim_rail.c opens. */
-static int no_connect(struct wt_endpoint *endpoint, const char *host, uint16_t port,
-	const uint8_t hello[WT_PATH_HELLO_BYTES], enum wt_role role, uint64_t timeout_ns,
-	struct wt_path **ret_path, struct wt_error *err)
-{
-	return wt_error_set(err, EOPNOTSUPP, "not simulated");
-}
-
 /* ---- the fabrics ---- */
 
-#define FABRIC(label, number, open, listen)                                                                \
-	{                                                                                                  \
-		.name = label, .fabric = number, .endpoint_open = open, .endpoint_close = endpoint_close,  \
-		.region_add = region_add, .region_key = region_key, .region_remove = region_remove,        \
-		.listener_open = listen, .listener_close = listener_close, .listener_fd = listener_fd,     \
-		.listener_accept = listener_accept, .request_admit = request_admit,                        \
-		.request_refuse = request_refuse, .connect = no_connect, .quiesce = no_life,               \
-		.resume = no_life, .detach = no_life, .attach = no_attach, .close = path_close,            \
-		.post = path_post, .poll = path_poll, .arm = path_arm, .fd = path_fd, .depth = path_depth, \
-		.alive = path_alive                                                                        \
+#define FABRIC(label, number, open, listen)                                                               \
+	{                                                                                                 \
+		.name = label, .fabric = number, .endpoint_open = open, .endpoint_close = endpoint_close, \
+		.region_add = region_add, .region_key = region_key, .region_remove = region_remove,       \
+		.listener_open = listen, .listener_close = sim_listener_close,                            \
+		.listener_fd = sim_listener_fd, .listener_accept = sim_listener_accept,                   \
+		.request_admit = sim_request_admit, .request_refuse = sim_request_refuse,                 \
+		.connect = sim_no_connect, .quiesce = no_life, .resume = no_life, .detach = no_life,      \
+		.attach = no_attach, .close = sim_path_close, .post = path_post, .poll = path_poll,       \
+		.arm = path_arm, .fd = path_fd, .depth = path_depth, .alive = path_alive                  \
 	}
 
-static const struct wt_fabric_ops verbs = FABRIC("verbs", WT_FABRIC_VERBS, verbs_open, verbs_listen);
-static const struct wt_fabric_ops tcp = FABRIC("tcp", WT_FABRIC_TCP, tcp_open, tcp_listen);
+static const struct wt_fabric_ops verbs = FABRIC("verbs", WT_FABRIC_VERBS, verbs_open, sim_verbs_listen);
+static const struct wt_fabric_ops tcp = FABRIC("tcp", WT_FABRIC_TCP, tcp_open, sim_tcp_listen);
 
 const struct wt_fabric_ops *wt_fabric_ops(enum wt_fabric fabric)
 {
@@ -759,9 +484,7 @@ void sim_paths_crash(struct sim_party *party)
 			if (p->peer)
 				p->peer->seen_dead = true;
 		}
-	for (struct sim_dial *d = dials; d; d = d->next)
-		if (d->endpoint->party == party)
-			d->waits = false;
+	sim_dials_crash(party);
 }
 
 const char *sim_paths_left(void)
@@ -769,21 +492,18 @@ const char *sim_paths_left(void)
 	return paths       ? "a path"
 	       : flights   ? "a read"
 	       : regions   ? "a region"
-	       : listeners ? "a listener"
-	       : dials     ? "a connection that is being made"
 	       : endpoints ? "an endpoint"
-			   : NULL;
+			   : sim_dials_left();
 }
 
 void sim_paths_open(void)
 {
-	cards = sim_party_new("network cards", 0, NULL, NULL);
-	card_loop = sim_loop_new(cards);
+	sim_card_loop = sim_loop_new(sim_party_new("network cards", 0, NULL, NULL));
 	next_key = sim_random();
-	next_port = 9000;
+	sim_dials_open();
 }
 
 void sim_paths_close(void)
 {
-	card_loop = NULL;
+	sim_card_loop = NULL;
 }
