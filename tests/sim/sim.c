@@ -15,6 +15,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <watari/path.h>
+
 #include "destination.h"
 #include "sim_world.h"
 #include "source.h"
@@ -108,6 +110,9 @@ static void draw_world(void)
 	draw_network();
 	w->may_discard = sim_one_in(4);
 	w->verify = sim_one_in(4);
+	w->keep_source = sim_one_in(8);
+	for (unsigned host = 0; host < SIM_HOSTS; host++)
+		w->fabrics[host] = sim_one_in(6) ? WT_FABRIC_BIT(WT_FABRIC_TCP) : 0;
 	if (w->long_run && sim_one_in(2))
 		sim_net.no_verbs_until_ns =
 			sim_now_ns + sim_below(3 * SIM_S); /* a better fabric comes later */
@@ -127,11 +132,12 @@ struct sim_qemu *sim_world_qemu(unsigned host)
 
 /* ---- the relays ---- */
 
-static struct wt_relay_options common(const char *qmp)
+static struct wt_relay_options common(unsigned host, const char *qmp)
 {
 	return (struct wt_relay_options){ .qmp_path = qmp,
 		.name = "vm",
 		.job = "vm",
+		.fabrics = sim_world.fabrics[host],
 		.reconnect_timeout_ns = RECONNECT_NS,
 		.insecure = true };
 }
@@ -143,14 +149,15 @@ static bool never(void *arg)
 
 static void source_main(void *arg)
 {
-	struct wt_source_options options = { .common = common("source"),
+	struct wt_source_options options = { .common = common(0, "source"),
 		.peer = { .host = "other-host", .port = PORT },
 		.paths = sim_world.paths,
 		.channels = 1,
 		.downtime_limit_ms = sim_world.downtime_limit_ms,
 		.switchover_timeout_ns = 5 * SIM_S,
 		.give_up_ns = 20 * SIM_S,
-		.verify = sim_world.verify };
+		.verify = sim_world.verify,
+		.keep_source = sim_world.keep_source };
 	int code;
 
 	sim_wait(never, NULL, sim_now_ns + sim_world.start_ns[0]);
@@ -162,7 +169,7 @@ static void source_main(void *arg)
 
 static void destination_main(void *arg)
 {
-	struct wt_destination_options options = { .common = common("destination"),
+	struct wt_destination_options options = { .common = common(1, "destination"),
 		.listen = { .host = "other-host", .port = PORT },
 		.wait_ns = 20 * SIM_S };
 	int code = wt_destination_run(&options);
@@ -272,7 +279,10 @@ static void check_words(void)
 	if (sim_world.codes[0] == WT_EXIT_OK) {
 		sim_check(sim_qemu_owns(d) || sim_fault_happened(SIM_CRASH_DESTINATION_QEMU),
 			"the source says that the guest has moved, and it does not run there");
-		sim_check(!sim_qemu_alive(s), "the source QEMU was not ended");
+		sim_check(!sim_qemu_alive(s) || sim_world.keep_source, "the source QEMU was not ended");
+		sim_check(sim_qemu_alive(s) || !sim_world.keep_source ||
+				  sim_fault_happened(SIM_CRASH_SOURCE_QEMU),
+			"the source QEMU was not kept");
 	}
 	if (sim_world.codes[0] == WT_EXIT_FAILED && !sim_fault_happened(SIM_CRASH_SOURCE_QEMU)) {
 		sim_check(sim_qemu_owns(s), "the source says that the guest goes on here, and it is %s%s",

@@ -225,6 +225,12 @@ bool sim_qemu_committed(const struct sim_qemu *qemu)
 	return qemu->committed;
 }
 
+void sim_qemu_give_up(struct sim_qemu *qemu)
+{
+	if (qemu->alive)
+		sim_source_fail(qemu, "failed");
+}
+
 void sim_qemu_told(struct sim_qemu *qemu)
 {
 	qemu->told = true;
@@ -413,6 +419,7 @@ struct sim_qemu *sim_qemu_destination(struct sim_qemu *source)
 		if (holes && block->shared)
 			punch(block, 0, block->pages);
 	}
+	qemu->slow_to_read = sim_one_in(4);
 	qemu->refusals = sim_one_in(4) ? (unsigned)sim_below(4) : 0;
 	qemu->status = "inmigrate";
 	return qemu;

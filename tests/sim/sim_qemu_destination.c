@@ -147,6 +147,16 @@ static void incoming_ended(struct sim_qemu *qemu)
 	sim_qemu_die(qemu);
 }
 
+static void readable(void *arg, uint32_t events);
+
+static void reads_on(void *arg, uint64_t now_ns)
+{
+	struct sim_qemu *qemu = arg;
+
+	if (qemu->fd >= 0)
+		wt_loop_fd_set(qemu->loop, qemu->fd, EPOLLIN, readable, qemu);
+}
+
 static void readable(void *arg, uint32_t events)
 {
 	struct sim_qemu *qemu = arg;
@@ -156,6 +166,11 @@ static void readable(void *arg, uint32_t events)
 	ssize_t n;
 
 	wt_stream_buffer(qemu->reader, &buffer, &room);
+	if (qemu->slow_to_read) {
+		room = sim_between(1, 8192);
+		wt_loop_fd_clear(qemu->loop, qemu->fd);
+		wt_loop_timer_set(qemu->loop, &qemu->rests, sim_now_ns + sim_below(SIM_MS), reads_on, qemu);
+	}
 	n = read(qemu->fd, buffer, room);
 	if (n < 0 && errno == EAGAIN)
 		return;
@@ -210,6 +225,7 @@ void sim_destination_close(struct sim_qemu *qemu)
 		close(qemu->listen_fd);
 		qemu->listen_fd = -1;
 	}
+	wt_loop_timer_clear(qemu->loop, &qemu->rests);
 	wt_stream_close(qemu->reader);
 	qemu->reader = NULL;
 }

@@ -47,8 +47,9 @@ struct sim_qemu {
 	int listen_fd;
 	struct wt_stream *reader;
 	int number[SIM_BLOCKS]; /* of the stream's blocks here */
-	bool ram_ended, loaded;
-	unsigned refusals; /* of `cont`: a disk lock that the source releases late */
+	bool ram_ended, loaded, slow_to_read;
+	struct wt_timer rests; /* until it reads on */
+	unsigned refusals;     /* of `cont`: a disk lock that the source releases late */
 };
 
 uint8_t *sim_copy_of(const struct sim_qemu *qemu, unsigned block);

@@ -19,6 +19,7 @@ enum sim_fault_kind {
 	SIM_BREAK_VERBS, /* for a while no new paths either */
 	SIM_SLOW,
 	SIM_CANCEL,
+	SIM_QEMU_FAILS, /* the source's gives its migration up */
 	SIM_CRASH_SOURCE,
 	SIM_CRASH_DESTINATION,
 	SIM_CRASH_SOURCE_QEMU,
@@ -46,8 +47,9 @@ struct sim_world {
 	struct sim_guest guest;
 	struct sim_block blocks[SIM_BLOCKS];
 	unsigned block_count;
-	bool may_discard, verify;
-	bool long_run; /* the guest goes on writing for seconds, and QEMU sending */
+	bool may_discard, verify, keep_source;
+	unsigned fabrics[SIM_HOSTS]; /* as options have them; 0: all */
+	bool long_run;               /* the guest goes on writing for seconds, and QEMU sending */
 	unsigned paths;
 	uint64_t pending_limit; /* bytes; a smaller one than transport's own, which is more than the guest's
 				   memory */
