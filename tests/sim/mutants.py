@@ -100,6 +100,8 @@ MUTANTS = [
     ("the source ends its QEMU before the destination runs", "qemu-glue/source_switch.c",
      [("WT_SOURCE_DO_SEND_COMMIT | WT_SOURCE_DO_DELIVERY_DEADLINE);\n",
        "WT_SOURCE_DO_SEND_COMMIT | WT_SOURCE_DO_DELIVERY_DEADLINE | WT_SOURCE_DO_QUIT_QEMU);\n")]),
+    ("a guest that the operator pauses is run", "qemu-glue/source.c",
+     [("\t\tsource->facts.guest_running = false;\n", "\t\tsource->asking = source->asking;\n")]),
     ("RAM's end overtakes its last pages", "qemu-glue/outgoing.c",
      [("\tif (flush_run(o, err))\n\t\treturn false;\n\twt_server_flush(o->server);\n",
        "\tif (flush_run(o, err) && err->code)\n\t\treturn false;\n\to->run.extent.pages = 0;\n"

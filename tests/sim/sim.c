@@ -210,6 +210,7 @@ static bool survives(const struct sim_fault *fault)
 	case SIM_BREAK_TCP:
 	case SIM_BREAK_VERBS:
 	case SIM_SLOW:
+	case SIM_PAUSE:
 		return true;
 	case SIM_CUT:
 		return fault->streaming;
@@ -260,7 +261,8 @@ static void check_who_runs(void)
 	if (sim_fault_happened(SIM_CRASH_SOURCE_QEMU) && !sim_qemu_committed(s))
 		return;
 	if (sim_fault_happened(SIM_CRASH_DESTINATION_QEMU) && sim_qemu_committed(s)) {
-		sim_check(sim_world.guest.paused || sim_qemu_was_told(d) || !only(SIM_CRASH_DESTINATION_QEMU),
+		sim_check(sim_world.guest.paused || sim_fault_happened(SIM_PAUSE) || sim_qemu_was_told(d) ||
+				  !only(SIM_CRASH_DESTINATION_QEMU),
 			"the destination QEMU died before it was told to run, and the source does not go on");
 		return;
 	}

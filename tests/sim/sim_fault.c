@@ -12,8 +12,9 @@
 #include "wire.h"
 
 static const char *const names[] = { "", "cut", "silent cut", "network down", "a path breaks", "tcp breaks",
-	"verbs breaks", "a path is slow", "cancel", "the source QEMU fails", "source relay crashes",
-	"destination relay crashes", "source QEMU crashes", "destination QEMU crashes" };
+	"verbs breaks", "a path is slow", "cancel", "the guest is paused", "the source QEMU fails",
+	"source relay crashes", "destination relay crashes", "source QEMU crashes",
+	"destination QEMU crashes" };
 
 static struct sim_party *clockwork;
 static struct wt_loop *loop;
@@ -49,6 +50,9 @@ static void happen(struct sim_fault *fault)
 		break;
 	case SIM_CANCEL:
 		sim_job_cancel(fault->host);
+		break;
+	case SIM_PAUSE:
+		sim_qemu_pause(sim_world.qemus[0]);
 		break;
 	case SIM_QEMU_FAILS:
 		sim_qemu_give_up(sim_world.qemus[0]);

@@ -71,7 +71,8 @@ int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool share
 
 	for (unsigned i = 0; i < count; i++)
 		ram->blocks[i].staged = blocks[i].staged;
-	*ret_facts = (struct wt_preflight){ .guest_running = !sim_world.guest.paused,
+	*ret_facts = (struct wt_preflight){ .guest_running = strcmp(sim_qemu_status(sim_world_qemu(0)),
+								     "running") == 0,
 		.may_discard = sim_world.may_discard };
 	return 0;
 }

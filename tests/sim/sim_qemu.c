@@ -208,8 +208,10 @@ bool sim_qemu_owns(const struct sim_qemu *qemu)
 {
 	if (!qemu->alive)
 		return false;
+	if (strcmp(qemu->status, "running") == 0)
+		return true;
 	if (!qemu->guest.paused)
-		return strcmp(qemu->status, "running") == 0;
+		return false;
 	if (qemu == qemus[1])
 		return qemu->loaded && qemu->other->committed;
 	return strcmp(qemu->status, "finish-migrate") && (!qemu->committed || !qemu->other->alive);
@@ -223,6 +225,15 @@ bool sim_qemu_loaded(const struct sim_qemu *qemu)
 bool sim_qemu_committed(const struct sim_qemu *qemu)
 {
 	return qemu->committed;
+}
+
+void sim_qemu_pause(struct sim_qemu *qemu)
+{
+	if (!qemu->alive || strcmp(qemu->status, "running"))
+		return;
+	qemu->paused_ns = sim_now_ns;
+	qemu->guest.paused = qemu->other->guest.paused = true;
+	sim_qemu_set(qemu, "paused");
 }
 
 void sim_qemu_give_up(struct sim_qemu *qemu)
@@ -303,6 +314,9 @@ static int cont(struct sim_qemu *qemu, struct wt_error *err)
 		return sim_destination_cont(qemu, err);
 	sim_check(
 		!qemu->committed || !qemu->other->ran, "the source is told to run after the destination ran");
+	sim_check(!qemu->guest.paused || sim_now_ns - qemu->paused_ns < SIM_PAUSE_NS ||
+			  qemu->stopped_ns - qemu->paused_ns < SIM_PAUSE_NS,
+		"a guest that its operator had paused is told to run where it was");
 	sim_qemu_set(qemu, "running");
 	return 0;
 }

@@ -61,6 +61,8 @@ const struct sim_block *sim_qemu_blocks(const struct sim_qemu *qemu, unsigned *r
 /* A guest that runs at the destination finds its memory as it wrote it. */
 void sim_qemu_check_running(struct sim_qemu *qemu);
 
+/* Its operator pauses the guest, if it runs: it arrives paused. */
+void sim_qemu_pause(struct sim_qemu *qemu);
 /* Its migration fails, for a reason of its own. */
 void sim_qemu_give_up(struct sim_qemu *qemu);
 /* Somebody has sent it `cont`, whether that arrived or not. */

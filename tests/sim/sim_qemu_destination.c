@@ -232,10 +232,13 @@ void sim_destination_close(struct sim_qemu *qemu)
 
 int sim_destination_cont(struct sim_qemu *qemu, struct wt_error *err)
 {
+	const struct sim_qemu *source = qemu->other;
+
 	sim_check(!strcmp(qemu->status, "paused"), "the destination is told to run while it is %s",
 		qemu->status);
 	sim_check(qemu->other->committed, "the destination is told to run before the source has committed");
-	sim_check(!qemu->guest.paused, "a guest that its operator had paused is told to run");
+	sim_check(!qemu->guest.paused || source->stopped_ns - source->paused_ns < SIM_PAUSE_NS,
+		"a guest that its operator had paused is told to run");
 	if (qemu->refusals) {
 		qemu->refusals--;
 		return wt_error_set(err, EREMOTEIO, "Failed to get \"write\" lock");

@@ -9,6 +9,8 @@
 #include "stream.h"
 #include "stream_writer.h"
 
+#define SIM_PAUSE_NS (20 * SIM_MS) /* a relay needs time to hear who stopped the guest */
+
 struct sim_qemu {
 	const char *name;
 	struct sim_party *party;
@@ -21,7 +23,7 @@ struct sim_qemu {
 	struct wt_timer dies;
 
 	struct sim_guest guest;
-	uint64_t began_ns, writes;
+	uint64_t began_ns, writes, paused_ns, stopped_ns;
 	struct wt_timer writing;
 	unsigned block_count;
 	struct sim_block blocks[SIM_BLOCKS];

@@ -154,6 +154,7 @@ static void put_end(struct sim_qemu *qemu)
 	size_t length = sim_between(1, sim_one_in(8) ? 400000 : 5000);
 
 	qemu->resumes = strcmp(qemu->status, "running") == 0;
+	qemu->stopped_ns = sim_now_ns;
 	sim_qemu_set(qemu, "finish-migrate");
 	qemu->final = true;
 	sim_copy_take(qemu);

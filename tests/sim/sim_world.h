@@ -19,6 +19,7 @@ enum sim_fault_kind {
 	SIM_BREAK_VERBS, /* for a while no new paths either */
 	SIM_SLOW,
 	SIM_CANCEL,
+	SIM_PAUSE,      /* the operator pauses the guest */
 	SIM_QEMU_FAILS, /* the source's gives its migration up */
 	SIM_CRASH_SOURCE,
 	SIM_CRASH_DESTINATION,
