@@ -6,11 +6,11 @@ import json
 import statistics
 
 
-def options(doc):
+def options(doc, runs=5):
     """--json and --runs N"""
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=runs)
     return parser.parse_args()
 
 
@@ -28,16 +28,23 @@ def spread(values):
     return max(abs(value - middle) for value in values) / middle if middle else 0
 
 
+def show(args, bench, case, metric, unit, better, ours, baseline=None, others=()):
+    """A line for one metric: figures of our runs, and of the runs of a baseline, if there is one."""
+    value, base = statistics.median(ours), statistics.median(others) if others else None
+    line = {"bench": bench, "metric": metric, "case": case, "unit": unit, "better": better, "value": round(value, 3),
+            "baseline": baseline, "baseline_value": round(base, 3) if others else None,
+            "ratio": round(value / base, 3) if base else None,
+            "runs": len(ours), "spread": round(max(spread(ours), spread(others) if others else 0), 3)}
+    if args.json:
+        print(json.dumps(line), flush=True)
+        return
+    against = f"{baseline} {base:10.1f} {unit:4}  ratio {line['ratio']}  " if others else ""
+    print(f"{case:12} {metric:24} {value:10.1f} {unit:4}  {against}"
+          f"({better} is better; {len(ours)} runs, spread {line['spread']:.0%})", flush=True)
+
+
 def report(args, bench, case, found, ours, baseline, metrics):
-    """metrics: {metric: (unit, better)}. Prints a line for each."""
+    """A line for each of metrics, {metric: (unit, better)}, of what interleave has found."""
     for metric, (unit, better) in metrics.items():
         mine, other = ([run[metric] for run in found[name]] for name in (ours, baseline))
-        value, base = statistics.median(mine), statistics.median(other)
-        line = {"bench": bench, "metric": metric, "case": case, "unit": unit, "better": better, "value": round(value, 3),
-                "baseline": baseline, "baseline_value": round(base, 3), "ratio": round(value / base, 3) if base else None,
-                "runs": len(mine), "spread": round(max(spread(mine), spread(other)), 3)}
-        if args.json:
-            print(json.dumps(line), flush=True)
-        else:
-            print(f"{case:12} {metric:14} {value:10.1f} {unit:4}  {baseline} {base:10.1f} {unit:4}  ratio {line['ratio']}  "
-                  f"({better} is better; {len(mine)} runs, spread {line['spread']:.0%})", flush=True)
+        show(args, bench, case, metric, unit, better, mine, baseline, other)

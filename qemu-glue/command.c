@@ -11,6 +11,7 @@
 #include <watari/path.h>
 
 #include "relay.h"
+#include "target.h"
 
 #define RATE_MIN 1e3 /* QEMU counts in tenths of a second; nothing per tenth means no limit to it */
 #define RATE_MAX 1e12
@@ -94,48 +95,14 @@ bool wt_command_fabrics(const char *text, unsigned *ret_fabrics)
 	return true;
 }
 
-static bool bad_target(const char *text)
-{
-	fprintf(stderr, "watari: \"%s\" is no target; write HOST:PORT/NAME or unix:PATH//NAME\n", text);
-	return false;
-}
-
 bool wt_command_target(char *text, struct wt_address *ret_address, const char **ret_name)
 {
-	struct wt_address address = { 0 };
-	char *slash, *colon, whole[128];
-	uint64_t port;
+	struct wt_error err = { 0 };
 
-	snprintf(whole, sizeof whole, "%s", text);
-	if (strncmp(text, "unix:", 5) == 0) {
-		slash = strstr(text + 5, "//");
-		if (!slash || slash == text + 5 || !slash[2])
-			return bad_target(whole);
-		*slash = '\0';
-		address.unix_path = text + 5;
-		*ret_address = address;
-		*ret_name = slash + 2;
+	if (!wt_target_parse(text, ret_address, ret_name, &err))
 		return true;
-	}
-	slash = strchr(text, '/');
-	if (!slash || !slash[1])
-		return bad_target(whole);
-	*slash = '\0';
-	colon = strrchr(text, ':');
-	if (!colon)
-		return bad_target(whole);
-	*colon = '\0';
-	if (!wt_command_number("port", colon + 1, 65535, &port))
-		return false;
-	address.port = (uint16_t)port;
-	if (text[0] == '[' && colon > text + 1 && colon[-1] == ']') {
-		colon[-1] = '\0';
-		text++;
-	}
-	address.host = text[0] ? text : NULL;
-	*ret_address = address;
-	*ret_name = slash + 1;
-	return true;
+	fprintf(stderr, "watari: %s\n", wt_error_text(&err));
+	return false;
 }
 
 static bool take_job(const char *name, struct wt_relay_options *o)

@@ -23,6 +23,7 @@ int wt_command_relay(int argc, char **argv);
 int wt_command_recover(int argc, char **argv);
 int wt_command_status(int argc, char **argv);
 int wt_command_cancel(int argc, char **argv);
+int wt_command_retarget(int argc, char **argv);
 int wt_command_doctor(int argc, char **argv);
 
 /* `send` and `receive` without --qmp (and not for help): started by QEMU itself. */
@@ -30,10 +31,7 @@ bool wt_command_is_uri(int argc, char **argv);
 int wt_command_send_uri(int argc, char **argv);
 int wt_command_receive_uri(int argc, char **argv);
 
-/*
- * Splits HOST:PORT/NAME, [IPV6]:PORT/NAME, :PORT/NAME or unix:PATH//NAME. The parts point into `text`, which
- * is changed. Prints a sentence and answers false when it does not fit.
- */
+/* wt_target_parse that prints its sentence; false: it does not fit. */
 bool wt_command_target(char *text, struct wt_address *ret_address, const char **ret_name);
 /* Options that `send` and `receive` share: values of getopt_long, and the entries for its table. */
 enum {
@@ -73,6 +71,9 @@ bool wt_command_fabrics(const char *text, unsigned *ret_fabrics);
 /* The options of `send` and `receive`; strings point into argv. Print what is wrong. */
 int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret_options);
 int wt_command_receive_options(int argc, char **argv, struct wt_destination_options *ret_options);
+/* The request to the job, a new object; it was looked at as the job will. */
+int wt_command_retarget_options(
+	int argc, char **argv, const char **ret_job, json_t **ret_request, bool *ret_wait);
 /* Prints it as help (answers WT_EXIT_OK), or after a mistake (WT_EXIT_USAGE). */
 int wt_command_help(const char *text);
 int wt_command_usage(const char *text);

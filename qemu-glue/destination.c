@@ -168,6 +168,16 @@ static void differs(void *arg, const struct wt_error *err)
 
 static const struct wt_verify_events verify_events = { .equal = verified, .differs = differs };
 
+static void served_fired(void *arg, uint64_t now_ns)
+{
+	wt_destination_event(arg, WT_DESTINATION_EV_SERVED);
+}
+
+static void served_no_more(struct wt_destination *d)
+{
+	wt_loop_timer_set(d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop), served_fired, d);
+}
+
 static void carry_out(struct wt_destination *d, unsigned actions)
 {
 	if (actions & WT_DESTINATION_DO_VERIFY)
@@ -187,6 +197,10 @@ static void carry_out(struct wt_destination *d, unsigned actions)
 		send_text(d, WT_RELAY_FAILED, wt_error_text(&d->failure));
 	if (actions & WT_DESTINATION_DO_SEND_STRANDED)
 		send_text(d, WT_RELAY_STRANDED, wt_error_text(&d->failure));
+	if (actions & WT_DESTINATION_DO_SEND_HELPER)
+		send_text(d, WT_RELAY_UNLOADED, "");
+	if (actions & WT_DESTINATION_DO_WAIT_HELPER && !wt_destination_serves(d))
+		served_no_more(d);
 	if (actions & WT_DESTINATION_DO_QUIT_QEMU)
 		wt_qmp_execute(d->relay.qmp, "quit", NULL, NULL, NULL);
 	if (actions & WT_DESTINATION_DO_FINISH)
@@ -399,6 +413,54 @@ static void on_failed(void *arg, const struct wt_error *err)
 	wt_destination_event(d, WT_DESTINATION_EV_PEER_LOST);
 }
 
+/* ---- another destination ---- */
+
+static void on_drained(void *arg)
+{
+	wt_destination_event(arg, WT_DESTINATION_EV_DRAIN);
+}
+
+static void on_goes_on(void *arg)
+{
+	wt_destination_event(arg, WT_DESTINATION_EV_RESTART);
+}
+
+static void on_serve(void *arg, const struct wt_server_order *order)
+{
+	wt_destination_serve(arg, order);
+}
+
+static void on_serve_end(void *arg, unsigned number)
+{
+	wt_destination_serve_end(arg, number);
+}
+
+static void on_release(void *arg)
+{
+	wt_destination_event(arg, WT_DESTINATION_EV_RELEASE);
+}
+
+static void on_helper_joined(void *arg, unsigned number, const char *label)
+{
+	struct wt_destination *d = arg;
+	char text[WT_PRINTABLE_MAX], note[WT_PRINTABLE_MAX + 64];
+
+	snprintf(note, sizeof note, "%s serves its part, too",
+		wt_printable((const uint8_t *)label, strlen(label), text, sizeof text));
+	wt_relay_told_note(&d->relay, note);
+}
+
+static void on_helper_lost(void *arg, unsigned number, const char *label, const struct wt_error *err)
+{
+	struct wt_destination *d = arg;
+	struct wt_error said = wt_printable_error(err);
+	char text[WT_PRINTABLE_MAX], note[WT_PRINTABLE_MAX + WT_ERROR_TEXT_MAX + 32];
+
+	snprintf(note, sizeof note, "%s serves no more: %s",
+		wt_printable((const uint8_t *)label, strlen(label), text, sizeof text), wt_error_text(&said));
+	wt_relay_told_note(&d->relay, note);
+}
+
 static const struct wt_puller_events puller_events = {
 	.connected = on_connected,
 	.block = on_block,
@@ -409,6 +471,14 @@ static const struct wt_puller_events puller_events = {
 	.back = on_back,
 	.failed = on_failed,
 	.refused = on_refused,
+	.helper_joined = on_helper_joined,
+	.helper_lost = on_helper_lost,
+	.drained = on_drained,
+	.undrained = on_goes_on,
+	.restarted = on_goes_on,
+	.serve = on_serve,
+	.serve_end = on_serve_end,
+	.release = on_release,
 };
 
 /* ---- beginning and end ---- */
@@ -512,6 +582,7 @@ static int conclude(struct wt_destination *d)
 
 	switch (d->machine.state) {
 	case WT_DESTINATION_DONE:
+	case WT_DESTINATION_RELEASED:
 		return WT_EXIT_OK;
 	case WT_DESTINATION_ORPHAN:
 		if (d->run_tries) {
@@ -536,6 +607,7 @@ static int conclude(struct wt_destination *d)
 
 static void close_all(struct wt_destination *d)
 {
+	wt_destination_serve_close(d);
 	wt_destination_feed_close(d);
 	wt_puller_close(d->puller);
 	free(d->blocks);

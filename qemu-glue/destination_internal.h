@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * destination_internal.h - the destination relay's state, shared by destination.c (who runs) and
- * destination_feed.c (QEMU's end of the feed).
+ * destination_internal.h - the destination relay's state, shared by destination.c (who runs),
+ * destination_feed.c (QEMU's end of the feed) and destination_serve.c (once it is retired).
  */
 #ifndef WATARI_QEMU_DESTINATION_INTERNAL_H
 #define WATARI_QEMU_DESTINATION_INTERNAL_H
@@ -16,6 +16,17 @@
 #include "relay.h"
 #include "verify_job.h"
 
+/* Serving the destination that has taken the place of this one. */
+struct wt_destination_serve {
+	struct wt_memory *memory; /* NULL: never served */
+	unsigned blocks;          /* in it */
+	struct wt_server *server; /* NULL: nobody is served */
+	struct wt_server_order order;
+	char host[256], name[256]; /* instead of those that order points to */
+	bool joined;
+	struct wt_timer bury; /* the server has failed */
+};
+
 struct wt_destination {
 	struct wt_relay relay;
 	const struct wt_destination_options *options;
@@ -24,6 +35,7 @@ struct wt_destination {
 	struct wt_relay_socket place; /* of the socket that QEMU listens on */
 	struct wt_feed feed;
 	struct wt_verify_job verify;
+	struct wt_destination_serve serve;
 	struct wt_relay_guest guest;
 	bool guest_known;
 	unsigned block_count;
@@ -52,5 +64,12 @@ extern const struct wt_job_command wt_destination_commands[];
 /* destination_feed.c: opens QEMU's incoming side and connects the feed to it. */
 int wt_destination_feed_open(struct wt_destination *destination, struct wt_error *err);
 void wt_destination_feed_close(struct wt_destination *destination);
+
+/* destination_serve.c: serves where it is told to; as this helper no more; whether it does. What cannot be
+ * done is told to the source. SERVED follows if the one that is served goes away. */
+void wt_destination_serve(struct wt_destination *destination, const struct wt_server_order *order);
+void wt_destination_serve_end(struct wt_destination *destination, unsigned number);
+bool wt_destination_serves(const struct wt_destination *destination);
+void wt_destination_serve_close(struct wt_destination *destination);
 
 #endif

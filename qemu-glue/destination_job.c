@@ -7,6 +7,7 @@
 
 #include "destination_internal.h"
 #include "relay_peer.h"
+#include "retarget_request.h"
 
 static int status(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
 {
@@ -21,21 +22,28 @@ static int cancel(void *arg, json_t *request, json_t **ret_result, struct wt_err
 {
 	struct wt_destination *d = arg;
 	const char *refusal = wt_destination_cancel_refusal(d->machine.state);
-	bool waiting = d->machine.state == WT_DESTINATION_WAITING;
+	enum wt_destination_state state = d->machine.state;
+	const char *then;
 	struct wt_error why = { 0 };
 
 	if (refusal)
 		return wt_error_set(err, EBUSY, "%s", refusal);
 	wt_error_set(&why, ECANCELED, "cancelled at the destination by the operator");
 	wt_destination_trouble(d, &why);
-	*ret_result = json_pack("{s:s}", "text",
-		waiting ? "cancelled; nothing had come"
-			: "cancelled; the guest goes on at the source, and the QEMU here is told to quit");
+	if (state == WT_DESTINATION_WAITING)
+		then = "cancelled; nothing had come";
+	else if (state == WT_DESTINATION_RETIRED)
+		then = "cancelled; the guest's other destination pulls the rest from the source, and the QEMU here is "
+		       "told to quit";
+	else
+		then = "cancelled; the guest goes on at the source, and the QEMU here is told to quit";
+	*ret_result = json_pack("{s:s}", "text", then);
 	return 0;
 }
 
 const struct wt_job_command wt_destination_commands[] = {
 	{ "status", status },
 	{ "cancel", cancel },
+	{ "retarget", wt_retarget_elsewhere },
 	{ NULL, NULL },
 };

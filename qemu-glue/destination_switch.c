@@ -41,7 +41,12 @@ static unsigned before_ready(struct wt_destination_switch *m, enum wt_destinatio
 		if (m->state != WT_DESTINATION_LOADING)
 			return give_up(m);
 		return go(m, WT_DESTINATION_READY, WT_DESTINATION_DO_SEND_READY);
+	case WT_DESTINATION_EV_DRAIN:
+		if (m->state == WT_DESTINATION_RECEIVING)
+			return go(m, WT_DESTINATION_RETIRED, 0);
+		return give_up(m);
 	case WT_DESTINATION_EV_COMMIT: /* before READY: a source that does not keep the order */
+	case WT_DESTINATION_EV_RELEASE:
 	case WT_DESTINATION_EV_RUNNING:
 	case WT_DESTINATION_EV_ABORT:
 	case WT_DESTINATION_EV_TROUBLE:
@@ -69,6 +74,35 @@ static unsigned ready(struct wt_destination_switch *m, enum wt_destination_event
 	}
 }
 
+static unsigned retired(struct wt_destination_switch *m, enum wt_destination_event event)
+{
+	switch (event) {
+	case WT_DESTINATION_EV_RESTART:
+		return m->qemu_gone ? give_up(m) : go(m, WT_DESTINATION_RECEIVING, 0);
+	case WT_DESTINATION_EV_RELEASE:
+		return go(m, WT_DESTINATION_RELEASED, WT_DESTINATION_DO_QUIT_QEMU | WT_DESTINATION_DO_FINISH);
+	case WT_DESTINATION_EV_QEMU_GONE: /* its memory is ours, too */
+		if (m->qemu_gone)
+			return 0;
+		m->qemu_gone = true;
+		return WT_DESTINATION_DO_SEND_HELPER;
+	case WT_DESTINATION_EV_PEER_LOST:
+		m->alone = true;
+		return WT_DESTINATION_DO_WAIT_HELPER;
+	case WT_DESTINATION_EV_SERVED:
+		return m->alone ? give_up(m) : 0;
+	case WT_DESTINATION_EV_ABORT:
+	case WT_DESTINATION_EV_TROUBLE:
+	case WT_DESTINATION_EV_COMMIT: /* this and all that follow: not what they say they are */
+	case WT_DESTINATION_EV_RAM_COMPLETE:
+	case WT_DESTINATION_EV_LOADED:
+	case WT_DESTINATION_EV_RUNNING:
+		return give_up(m);
+	default:
+		return 0;
+	}
+}
+
 unsigned wt_destination_switch_step(struct wt_destination_switch *m, enum wt_destination_event event)
 {
 	switch (m->state) {
@@ -79,6 +113,8 @@ unsigned wt_destination_switch_step(struct wt_destination_switch *m, enum wt_des
 		return before_ready(m, event);
 	case WT_DESTINATION_READY:
 		return ready(m, event);
+	case WT_DESTINATION_RETIRED:
+		return retired(m, event);
 	case WT_DESTINATION_STARTING:
 		if (event == WT_DESTINATION_EV_RUNNING)
 			return go(m, WT_DESTINATION_DONE,
@@ -104,7 +140,7 @@ void wt_destination_switch_init(struct wt_destination_switch *m)
 bool wt_destination_switch_final(const struct wt_destination_switch *m)
 {
 	return m->state == WT_DESTINATION_DONE || m->state == WT_DESTINATION_FAILED ||
-	       m->state == WT_DESTINATION_ORPHAN;
+	       m->state == WT_DESTINATION_ORPHAN || m->state == WT_DESTINATION_RELEASED;
 }
 
 const char *wt_destination_cancel_refusal(enum wt_destination_state state)
@@ -114,6 +150,7 @@ const char *wt_destination_cancel_refusal(enum wt_destination_state state)
 	case WT_DESTINATION_RECEIVING:
 	case WT_DESTINATION_VERIFYING:
 	case WT_DESTINATION_LOADING:
+	case WT_DESTINATION_RETIRED:
 		return NULL;
 	case WT_DESTINATION_READY:
 		return "too late to cancel here: the guest is loaded, and the source may have committed; if not, cancel at "
@@ -128,7 +165,7 @@ const char *wt_destination_cancel_refusal(enum wt_destination_state state)
 const char *wt_destination_state_name(enum wt_destination_state state)
 {
 	static const char *const names[] = { "invalid", "waiting", "receiving", "verifying", "loading",
-		"ready", "starting", "done", "failed", "orphan" };
+		"ready", "starting", "done", "failed", "orphan", "retired", "released" };
 
 	return (unsigned)state < sizeof names / sizeof names[0] ? names[state] : "invalid";
 }

@@ -10,6 +10,9 @@
  *   3. SEND_FAILED (it never ran here and never will) comes only while RUN has not come, and with the end of
  * QEMU.
  *   4. Once READY was said, QUIT_QEMU comes only after ABORT from the source: it may have committed.
+ *   5. When the source has changed the destination this one is *retired*: nothing is fed to QEMU, and what is
+ *      complete here is served to the next one. It may be called back (RESTART). Its QEMU is ended, and its
+ *      memory goes, only when the source has no use for it any more, or is lost and nobody is being served.
  */
 #ifndef WATARI_DESTINATION_SWITCH_H
 #define WATARI_DESTINATION_SWITCH_H
@@ -25,10 +28,12 @@ enum wt_destination_state {
 	WT_DESTINATION_READY,     /* loaded, paused, said so */
 	WT_DESTINATION_STARTING,  /* COMMIT received; telling QEMU to run */
 	WT_DESTINATION_DONE,
-	WT_DESTINATION_FAILED, /* ended before READY, or aborted by the source; QEMU is gone */
-	WT_DESTINATION_ORPHAN, /* READY and the source is lost, or committed and QEMU does not run: the
-				  operator's turn */
-	WT_DESTINATION_STATES, /* how many there are */
+	WT_DESTINATION_FAILED,   /* ended before READY, or aborted by the source; QEMU is gone */
+	WT_DESTINATION_ORPHAN,   /* READY and the source is lost, or committed and QEMU does not run: the
+				    operator's turn */
+	WT_DESTINATION_RETIRED,  /* another destination takes over; serves it */
+	WT_DESTINATION_RELEASED, /* the guest runs elsewhere; QEMU is gone */
+	WT_DESTINATION_STATES,   /* how many there are */
 };
 
 enum wt_destination_event {
@@ -43,6 +48,10 @@ enum wt_destination_event {
 	WT_DESTINATION_EV_TROUBLE,   /* QEMU refuses the stream, pulling failed, the operator cancels */
 	WT_DESTINATION_EV_PEER_LOST, /* the source is gone for good */
 	WT_DESTINATION_EV_QEMU_GONE,
+	WT_DESTINATION_EV_DRAIN,   /* the source had it stop pulling, and it has: nothing writes memory now */
+	WT_DESTINATION_EV_RESTART, /* the source lets it go on */
+	WT_DESTINATION_EV_RELEASE, /* the source: the guest runs elsewhere */
+	WT_DESTINATION_EV_SERVED,  /* nobody is served any more */
 };
 
 enum wt_destination_action {
@@ -53,13 +62,17 @@ enum wt_destination_action {
 	WT_DESTINATION_DO_SEND_RUNNING = 1 << 4,
 	WT_DESTINATION_DO_SEND_FAILED = 1 << 5,
 	WT_DESTINATION_DO_SEND_STRANDED = 1 << 6,
-	WT_DESTINATION_DO_QUIT_QEMU = 1 << 7,
-	WT_DESTINATION_DO_FINISH = 1 << 8,
+	WT_DESTINATION_DO_SEND_HELPER = 1 << 7, /* QEMU has ended: serves, but is no way back */
+	WT_DESTINATION_DO_WAIT_HELPER = 1 << 8, /* SERVED follows: now, if nobody is served */
+	WT_DESTINATION_DO_QUIT_QEMU = 1 << 9,
+	WT_DESTINATION_DO_FINISH = 1 << 10,
 };
 
 struct wt_destination_switch {
 	enum wt_destination_state state;
 	bool verify;
+	bool alone;     /* retired, and the source is lost */
+	bool qemu_gone; /* retired, and it has ended */
 };
 
 void wt_destination_switch_init(struct wt_destination_switch *machine);

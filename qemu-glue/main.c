@@ -14,6 +14,7 @@ static const char usage[] =
 	"  relay     the same for QEMUs that are told to migrate to a socket, as by libvirt\n"
 	"  recover   after a crash: see which guest may run, and let it run\n"
 	"  status    what is under way on this host\n"
+	"  retarget  move a guest that is on its way to another host than to its first one\n"
 	"  cancel    end a migration; the guest goes on where it is\n"
 	"  doctor    look at this host: devices, limits, what to do\n"
 	"`watari COMMAND --help` explains each.\n";
@@ -27,6 +28,7 @@ static const struct {
 	{ "relay", wt_command_relay },
 	{ "recover", wt_command_recover },
 	{ "status", wt_command_status },
+	{ "retarget", wt_command_retarget },
 	{ "cancel", wt_command_cancel },
 	{ "doctor", wt_command_doctor },
 };

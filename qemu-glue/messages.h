@@ -25,6 +25,8 @@ enum wt_relay_message {
 	WT_RELAY_ABORT = 73,         /* source -> destination: text says why */
 	WT_RELAY_FAILED = 74,   /* destination -> source: it never ran there and never will; text says why */
 	WT_RELAY_STRANDED = 75, /* destination -> source: told to run, and it does not; text says why */
+	WT_RELAY_UNLOADED = 76, /* retired destination -> source: its QEMU has ended, its memory is still served
+				 */
 };
 
 enum {

@@ -10,11 +10,14 @@
  *      follows.
  *   4. QEMU is read only while nothing waits for back-pressure, and while the guest runs only if the peer was
  *      heard lately: QEMU then sees a slow link and does not stop the guest.
- *   5. The first SAMPLES pages of each mapped block are compared with the mapping: at least one must be
+ *   5. While it is held nothing is read nor looked at, and what has been passed on ends with a whole section:
+ *      a destination that has got all of it can be continued later, and another one can take over (replay.h).
+ *   6. The first SAMPLES pages of each mapped block are compared with the mapping: at least one must be
  * equal, or what we serve is not the guest's memory.
  *
  * QEMU's connections are outgoing_feeds.c's.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +68,7 @@ static int gather(struct wt_outgoing *o, uint32_t block, uint64_t page, enum wt_
 	bool copied = content != WT_CONTENT_ZERO && !where->base;
 	int r;
 
-	if (!o->server)
+	if (!o->server || o->read_pages >= o->read_max)
 		return -EAGAIN;
 	if (run->extent.pages == 0 || run->extent.block != (uint32_t)where->number ||
 		run->extent.page + run->extent.pages != page || run->content != content ||
@@ -80,6 +83,7 @@ static int gather(struct wt_outgoing *o, uint32_t block, uint64_t page, enum wt_
 	if (copied)
 		memcpy(o->run_bytes + ((size_t)run->extent.pages << WT_PAGE_SHIFT), bytes, WT_PAGE_SIZE);
 	run->extent.pages++;
+	o->read_pages++;
 	return 0;
 }
 
@@ -95,6 +99,7 @@ static int on_block(void *arg, uint32_t index, const char *name, uint64_t length
 	if (!blocks)
 		return wt_error_set(err, ENOMEM, "no memory for block %s", name);
 	o->blocks = blocks;
+	wt_replay_block(o->replay, index, length);
 	blocks[index] = (struct outgoing_block){ .number = -1 };
 	r = o->events.block(o->arg, name, length, &blocks[index].number, &blocks[index].base, err);
 	*ret_in_place = blocks[index].number >= 0;
@@ -110,6 +115,7 @@ static int on_blocks_end(void *arg, struct wt_error *err)
 {
 	struct wt_outgoing *o = arg;
 
+	wt_replay_blocks_end(o->replay);
 	return o->events.blocks_end ? o->events.blocks_end(o->arg, err) : 0;
 }
 
@@ -162,6 +168,7 @@ static int on_ram_end(void *arg, struct wt_error *err)
 {
 	struct wt_outgoing *o = arg;
 
+	wt_replay_ram_end(o->replay);
 	o->ram_ended = true;
 	o->ram_end_at = o->pass_length;
 	return on_ram_part(arg, err);
@@ -190,7 +197,13 @@ static int on_ping(void *arg, uint32_t value, struct wt_error *err)
 	return wt_error_set(err, EPIPE, "QEMU sent a ping, but does not read its return path");
 }
 
-static int on_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err)
+static int on_kept(void *arg, uint32_t block, uint64_t page, const uint8_t *bytes, struct wt_error *err)
+{
+	wt_replay_kept(((struct wt_outgoing *)arg)->replay, block, page, bytes);
+	return 0;
+}
+
+static int on_part(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err)
 {
 	struct wt_outgoing *o = arg;
 
@@ -215,6 +228,12 @@ static int on_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_err
 	return 0;
 }
 
+static int on_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err)
+{
+	wt_replay_pass(((struct wt_outgoing *)arg)->replay, bytes, length);
+	return on_part(arg, bytes, length, err);
+}
+
 static const struct wt_stream_events stream_events = {
 	.block = on_block,
 	.blocks_end = on_blocks_end,
@@ -224,6 +243,8 @@ static const struct wt_stream_events stream_events = {
 	.ram_end = on_ram_end,
 	.open_return_path = on_open_return_path,
 	.ping = on_ping,
+	.kept = on_kept,
+	.part = on_part,
 	.pass = on_pass,
 };
 
@@ -283,7 +304,9 @@ static bool may_read(struct wt_outgoing *o, bool all_sent)
 {
 	if (!o->server)
 		return true;
-	return all_sent && wt_server_room(o->server) && (o->ram_ended || peer_recent(o));
+	if (o->held || !all_sent || !wt_server_room(o->server))
+		return false;
+	return o->ram_ended || (o->read_pages < o->read_max && peer_recent(o));
 }
 
 /* Each is told once, in this order. The owner may hang up meanwhile. */
@@ -309,7 +332,7 @@ void wt_outgoing_pump(struct wt_outgoing *o)
 		return;
 	if (o->server)
 		all = send_all(o, &err);
-	if (!err.code && all && wt_outgoing_resume(o, &err) && o->server)
+	if (!err.code && all && !o->held && wt_outgoing_resume(o, &err) && o->server)
 		all = send_all(o, &err);
 	if (err.code) {
 		wt_outgoing_fail(o, &err);
@@ -345,6 +368,7 @@ int wt_outgoing_open(struct wt_loop *loop, const struct wt_outgoing_events *even
 	o->events = *events;
 	o->arg = arg;
 	o->listen_fd = -1;
+	o->read_max = UINT64_MAX;
 	*ret_outgoing = o;
 	return 0;
 }
@@ -353,6 +377,59 @@ void wt_outgoing_start(struct wt_outgoing *o, struct wt_server *server)
 {
 	o->server = server;
 	wt_outgoing_pump(o);
+}
+
+int wt_outgoing_keep(struct wt_outgoing *o, struct wt_error *err)
+{
+	return wt_replay_open(WT_REPLAY_PAGES_MAX, &o->replay)
+		       ? wt_error_set(err, ENOMEM, "no memory to keep QEMU's stream")
+		       : 0;
+}
+
+int wt_outgoing_check(const struct wt_outgoing *o, struct wt_error *err)
+{
+	return wt_replay_check(o->replay, err);
+}
+
+void wt_outgoing_hold(struct wt_outgoing *o, bool held)
+{
+	struct wt_error err = { 0 };
+
+	o->held = held;
+	if (held && !o->failed && wt_stream_break(o->reader, &err))
+		wt_outgoing_fail(o, &err);
+	wt_outgoing_pump(o);
+}
+
+void wt_outgoing_allow(struct wt_outgoing *o, uint64_t pages)
+{
+	o->read_max = pages < UINT64_MAX - o->read_pages ? o->read_pages + pages : UINT64_MAX;
+	wt_outgoing_pump(o);
+}
+
+bool wt_outgoing_settled(const struct wt_outgoing *o)
+{
+	return o->held && !o->run.extent.pages && o->pass_first == o->pass_length;
+}
+
+uint64_t wt_outgoing_position(const struct wt_outgoing *o)
+{
+	return wt_replay_position(o->replay);
+}
+
+int wt_outgoing_retarget(struct wt_outgoing *o, struct wt_server *server, uint64_t from, struct wt_error *err)
+{
+	int r = wt_replay_check(o->replay, err);
+
+	assert(o->held);
+	if (r)
+		return r;
+	o->pass_first = o->pass_length = 0;
+	o->server = server;
+	r = wt_replay_write(o->replay, o->reader, from, on_part, o, err);
+	if (r)
+		wt_outgoing_fail(o, err);
+	return r;
 }
 
 bool wt_outgoing_has_return_path(const struct wt_outgoing *o)
@@ -369,7 +446,9 @@ bool wt_outgoing_shut(struct wt_outgoing *o)
 
 void wt_outgoing_stats(const struct wt_outgoing *o, struct wt_outgoing_stats *ret_stats)
 {
-	*ret_stats = (struct wt_outgoing_stats){ .pages = o->pages, .passed_bytes = o->passed_bytes };
+	*ret_stats = (struct wt_outgoing_stats){
+		.pages = o->pages, .read_pages = o->read_pages, .passed_bytes = o->passed_bytes
+	};
 	for (unsigned i = 0; i < o->feed_count; i++)
 		ret_stats->channels += o->feeds[i]->channel != NULL;
 }
@@ -382,6 +461,7 @@ void wt_outgoing_close(struct wt_outgoing *o)
 	wt_loop_timer_clear(o->loop, &o->retry);
 	wt_outgoing_feeds_close(o);
 	wt_stream_close(o->reader);
+	wt_replay_close(o->replay);
 	free(o->blocks);
 	free(o->run_bytes);
 	free(o->pass);

@@ -43,6 +43,7 @@ struct wt_outgoing_events {
 struct wt_outgoing_stats {
 	unsigned channels;     /* of multifd; 0: all comes over the main channel */
 	uint64_t pages;        /* with content, that left the stream */
+	uint64_t read_pages;   /* zero or not */
 	uint64_t passed_bytes; /* of the stripped stream */
 };
 
@@ -59,6 +60,28 @@ int wt_outgoing_take(struct wt_outgoing *outgoing, int fd, struct wt_error *err)
 /* From now on pages are announced by this server, which must outlive the object; before, the stream is read
  * up to its list of blocks only. */
 void wt_outgoing_start(struct wt_outgoing *outgoing, struct wt_server *server);
+/*
+ * Changing the destination. keep: before start; without it nothing is kept, and retarget is refused. check:
+ * can another destination take over now? 0, or why not (replay.h). hold: nothing is read from QEMU, which
+ * sees a slow link; what was read still goes out. settled: held, and all of that has been announced and sent.
+ * position: where the destination stands that has got all. retarget: while held; announcements and stream go
+ * to `server` from now on, whose destination left at the position `from`, 0: it is new. What was not sent to
+ * the former server is dropped. -errno as from check: nothing has changed; another one: trouble was told.
+ */
+int wt_outgoing_keep(struct wt_outgoing *outgoing, struct wt_error *err);
+int wt_outgoing_check(const struct wt_outgoing *outgoing, struct wt_error *err);
+void wt_outgoing_hold(struct wt_outgoing *outgoing, bool held);
+bool wt_outgoing_settled(const struct wt_outgoing *outgoing);
+uint64_t wt_outgoing_position(const struct wt_outgoing *outgoing);
+int wt_outgoing_retarget(
+	struct wt_outgoing *outgoing, struct wt_server *server, uint64_t from, struct wt_error *err);
+
+/*
+ * From now on so many more pages of guest RAM, zero or not, are read from QEMU, which then sees a link that
+ * stands still; UINT64_MAX (as at first): any number. What keeps QEMU from stopping the guest too early.
+ */
+void wt_outgoing_allow(struct wt_outgoing *outgoing, uint64_t pages);
+
 /* Something may have changed (room at the server, a message sent, time): sends what can be sent, reads on. */
 void wt_outgoing_pump(struct wt_outgoing *outgoing);
 

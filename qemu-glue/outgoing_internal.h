@@ -7,6 +7,7 @@
 #define WATARI_QEMU_OUTGOING_INTERNAL_H
 
 #include "outgoing.h"
+#include "replay.h"
 #include "stream.h"
 
 /* One connection of QEMU. */
@@ -37,11 +38,13 @@ struct wt_outgoing {
 	void *arg;
 	struct wt_server *server; /* NULL: not started */
 	struct wt_stream *reader;
+	struct wt_replay *replay; /* NULL: the stream is not kept */
 
 	int listen_fd; /* -1: none */
 	char path[108];
 	unsigned feed_count;
 	struct outgoing_feed **feeds;
+	bool held;
 	bool reading; /* feeds that wait for input may be watched */
 	bool failed;  /* trouble was told, or QEMU was hung up on */
 	bool told_stopped, told_ended;
@@ -57,6 +60,7 @@ struct wt_outgoing {
 	struct wt_timer retry;
 	bool ram_ended, ram_end_sent;
 	uint64_t pages, passed_bytes;
+	uint64_t read_pages, read_max; /* of RAM that is not in the stripped stream */
 };
 
 /* Tells trouble, once; nothing is read any more. */

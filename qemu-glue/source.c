@@ -24,6 +24,7 @@
 #define POLL_NS 20000000ull
 #define LINGER_NS 5000000000ull /* for the last words to arrive, and for QEMU to quit */
 #define WATCH_NS 250000000ull
+#define GATED_NS 50000000ull
 #define VERIFY_NS 600000000000ull  /* what comparing all of RAM may add to the switchover */
 #define BANDWIDTH_MAX (1ull << 40) /* bytes per second that QEMU may think it has: no limit of its own */
 
@@ -38,6 +39,13 @@ static void status_reply(void *arg, json_t *result, const struct wt_error *err)
 		wt_source_event(source, WT_SOURCE_EV_QEMU_COMPLETED);
 }
 
+/* By the migration. */
+static void guest_stopped(struct wt_source *source)
+{
+	wt_source_change_event(source, WT_RETARGET_EV_GUEST_STOPPED, wt_source_current(source));
+	wt_source_event(source, WT_SOURCE_EV_GUEST_STOPPED);
+}
+
 /* Who stopped the guest: the migration, or somebody who wants it paused, also at its destination? */
 static void stop_reply(void *arg, json_t *result, const struct wt_error *err)
 {
@@ -45,7 +53,7 @@ static void stop_reply(void *arg, json_t *result, const struct wt_error *err)
 	const char *status = json_string_value(json_object_get(result, "status"));
 
 	if (status && (strcmp(status, "finish-migrate") == 0 || strcmp(status, "postmigrate") == 0))
-		wt_source_event(source, WT_SOURCE_EV_GUEST_STOPPED);
+		guest_stopped(source);
 	else if (status && strcmp(status, "running") != 0)
 		source->facts.guest_running = false;
 }
@@ -60,6 +68,7 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	if (!status)
 		return;
 	wt_source_take_figures(source, result);
+	wt_source_gate(source);
 	if (strcmp(status, "completed") == 0) {
 		wt_qmp_execute(source->relay.qmp, "query-status", NULL, status_reply, source);
 	} else if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0) {
@@ -72,9 +81,14 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 /* Asks only for the migration that is under way: what QEMU says of an earlier one is none of our business. */
 static void ask_qemu(struct wt_source *source)
 {
+	struct wt_outgoing_stats stats = { 0 };
+
 	if (!source->migrating || source->asking)
 		return;
 	source->asking = true;
+	if (source->outgoing)
+		wt_outgoing_stats(source->outgoing, &stats);
+	source->asked_pages = stats.read_pages;
 	wt_qmp_execute(source->relay.qmp, "query-migrate", NULL, migrate_info_reply, source);
 }
 
@@ -87,7 +101,10 @@ static void poll_fired(void *arg, uint64_t now_ns)
 	if (state == WT_SOURCE_COMMITTING && !source->shut_sent)
 		source->shut_sent = wt_outgoing_shut(source->outgoing);
 
-	wt_loop_timer_set(source->relay.loop, &source->poll, now_ns + (urgent ? POLL_NS : WATCH_NS),
+	wt_loop_timer_set(source->relay.loop, &source->poll,
+		now_ns + (urgent                        ? POLL_NS
+				 : source->change.gated ? GATED_NS
+							: WATCH_NS),
 		poll_fired, source);
 	ask_qemu(source);
 	if (state == WT_SOURCE_STREAMING || state == WT_SOURCE_STOPPED)
@@ -178,7 +195,7 @@ static int stream_block(void *arg, const char *name, uint64_t length, int *ret_n
 
 static void stream_guest_stopped(void *arg)
 {
-	wt_source_event(arg, WT_SOURCE_EV_GUEST_STOPPED);
+	guest_stopped(arg);
 }
 
 /* After the commit the stream means nothing any more: QEMU is closing it. */
@@ -203,7 +220,9 @@ static int open_outgoing(struct wt_source *source, struct wt_error *err)
 	if (!r)
 		r = wt_outgoing_listen(source->outgoing, source->place.path, err);
 	if (!r)
-		wt_outgoing_start(source->outgoing, source->server);
+		r = wt_outgoing_keep(source->outgoing, err);
+	if (!r)
+		wt_outgoing_start(source->outgoing, wt_source_server(source));
 	return r;
 }
 
@@ -229,12 +248,6 @@ static int prepare_qemu(struct wt_source *source, struct wt_error *err)
 	return r ? r : open_outgoing(source, err);
 }
 
-static struct wt_relay_guest describe_guest(const struct wt_source *source)
-{
-	return (struct wt_relay_guest){ .flags = (source->facts.guest_running ? WT_RELAY_GUEST_RUNNING : 0) |
-						 (source->options->verify ? WT_RELAY_GUEST_VERIFY : 0) };
-}
-
 /* The guest was not stopped in time: it writes faster than its memory gets across. */
 static void patience_fired(void *arg, uint64_t now_ns)
 {
@@ -249,11 +262,11 @@ static void patience_fired(void *arg, uint64_t now_ns)
 
 static void do_migrate(struct wt_source *source)
 {
-	struct wt_relay_guest guest = describe_guest(source);
+	struct wt_relay_guest guest = wt_source_guest(source);
 	struct wt_error err = { 0 };
 	char uri[128];
 
-	wt_server_send(source->server, WT_RELAY_GUEST, &guest, sizeof guest);
+	wt_server_send(wt_source_server(source), WT_RELAY_GUEST, &guest, sizeof guest);
 	if (prepare_qemu(source, &err)) {
 		source->failure = source->failure.code ? source->failure : err;
 		wt_source_event(source, WT_SOURCE_EV_QEMU_FAILED);
@@ -267,14 +280,6 @@ static void do_migrate(struct wt_source *source)
 			source);
 	wt_qmp_execute(source->relay.qmp, "migrate", json_pack("{s:s}", "uri", uri), migrate_reply, source);
 	wt_report_event(&source->relay.report, "migrating", NULL, "the guest's memory is on its way");
-}
-
-static void send_abort(struct wt_source *source)
-{
-	const char *why = wt_error_text(&source->failure);
-
-	if (source->server)
-		wt_server_send(source->server, WT_RELAY_ABORT, why, strlen(why));
 }
 
 static void do_cancel(struct wt_source *source)
@@ -294,7 +299,7 @@ static void carry_out(struct wt_source *source, unsigned actions)
 		do_migrate(source);
 	if (actions & WT_SOURCE_DO_SWITCH_DEADLINE) {
 		source->stop_ns = wt_report_now_ns();
-		wt_server_final(source->server);
+		wt_server_final(wt_source_server(source));
 		set_deadline(source,
 			source->options->switchover_timeout_ns + (source->options->verify ? VERIFY_NS : 0));
 	}
@@ -306,12 +311,12 @@ static void carry_out(struct wt_source *source, unsigned actions)
 			poll_fired, source);
 	}
 	if (actions & WT_SOURCE_DO_SEND_COMMIT) {
-		guest = describe_guest(source);
+		guest = wt_source_guest(source);
 		source->commit_ns = wt_report_now_ns();
-		wt_server_send(source->server, WT_RELAY_COMMIT, &guest, sizeof guest);
+		wt_server_send(wt_source_server(source), WT_RELAY_COMMIT, &guest, sizeof guest);
 	}
 	if (actions & WT_SOURCE_DO_SEND_ABORT)
-		send_abort(source);
+		wt_source_abort_all(source, wt_error_text(&source->failure));
 	if (actions & WT_SOURCE_DO_CANCEL)
 		do_cancel(source);
 	if (actions & WT_SOURCE_DO_DELIVERY_DEADLINE)
@@ -321,6 +326,9 @@ static void carry_out(struct wt_source *source, unsigned actions)
 	if (actions & WT_SOURCE_DO_ANNOUNCE && source->facts.guest_running)
 		wt_relay_announce_self(source->relay.qmp);
 	if (actions & WT_SOURCE_DO_FINISH) {
+		wt_source_change_event(source,
+			source->machine.state == WT_SOURCE_DONE ? WT_RETARGET_EV_RUNS : WT_RETARGET_EV_OVER,
+			wt_source_current(source));
 		wt_loop_stop(source->relay.loop, 0);
 	}
 }
@@ -369,7 +377,9 @@ static int start(struct wt_source *source, struct wt_error *err)
 		r = wt_preflight_source(
 			source->relay.qmp, source->relay.ram, o->shared_storage, &source->facts, err);
 	if (!r)
-		r = wt_source_server_open(source, err);
+		r = wt_source_memory_open(source, err);
+	if (!r)
+		r = wt_source_server_open(wt_source_current(source), err);
 	if (r)
 		return r;
 	set_deadline(source, 30000000000ull);
@@ -412,7 +422,7 @@ static void linger_fired(void *arg, uint64_t now_ns)
 	bool quitting = source->machine.state == WT_SOURCE_DONE && !source->options->keep_source &&
 			!source->qemu_gone;
 
-	if (now_ns >= source->linger_until_ns || (!quitting && !wt_server_unsent(source->server)))
+	if (now_ns >= source->linger_until_ns || (!quitting && !wt_source_unsent(source)))
 		wt_loop_stop(source->relay.loop, 0);
 	else
 		wt_loop_timer_set(
@@ -467,7 +477,8 @@ static void close_all(struct wt_source *source)
 {
 	wt_outgoing_close(source->outgoing);
 	wt_relay_socket_close(&source->place);
-	wt_server_close(source->server);
+	wt_source_change_close(source);
+	wt_memory_close(source->memory);
 	free(source->served);
 	json_decref(source->destination_facts);
 	wt_relay_close(&source->relay);
@@ -480,6 +491,7 @@ int wt_source_run(const struct wt_source_options *options)
 	int code;
 
 	wt_source_switch_init(&source.machine, options->keep_source);
+	wt_source_change_init(&source);
 	if (start(&source, &err)) {
 		wt_report_error(&source.relay.report, wt_error_text(&err));
 		code = WT_EXIT_FAILED;

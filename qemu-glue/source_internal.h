@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * source_internal.h - the source relay's state, shared by source.c (who runs), source_peer.c (the page
- * server) and source_report.c (what people are told).
+ * source_internal.h - the source relay's state, shared by source.c (who runs), source_peer.c (page servers),
+ * source_change.c (which destination) and source_report.c (what people are told).
  */
 #ifndef WATARI_QEMU_SOURCE_INTERNAL_H
 #define WATARI_QEMU_SOURCE_INTERNAL_H
@@ -9,11 +9,13 @@
 #include <watari/server.h>
 
 #include "migration_settings.h"
+#include "messages.h"
 #include "outgoing.h"
 #include "preflight.h"
 #include "progress.h"
 #include "relay.h"
 #include "source.h"
+#include "source_change.h"
 #include "source_switch.h"
 
 struct wt_source {
@@ -21,8 +23,9 @@ struct wt_source {
 	const struct wt_source_options *options;
 	const struct wt_ram_block **served; /* by the server's block number */
 	struct wt_preflight facts;
-	struct wt_server *server;
+	struct wt_memory *memory;
 	struct wt_source_switch machine;
+	struct wt_source_change change;
 	struct wt_relay_socket place; /* of the socket that QEMU connects to */
 	struct wt_outgoing *outgoing;
 	struct wt_timer deadline, poll, progress, patience;
@@ -33,7 +36,9 @@ struct wt_source {
 	struct {                   /* what QEMU said last; total 0: nothing yet */
 		uint64_t total_bytes, remaining_bytes, dirty_bytes_per_s;
 		unsigned throttle_percent;
+		uint64_t read_pages; /* that we had read when we asked */
 	} said;
+	uint64_t asked_pages; /* read_pages of the question that is under way */
 	uint64_t linger_until_ns;
 	json_t *destination_facts; /* what the destination said when it ran */
 	bool migrating;            /* QEMU has answered to `migrate` */
@@ -49,9 +54,50 @@ void wt_source_event(struct wt_source *source, enum wt_source_event event);
 /* Remembers why (the first one wins) and raises TROUBLE. */
 void wt_source_trouble(struct wt_source *source, const struct wt_error *err);
 
-/* source_peer.c: opens the page server and connects it; lets QEMU's stream go on. */
-int wt_source_server_open(struct wt_source *source, struct wt_error *err);
+/* source_peer.c: the memory that is served; opens a target's page server and connects it; lets QEMU's stream
+ * go on; tells a destination what the guest is. */
+int wt_source_memory_open(struct wt_source *source, struct wt_error *err);
+int wt_source_server_open(struct wt_source_target *target, struct wt_error *err);
 void wt_source_pump(struct wt_source *source);
+struct wt_relay_guest wt_source_guest(const struct wt_source *source);
+/* Figures of the current server, with all pages that were ever announced, by whichever. */
+void wt_source_stats(const struct wt_source *source, struct wt_server_stats *ret_stats);
+
+/* source_change.c: which destination. */
+void wt_source_change_init(struct wt_source *source);
+void wt_source_change_event(
+	struct wt_source *source, enum wt_retarget_event event, const struct wt_source_target *target);
+/* It is lost, or has given up: of the current one `event` is what source_switch.h is to know. */
+void wt_source_target_lost(
+	struct wt_source_target *target, enum wt_source_event event, const struct wt_error *err);
+/* The page server of a target: ready, has room; and what its puller has said. */
+void wt_source_target_ready(struct wt_source_target *target);
+bool wt_source_target_room(struct wt_source_target *target);
+void wt_source_target_drained(void *arg);
+void wt_source_target_base_sent(void *arg);
+void wt_source_target_base_left(void *arg, uint64_t pages);
+void wt_source_target_expected(void *arg, unsigned number, uint16_t port);
+void wt_source_target_helper(void *arg, unsigned number, enum wt_helper_state state, const char *text);
+/* QEMU has said how much it has left. */
+void wt_source_gate(struct wt_source *source);
+/* The operator's wish; answers the number of the request, or -errno with the sentence. */
+int wt_source_retarget(struct wt_source *source, json_t *request, struct wt_error *err);
+/* Bytes that destinations which still count have not acknowledged. */
+size_t wt_source_unsent(const struct wt_source *source);
+/* ABORT to every destination that may hear it. */
+void wt_source_abort_all(struct wt_source *source, const char *why);
+void wt_source_change_close(struct wt_source *source);
+
+static inline struct wt_source_target *wt_source_current(struct wt_source *source)
+{
+	return &source->change.targets[source->change.machine.current];
+}
+
+/* The page server of the current destination; NULL before it was opened. */
+static inline struct wt_server *wt_source_server(const struct wt_source *source)
+{
+	return source->change.targets[source->change.machine.current].server;
+}
 
 /* source_report.c: reports progress from now on; tells what the migration was. */
 void wt_source_progress(struct wt_source *source);

@@ -4,17 +4,9 @@
  * job.h. Another command is another row.
  */
 #include <errno.h>
-#include <stdio.h>
 
+#include "retarget_request.h"
 #include "source_internal.h"
-
-static void format_peer(const struct wt_address *peer, char text[160])
-{
-	if (peer->unix_path)
-		snprintf(text, 160, "unix:%s", peer->unix_path);
-	else
-		snprintf(text, 160, "%s:%u", peer->host, peer->port);
-}
 
 /* How long no guest ran, so far or in the end. */
 static json_t *downtime(const struct wt_source *source)
@@ -33,12 +25,14 @@ static int status(void *arg, json_t *request, json_t **ret_result, struct wt_err
 	struct wt_progress p = wt_source_figures(source);
 	json_t *object = wt_relay_status(&source->relay, "source", &p);
 	struct wt_server_stats stats = { 0 };
-	char peer[160];
+	struct wt_retarget_report change = source->change.report;
+	char peer[WT_TARGET_TEXT_MAX];
 
-	if (source->server)
-		wt_server_stats(source->server, &stats);
-	format_peer(&source->options->peer, peer);
-	json_object_set_new(object, "peer", json_string(peer));
+	wt_source_stats(source, &stats);
+	change.state = source->change.machine.state;
+	json_object_set_new(
+		object, "peer", json_string(wt_target_text(&wt_source_current(source)->address, peer)));
+	json_object_set_new(object, "retarget", wt_retarget_status(&change));
 	json_object_set_new(
 		object, "fabric", stats.paths ? json_string(wt_fabric_name(stats.fabric)) : json_null());
 	json_object_set_new(object, "paths", json_integer(stats.paths));
@@ -61,8 +55,19 @@ static int cancel(void *arg, json_t *request, json_t **ret_result, struct wt_err
 	return 0;
 }
 
+static int retarget(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
+{
+	int number = wt_source_retarget(arg, request, err);
+
+	if (number < 0)
+		return number;
+	*ret_result = json_pack("{s:i,s:s}", "number", number, "text", "another destination takes over");
+	return 0;
+}
+
 const struct wt_job_command wt_source_commands[] = {
 	{ "status", status },
 	{ "cancel", cancel },
+	{ "retarget", retarget },
 	{ NULL, NULL },
 };

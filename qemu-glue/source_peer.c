@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * source_peer.c - the source relay's page server, and what the destination says.
+ * source_peer.c - the source relay's page servers, one for each target, and what the destinations say.
  *
+ * Only the current destination has a say in the switchover; of the others counts that they give up.
  * Each message becomes an event of source_switch.h, or is answered. What the destination says is hostile
  * until it was looked at: lengths are checked, texts are made printable.
  */
@@ -31,7 +32,7 @@ static int answer_digest(
 
 	if (r)
 		return wt_error_set(err, EPROTO, "the destination asks for a digest that makes no sense");
-	return wt_server_send(source->server, WT_RELAY_DIGEST_ANSWER, &ask, sizeof ask);
+	return wt_server_send(wt_source_server(source), WT_RELAY_DIGEST_ANSWER, &ask, sizeof ask);
 }
 
 static void text_error(
@@ -61,7 +62,7 @@ static int check_pinned(struct wt_source *source, struct wt_error *err)
 	bool may_discard = false;
 	int r = 0;
 
-	wt_server_stats(source->server, &stats);
+	wt_source_stats(source, &stats);
 	if (!source->facts.may_discard && stats.used & WT_FABRIC_BIT(WT_FABRIC_VERBS))
 		r = wt_preflight_devices(source->relay.qmp, &may_discard, err);
 	if (r || !may_discard)
@@ -71,10 +72,10 @@ static int check_pinned(struct wt_source *source, struct wt_error *err)
 		"send again, then it is copied");
 }
 
-static int server_message(
-	void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
+/* The word of the current destination. */
+static int current_message(
+	struct wt_source *source, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
 {
-	struct wt_source *source = arg;
 	struct wt_error why = { 0 };
 
 	switch (type) {
@@ -87,13 +88,9 @@ static int server_message(
 	case WT_RELAY_RUNNING:
 		destination_runs(source, payload, length);
 		return 0;
-	case WT_RELAY_FAILED:
 	case WT_RELAY_STRANDED:
 		text_error(&why, EIO, "the destination failed: ", payload, length);
-		if (!source->failure.code)
-			source->failure = why;
-		wt_source_event(source,
-			type == WT_RELAY_FAILED ? WT_SOURCE_EV_DESTINATION_UNRUN : WT_SOURCE_EV_TROUBLE);
+		wt_source_trouble(source, &why);
 		return 0;
 	case WT_RELAY_DIGEST_ASK:
 		return answer_digest(source, payload, length, err);
@@ -102,49 +99,75 @@ static int server_message(
 	}
 }
 
+static int server_message(
+	void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	struct wt_source_target *target = arg;
+	struct wt_source *source = target->source;
+	struct wt_error why = { 0 };
+
+	switch (type) {
+	case WT_RELAY_FAILED:
+		text_error(&why, EIO, "the destination failed: ", payload, length);
+		wt_source_target_lost(target, WT_SOURCE_EV_DESTINATION_UNRUN, &why);
+		return 0;
+	case WT_RELAY_UNLOADED:
+		wt_source_change_event(source, WT_RETARGET_EV_QEMU_ENDED, target);
+		return 0;
+	default:
+		if (target == wt_source_current(source))
+			return current_message(source, type, payload, length, err);
+		return wt_error_set(err, EPROTO,
+			"a destination that the guest is not on its way to sent a message of type %u", type);
+	}
+}
+
 static void server_ready(void *arg)
 {
-	struct wt_source *source = arg;
+	struct wt_source_target *target = arg;
+	struct wt_source *source = target->source;
 
-	/* It has failed meanwhile; the timer is that of linger now. */
-	if (source->machine.state != WT_SOURCE_CONNECTING)
+	if (source->machine.state != WT_SOURCE_CONNECTING) {
+		wt_source_target_ready(target);
 		return;
-	wt_relay_told_paths(&source->relay, source->server);
+	}
+	wt_relay_told_paths(&source->relay, target->server);
 	wt_loop_timer_clear(source->relay.loop, &source->deadline);
 	wt_source_event(source, WT_SOURCE_EV_ACCEPTED);
 }
 
 static void server_room(void *arg)
 {
-	struct wt_source *source = arg;
+	struct wt_source_target *target = arg;
+	struct wt_source *source = target->source;
 
+	if (wt_source_target_room(target) || target != wt_source_current(source))
+		return;
 	if (source->machine.state == WT_SOURCE_STREAMING || source->machine.state == WT_SOURCE_STOPPED)
 		wt_source_pump(source);
 }
 
 static void server_lost(void *arg, const struct wt_error *err)
 {
-	wt_relay_told_lost(&((struct wt_source *)arg)->relay, err);
+	wt_relay_told_lost(&((struct wt_source_target *)arg)->source->relay, err);
 }
 
 static void server_back(void *arg)
 {
-	struct wt_source *source = arg;
-
-	wt_relay_told_back(&source->relay);
-	server_room(source);
+	wt_relay_told_back(&((struct wt_source_target *)arg)->source->relay);
+	server_room(arg);
 }
 
 static void server_failed(void *arg, const struct wt_error *err)
 {
 	struct wt_error said = wt_printable_error(err);
 
-	wt_source_trouble(arg, &said);
+	wt_source_target_lost(arg, WT_SOURCE_EV_TROUBLE, &said);
 }
 
 static void server_note(void *arg, const char *note)
 {
-	wt_relay_told_note(&((struct wt_source *)arg)->relay, note);
+	wt_relay_told_note(&((struct wt_source_target *)arg)->source->relay, note);
 }
 
 static const struct wt_server_events server_events = {
@@ -155,6 +178,11 @@ static const struct wt_server_events server_events = {
 	.back = server_back,
 	.failed = server_failed,
 	.note = server_note,
+	.drained = wt_source_target_drained,
+	.base_sent = wt_source_target_base_sent,
+	.base_left = wt_source_target_base_left,
+	.expected = wt_source_target_expected,
+	.helper = wt_source_target_helper,
 };
 
 /* What --verify will read of memory that is not mapped here must be readable: better known now than when the
@@ -172,31 +200,66 @@ static int check_readable(const struct wt_ram_block *block, struct wt_error *err
 		block->name, block->host ? strerror(-r) : "its address is not known");
 }
 
-int wt_source_server_open(struct wt_source *source, struct wt_error *err)
+int wt_source_memory_open(struct wt_source *source, struct wt_error *err)
 {
-	const struct wt_source_options *o = source->options;
-	struct wt_server_config config = wt_relay_server_config(&source->relay, &o->common, &o->peer);
-	int r;
+	const struct wt_guest_ram *ram = source->relay.ram;
+	int r = wt_memory_open(&source->memory, err);
 
-	config.paths = o->paths;
-	config.may_discard = source->facts.may_discard;
-	r = wt_server_open(source->relay.loop, &config, &server_events, source, &source->server, err);
-	source->served = calloc(source->relay.ram->count + 1, sizeof *source->served);
+	source->served = calloc(ram->count + 1, sizeof *source->served);
 	if (!r && !source->served)
-		r = wt_error_set(err, ENOMEM, "no memory for %u blocks", source->relay.ram->count);
-	for (unsigned i = 0; !r && i < source->relay.ram->count; i++) {
-		const struct wt_ram_block *block = &source->relay.ram->blocks[i];
+		r = wt_error_set(err, ENOMEM, "no memory for %u blocks", ram->count);
+	for (unsigned i = 0; !r && i < ram->count; i++) {
+		const struct wt_ram_block *block = &ram->blocks[i];
 		int number;
 
 		if (!block->shared && !block->staged)
 			continue;
-		if (o->verify && (r = check_readable(block, err)))
+		if (source->options->verify && (r = check_readable(block, err)))
 			return r;
-		number = wt_server_block_add(source->server, block->name, block->base, block->length,
+		number = wt_memory_block_add(source->memory, block->name, block->base, block->length,
 			block->fd, block->fd_offset, err);
 		if (number < 0)
 			return number;
 		source->served[number] = block;
+		source->change.machine.staged |= !block->base;
 	}
-	return r ? r : wt_server_start(source->server, err);
+	return r;
+}
+
+int wt_source_server_open(struct wt_source_target *target, struct wt_error *err)
+{
+	struct wt_source *source = target->source;
+	const struct wt_source_options *o = source->options;
+	struct wt_server_config config = wt_relay_server_config(&source->relay, &o->common, &target->address);
+	int r;
+
+	config.paths = o->paths;
+	config.may_discard = source->facts.may_discard;
+	config.memory = source->memory;
+	r = wt_server_open(source->relay.loop, &config, &server_events, target, &target->server, err);
+	return r ? r : wt_server_start(target->server, err);
+}
+
+struct wt_relay_guest wt_source_guest(const struct wt_source *source)
+{
+	return (struct wt_relay_guest){ .flags = (source->facts.guest_running ? WT_RELAY_GUEST_RUNNING : 0) |
+						 (source->options->verify ? WT_RELAY_GUEST_VERIFY : 0) };
+}
+
+void wt_source_stats(const struct wt_source *source, struct wt_server_stats *ret_stats)
+{
+	*ret_stats = (struct wt_server_stats){ 0 };
+	if (wt_source_server(source))
+		wt_server_stats(wt_source_server(source), ret_stats);
+	for (unsigned i = 0; i < WT_TARGETS_MAX; i++) {
+		struct wt_server_stats one;
+
+		if (!source->change.targets[i].server || (int)i == source->change.machine.current)
+			continue;
+		wt_server_stats(source->change.targets[i].server, &one);
+		ret_stats->announced_pages += one.announced_pages;
+		ret_stats->zero_pages += one.zero_pages;
+		ret_stats->staged_pages += one.staged_pages;
+		ret_stats->used |= one.used;
+	}
 }

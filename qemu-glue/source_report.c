@@ -29,6 +29,7 @@ void wt_source_take_figures(struct wt_source *source, json_t *answer)
 
 	if (!ram)
 		return;
+	source->said.read_pages = source->asked_pages;
 	source->said.total_bytes = count_of(ram, "total");
 	source->said.remaining_bytes = count_of(ram, "remaining");
 	source->said.dirty_bytes_per_s = count_of(ram, "dirty-pages-rate") * count_of(ram, "page-size");
@@ -52,8 +53,7 @@ struct wt_progress wt_source_figures(const struct wt_source *source)
 		.expected_end_ms = WT_PROGRESS_UNKNOWN,
 		.rate_bytes_per_s = source->rate.bytes_per_s };
 
-	if (source->server)
-		wt_server_stats(source->server, &stats);
+	wt_source_stats(source, &stats);
 	p.moved_bytes = landed_bytes(stats.announced_pages - stats.zero_pages, stats.pending_bytes);
 	p.pending_bytes = stats.pending_bytes;
 	p.total_bytes = source->said.total_bytes;
@@ -94,7 +94,7 @@ static void progress_fired(void *arg, uint64_t now_ns)
 
 	wt_loop_timer_set(
 		source->relay.loop, &source->progress, now_ns + PROGRESS_NS, progress_fired, source);
-	wt_server_stats(source->server, &stats);
+	wt_source_stats(source, &stats);
 	wt_rate_update(&source->pace, landed_bytes(stats.announced_pages, stats.pending_bytes), now_ns);
 	wt_rate_update(&source->rate,
 		landed_bytes(stats.announced_pages - stats.zero_pages, stats.pending_bytes), now_ns);
@@ -148,7 +148,7 @@ static struct account take_account(const struct wt_source *source)
 		.tcp_bytes = count_of(there, "tcp_bytes"),
 		.verbs_bytes = count_of(there, "verbs_bytes") };
 
-	wt_server_stats(source->server, &stats);
+	wt_source_stats(source, &stats);
 	a.last_pages_ms = ms_between(source->stop_ns, source->ready_ns) - a.verify_ms - a.load_ms;
 	if (a.last_pages_ms < 0)
 		a.last_pages_ms = 0;
@@ -162,6 +162,18 @@ static struct account take_account(const struct wt_source *source)
 	wt_outgoing_stats(source->outgoing, &stream);
 	a.channels = stream.channels ? stream.channels : 1;
 	return a;
+}
+
+/* The last change of the destination. */
+static json_t *retarget_json(const struct wt_source *source, const struct account *a)
+{
+	const struct wt_source_change_figures *last = &source->change.last;
+
+	return json_pack("{s:i,s:s,s:b,s:f,s:I,s:I,s:I}", "number", (int)source->change.report.number, "to",
+		source->change.report.to, "good", (int)source->change.report.good, "ms",
+		ms_between(last->start_ns, last->end_ns), "need_pages", (json_int_t)last->need_pages,
+		"helper_pages", (json_int_t)last->helper_pages, "announced_pages",
+		(json_int_t)(a->moved_pages - last->announced_before));
 }
 
 static json_t *summary_json(const struct wt_source *source, const struct account *a)
@@ -185,6 +197,8 @@ static json_t *summary_json(const struct wt_source *source, const struct account
 	json_decref(amounts);
 	if (source->destination_facts)
 		json_object_set(fields, "destination", source->destination_facts);
+	if (source->change.report.number)
+		json_object_set_new(fields, "retarget", retarget_json(source, a));
 	return fields;
 }
 

@@ -4,7 +4,8 @@
  *
  * Owns the reader: its buffer, its state, and the first failure. RAM's sections are stream_ram.c's.
  *   1. pos <= fill <= STREAM_BUFFER_BYTES; between calls fill - pos < STREAM_UNIT_MAX, unless it failed.
- *   2. Every byte of the input is passed on, reported, or dropped exactly once, in order.
+ *   2. Every byte of the input is passed on, reported, or dropped exactly once, in order; only of RAM's
+ * sections headers and ends are written anew.
  *   3. Until RAM has ended only RAM may have sections: no other section tells its length. The exceptions are
  *      the configuration and commands, whose lengths are known.
  *   4. After a failure nothing is reported or passed any more; every call answers that failure again.
@@ -229,11 +230,10 @@ static int section_open_step(struct wt_stream *stream)
 	return wt_stream_take_pass(stream, 6u + p[5] + 8);
 }
 
-/* A part or end section. Its header is written when there is something to keep; an end section's always. */
+/* A part or end section. What of it stays is written later (stream_part.c). */
 static int section_go_on_step(struct wt_stream *stream)
 {
 	const uint8_t *p = stream_at(stream);
-	int rc = 0;
 
 	if (stream_available(stream) < 5)
 		return STREAM_MORE;
@@ -241,13 +241,7 @@ static int section_go_on_step(struct wt_stream *stream)
 		return wt_stream_refuse(
 			stream, EPROTO, "section %" PRIu32 " goes on, but never started", stream_be32(p + 1));
 	stream->section_type = p[0];
-	stream->section_written = false;
-	stream->block_written = STREAM_NO_BLOCK;
 	stream->state = STREAM_RAM_PAGES;
-	if (p[0] == QEMU_VM_SECTION_END)
-		rc = wt_stream_ram_begin(stream);
-	if (rc < 0)
-		return rc;
 	stream_take(stream, 5);
 	return STREAM_PROGRESS;
 }
@@ -333,7 +327,7 @@ static int top_step(struct wt_stream *stream)
 	}
 }
 
-/* 0x7e, be32 section id: the end of a RAM section. */
+/* 0x7e, be32 section id: the end of a RAM section. Only that of the end section is still to be passed on. */
 static int footer_step(struct wt_stream *stream)
 {
 	const uint8_t *p = stream_at(stream);
@@ -351,7 +345,7 @@ static int footer_step(struct wt_stream *stream)
 		return wt_stream_refuse(stream, EPROTO,
 			"the footer of section %" PRIu32 " closes section %" PRIu32, stream_be32(p + 1),
 			stream->ram_section);
-	if (stream->section_type == QEMU_VM_SECTION_START || stream->section_written)
+	if (stream->section_type == QEMU_VM_SECTION_END)
 		rc = stream->events.pass(stream->arg, p, 5, &stream->failure);
 	if (rc < 0)
 		return rc;

@@ -3,9 +3,9 @@
  * stream.h - reads QEMU's migration stream and strips guest RAM out of it.
  *
  * The reader takes the bytes that a source QEMU writes and turns them into events. What it passes on through
- * `pass` is the *stripped stream*: the same sections without the pages of blocks that are in place (moved
- * some other way); RAM part sections that became empty are dropped altogether. Pages of other blocks (video
- * RAM, ROMs) stay in it.
+ * `pass` and `part` is the *stripped stream*: the same sections without the pages of blocks that are in place
+ * (moved some other way); RAM part sections that became empty are dropped altogether. Pages of other blocks
+ * (video RAM, ROMs) stay in it, in part sections also if they came in RAM's end section.
  *
  *   1. The stripped stream loads into the same QEMU as the whole one, given that RAM is in place. It has one
  *      channel, however many the input has.
@@ -14,6 +14,8 @@
  *   3. After ram_end every byte of the main channel is passed unparsed.
  *   4. OPEN_RETURN_PATH and PING commands before ram_end (precopy sends none later) are reported and never
  * passed on.
+ *   5. Up to ram_end all bytes of `pass`, and a part section with the newest content of every page that was
+ * reported by `kept`, load as the stripped stream does: the stream can be *replayed* (replay.h).
  *
  * multifd: beside the main channel there are channels of packets with pages. Nothing is ordered between two
  * channels but by syncs: each channel, and the main one, comes to a sync and goes on when all have come there
@@ -43,8 +45,8 @@ struct wt_stream_events {
 	 * its pages reported and stripped; otherwise they stay in the stream. */
 	int (*block)(void *arg, uint32_t index, const char *name, uint64_t length, bool *ret_in_place,
 		struct wt_error *err);
-	/* All blocks were listed. Of the start section the footer is still to come: QEMU writes it late,
-	 * perhaps only after multifd has taken pages. */
+	/* All blocks were listed; RAM's start section has been passed on whole. (In the input its footer is
+	 * still to come: QEMU writes it late, perhaps only after multifd has taken pages.) */
 	int (*blocks_end)(void *arg, struct wt_error *err);
 	/* A page of an in-place block with its bytes (WT_PAGE_SIZE, valid during the call), or announced as
 	 * zero. */
@@ -57,8 +59,18 @@ struct wt_stream_events {
 	/* The source wants its return path, or an answer (PONG) to a ping with this value. */
 	int (*open_return_path)(void *arg, struct wt_error *err);
 	int (*ping)(void *arg, uint32_t value, struct wt_error *err);
-	/* Bytes of the stripped stream, in order. */
+	/* A page that stays in the stream, bytes NULL: of zeros. Its bytes follow by `part`. */
+	int (*kept)(void *arg, uint32_t block, uint64_t page, const uint8_t *bytes, struct wt_error *err);
+	/* Bytes of the stripped stream, in one order: of RAM's part sections, and all others. */
+	int (*part)(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err);
 	int (*pass)(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err);
+};
+
+/* A page that stays in the stream. */
+struct wt_stream_page {
+	uint32_t block;
+	uint64_t page;
+	const uint8_t *bytes; /* NULL: zeros */
 };
 
 /* What a channel waits for before it can go on. */
@@ -86,6 +98,18 @@ int wt_stream_finish(struct wt_stream *stream, struct wt_error *err);
 /* Bytes parsed so far. */
 uint64_t wt_stream_offset(const struct wt_stream *stream);
 bool wt_stream_ram_ended(const struct wt_stream *stream);
+
+/*
+ * Ends the part section of the stripped stream that is being written, if one is: what has been passed on is
+ * then a stream of whole sections, and whatever follows begins with a new one. Between two advances only.
+ */
+int wt_stream_break(struct wt_stream *stream, struct wt_error *err);
+/* Writes one part section with all pages that `next` has (false: no more); nothing if it has none. After
+ * blocks_end only. Answers what `write` answers. */
+int wt_stream_part_section(const struct wt_stream *stream,
+	bool (*next)(void *arg, struct wt_stream_page *ret_page), void *next_arg,
+	int (*write)(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err), void *write_arg,
+	struct wt_error *err);
 
 /*
  * A channel of multifd: a connection that begins with the bytes of wt_multifd_magic. All must be opened

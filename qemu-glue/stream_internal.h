@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * stream_internal.h - what stream.c (framing), stream_ram.c (RAM sections) and stream_multifd.c (channels of
- * multifd) share, and every limit.
+ * stream_internal.h - what stream.c (framing), stream_ram.c (RAM sections), stream_part.c (sections that we
+ * write) and stream_multifd.c (channels of multifd) share, and every limit.
  *
  * A step function looks at the bytes in [pos, fill) of its input and answers STREAM_PROGRESS (it took some,
  * or changed the state), STREAM_MORE (it needs more bytes and took nothing), STREAM_OWNER or STREAM_SYNC (it
@@ -49,6 +49,21 @@ enum stream_state {
 	STREAM_PASS, /* after RAM's end */
 };
 
+/* Flags of a word in a RAM section. */
+enum {
+	RAM_SAVE_FLAG_FULL = 0x01,
+	RAM_SAVE_FLAG_ZERO = 0x02,
+	RAM_SAVE_FLAG_MEM_SIZE = 0x04,
+	RAM_SAVE_FLAG_PAGE = 0x08,
+	RAM_SAVE_FLAG_EOS = 0x10,
+	RAM_SAVE_FLAG_CONTINUE = 0x20,
+	RAM_SAVE_FLAG_XBZRLE = 0x40,
+	RAM_SAVE_FLAG_HOOK = 0x80,
+	RAM_SAVE_FLAG_COMPRESS_PAGE = 0x100,
+	RAM_SAVE_FLAG_MULTIFD_FLUSH = 0x200,
+	RAM_SAVE_FLAGS = WT_PAGE_SIZE - 1,
+};
+
 enum {
 	QEMU_VM_EOF = 0x00,
 	QEMU_VM_SECTION_START = 0x01,
@@ -77,6 +92,12 @@ struct stream_input {
 	size_t pos;      /* first byte not parsed */
 	size_t fill;     /* end of the bytes that arrived */
 	uint64_t offset; /* of buffer[pos] since the connection's beginning */
+};
+
+/* A part section of the stripped stream. */
+struct stream_part {
+	bool open;      /* its header is out, its end is not */
+	uint32_t block; /* the last one named in it; valid while open */
 };
 
 /* A page of multifd that stays in the stream. */
@@ -109,9 +130,8 @@ struct wt_stream {
 	uint64_t listed_bytes; /* of the blocks listed so far */
 	struct stream_block *blocks;
 	uint32_t block_count;
-	uint32_t block;         /* that CONTINUE refers to; kept from section to section */
-	uint32_t block_written; /* the last one named in the section that we write, or STREAM_NO_BLOCK */
-	bool section_written;   /* the header of the section that we write is out */
+	uint32_t block;          /* that CONTINUE refers to; kept from section to section */
+	struct stream_part part; /* being written */
 
 	struct wt_multifd *channels[STREAM_CHANNELS_MAX];
 	unsigned channel_count;
@@ -203,10 +223,12 @@ void wt_stream_printable(const uint8_t *bytes, size_t length, char *ret_text);
 
 /* One step in any of the STREAM_RAM states. */
 int wt_stream_ram_step(struct wt_stream *stream);
-/* Writes the header of the part or end section that we are in, unless it is out. */
-int wt_stream_ram_begin(struct wt_stream *stream);
-/* Writes a page that stays in the stream into the section that we are in; bytes NULL: of zeros. */
+/* Tells of a page that stays in the stream and writes it into a part section; bytes NULL: of zeros. */
 int wt_stream_keep_page(struct wt_stream *stream, uint32_t block, uint64_t page, const uint8_t *bytes);
+/* Ends the part section that is being written, if one is. */
+int wt_stream_part_end(struct wt_stream *stream);
+/* Passes on what ends RAM's start section, or its end section but for the footer. */
+int wt_stream_pass_end(struct wt_stream *stream);
 /* The block's number, or STREAM_NO_BLOCK. */
 uint32_t wt_stream_find_block(const struct wt_stream *stream, const uint8_t *name, uint32_t length);
 /* The first bytes of a multifd channel. */
@@ -214,7 +236,7 @@ uint32_t wt_stream_find_block(const struct wt_stream *stream, const uint8_t *nam
 
 /*
  * The main channel has come to a place where all channels meet: STREAM_PROGRESS when all have, STREAM_SYNC
- * while one has not. Pages that stay in the stream are then written into the section that we are in.
+ * while one has not. Pages that stay in the stream are then written.
  */
 int wt_stream_sync(struct wt_stream *stream);
 /* Keeps a page of a channel until the next sync. */

@@ -8,8 +8,8 @@
  *   2. The main channel passes sync n only when every channel has read its n-th.
  *   3. So all pages before a sync are reported before any page after it, whatever their channels; within two
  *      syncs QEMU sends a page once.
- *   4. Pages that stay in the stream are kept until the next sync and written into the section that the main
- *      channel is in: kept.bytes <= STREAM_KEPT_BYTES_MAX.
+ *   4. Pages that stay in the stream are kept until the next sync and written then, never within RAM's start
+ *      section: kept.bytes <= STREAM_KEPT_BYTES_MAX.
  * Does not do: compressed packets, device state in packets (10.1); each is refused by name. Pure, like
  * stream.c; allocates in wt_multifd_open, and for kept pages.
  */
@@ -385,9 +385,12 @@ int wt_stream_keep_for_sync(struct wt_stream *stream, uint32_t block, uint64_t p
 	return STREAM_PROGRESS;
 }
 
-/* Writes the kept pages into the section that we are in. */
+/* Writes the kept pages. */
 static int write_kept(struct wt_stream *stream)
 {
+	if (stream->kept.count && stream->section_type == QEMU_VM_SECTION_START)
+		return wt_stream_refuse(
+			stream, EPROTO, "multifd has brought pages before RAM's start section has ended");
 	for (size_t i = 0; i < stream->kept.count; i++) {
 		struct stream_kept *kept = &stream->kept.list[i];
 		int rc = wt_stream_keep_page(stream, kept->block, kept->page, kept->bytes);

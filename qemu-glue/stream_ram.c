@@ -6,34 +6,16 @@
  * page size, and flags in the low 12 bits.
  *   1. blocks[i].pages * page size, summed over the table, never exceeds total_bytes <= STREAM_RAM_BYTES_MAX.
  *   2. A reported page lies within its block.
- *   3. In the stripped stream the first page of a section names its block; a later one says CONTINUE exactly
- *      when it belongs to the block named last in that section. (In the input, CONTINUE may refer to a block
- *      named in an earlier section.)
- *   4. A part section without a page to keep leaves no byte in the stripped stream; an end section always
- *      does.
- *   5. A word MULTIFD_FLUSH never stays: the stripped stream has one channel.
- * The start section is passed verbatim, but for that. Does not do: compressed or XBZRLE pages, postcopy, RDMA
- * hooks; each is refused by name.
+ *   3. In the input, CONTINUE may refer to a block named in an earlier section.
+ *   4. A word MULTIFD_FLUSH never stays: the stripped stream has one channel.
+ * The start section is passed verbatim, but for that; of part and end sections nothing is (stream_part.c).
+ * Does not do: compressed or XBZRLE pages, postcopy, RDMA hooks; each is refused by name.
  */
 #include "stream_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-
-enum {
-	RAM_SAVE_FLAG_FULL = 0x01,
-	RAM_SAVE_FLAG_ZERO = 0x02,
-	RAM_SAVE_FLAG_MEM_SIZE = 0x04,
-	RAM_SAVE_FLAG_PAGE = 0x08,
-	RAM_SAVE_FLAG_EOS = 0x10,
-	RAM_SAVE_FLAG_CONTINUE = 0x20,
-	RAM_SAVE_FLAG_XBZRLE = 0x40,
-	RAM_SAVE_FLAG_HOOK = 0x80,
-	RAM_SAVE_FLAG_COMPRESS_PAGE = 0x100,
-	RAM_SAVE_FLAG_MULTIFD_FLUSH = 0x200,
-	RAM_SAVE_FLAGS = WT_PAGE_SIZE - 1,
-};
 
 /* The sentence for a word that is no page, no zero and no end. */
 static int refuse_word(struct wt_stream *stream, uint64_t word)
@@ -179,7 +161,7 @@ static int take_flush(struct wt_stream *stream, uint64_t word)
 }
 
 /* The end of a section: where all channels meet, if QEMU writes no word for that. */
-static int end_section(struct wt_stream *stream, bool pass)
+static int end_section(struct wt_stream *stream)
 {
 	int rc = STREAM_PROGRESS;
 
@@ -190,8 +172,9 @@ static int end_section(struct wt_stream *stream, bool pass)
 	if (stream->section_type == QEMU_VM_SECTION_END && stream->kept.count)
 		return wt_stream_refuse(stream, EPROTO,
 			"RAM ends, but multifd has brought pages after its last synchronisation");
-	if (pass || stream->section_written)
-		rc = stream->events.pass(stream->arg, stream_at(stream), 8, &stream->failure);
+	rc = wt_stream_part_end(stream);
+	if (rc >= 0 && stream->section_type != QEMU_VM_SECTION_PART)
+		rc = wt_stream_pass_end(stream);
 	if (rc < 0)
 		return rc;
 	stream_take(stream, 8);
@@ -219,49 +202,7 @@ static int ram_list_tail(struct wt_stream *stream)
 			"0x%" PRIx64 " follows the list of RAM blocks where it should end; "
 			"if the source has x-ignore-shared or postcopy-ram on, turn it off",
 			word);
-	return end_section(stream, true);
-}
-
-int wt_stream_ram_begin(struct wt_stream *stream)
-{
-	uint8_t header[5] = { stream->section_type };
-	uint32_t id = htobe32(stream->ram_section);
-
-	if (stream->section_written)
-		return 0;
-	memcpy(header + 1, &id, sizeof id);
-	stream->section_written = true;
-	return stream->events.pass(stream->arg, header, sizeof header, &stream->failure);
-}
-
-int wt_stream_keep_page(struct wt_stream *stream, uint32_t index, uint64_t page, const uint8_t *bytes)
-{
-	static const uint8_t zero_fill;
-	const struct stream_block *block = &stream->blocks[index];
-	uint64_t word = page << WT_PAGE_SHIFT | (bytes ? RAM_SAVE_FLAG_PAGE : RAM_SAVE_FLAG_ZERO);
-	uint8_t head[8 + 1 + WT_BLOCK_NAME_MAX];
-	size_t length = 8;
-	int rc;
-
-	rc = wt_stream_ram_begin(stream);
-	if (rc < 0)
-		return rc;
-	if (index == stream->block_written) {
-		word |= RAM_SAVE_FLAG_CONTINUE;
-	} else {
-		head[length++] = (uint8_t)block->name_length;
-		memcpy(head + length, block->name, block->name_length);
-		length += block->name_length;
-		stream->block_written = index;
-	}
-	word = htobe64(word);
-	memcpy(head, &word, sizeof word);
-	rc = stream->events.pass(stream->arg, head, length, &stream->failure);
-	if (rc < 0)
-		return rc;
-	if (!bytes)
-		return stream->events.pass(stream->arg, &zero_fill, 1, &stream->failure);
-	return stream->events.pass(stream->arg, bytes, WT_PAGE_SIZE, &stream->failure);
+	return end_section(stream);
 }
 
 int wt_stream_report(struct wt_stream *stream, uint32_t block, uint64_t page, const uint8_t *bytes)
@@ -394,7 +335,7 @@ static int ram_pages(struct wt_stream *stream)
 		return take_flush(stream, word);
 	if (word != RAM_SAVE_FLAG_EOS)
 		return refuse_word(stream, word);
-	return end_section(stream, false);
+	return end_section(stream);
 }
 
 int wt_stream_ram_step(struct wt_stream *stream)

@@ -7,6 +7,7 @@
 
 #include "uri_destination_internal.h"
 #include "relay_peer.h"
+#include "retarget_request.h"
 
 #define PROGRESS_NS 250000000ull
 
@@ -74,5 +75,6 @@ static int cancel(void *arg, json_t *request, json_t **ret_result, struct wt_err
 const struct wt_job_command wt_uri_destination_commands[] = {
 	{ "status", status },
 	{ "cancel", cancel },
+	{ "retarget", wt_retarget_elsewhere },
 	{ NULL, NULL },
 };

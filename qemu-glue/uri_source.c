@@ -249,7 +249,11 @@ static int open_server(struct wt_uri_source *s, struct wt_error *err)
 {
 	const struct wt_uri_source_options *o = s->options;
 	struct wt_server_config config = wt_relay_server_config(&s->relay, &o->common, &o->peer);
+	int r = wt_memory_open(&s->memory, err);
 
+	if (r)
+		return r;
+	config.memory = s->memory;
 	config.paths = o->paths;
 	config.may_discard = true; /* nobody can be asked */
 	s->start_ns = wt_report_now_ns();
@@ -280,7 +284,7 @@ static int find_block(struct wt_uri_source *s, const char *name, uint64_t length
 static int add_block(struct wt_uri_source *s, const char *name, uint64_t length, struct wt_ram_block *block,
 	int *ret_number, struct wt_error *err)
 {
-	int number = wt_server_block_add(s->server, name, block ? block->base : NULL, length,
+	int number = wt_memory_block_add(s->memory, name, block ? block->base : NULL, length,
 		block ? block->fd : -1, block ? block->fd_offset : 0, err);
 	void *grown;
 
@@ -499,6 +503,7 @@ static void close_all(struct wt_uri_source *s)
 		wt_outgoing_close(s->outgoing);
 	if (s->server)
 		wt_server_close(s->server);
+	wt_memory_close(s->memory);
 	free(s->served);
 	wt_ram_search_close(&s->search);
 	json_decref(s->destination_facts);

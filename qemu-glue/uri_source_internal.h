@@ -19,7 +19,8 @@ struct wt_uri_source {
 	struct wt_relay relay;
 	const struct wt_uri_source_options *options;
 	struct wt_outgoing *outgoing;
-	struct wt_server *server; /* NULL until QEMU has listed a block */
+	struct wt_memory *memory; /* NULL until QEMU has listed a block */
+	struct wt_server *server; /* the same */
 	struct wt_uri_source_switch machine;
 	struct wt_ram_search search;
 	const struct wt_ram_block *

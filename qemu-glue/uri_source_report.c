@@ -10,6 +10,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "retarget_request.h"
+#include "target.h"
 #include "uri_source_internal.h"
 
 #define PROGRESS_NS 250000000ull
@@ -88,19 +90,14 @@ void wt_uri_source_summary(struct wt_uri_source *s)
 static int status(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
 {
 	const struct wt_uri_source *s = arg;
-	const struct wt_address *peer = &s->options->peer;
 	struct wt_progress p = figures(s);
 	json_t *object = wt_relay_status(&s->relay, "source", &p);
 	struct wt_server_stats stats = { 0 };
-	char text[160];
+	char peer[WT_TARGET_TEXT_MAX];
 
 	if (s->server)
 		wt_server_stats(s->server, &stats);
-	if (peer->unix_path)
-		snprintf(text, sizeof text, "unix:%s", peer->unix_path);
-	else
-		snprintf(text, sizeof text, "%s:%u", peer->host, peer->port);
-	json_object_set_new(object, "peer", json_string(text));
+	json_object_set_new(object, "peer", json_string(wt_target_text(&s->options->peer, peer)));
 	json_object_set_new(
 		object, "fabric", stats.paths ? json_string(wt_fabric_name(stats.fabric)) : json_null());
 	json_object_set_new(object, "paths", json_integer(stats.paths));
@@ -125,5 +122,6 @@ static int cancel(void *arg, json_t *request, json_t **ret_result, struct wt_err
 const struct wt_job_command wt_uri_source_commands[] = {
 	{ "status", status },
 	{ "cancel", cancel },
+	{ "retarget", wt_retarget_elsewhere },
 	{ NULL, NULL },
 };

@@ -7,6 +7,7 @@
  */
 #include "announce.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -31,45 +32,26 @@ struct wt_announce_log {
 	uint64_t window_bytes;
 	uint64_t rate; /* bytes per second, 0: unknown */
 
-	uint64_t rate_limit;   /* bytes per second, 0: none */
-	uint64_t debt_paid_ns; /* when the bucket is out of debt; long ago: it is full */
+	struct wt_rate limit;
 
-	unsigned blocks;
-	struct block_maps {
-		struct wt_bitmap announced, zero;
-	} maps[];
+	struct wt_memory *memory;
 };
 
-int wt_announce_open(unsigned blocks, const uint64_t *block_pages, struct wt_announce_log **ret_log)
+int wt_announce_open(struct wt_memory *memory, struct wt_announce_log **ret_log)
 {
-	struct wt_announce_log *log = calloc(1, sizeof *log + blocks * sizeof log->maps[0]);
+	struct wt_announce_log *log = calloc(1, sizeof *log);
 
 	if (!log)
 		return -ENOMEM;
+	log->memory = memory;
 	log->next_seq = log->oldest = 1;
 	log->pending_limit = WT_PENDING_MIN;
-	for (; log->blocks < blocks; log->blocks++) {
-		struct block_maps *maps = &log->maps[log->blocks];
-
-		if (wt_bitmap_open(&maps->announced, block_pages[log->blocks]) ||
-			wt_bitmap_open(&maps->zero, block_pages[log->blocks])) {
-			log->blocks++;
-			wt_announce_close(log);
-			return -ENOMEM;
-		}
-	}
 	*ret_log = log;
 	return 0;
 }
 
 void wt_announce_close(struct wt_announce_log *log)
 {
-	if (!log)
-		return;
-	for (unsigned i = 0; i < log->blocks; i++) {
-		wt_bitmap_close(&log->maps[i].announced);
-		wt_bitmap_close(&log->maps[i].zero);
-	}
 	free(log);
 }
 
@@ -91,52 +73,28 @@ bool wt_announce_room(const struct wt_announce_log *log)
 
 void wt_announce_rate_limit(struct wt_announce_log *log, uint64_t bytes_per_s, uint64_t now_ns)
 {
-	log->rate_limit = bytes_per_s;
-	log->debt_paid_ns = now_ns;
+	wt_rate_limit(&log->limit, bytes_per_s, now_ns);
 }
 
 uint64_t wt_announce_wait_ns(const struct wt_announce_log *log, uint64_t now_ns)
 {
-	return log->rate_limit && log->debt_paid_ns > now_ns ? log->debt_paid_ns - now_ns : 0;
-}
-
-/* Takes bytes out of the bucket: each byte puts the end of the debt off by the time in which it is earned. */
-static void rate_pay(struct wt_announce_log *log, uint64_t bytes, uint64_t now_ns)
-{
-	uint64_t full_ns = now_ns > WT_RATE_BURST_NS ? now_ns - WT_RATE_BURST_NS : 0;
-
-	if (!log->rate_limit)
-		return;
-	if (log->debt_paid_ns < full_ns)
-		log->debt_paid_ns = full_ns;
-	log->debt_paid_ns += (uint64_t)((double)bytes / (double)log->rate_limit * 1e9);
+	return wt_rate_wait_ns(&log->limit, now_ns);
 }
 
 int wt_announce_add(
 	struct wt_announce_log *log, const struct wt_announcement *what, uint64_t now_ns, uint64_t *ret_seq)
 {
-	const struct wt_extent *extent = &what->extent;
-	struct block_maps *maps;
-
-	if (extent->block >= log->blocks || !extent->pages)
-		return -EINVAL;
-	maps = &log->maps[extent->block];
-	if (extent->page >= maps->announced.bits || extent->pages > maps->announced.bits - extent->page)
+	if (!what->extent.pages || !wt_memory_contains(log->memory, &what->extent))
 		return -EINVAL;
 	if (!wt_announce_room(log) || (entry_bytes(what) && wt_announce_wait_ns(log, now_ns)))
 		return -EAGAIN;
 
-	wt_bitmap_set(&maps->announced, extent->page, extent->pages);
-	if (what->content == WT_CONTENT_ZERO)
-		wt_bitmap_set(&maps->zero, extent->page, extent->pages);
-	else
-		wt_bitmap_clear(&maps->zero, extent->page, extent->pages);
-
+	wt_memory_announced_now(log->memory, &what->extent, what->content == WT_CONTENT_ZERO);
 	if (!log->pending_bytes && entry_bytes(what))
 		log->window_start_ns += now_ns - log->idle_since_ns;
 	*slot(log, log->next_seq) = (struct pending){ .what = *what };
 	log->pending_bytes += entry_bytes(what);
-	rate_pay(log, entry_bytes(what), now_ns);
+	wt_rate_pay(&log->limit, entry_bytes(what), now_ns);
 	*ret_seq = log->next_seq++;
 	return 0;
 }
@@ -144,7 +102,8 @@ int wt_announce_add(
 enum wt_priority wt_announce_priority(const struct wt_announce_log *log, const struct wt_extent *extent)
 {
 	uint64_t end = extent->page + extent->pages;
-	bool again = wt_bitmap_next_set(&log->maps[extent->block].announced, extent->page, end) < end;
+	const struct wt_bitmap *announced = wt_memory_announced(log->memory, extent->block);
+	bool again = wt_bitmap_next_set(announced, extent->page, end) < end;
 
 	return again ? WT_PRIORITY_DIRTY : WT_PRIORITY_BULK;
 }
@@ -223,12 +182,12 @@ uint64_t wt_announce_staged_free(const struct wt_announce_log *log)
 	return log->staged_free;
 }
 
-const struct wt_bitmap *wt_announce_announced(const struct wt_announce_log *log, unsigned block)
+bool wt_announce_entry(
+	const struct wt_announce_log *log, uint64_t seq, struct wt_announcement *ret_announcement)
 {
-	return &log->maps[block].announced;
-}
+	const struct pending *entry = &log->ring[seq % WT_PENDING_ENTRIES];
 
-const struct wt_bitmap *wt_announce_zero(const struct wt_announce_log *log, unsigned block)
-{
-	return &log->maps[block].zero;
+	assert(seq >= log->oldest && seq < log->next_seq);
+	*ret_announcement = entry->what;
+	return !entry->landed;
 }

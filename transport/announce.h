@@ -5,15 +5,12 @@
  *   1. Announcements are numbered 1, 2, 3, ... A pending one is announced and not landed.
  *   2. A pending entry leaves only when its own sequence number has landed, never by page number.
  *   3. Pending entries and pending bytes are bounded: add answers -EAGAIN above (back-pressure).
- *   4. announced is set for every page that was ever announced, zero for those whose last announcement was
- * zero.
+ *   4. What is announced is entered into the history of the memory, which outlives the log.
  *
  * The bound on pending bytes follows the measured rate of landing, so that what QEMU believes of the link
  * stays true: limit = rate x WT_PENDING_TARGET_NS, within WT_PENDING_MIN and WT_PENDING_MAX.
  *
- * A rate limit is a token bucket: content may be announced while the bucket is not in debt, and each
- * announcement takes its bytes out of it, whole. So over any time t at most rate x (t + WT_RATE_BURST_NS)
- * bytes are announced, and one announcement more. Zero extents are free.
+ * A rate limit (rate.h) is on bytes of content; an announcement is a portion. Zero extents are free.
  *
  * Pure: no I/O, no clock, no threads.
  */
@@ -25,13 +22,13 @@
 
 #include <watari/block.h>
 
-#include "bitmap.h"
+#include "memory.h"
+#include "rate.h"
 
 #define WT_PENDING_ENTRIES 16384u /* a power of two */
 #define WT_PENDING_MIN (4ull << 20)
 #define WT_PENDING_MAX (256ull << 20)
 #define WT_PENDING_TARGET_NS 60000000ull
-#define WT_RATE_BURST_NS 50000000ull /* what the bucket holds after a pause */
 
 /* What is pulled first when several extents wait. Lower ones wait while there are higher ones. */
 enum wt_priority {
@@ -51,8 +48,8 @@ struct wt_announcement {
 
 struct wt_announce_log;
 
-/* block_pages: pages of each block; copied. */
-int wt_announce_open(unsigned blocks, const uint64_t *block_pages, struct wt_announce_log **ret_log);
+/* memory: borrowed. Nothing is pending, numbers begin at 1. */
+int wt_announce_open(struct wt_memory *memory, struct wt_announce_log **ret_log);
 void wt_announce_close(struct wt_announce_log *log);
 
 /* *ret_seq is the announcement's number. -EAGAIN: no room. -EINVAL: outside the block. */
@@ -64,7 +61,7 @@ bool wt_announce_room(const struct wt_announce_log *log);
 void wt_announce_rate_limit(struct wt_announce_log *log, uint64_t bytes_per_s, uint64_t now_ns);
 /* How long the rate limit lets content wait; 0: it may be announced now. */
 uint64_t wt_announce_wait_ns(const struct wt_announce_log *log, uint64_t now_ns);
-/* BULK if no page of the extent was announced yet, otherwise DIRTY. The extent lies in a block. */
+/* BULK if no page of the extent was announced yet, to whomever, otherwise DIRTY. It lies in a block. */
 enum wt_priority wt_announce_priority(const struct wt_announce_log *log, const struct wt_extent *extent);
 /* The puller says that these have landed. -EPROTO: one of them is not pending. */
 int wt_announce_landed(struct wt_announce_log *log, uint64_t first_seq, uint64_t count, uint64_t now_ns);
@@ -77,7 +74,8 @@ uint64_t wt_announce_pending_limit(const struct wt_announce_log *log);
 /* Where the staging ring may be written up to: the offset behind the last STAGED entry that was popped, see
  * server. */
 uint64_t wt_announce_staged_free(const struct wt_announce_log *log);
-const struct wt_bitmap *wt_announce_announced(const struct wt_announce_log *log, unsigned block);
-const struct wt_bitmap *wt_announce_zero(const struct wt_announce_log *log, unsigned block);
+/* An announcement from wt_announce_oldest to before wt_announce_next_seq; answers whether it is pending. */
+bool wt_announce_entry(
+	const struct wt_announce_log *log, uint64_t seq, struct wt_announcement *ret_announcement);
 
 #endif

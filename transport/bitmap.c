@@ -61,6 +61,17 @@ void wt_bitmap_clear(struct wt_bitmap *map, uint64_t first, uint64_t count)
 	range_apply(map, first, count, false);
 }
 
+void wt_bitmap_and_not(struct wt_bitmap *map, const struct wt_bitmap *a, const struct wt_bitmap *b)
+{
+	assert(map->bits == a->bits && map->bits == b->bits);
+	for (uint64_t i = 0; i < (map->bits + WORD_BITS - 1) / WORD_BITS; i++) {
+		uint64_t word = a->words[i] & ~b->words[i];
+
+		if (map->words[i] != word) /* so that what was never touched stays so */
+			map->words[i] = word;
+	}
+}
+
 bool wt_bitmap_test(const struct wt_bitmap *map, uint64_t bit)
 {
 	assert(bit < map->bits);

@@ -19,6 +19,8 @@ int wt_bitmap_open(struct wt_bitmap *map, uint64_t bits); /* all clear; -ENOMEM 
 void wt_bitmap_close(struct wt_bitmap *map);
 void wt_bitmap_set(struct wt_bitmap *map, uint64_t first, uint64_t count);
 void wt_bitmap_clear(struct wt_bitmap *map, uint64_t first, uint64_t count);
+/* map = a & ~b. All three have the same number of bits. */
+void wt_bitmap_and_not(struct wt_bitmap *map, const struct wt_bitmap *a, const struct wt_bitmap *b);
 bool wt_bitmap_test(const struct wt_bitmap *map, uint64_t bit);
 /* The first set (clear) bit at or after `from` and before `end`; `end` where there is none. */
 uint64_t wt_bitmap_next_set(const struct wt_bitmap *map, uint64_t from, uint64_t end);

@@ -3,14 +3,16 @@
  * channel_connect.c - from an address to a connected socket.
  *
  * Owns the list of addresses while they are tried, one after the other; each gets an equal share of the time
- * that is left. What is wrong with the request itself (host unknown, path too long, in the clear to another
- * host) is answered by wt_channel_connect; what the network says comes by `closed`.
+ * that is left. What is wrong with the request itself (path too long, in the clear to the address of another
+ * host) is answered by wt_channel_connect; what the network and the name service say comes by `closed`.
  *
  *   1. channel->connect is not NULL exactly while the state is CONNECTING.
  *   2. In the clear nothing is sent to an address that is not loopback: all addresses are checked before the
  *      first is tried.
  *
- * Name resolution blocks; connecting does not. The loop's thread only.
+ *   3. A name is looked up by a thread, which may outlive the channel: it owns all that it uses.
+ *
+ * Nothing here blocks. The loop's thread only, but for look_up_name and lookup_free.
  */
 #include "channel_internal.h"
 
@@ -29,6 +31,7 @@ void wt_channel_connect_free(struct wt_channel *channel)
 {
 	if (!channel->connect)
 		return;
+	wt_task_abandon(channel->connect->lookup);
 	if (channel->connect->list)
 		freeaddrinfo(channel->connect->list);
 	free(channel->connect);
@@ -167,8 +170,22 @@ void wt_channel_connect_ready(struct wt_channel *channel)
 	try_next(channel);
 }
 
+static void lookup_too_slow(struct wt_channel *channel)
+{
+	wt_error_set(&channel->error, ETIMEDOUT,
+		"the host of %s could not be looked up within %.1f s; check the name service, or give an address",
+		channel->connect->name, (double)channel->timeout_ns / WT_CHANNEL_NS_PER_S);
+	wt_task_abandon(channel->connect->lookup);
+	channel->connect->lookup = NULL;
+	wt_channel_fail_soon(channel);
+}
+
 void wt_channel_connect_timeout(struct wt_channel *channel)
 {
+	if (channel->connect->lookup) {
+		lookup_too_slow(channel);
+		return;
+	}
 	if (channel->connect->un.sun_family == AF_UNIX) {
 		try_unix(channel);
 		return;
@@ -177,6 +194,73 @@ void wt_channel_connect_timeout(struct wt_channel *channel)
 	channel->connect->last_error = ETIMEDOUT;
 	try_next(channel);
 }
+
+/* ---- names ---- */
+
+static void look_up_name(void *arg)
+{
+	struct wt_lookup *lookup = arg;
+	struct wt_address address = { .host = lookup->host, .port = lookup->port };
+
+	lookup->result = wt_address_resolve(&address, false, &lookup->list, &lookup->error);
+}
+
+static void lookup_free(void *arg)
+{
+	struct wt_lookup *lookup = arg;
+
+	if (lookup->list)
+		freeaddrinfo(lookup->list);
+	free(lookup);
+}
+
+static void looked_up(void *arg)
+{
+	struct wt_lookup *lookup = arg;
+	struct wt_channel *channel = lookup->channel;
+	struct wt_connect *connect = channel->connect;
+	struct wt_error err = lookup->error;
+	int result = lookup->result;
+
+	connect->lookup = NULL;
+	connect->list = connect->next = lookup->list;
+	lookup->list = NULL;
+	lookup_free(lookup);
+	if (!result && !channel->tls)
+		result = wt_address_check_clear(connect->name, connect->list, &err);
+	wt_channel_enter(channel);
+	if (result)
+		wt_channel_fail(channel, &err);
+	else
+		try_next(channel);
+	wt_channel_leave(channel);
+}
+
+static int look_up_later(struct wt_channel *channel, const struct wt_address *address, struct wt_error *err)
+{
+	struct wt_connect *connect = channel->connect;
+	struct wt_lookup *lookup;
+	int result;
+
+	if (strlen(address->host) >= sizeof lookup->host)
+		return wt_error_set(err, EHOSTUNREACH,
+			"the host \"%.64s...\" is unknown: its name is too long", address->host);
+	lookup = calloc(1, sizeof *lookup);
+	if (!lookup)
+		return wt_error_set(err, ENOMEM, "out of memory for a connection");
+	lookup->channel = channel;
+	lookup->port = address->port;
+	strcpy(lookup->host, address->host);
+	result = wt_task_start(channel->loop, "look up a host", look_up_name, looked_up, lookup_free, lookup,
+		&connect->lookup, err);
+	if (result)
+		lookup_free(lookup);
+	else
+		wt_channel_deadline_set(channel, connect->deadline_ns);
+	return result;
+}
+
+/* ---- connecting ---- */
 
 /* Fills channel->connect. */
 static int look_up(
@@ -189,23 +273,20 @@ static int look_up(
 	if (!connect)
 		return wt_error_set(err, ENOMEM, "out of memory for a connection");
 	channel->connect = connect;
-	wt_address_name(address, connect->name, sizeof connect->name);
-	if (address->unix_path) {
-		memcpy(channel->peer, connect->name, sizeof channel->peer);
-		result = wt_address_unix(address->unix_path, &connect->un, err);
-	} else if (!address->host || !address->host[0] || !address->port) {
-		return wt_error_set(
-			err, EINVAL, "cannot connect to %s: a host and a port are needed", connect->name);
-	} else {
-		result = wt_address_resolve(address, false, &connect->list, err);
-		if (!result && clear)
-			result = wt_address_check_clear(connect->name, connect->list, err);
-		connect->next = connect->list;
-		now_ns = wt_loop_now_ns(channel->loop); /* resolving took its time */
-	}
 	connect->deadline_ns =
 		channel->timeout_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + channel->timeout_ns;
-	return result;
+	wt_address_name(address, connect->name, sizeof connect->name);
+	memcpy(channel->peer, connect->name, sizeof channel->peer);
+	if (address->unix_path)
+		return wt_address_unix(address->unix_path, &connect->un, err);
+	if (!address->host || !address->host[0] || !address->port)
+		return wt_error_set(
+			err, EINVAL, "cannot connect to %s: a host and a port are needed", connect->name);
+	if (!wt_address_numeric(address))
+		return look_up_later(channel, address, err);
+	result = wt_address_resolve(address, false, &connect->list, err);
+	connect->next = connect->list;
+	return !result && clear ? wt_address_check_clear(connect->name, connect->list, err) : result;
 }
 
 int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, const struct wt_psk *psk,
@@ -233,7 +314,7 @@ int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, c
 	}
 	if (address->unix_path)
 		try_unix(channel);
-	else
+	else if (!channel->connect->lookup)
 		try_next(channel);
 	*ret_channel = channel;
 	return 0;

@@ -17,6 +17,7 @@
 #include <watari/loop.h>
 
 #include "channel_tls.h"
+#include "task.h"
 
 #define WT_CHANNEL_READ_BYTES (64u << 10)
 #define WT_CHANNEL_WIRE_BYTES (64u << 10)
@@ -42,8 +43,19 @@ struct wt_chunks {
 	size_t bytes; /* the sum of end - start */
 };
 
+/* A name that is being looked up by a thread, which owns this while it does. */
+struct wt_lookup {
+	struct wt_channel *channel; /* the loop's business */
+	char host[256];             /* a DNS name has at most 253 bytes */
+	uint16_t port;
+	int result;
+	struct addrinfo *list;
+	struct wt_error error;
+};
+
 /* The part of a channel that looks for its peer; gone once the socket is connected. */
 struct wt_connect {
+	struct wt_task *lookup;       /* NULL: no name is being looked up */
 	struct addrinfo *list, *next; /* from getaddrinfo; NULL for a unix socket */
 	struct sockaddr_un un;
 	uint64_t deadline_ns;
@@ -110,6 +122,7 @@ void wt_channel_connect_free(struct wt_channel *channel);
 
 /* channel_socket.c */
 void wt_address_name(const struct wt_address *address, char *ret_name, size_t size);
+bool wt_address_numeric(const struct wt_address *address);
 int wt_address_resolve(
 	const struct wt_address *address, bool passive, struct addrinfo **ret_list, struct wt_error *err);
 int wt_address_unix(const char *path, struct sockaddr_un *ret_address, struct wt_error *err);

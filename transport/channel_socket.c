@@ -8,7 +8,7 @@
  * zero-window probes too, also when they are answered, and would so end a connection whose peer is alive and
  * merely pauses (the comment in tcp_probe_timer of net/ipv4/tcp_timer.c says so; tried on 6.18).
  *
- * getaddrinfo may block; nothing else here does.
+ * wt_address_resolve may block, unless the host is numeric; nothing else here does.
  */
 #include "channel_internal.h"
 
@@ -32,6 +32,17 @@ void wt_address_name(const struct wt_address *address, char *ret_name, size_t si
 		snprintf(ret_name, size, "[%s]:%u", address->host, address->port);
 	else
 		snprintf(ret_name, size, "%s:%u", address->host ? address->host : "*", address->port);
+}
+
+bool wt_address_numeric(const struct wt_address *address)
+{
+	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_flags = AI_NUMERICHOST };
+	struct addrinfo *list;
+
+	if (!address->host || getaddrinfo(address->host, NULL, &hints, &list))
+		return false;
+	freeaddrinfo(list);
+	return true;
 }
 
 int wt_address_resolve(

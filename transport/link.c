@@ -181,15 +181,15 @@ static void timer_fired(void *arg, uint64_t now_ns)
 		connection_lost(link, &err);
 }
 
-int wt_link_connect(struct wt_link *link, const char *name, struct wt_error *err)
+int wt_link_connect(struct wt_link *link, const char *name, const uint8_t *id, struct wt_error *err)
 {
-	uint8_t id[WT_SESSION_ID_BYTES];
+	uint8_t random[WT_SESSION_ID_BYTES];
 	int r;
 
 	link->connector = true;
-	if (getrandom(id, sizeof id, 0) != sizeof id)
+	if (!id && getrandom(random, sizeof random, 0) != sizeof random)
 		return wt_error_set(err, EIO, "no random numbers from the kernel");
-	r = wt_session_open(true, id, name, &session_events, link, &link->session);
+	r = wt_session_open(true, id ? id : random, name, &session_events, link, &link->session);
 	if (r)
 		return wt_error_set(err, -r, "no memory for a session");
 	return try_connect(link, err);

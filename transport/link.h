@@ -44,8 +44,9 @@ struct wt_link {
 	struct wt_error failure, last_error;
 };
 
-/* Connector: set loop, events, arg, peer, psk and the times first. name: of the VM. */
-int wt_link_connect(struct wt_link *link, const char *name, struct wt_error *err);
+/* Connector: set loop, events, arg, peer, psk and the times first. name: of the VM. id: WT_SESSION_ID_BYTES;
+ * NULL: a random one. */
+int wt_link_connect(struct wt_link *link, const char *name, const uint8_t *id, struct wt_error *err);
 /* Acceptor: set loop, events, arg and give_up_ns first. Takes the channel; rest: bytes behind the hello. */
 int wt_link_accept(struct wt_link *link, struct wt_channel *channel, const struct wt_hello *hello,
 	const uint8_t *rest, size_t rest_length, struct wt_error *err);

@@ -2,17 +2,16 @@
 /*
  * mover.c - from plan to posts and back. See mover.h.
  *
- *   1. A post's cookie is the plan's operation id; every id that was taken is given back by wt_plan_done
- * once.
- *   2. Work goes to the path with the least under way; none gets more than PATH_BYTES at once, so that the
- * last extents are spread over all paths. A path that can do nothing now (full, or of a fabric on which the
- * server has no regions any more) does not keep the others from working.
+ *   1. A post's cookie is the plan's operation id; every id that was taken is given back to the plan once.
+ *   2. Work goes to the path that is least full; how much a path may have under way the plan says. A path
+ * that can do nothing now (full, or of a fabric on which its server has no regions any more) does not keep
+ * the others from working.
  *   3. A turn is bounded: zeros are filled ZERO_BYTES at a time, so that the session stays alive meanwhile.
  *   4. Reads that a living path answers with a refusal are repeated, but not for ever.
  *   5. Memory that is not there is never touched by ourselves (sink.h); whoever else touches it says EFAULT,
  * and the session ends.
- *
- * Remote regions are kept per fabric, sorted by (block, offset).
+ *   6. What was pulled into a bounce buffer is copied in the very call in which the plan has said which
+ * pages.
  */
 #include "mover.h"
 
@@ -22,23 +21,26 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define PATH_BYTES (4u << 20)
 #define BATCH 32
 #define ZERO_BYTES (64ull << 20)
+#define FABRICS 4 /* by enum wt_fabric */
+#define ASKS_MAX 16
 /* How long refusals are put up with: the keys may just be changing while the control connection is away. */
 #define REFUSED_NS 8000000000ull
-
-struct remote_regions {
-	unsigned count, room;
-	struct wt_wire_region *list;
-	struct wt_key ring; /* length 0: none */
-};
 
 struct lane {
 	const struct wt_fabric_ops *ops;
 	struct wt_path *path;
-	uint64_t bytes; /* under way */
-	unsigned posts;
+	unsigned server, plan_path;
+	unsigned posts; /* under way */
+};
+
+/* A post; the index is the plan's operation id. */
+struct post {
+	struct wt_path *path; /* NULL: not under way */
+	struct wt_extent extent;
+	uint8_t *bounce; /* NULL: straight into the pages */
+	struct wt_sink *sink;
 };
 
 struct wt_mover {
@@ -46,15 +48,18 @@ struct wt_mover {
 	unsigned block_count;
 	struct wt_sink_block *blocks;
 	struct wt_plan *plan;
-	struct remote_regions remote[4]; /* by enum wt_fabric */
-	struct wt_sink *sinks[4];
+	struct wt_remote_regions remote[WT_PLAN_SERVERS][FABRICS];
+	struct wt_sink *sinks[FABRICS];
 	unsigned lane_count;
 	struct lane lanes[WT_MOVER_PATHS_MAX];
-	struct wt_extent op_extent[WT_PLAN_OPS];
-	struct wt_path *op_path[WT_PLAN_OPS]; /* NULL: not under way */
-	unsigned lost;                        /* for wt_mover_lost */
-	uint64_t zero_bytes;                  /* filled in this turn */
-	uint64_t refused_since_ns; /* reads are answered with refusals since then, 0: they are not */
+	struct post posts[WT_PLAN_OPS];
+	unsigned lost[WT_PLAN_SERVERS]; /* for wt_mover_lost */
+	struct wt_extent asks[ASKS_MAX];
+	unsigned ask_count;
+	struct wt_timer wake;
+	uint64_t zero_bytes; /* filled in this turn */
+	/* Reads are answered with refusals since then, 0: they are not; by server. */
+	uint64_t refused_since_ns[WT_PLAN_SERVERS];
 	struct wt_puller_stats stats;
 };
 
@@ -65,6 +70,8 @@ int wt_mover_open(struct wt_loop *loop, struct wt_mover **ret_mover)
 	if (!m)
 		return -ENOMEM;
 	m->loop = loop;
+	for (unsigned fabric = 0; fabric < FABRICS; fabric++)
+		m->remote[0][fabric].ring_last = true;
 	*ret_mover = m;
 	return 0;
 }
@@ -76,10 +83,64 @@ static void lane_close(struct wt_mover *m, struct lane *lane)
 	*lane = m->lanes[--m->lane_count];
 }
 
+static bool has_lane(const struct wt_mover *m, int server, enum wt_fabric fabric)
+{
+	for (unsigned i = 0; i < m->lane_count; i++)
+		if (m->lanes[i].ops->fabric == fabric &&
+			(server < 0 || m->lanes[i].server == (unsigned)server))
+			return true;
+	return false;
+}
+
+/* The post is over; answers its bounce buffer's end. */
+static void post_end(struct post *post)
+{
+	if (post->bounce)
+		wt_sink_bounce_give(post->sink, post->bounce);
+	*post = (struct post){ 0 };
+}
+
+/* Closes a path that may have work under way: closed is silent, so that work can be given back. */
+static void lane_abandon(struct wt_mover *m, struct lane *lane)
+{
+	struct lane was = *lane;
+
+	lane_close(m, lane);
+	for (unsigned id = 0; id < WT_PLAN_OPS; id++) {
+		if (m->posts[id].path != was.path)
+			continue;
+		m->stats.repeated_pages += m->posts[id].extent.pages;
+		post_end(&m->posts[id]);
+		wt_plan_done(m->plan, id, -ECONNABORTED, wt_loop_now_ns(m->loop));
+	}
+	wt_plan_path_remove(m->plan, was.plan_path);
+}
+
+/* It has failed, or stalled; its server may not see that by itself. */
+static void lane_lost(struct wt_mover *m, struct lane *lane)
+{
+	enum wt_fabric fabric = lane->ops->fabric;
+	unsigned server = lane->server;
+
+	lane_abandon(m, lane);
+	if (!has_lane(m, (int)server, fabric))
+		m->lost[server] |= WT_FABRIC_BIT(fabric);
+}
+
 void wt_mover_stop(struct wt_mover *m)
 {
 	while (m->lane_count)
-		lane_close(m, &m->lanes[0]);
+		lane_lost(m, &m->lanes[m->lane_count - 1]);
+}
+
+/* Paths that come later open it anew, perhaps on another device; until then nothing stays pinned. */
+static void close_unused_sinks(struct wt_mover *m)
+{
+	for (unsigned fabric = 0; fabric < FABRICS; fabric++)
+		if (!has_lane(m, -1, (enum wt_fabric)fabric)) {
+			wt_sink_close(m->sinks[fabric]);
+			m->sinks[fabric] = NULL;
+		}
 }
 
 void wt_mover_close(struct wt_mover *m)
@@ -87,28 +148,14 @@ void wt_mover_close(struct wt_mover *m)
 	if (!m)
 		return;
 	wt_mover_stop(m);
-	for (unsigned i = 0; i < 4; i++) {
-		wt_sink_close(m->sinks[i]);
-		free(m->remote[i].list);
-	}
+	close_unused_sinks(m);
+	wt_loop_timer_clear(m->loop, &m->wake);
+	for (unsigned server = 0; server < WT_PLAN_SERVERS; server++)
+		for (unsigned fabric = 0; fabric < FABRICS; fabric++)
+			wt_remote_free(&m->remote[server][fabric]);
 	wt_plan_close(m->plan);
 	free(m->blocks);
 	free(m);
-}
-
-/* Closes a path that has work under way: closed is silent, so that work can be given back. */
-static void lane_abandon(struct wt_mover *m, struct lane *lane)
-{
-	struct wt_path *path = lane->path;
-
-	lane_close(m, lane);
-	for (unsigned id = 0; id < WT_PLAN_OPS; id++) {
-		if (m->op_path[id] != path)
-			continue;
-		m->op_path[id] = NULL;
-		m->stats.repeated_pages += m->op_extent[id].pages;
-		wt_plan_done(m->plan, id, -ECONNABORTED);
-	}
 }
 
 int wt_mover_block_add(struct wt_mover *m, const struct wt_sink_block *block)
@@ -124,16 +171,34 @@ int wt_mover_block_add(struct wt_mover *m, const struct wt_sink_block *block)
 
 int wt_mover_start(struct wt_mover *m)
 {
-	uint64_t *pages = calloc(m->block_count + 1, sizeof *pages);
+	struct wt_plan_block *list = calloc(m->block_count + 1, sizeof *list);
 	int r;
 
-	if (!pages)
+	if (!list)
 		return -ENOMEM;
 	for (unsigned i = 0; i < m->block_count; i++)
-		pages[i] = m->blocks[i].length >> WT_PAGE_SHIFT;
-	r = wt_plan_open(m->block_count, pages, &m->plan);
-	free(pages);
+		list[i] = (struct wt_plan_block){ m->blocks[i].length >> WT_PAGE_SHIFT, true };
+	r = wt_plan_open(m->block_count, list, &m->plan);
+	free(list);
+	if (!r)
+		wt_plan_bounce(m->plan, true);
 	return r;
+}
+
+int wt_mover_restart(struct wt_mover *m)
+{
+	wt_mover_stop(m);
+	close_unused_sinks(m);
+	for (unsigned server = 0; server < WT_PLAN_SERVERS; server++) {
+		m->lost[server] = 0;
+		m->refused_since_ns[server] = 0;
+		for (unsigned fabric = 0; fabric < FABRICS; fabric++)
+			wt_remote_clear(&m->remote[server][fabric]);
+	}
+	m->ask_count = 0;
+	wt_plan_close(m->plan);
+	m->plan = NULL;
+	return wt_mover_start(m);
 }
 
 struct wt_plan *wt_mover_plan(struct wt_mover *m)
@@ -143,96 +208,41 @@ struct wt_plan *wt_mover_plan(struct wt_mover *m)
 
 /* ---- where things lie ---- */
 
-/* The first region that ends behind this place. */
-static unsigned region_after(const struct remote_regions *regions, uint32_t block, uint64_t offset)
+int wt_mover_region_add(struct wt_mover *m, unsigned server, const struct wt_wire_region *region)
 {
-	unsigned low = 0, high = regions->count;
+	const struct wt_sink_block *block;
+	int r;
 
-	while (low < high) {
-		unsigned middle = (low + high) / 2;
-		const struct wt_wire_region *region = &regions->list[middle];
-
-		if (region->block < block ||
-			(region->block == block && region->offset + region->key.length <= offset))
-			low = middle + 1;
-		else
-			high = middle;
+	if (region->fabric < WT_FABRIC_TCP || region->fabric >= FABRICS)
+		return -EPROTO;
+	if (region->block != WT_WIRE_RING) {
+		if (region->block >= m->block_count)
+			return -EPROTO;
+		block = &m->blocks[region->block];
+		if (region->offset > block->length || region->key.length > block->length - region->offset)
+			return -EPROTO;
 	}
-	return low;
+	r = wt_remote_add(&m->remote[server][region->fabric], region);
+	wt_plan_reach_changed(m->plan);
+	return r;
 }
 
-int wt_mover_region_add(struct wt_mover *m, const struct wt_wire_region *region)
-{
-	struct remote_regions *regions;
-	unsigned at;
-
-	if (region->fabric < WT_FABRIC_TCP || region->fabric > WT_FABRIC_SIM)
-		return -EPROTO;
-	regions = &m->remote[region->fabric];
-	if (region->block == WT_WIRE_RING) {
-		regions->ring = region->key;
-		return 0;
-	}
-	if (region->block >= m->block_count || region->offset > m->blocks[region->block].length ||
-		region->key.length > m->blocks[region->block].length - region->offset)
-		return -EPROTO;
-	at = region_after(regions, region->block, region->offset);
-	if (regions->count == WT_MOVER_REGIONS_MAX)
-		return -EPROTO;
-	if (regions->count == regions->room) {
-		unsigned room = regions->room ? 2 * regions->room : 64;
-		struct wt_wire_region *list = realloc(regions->list, room * sizeof *list);
-
-		if (!list)
-			return -ENOMEM;
-		regions->list = list;
-		regions->room = room;
-	}
-	memmove(&regions->list[at + 1], &regions->list[at], (regions->count - at) * sizeof *regions->list);
-	regions->list[at] = *region;
-	regions->count++;
-	return 0;
-}
-
-void wt_mover_regions_clear(struct wt_mover *m, enum wt_fabric fabric)
+void wt_mover_regions_clear(struct wt_mover *m, unsigned server, enum wt_fabric fabric)
 {
 	for (unsigned i = m->lane_count; i-- > 0;)
-		if (m->lanes[i].ops->fabric == fabric)
+		if (m->lanes[i].ops->fabric == fabric && m->lanes[i].server == server)
 			lane_abandon(m, &m->lanes[i]);
-	m->refused_since_ns = 0;
-	m->remote[fabric].count = 0;
-	m->remote[fabric].ring.length = 0;
-	/* Paths that come later open it anew, perhaps on another device; until then nothing stays pinned. */
-	wt_sink_close(m->sinks[fabric]);
-	m->sinks[fabric] = NULL;
+	m->refused_since_ns[server] = 0;
+	wt_remote_clear(&m->remote[server][fabric]);
+	close_unused_sinks(m);
 }
 
-/* Remote address and key of a piece of work, and how many bytes from there on are readable. False: not there.
- */
-static bool locate(const struct remote_regions *regions, const struct wt_work *work, struct wt_op *op,
-	uint64_t *ret_bytes)
+void wt_mover_server_remove(struct wt_mover *m, unsigned server)
 {
-	uint64_t offset = work->extent.page << WT_PAGE_SHIFT, skip;
-	const struct wt_key *key;
-	unsigned at;
-
-	if (work->content == WT_CONTENT_STAGED) {
-		key = &regions->ring;
-		if (!key->length)
-			return false;
-		skip = work->staged_offset % key->length;
-	} else {
-		at = region_after(regions, work->extent.block, offset);
-		if (at == regions->count || regions->list[at].block != work->extent.block ||
-			regions->list[at].offset > offset)
-			return false;
-		key = &regions->list[at].key;
-		skip = offset - regions->list[at].offset;
-	}
-	op->remote_address = key->address + skip;
-	op->remote_key = key->key;
-	*ret_bytes = key->length - skip;
-	return true;
+	for (unsigned fabric = WT_FABRIC_TCP; fabric < FABRICS; fabric++)
+		wt_mover_regions_clear(m, server, (enum wt_fabric)fabric);
+	m->lost[server] = 0;
+	wt_plan_server_remove(m->plan, server);
 }
 
 /* ---- paths ---- */
@@ -262,16 +272,20 @@ static void path_readable(void *arg, uint32_t events)
 {
 }
 
-int wt_mover_path_add(struct wt_mover *m, const struct wt_fabric_ops *ops, struct wt_path *path)
+int wt_mover_path_add(
+	struct wt_mover *m, unsigned server, const struct wt_fabric_ops *ops, struct wt_path *path)
 {
-	int r;
+	int r, plan_path;
 
 	if (m->lane_count == WT_MOVER_PATHS_MAX)
 		return -ENOSPC;
 	r = wt_loop_fd_set(m->loop, ops->fd(path), EPOLLIN, path_readable, m);
 	if (r)
 		return r;
-	m->lanes[m->lane_count++] = (struct lane){ .ops = ops, .path = path };
+	plan_path = wt_plan_path_add(
+		m->plan, server, wt_remote_reach, &m->remote[server][ops->fabric], wt_loop_now_ns(m->loop));
+	m->lanes[m->lane_count++] =
+		(struct lane){ .ops = ops, .path = path, .server = server, .plan_path = (unsigned)plan_path };
 	m->stats.fabric = ops->fabric;
 	return 0;
 }
@@ -293,28 +307,47 @@ static void look_for_memory(struct wt_mover *m, const struct wt_extent *extent, 
 	wt_sink_populate(&m->blocks[extent->block], extent->page << WT_PAGE_SHIFT, extent_bytes(extent), err);
 }
 
+/* Into the pages what has come into a bounce buffer, as far as they are wanted still. */
+static void settle(struct wt_mover *m, unsigned id, const struct post *post, struct wt_error *err)
+{
+	struct wt_extent copies[WT_PLAN_COPIES];
+	const struct wt_sink_block *block = &m->blocks[post->extent.block];
+	unsigned count = wt_plan_settle(m->plan, id, copies, wt_loop_now_ns(m->loop));
+
+	for (unsigned i = 0; i < count && !err->code; i++) {
+		uint64_t offset = copies[i].page << WT_PAGE_SHIFT;
+		uint64_t skip = offset - (post->extent.page << WT_PAGE_SHIFT);
+
+		if (wt_sink_populate(block, offset, extent_bytes(&copies[i]), err) == 0)
+			memcpy(block->base + offset, post->bounce + skip, extent_bytes(&copies[i]));
+	}
+}
+
 static void completed(
 	struct wt_mover *m, struct lane *lane, const struct wt_completion *completion, struct wt_error *err)
 {
 	unsigned id = (unsigned)completion->cookie;
-	const struct wt_extent *extent = &m->op_extent[id];
+	struct post post = m->posts[id];
 
 	lane->posts--;
-	lane->bytes -= extent_bytes(extent);
-	m->op_path[id] = NULL;
 	if (!completion->status)
-		m->refused_since_ns = 0;
-	else if (refusal(completion->status) && !m->refused_since_ns)
-		m->refused_since_ns = wt_loop_now_ns(m->loop);
+		m->refused_since_ns[lane->server] = 0;
+	else if (refusal(completion->status) && !m->refused_since_ns[lane->server])
+		m->refused_since_ns[lane->server] = wt_loop_now_ns(m->loop);
 	if (completion->status == -EFAULT)
-		look_for_memory(m, extent, err);
+		look_for_memory(m, &post.extent, err);
 	if (completion->status) {
-		m->stats.repeated_pages += extent->pages;
+		m->stats.repeated_pages += post.extent.pages;
 	} else {
-		m->stats.pulled_bytes[lane->ops->fabric] += extent_bytes(extent);
-		m->stats.pulled_pages += extent->pages;
+		m->stats.pulled_bytes[lane->ops->fabric] += extent_bytes(&post.extent);
+		m->stats.server_bytes[lane->server] += extent_bytes(&post.extent);
+		m->stats.pulled_pages += post.extent.pages;
 	}
-	wt_plan_done(m->plan, id, completion->status);
+	if (post.bounce && !completion->status)
+		settle(m, id, &post, err);
+	else
+		wt_plan_done(m->plan, id, completion->status, wt_loop_now_ns(m->loop));
+	post_end(&m->posts[id]);
 }
 
 /* Answers whether something completed; *ret_dead: the path has failed and is silent. */
@@ -336,24 +369,68 @@ static bool poll_lane(struct wt_mover *m, struct lane *lane, bool *ret_dead, str
 
 /* ---- work ---- */
 
-/* 1: done; 0: another turn will; -errno with err filled: it cannot be done. */
-static int fill_zero(struct wt_mover *m, const struct wt_work *work, struct wt_error *err)
+int wt_mover_zero(struct wt_mover *m, const struct wt_extent *extent, struct wt_error *err)
 {
-	int id = m->zero_bytes < ZERO_BYTES ? wt_plan_take(m->plan, work->extent.pages) : -EAGAIN;
-	int r;
+	m->stats.zero_pages += extent->pages;
+	return wt_sink_zero(
+		&m->blocks[extent->block], extent->page << WT_PAGE_SHIFT, extent_bytes(extent), err);
+}
+
+/* 1: done; 0: another turn will; -errno with err filled: it cannot be done. */
+static int fill_zero(struct wt_mover *m, unsigned plan_path, const struct wt_work *work, struct wt_error *err)
+{
+	uint64_t now_ns = wt_loop_now_ns(m->loop);
+	int id = -EAGAIN, r;
+
+	if (m->zero_bytes < ZERO_BYTES)
+		id = wt_plan_take(m->plan, plan_path, work->extent.pages, now_ns);
 
 	if (id < 0)
 		return 0;
-	r = wt_sink_zero(&m->blocks[work->extent.block], work->extent.page << WT_PAGE_SHIFT,
-		extent_bytes(&work->extent), err);
+	r = wt_mover_zero(m, &work->extent, err);
 	if (r) {
-		wt_plan_done(m->plan, (unsigned)id, r);
+		wt_plan_done(m->plan, (unsigned)id, r, now_ns);
 		return r;
 	}
-	m->stats.zero_pages += work->extent.pages;
 	m->zero_bytes += extent_bytes(&work->extent);
-	wt_plan_done(m->plan, (unsigned)id, 0);
+	wt_plan_done(m->plan, (unsigned)id, 0, now_ns);
 	return 1;
+}
+
+/* Where the work's bytes shall go: *ret_bytes of them at most. -EAGAIN: not now. */
+static int place(struct wt_mover *m, struct lane *lane, const struct wt_work *work, struct wt_op *op,
+	uint64_t *ret_bytes, struct wt_error *err)
+{
+	struct wt_sink *sink = m->sinks[lane->ops->fabric];
+	uint64_t offset = work->extent.page << WT_PAGE_SHIFT;
+	uint8_t *buffer;
+	int r;
+
+	if (!work->bounce) {
+		op->local = m->blocks[work->extent.block].base + offset;
+		return wt_sink_region(sink, work->extent.block, offset, &op->local_region, ret_bytes, err);
+	}
+	r = wt_sink_bounce_take(sink, &buffer, &op->local_region);
+	if (r && r != -EAGAIN)
+		wt_plan_bounce(m->plan, false); /* it goes without */
+	op->local = buffer;
+	*ret_bytes = WT_PATH_READ_MAX;
+	return r ? -EAGAIN : 0;
+}
+
+/* The next work for this lane that is not zeros, which are filled. 1: *work; otherwise like next_op. */
+static int next_work(struct wt_mover *m, struct lane *lane, struct wt_work *work, struct wt_error *err)
+{
+	while (wt_plan_peek(m->plan, lane->plan_path, wt_loop_now_ns(m->loop), work)) {
+		int r;
+
+		if (work->content != WT_CONTENT_ZERO)
+			return 1;
+		r = fill_zero(m, lane->plan_path, work, err);
+		if (r <= 0)
+			return r;
+	}
+	return 0;
 }
 
 /*
@@ -362,31 +439,20 @@ static int fill_zero(struct wt_mover *m, const struct wt_work *work, struct wt_e
  */
 static int next_op(struct wt_mover *m, struct lane *lane, struct wt_op *op, struct wt_error *err)
 {
-	const struct wt_sink_block *block;
+	uint64_t bytes, local_bytes;
 	struct wt_work work;
-	uint64_t remote_bytes, local_bytes, offset, bytes;
-	int id, r;
+	int id, r = next_work(m, lane, &work, err);
 
-	for (;;) {
-		if (!wt_plan_peek(m->plan, &work))
-			return 0;
-		if (work.content != WT_CONTENT_ZERO)
-			break;
-		r = fill_zero(m, &work, err);
-		if (r <= 0)
-			return r;
-	}
-	if (!locate(&m->remote[lane->ops->fabric], &work, op, &remote_bytes))
-		return 0;
-	block = &m->blocks[work.extent.block];
-	offset = work.extent.page << WT_PAGE_SHIFT;
-	r = wt_sink_region(
-		m->sinks[lane->ops->fabric], work.extent.block, offset, &op->local_region, &local_bytes, err);
-	if (r)
+	if (r <= 0)
 		return r;
-	bytes = extent_bytes(&work.extent);
-	if (bytes > remote_bytes)
-		bytes = remote_bytes;
+	bytes = wt_remote_locate(&m->remote[lane->server][lane->ops->fabric], &work, op);
+	if (!bytes)
+		return 0;
+	r = place(m, lane, &work, op, &local_bytes, err);
+	if (r)
+		return r == -EAGAIN ? 0 : r;
+	if (bytes > extent_bytes(&work.extent))
+		bytes = extent_bytes(&work.extent);
 	if (bytes > local_bytes)
 		bytes = local_bytes;
 	if (bytes > WT_PATH_READ_MAX)
@@ -394,15 +460,19 @@ static int next_op(struct wt_mover *m, struct lane *lane, struct wt_op *op, stru
 	bytes -= bytes % WT_PAGE_SIZE;
 	if (!bytes)
 		return wt_error_set(err, EPROTO, "the server announced memory that its ring cannot hold");
-	id = wt_plan_take(m->plan, (uint32_t)(bytes >> WT_PAGE_SHIFT));
-	if (id < 0)
+	work.extent.pages = (uint32_t)(bytes >> WT_PAGE_SHIFT);
+	id = wt_plan_take(m->plan, lane->plan_path, work.extent.pages, wt_loop_now_ns(m->loop));
+	if (id < 0) {
+		if (work.bounce)
+			wt_sink_bounce_give(m->sinks[lane->ops->fabric], op->local);
 		return 0;
+	}
 	op->kind = WT_OP_READ;
 	op->length = (uint32_t)bytes;
 	op->cookie = (unsigned)id;
-	op->local = block->base + offset;
-	m->op_extent[id] = work.extent;
-	m->op_extent[id].pages = op->length >> WT_PAGE_SHIFT;
+	m->posts[id] = (struct post){ .extent = work.extent,
+		.bounce = work.bounce ? op->local : NULL,
+		.sink = m->sinks[lane->ops->fabric] };
 	return 1;
 }
 
@@ -411,41 +481,43 @@ static int fill_lane(struct wt_mover *m, struct lane *lane, struct wt_error *err
 {
 	struct wt_op ops[BATCH];
 	unsigned room = lane->ops->depth(lane->path) - lane->posts, count = 0;
-	uint64_t bytes = lane->bytes;
 	int taken, r = 0;
 
-	while (count < BATCH && count < room && bytes < PATH_BYTES) {
+	while (count < BATCH && count < room) {
 		ops[count] = (struct wt_op){ 0 };
 		r = next_op(m, lane, &ops[count], err);
 		if (r <= 0)
 			break;
-		bytes += ops[count++].length;
+		count++;
 	}
 	if (!count)
 		return r;
 	taken = lane->ops->post(lane->path, ops, count);
-	for (unsigned i = taken < 0 ? 0 : (unsigned)taken; i < count; i++)
-		wt_plan_done(m->plan, (unsigned)ops[i].cookie, -EAGAIN);
+	for (unsigned i = taken < 0 ? 0 : (unsigned)taken; i < count; i++) {
+		post_end(&m->posts[ops[i].cookie]);
+		wt_plan_done(m->plan, (unsigned)ops[i].cookie, -EAGAIN, wt_loop_now_ns(m->loop));
+	}
 	for (int i = 0; i < taken; i++) {
 		lane->posts++;
-		lane->bytes += ops[i].length;
-		m->op_path[ops[i].cookie] = lane->path;
+		m->posts[ops[i].cookie].path = lane->path;
 	}
 	return r < 0 ? r : taken > 0 ? taken : 0;
 }
 
-/* One batch for the lane that has the least under way; if it can do nothing now, for the next one. */
+/* One batch for the lane that is least full; if it can do nothing now, for the next one. */
 static bool fill_one(struct wt_mover *m, struct wt_error *err)
 {
+	unsigned load[WT_MOVER_PATHS_MAX];
 	uint64_t tried = 0;
 
 	_Static_assert(WT_MOVER_PATHS_MAX <= 64, "one bit per lane");
+	for (unsigned i = 0; i < m->lane_count; i++)
+		load[i] = wt_plan_path_load(m->plan, m->lanes[i].plan_path, wt_loop_now_ns(m->loop));
 	for (unsigned round = 0; round < m->lane_count && !err->code; round++) {
 		unsigned best = m->lane_count;
 
 		for (unsigned i = 0; i < m->lane_count; i++)
-			if (!(tried >> i & 1) &&
-				(best == m->lane_count || m->lanes[i].bytes < m->lanes[best].bytes))
+			if (!(tried >> i & 1) && (best == m->lane_count || load[i] < load[best]))
 				best = i;
 		if (fill_lane(m, &m->lanes[best], err) > 0)
 			return true;
@@ -454,29 +526,53 @@ static bool fill_one(struct wt_mover *m, struct wt_error *err)
 	return false;
 }
 
-static bool has_lane(const struct wt_mover *m, enum wt_fabric fabric)
+unsigned wt_mover_lost(struct wt_mover *m, unsigned server)
 {
-	for (unsigned i = 0; i < m->lane_count; i++)
-		if (m->lanes[i].ops->fabric == fabric)
-			return true;
-	return false;
-}
+	unsigned lost = m->lost[server];
 
-static void lane_died(struct wt_mover *m, struct lane *lane)
-{
-	enum wt_fabric fabric = lane->ops->fabric;
-
-	lane_close(m, lane);
-	if (!has_lane(m, fabric))
-		m->lost |= WT_FABRIC_BIT(fabric);
-}
-
-unsigned wt_mover_lost(struct wt_mover *m)
-{
-	unsigned lost = m->lost;
-
-	m->lost = 0;
+	m->lost[server] = 0;
 	return lost;
+}
+
+bool wt_mover_ask(struct wt_mover *m, struct wt_extent *ret_extent)
+{
+	if (!m->ask_count)
+		return false;
+	*ret_extent = m->asks[--m->ask_count];
+	return true;
+}
+
+/* What the plan wants done besides. */
+static void obey(struct wt_mover *m, struct wt_error *err)
+{
+	struct wt_plan_action action;
+
+	while (m->ask_count < ASKS_MAX && wt_plan_tick(m->plan, wt_loop_now_ns(m->loop), &action)) {
+		if (action.act == WT_PLAN_ASK)
+			m->asks[m->ask_count++] = action.extent;
+		else if (action.act == WT_PLAN_ORPHANED)
+			wt_error_set(err, ENODATA,
+				"pages that only a server had which is gone are lost: block %s from page %llu on",
+				m->blocks[action.extent.block].name, (unsigned long long)action.extent.page);
+		for (unsigned i = m->lane_count; action.act == WT_PLAN_CLOSE_PATH && i-- > 0;)
+			if (m->lanes[i].plan_path == action.path)
+				lane_lost(m, &m->lanes[i]);
+	}
+}
+
+static bool refuses(const struct wt_mover *m, unsigned server)
+{
+	uint64_t since_ns = m->refused_since_ns[server];
+
+	return since_ns && wt_loop_now_ns(m->loop) - since_ns > REFUSED_NS;
+}
+
+unsigned wt_mover_refuser(const struct wt_mover *m)
+{
+	for (unsigned server = 1; server < WT_PLAN_SERVERS; server++)
+		if (refuses(m, server))
+			return server;
+	return 0;
 }
 
 bool wt_mover_turn(struct wt_mover *m, struct wt_error *err)
@@ -489,25 +585,35 @@ bool wt_mover_turn(struct wt_mover *m, struct wt_error *err)
 	for (unsigned i = m->lane_count; i-- > 0;) {
 		any |= poll_lane(m, &m->lanes[i], &dead, err);
 		if (dead)
-			lane_died(m, &m->lanes[i]);
+			lane_lost(m, &m->lanes[i]);
 	}
-	if (m->refused_since_ns && wt_loop_now_ns(m->loop) - m->refused_since_ns > REFUSED_NS) {
+	if (refuses(m, 0)) {
 		wt_error_set(err, EACCES, "the server refuses to let memory be read that it has announced");
 		return false;
 	}
 	m->zero_bytes = 0;
-	while (!m->lane_count && wt_plan_peek(m->plan, &work) && work.content == WT_CONTENT_ZERO)
-		if (fill_zero(m, &work, err) <= 0)
+	obey(m, err);
+	while (!err->code && wt_plan_peek(m->plan, WT_PLAN_NO_PATH, wt_loop_now_ns(m->loop), &work))
+		if (fill_zero(m, WT_PLAN_NO_PATH, &work, err) <= 0)
 			break;
 	while (!err->code && fill_one(m, err))
 		any = true;
 	return any || m->zero_bytes;
 }
 
+/* As with a path's descriptor. */
+static void woken(void *arg, uint64_t now_ns)
+{
+}
+
 bool wt_mover_arm(struct wt_mover *m)
 {
+	uint64_t now_ns = wt_loop_now_ns(m->loop), wake_ns = wt_plan_wake_ns(m->plan, now_ns);
 	bool quiet = true;
 
+	wt_loop_timer_clear(m->loop, &m->wake);
+	if (wake_ns != UINT64_MAX)
+		wt_loop_timer_set(m->loop, &m->wake, wake_ns, woken, m);
 	for (unsigned i = 0; i < m->lane_count; i++)
 		if (m->lanes[i].ops->arm(m->lanes[i].path))
 			quiet = false;

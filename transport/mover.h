@@ -3,9 +3,9 @@
  * mover.h - carries out the plan: turns work into posts on paths, completions into progress, zero extents
  * into zeros.
  *
- * Knows where things lie: remote regions as the server told them, local blocks, one sink per fabric. Paths
- * are given to it and belong to it from then on; a path that fails is closed, and what it had under way is
- * pulled again elsewhere.
+ * Knows where things lie: regions as each server told them, local blocks, one sink per fabric for all servers
+ * together. So all paths of one fabric use one device. Paths are given to it and belong to it from then on; a
+ * path that fails or has stalled is closed, and what it had under way is pulled again elsewhere.
  *
  * One thread. Does no waiting: the owner calls wt_mover_turn whenever a path's descriptor is readable or work
  * was announced, and wt_mover_arm before sleeping.
@@ -21,35 +21,48 @@
 #include <watari/path.h>
 #include <watari/puller.h>
 
+#include "mover_remote.h"
 #include "plan.h"
 #include "sink.h"
 #include "wire.h"
 
 #define WT_MOVER_PATHS_MAX 64
-#define WT_MOVER_REGIONS_MAX 4096 /* adding one costs time linear in their number */
 
 struct wt_mover;
 
 int wt_mover_open(struct wt_loop *loop, struct wt_mover **ret_mover);
 void wt_mover_close(struct wt_mover *mover);
-/* Closes all paths; no local memory is written afterwards. */
+/* Closes all paths; no local memory is written afterwards. The plan knows what is missing. */
 void wt_mover_stop(struct wt_mover *mover);
 
 int wt_mover_block_add(struct wt_mover *mover, const struct wt_sink_block *block);
 /* All blocks are known. */
 int wt_mover_start(struct wt_mover *mover);
+/* The same anew, with an empty plan; all that the servers have told is void. */
+int wt_mover_restart(struct wt_mover *mover);
 struct wt_plan *wt_mover_plan(struct wt_mover *mover);
-/* The server told a region. -EPROTO: it lies outside the block. */
-int wt_mover_region_add(struct wt_mover *mover, const struct wt_wire_region *region);
-/* The server serves no more over this fabric: forgets its keys and closes its paths. */
-void wt_mover_regions_clear(struct wt_mover *mover, enum wt_fabric fabric);
+/* Zeros for these pages, at once. -errno with err filled. */
+int wt_mover_zero(struct wt_mover *mover, const struct wt_extent *extent, struct wt_error *err);
+
+/* A server told a region. -EPROTO: it lies outside the block. */
+int wt_mover_region_add(struct wt_mover *mover, unsigned server, const struct wt_wire_region *region);
+/* A server serves no more over this fabric: forgets its keys and closes its paths. */
+void wt_mover_regions_clear(struct wt_mover *mover, unsigned server, enum wt_fabric fabric);
+/* A helper is gone for good. */
+void wt_mover_server_remove(struct wt_mover *mover, unsigned server);
 /* The endpoint for paths of this fabric; opened when first asked for. */
 int wt_mover_endpoint(struct wt_mover *mover, const struct wt_fabric_ops *ops, const char *device,
 	const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err);
-int wt_mover_path_add(struct wt_mover *mover, const struct wt_fabric_ops *ops, struct wt_path *path);
+/* The server was added to the plan. */
+int wt_mover_path_add(
+	struct wt_mover *mover, unsigned server, const struct wt_fabric_ops *ops, struct wt_path *path);
 
-/* Fabrics of which the last path has failed since the last call, as WT_FABRIC_BIT()s. */
-unsigned wt_mover_lost(struct wt_mover *mover);
+/* Fabrics of which the last path to this server has failed since the last call, as WT_FABRIC_BIT()s. */
+unsigned wt_mover_lost(struct wt_mover *mover, unsigned server);
+/* A helper that has answered nothing but refusals for long; 0: none. */
+unsigned wt_mover_refuser(const struct wt_mover *mover);
+/* An extent that server 0 shall announce, because no path can read it there; false: none (more). */
+bool wt_mover_ask(struct wt_mover *mover, struct wt_extent *ret_extent);
 
 /* Polls and posts; true when something happened. *err is filled when the session cannot go on. */
 bool wt_mover_turn(struct wt_mover *mover, struct wt_error *err);

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * plan.c - the puller's plan. See plan.h for the invariants.
+ * plan.c - the announcements of the plan: their order, who waits, what has landed. See plan.h.
  *
  * Entries (announcements that have not landed) sit in a ring indexed by sequence number. Those that are not
- * started in full are in the queue of their priority. `waiting` counts them by priority and by granule of the
- * memory that they touch, hashed: a collision only makes an announcement wait its turn without need.
- * Operations refer to their entry; failed ones go to a stack of repetitions that is served first. Landed
- * numbers are gathered as ranges until they are fetched.
+ * started in full are in the queue of their priority, or among the parked ones. `waiting` counts them by
+ * queue and by granule of the memory that they touch, hashed: a collision only makes an announcement wait
+ * without need. Landed numbers are gathered as ranges until they are fetched.
+ *
+ *   1. Of two entries that wait in queues and touch one page, the older one is due first.
+ *   2. Of two that are parked and touch one page, the older one is before the other.
+ *   3. Nothing that waits in a queue is older than a parked one and touches a page of it: it would have been
+ * due before. So a parked entry may be started when its page is not busy and no near one is parked before it.
  */
-#include "plan.h"
+#include "plan_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,74 +20,30 @@
 
 /* Looking further ahead than one operation can take would make long extents quadratic. */
 #define PEEK_PAGES 4096u
-/* Outstanding operations and repetitions together: a repetition may be split, and the pieces may fail. */
-#define LOAD_MAX (2 * WT_PLAN_OPS)
-#define RETRIES_MAX (LOAD_MAX + 1)
+/* How many parked ones are looked at at once, and how many before each of them. */
+#define LOOK_MAX 64u
 
-/* Waiting is counted by granules of so many pages, in so many counters. */
-#define GRANULE_SHIFT 6
-#define COUNTERS_SHIFT 15
-#define PRIORITIES (WT_PRIORITY_FAULT + 1)
-
-struct entry {
-	struct wt_announcement what; /* priority: that by which it waits */
-	uint64_t behind;             /* sequence number of the next one in the queue, 0: none */
-	uint32_t started;            /* pages */
-	uint32_t left;               /* pages that have not landed */
-};
-
-/* Sequence numbers; first 0: empty. */
-struct queue {
-	uint64_t first, last;
-};
-
-struct op {
-	uint64_t seq;
-	struct wt_work work;
-	bool used;
-};
-
-struct wt_plan {
-	uint64_t next_seq;
-	uint64_t oldest;
-	struct entry entries[WT_PENDING_ENTRIES];
-	struct queue queues[PRIORITIES];
-	uint32_t waiting[PRIORITIES][1u << COUNTERS_SHIFT];
-
-	struct op ops[WT_PLAN_OPS];
-	unsigned free_ops[WT_PLAN_OPS];
-	unsigned free_count;
-
-	struct op retries[RETRIES_MAX]; /* pages of these stay busy */
-	unsigned retry_count;
-
-	struct wt_seq_range acks[WT_PENDING_ENTRIES];
-	unsigned ack_count;
-
-	unsigned blocks;
-	struct block_maps {
-		struct wt_bitmap busy, landed;
-	} maps[];
-};
-
-int wt_plan_open(unsigned blocks, const uint64_t *block_pages, struct wt_plan **ret_plan)
+int wt_plan_open(unsigned blocks, const struct wt_plan_block *list, struct wt_plan **ret_plan)
 {
 	struct wt_plan *plan = calloc(1, sizeof *plan + blocks * sizeof plan->maps[0]);
 
 	if (!plan)
 		return -ENOMEM;
 	plan->next_seq = plan->oldest = 1;
+	plan->servers[0].added = true;
 	for (unsigned i = 0; i < WT_PLAN_OPS; i++)
 		plan->free_ops[plan->free_count++] = WT_PLAN_OPS - 1 - i;
 	for (; plan->blocks < blocks; plan->blocks++) {
 		struct block_maps *maps = &plan->maps[plan->blocks];
 
-		if (wt_bitmap_open(&maps->busy, block_pages[plan->blocks]) ||
-			wt_bitmap_open(&maps->landed, block_pages[plan->blocks])) {
+		maps->announcer_reads = list[plan->blocks].announcer_reads;
+		if (wt_pageset_open(&maps->busy, list[plan->blocks].pages) ||
+			wt_pageset_open(&maps->wanted, list[plan->blocks].pages)) {
 			plan->blocks++;
 			wt_plan_close(plan);
 			return -ENOMEM;
 		}
+		plan->pages += list[plan->blocks].pages;
 	}
 	*ret_plan = plan;
 	return 0;
@@ -94,15 +54,12 @@ void wt_plan_close(struct wt_plan *plan)
 	if (!plan)
 		return;
 	for (unsigned i = 0; i < plan->blocks; i++) {
-		wt_bitmap_close(&plan->maps[i].busy);
-		wt_bitmap_close(&plan->maps[i].landed);
+		wt_pageset_close(&plan->maps[i].busy);
+		wt_pageset_close(&plan->maps[i].wanted);
+		for (unsigned server = 1; server < WT_PLAN_SERVERS; server++)
+			wt_pageset_close(&plan->maps[i].has[server]);
 	}
 	free(plan);
-}
-
-static struct entry *entry_of(struct wt_plan *plan, uint64_t seq)
-{
-	return &plan->entries[seq % WT_PENDING_ENTRIES];
 }
 
 /* ---- who waits ---- */
@@ -124,43 +81,79 @@ static uint64_t last_granule(const struct wt_extent *extent)
 	return (extent->page + extent->pages - 1) >> GRANULE_SHIFT;
 }
 
-/* The lowest priority of what waits near the extent, at most the one given. */
-static enum wt_priority lowest_near(
+static bool near(const struct wt_extent *a, const struct wt_extent *b)
+{
+	return a->block == b->block && first_granule(a) <= last_granule(b) &&
+	       first_granule(b) <= last_granule(a);
+}
+
+/*
+ * Where an announcement waits: by the lowest priority of what waits near it, at most its own. If nothing
+ * waits near it in a queue, but among the parked ones, it is parked behind them.
+ */
+static enum wt_priority place_of(
 	struct wt_plan *plan, const struct wt_extent *extent, enum wt_priority priority)
 {
-	for (uint64_t g = first_granule(extent); g <= last_granule(extent); g++)
-		for (unsigned lower = WT_PRIORITY_BULK; lower < priority; lower++)
-			if (*waiting_at(plan, (enum wt_priority)lower, extent->block, g))
-				priority = (enum wt_priority)lower;
-	return priority;
+	bool queued = false, parked = false;
+
+	for (uint64_t g = first_granule(extent); g <= last_granule(extent); g++) {
+		for (unsigned p = WT_PRIORITY_BULK; p < PRIORITIES; p++) {
+			if (!*waiting_at(plan, (enum wt_priority)p, extent->block, g))
+				continue;
+			queued = true;
+			if (p < priority)
+				priority = (enum wt_priority)p;
+		}
+		parked |= plan->parked_count && *waiting_at(plan, PARKED, extent->block, g);
+	}
+	return parked && !queued ? PARKED : priority;
 }
 
 static void queue_add(struct wt_plan *plan, uint64_t seq)
 {
-	struct entry *entry = entry_of(plan, seq);
+	struct entry *entry = wt_plan_entry(plan, seq);
 	const struct wt_extent *extent = &entry->what.extent;
 	struct queue *queue = &plan->queues[entry->what.priority];
 
 	for (uint64_t g = first_granule(extent); g <= last_granule(extent); g++)
 		++*waiting_at(plan, entry->what.priority, extent->block, g);
-	if (queue->first)
-		entry_of(plan, queue->last)->behind = seq;
+	entry->before = queue->last;
+	entry->behind = 0;
+	if (queue->last)
+		wt_plan_entry(plan, queue->last)->behind = seq;
 	else
 		queue->first = seq;
 	queue->last = seq;
+	plan->parked_count += entry->what.priority == PARKED;
 }
 
-/* The first one of a queue is started in full. */
-static void queue_pop(struct wt_plan *plan, const struct entry *entry)
+static void queue_remove(struct wt_plan *plan, uint64_t seq)
 {
+	struct entry *entry = wt_plan_entry(plan, seq);
 	const struct wt_extent *extent = &entry->what.extent;
+	struct queue *queue = &plan->queues[entry->what.priority];
 
 	for (uint64_t g = first_granule(extent); g <= last_granule(extent); g++)
 		--*waiting_at(plan, entry->what.priority, extent->block, g);
-	plan->queues[entry->what.priority].first = entry->behind;
+	if (entry->before)
+		wt_plan_entry(plan, entry->before)->behind = entry->behind;
+	else
+		queue->first = entry->behind;
+	if (entry->behind)
+		wt_plan_entry(plan, entry->behind)->before = entry->before;
+	else
+		queue->last = entry->before;
+	plan->parked_count -= entry->what.priority == PARKED;
 }
 
-/* Which announcement is due; 0: none waits. */
+static void park(struct wt_plan *plan, uint64_t seq)
+{
+	queue_remove(plan, seq);
+	wt_plan_entry(plan, seq)->what.priority = PARKED;
+	queue_add(plan, seq);
+}
+
+/* Which announcement is due; 0: none waits in a queue. */
 static uint64_t due(const struct wt_plan *plan)
 {
 	for (unsigned priority = PRIORITIES; priority-- > WT_PRIORITY_BULK;)
@@ -172,28 +165,31 @@ static uint64_t due(const struct wt_plan *plan)
 int wt_plan_announce(struct wt_plan *plan, uint64_t seq, const struct wt_announcement *what)
 {
 	const struct wt_extent *extent = &what->extent;
-	struct entry *entry = entry_of(plan, seq);
-	uint64_t bits;
+	struct entry *entry = wt_plan_entry(plan, seq);
+	uint64_t pages;
 
 	if (seq != plan->next_seq || extent->block >= plan->blocks || !extent->pages)
 		return -EPROTO;
 	if (what->content < WT_CONTENT_IN_PLACE || what->content > WT_CONTENT_STAGED ||
 		what->priority < WT_PRIORITY_BULK || what->priority > WT_PRIORITY_FAULT)
 		return -EPROTO;
-	bits = plan->maps[extent->block].busy.bits;
-	if (extent->page >= bits || extent->pages > bits - extent->page)
+	pages = plan->maps[extent->block].busy.bits;
+	if (extent->page >= pages || extent->pages > pages - extent->page)
 		return -EPROTO;
 	if (plan->next_seq - plan->oldest + plan->ack_count >= WT_PENDING_ENTRIES)
 		return -ENOBUFS;
 	*entry = (struct entry){ .what = *what, .left = extent->pages };
-	entry->what.priority = lowest_near(plan, extent, what->priority);
+	entry->what.priority = place_of(plan, extent, what->priority);
 	queue_add(plan, seq);
+	wt_plan_base_forget(plan, extent);
+	wt_pageset_prefetch(&plan->maps[extent->block].busy, extent->page);
 	plan->next_seq++;
 	return 0;
 }
 
-/* The work that begins `pages` into another one. */
-static struct wt_work work_skip(const struct wt_work *work, uint32_t pages)
+/* ---- what comes next ---- */
+
+struct wt_work wt_plan_work_skip(const struct wt_work *work, uint32_t pages)
 {
 	struct wt_work rest = *work;
 
@@ -204,98 +200,112 @@ static struct wt_work work_skip(const struct wt_work *work, uint32_t pages)
 	return rest;
 }
 
-static struct wt_work entry_rest(const struct entry *entry)
+/* The next pages of an entry, up to the first busy one: 0 pages if that is the very next. */
+static struct wt_work entry_next(struct wt_plan *plan, const struct entry *entry)
 {
 	struct wt_work all = { .content = entry->what.content,
 		.extent = entry->what.extent,
 		.staged_offset = entry->what.staged_offset };
+	struct wt_work work = wt_plan_work_skip(&all, entry->started);
+	struct wt_extent *extent = &work.extent;
+	uint64_t busy;
 
-	return work_skip(&all, entry->started);
+	if (extent->pages > PEEK_PAGES)
+		extent->pages = PEEK_PAGES;
+	busy = wt_pageset_next(&plan->maps[extent->block].busy, extent->page, extent->page + extent->pages);
+	extent->pages = (uint32_t)(busy - extent->page);
+	return work;
 }
 
-bool wt_plan_peek(struct wt_plan *plan, struct wt_work *ret_work)
+/* Cuts the extent before the first granule in which more than `known` are parked. */
+static void cut_before_parked(struct wt_plan *plan, struct wt_extent *extent, unsigned known)
 {
-	struct wt_work work;
-	const struct wt_bitmap *busy;
-	uint64_t seq = due(plan), end, blocked;
+	if (plan->parked_count <= known || !extent->pages)
+		return;
+	for (uint64_t g = first_granule(extent); g <= last_granule(extent); g++) {
+		if (*waiting_at(plan, PARKED, extent->block, g) <= known)
+			continue;
+		extent->pages =
+			g == first_granule(extent) ? 0 : (uint32_t)((g << GRANULE_SHIFT) - extent->page);
+		return;
+	}
+}
 
+/* No near one is parked before this one, as far as that can be seen with little effort. */
+static bool first_of_its_place(
+	struct wt_plan *plan, const struct entry *entry, const struct wt_extent *extent)
+{
+	uint64_t before = entry->before;
+
+	for (unsigned i = 0; before && i < LOOK_MAX; i++, before = wt_plan_entry(plan, before)->before)
+		if (near(&wt_plan_entry(plan, before)->what.extent, extent))
+			return false;
+	return !before;
+}
+
+static bool find_parked(struct wt_plan *plan, struct choice *ret_choice)
+{
+	for (unsigned i = 0; plan->look_at && i < LOOK_MAX; i++) {
+		struct entry *entry = wt_plan_entry(plan, plan->look_at);
+		struct wt_work work = entry_next(plan, entry);
+		struct wt_extent all = work.extent;
+
+		cut_before_parked(plan, &work.extent, 1);
+		if (!work.extent.pages && all.pages && first_of_its_place(plan, entry, &all))
+			work.extent = all;
+		if (work.extent.pages) {
+			*ret_choice =
+				(struct choice){ .kind = CHOSE_ENTRY, .seq = plan->look_at, .work = work };
+			return true;
+		}
+		plan->look_at = entry->behind;
+	}
+	return false;
+}
+
+bool wt_plan_find_announced(struct wt_plan *plan, struct choice *ret_choice)
+{
 	if (plan->retry_count) {
-		*ret_work = plan->retries[plan->retry_count - 1].work;
+		const struct repeat *repeat = &plan->retries[plan->retry_count - 1];
+
+		*ret_choice =
+			(struct choice){ .kind = CHOSE_REPEAT, .seq = repeat->seq, .work = repeat->work };
 		return true;
 	}
-	if (!seq)
-		return false;
-	work = entry_rest(entry_of(plan, seq));
-	if (work.extent.pages > PEEK_PAGES)
-		work.extent.pages = PEEK_PAGES;
-	busy = &plan->maps[work.extent.block].busy;
-	end = work.extent.page + work.extent.pages;
-	blocked = wt_bitmap_next_set(busy, work.extent.page, end);
-	if (blocked == work.extent.page)
-		return false;
-	work.extent.pages = (uint32_t)(blocked - work.extent.page);
-	*ret_work = work;
-	return true;
-}
-
-/* Takes the first pages of the newest repetition; its pages are busy already. */
-static struct op take_retry(struct wt_plan *plan, uint32_t pages)
-{
-	struct op *retry = &plan->retries[plan->retry_count - 1];
-	struct op taken = *retry;
-
-	assert(pages && pages <= retry->work.extent.pages);
-	taken.work.extent.pages = pages;
-	if (pages == retry->work.extent.pages)
-		plan->retry_count--;
-	else
-		retry->work = work_skip(&retry->work, pages);
-	return taken;
-}
-
-static struct op take_entry(struct wt_plan *plan, uint32_t pages)
-{
-	uint64_t seq = due(plan);
-	struct entry *entry = entry_of(plan, seq);
-	struct op taken = { .seq = seq, .work = entry_rest(entry) };
-	struct block_maps *maps = &plan->maps[taken.work.extent.block];
-
-	assert(pages && pages <= taken.work.extent.pages);
-	taken.work.extent.pages = pages;
-	wt_bitmap_set(&maps->busy, taken.work.extent.page, pages);
-	wt_bitmap_clear(&maps->landed, taken.work.extent.page, pages);
-	entry->started += pages;
-	if (entry->started == entry->what.extent.pages)
-		queue_pop(plan, entry);
-	return taken;
-}
-
-/*
- * Every outstanding operation may fail, so only splitting a repetition adds to the load. At the limit one
- * split goes on, alone: its piece succeeds, or fails and is joined to its rest again.
- */
-static bool may_take(const struct wt_plan *plan, uint32_t pages)
-{
-	unsigned outstanding = wt_plan_outstanding(plan);
-
-	if (!plan->free_count || outstanding + plan->retry_count > LOAD_MAX)
-		return false;
-	if (!plan->retry_count || pages == plan->retries[plan->retry_count - 1].work.extent.pages)
+	if (find_parked(plan, ret_choice))
 		return true;
-	return outstanding + plan->retry_count < LOAD_MAX || !outstanding;
+	for (uint64_t seq = due(plan); seq; seq = due(plan)) {
+		struct wt_work work = entry_next(plan, wt_plan_entry(plan, seq));
+
+		cut_before_parked(plan, &work.extent, 0);
+		if (work.extent.pages) {
+			*ret_choice = (struct choice){ .kind = CHOSE_ENTRY, .seq = seq, .work = work };
+			return true;
+		}
+		park(plan, seq);
+	}
+	return false;
 }
 
-int wt_plan_take(struct wt_plan *plan, uint32_t pages)
+void wt_plan_look_again(struct wt_plan *plan)
 {
-	unsigned id;
-
-	if (!may_take(plan, pages))
-		return -EAGAIN;
-	id = plan->free_ops[--plan->free_count];
-	plan->ops[id] = plan->retry_count ? take_retry(plan, pages) : take_entry(plan, pages);
-	plan->ops[id].used = true;
-	return (int)id;
+	plan->look_at = plan->queues[PARKED].first;
 }
+
+void wt_plan_entry_start(struct wt_plan *plan, uint64_t seq, uint32_t pages)
+{
+	struct entry *entry = wt_plan_entry(plan, seq);
+	bool parked = entry->what.priority == PARKED;
+
+	entry->started += pages;
+	if (entry->started < entry->what.extent.pages)
+		return;
+	queue_remove(plan, seq);
+	if (parked)
+		wt_plan_look_again(plan);
+}
+
+/* ---- what has landed ---- */
 
 static void ack(struct wt_plan *plan, uint64_t seq)
 {
@@ -307,45 +317,15 @@ static void ack(struct wt_plan *plan, uint64_t seq)
 		plan->acks[plan->ack_count++] = (struct wt_seq_range){ seq, 1 };
 }
 
-/* To be pulled again: joined to the newest repetition if it lies right before it. */
-static void repeat(struct wt_plan *plan, const struct op *op)
+void wt_plan_entry_landed(struct wt_plan *plan, uint64_t seq, uint32_t pages)
 {
-	struct op *next = plan->retry_count ? &plan->retries[plan->retry_count - 1] : NULL;
-	const struct wt_extent *extent = &op->work.extent;
+	struct entry *entry = wt_plan_entry(plan, seq);
 
-	if (next && next->seq == op->seq && extent->page + extent->pages == next->work.extent.page) {
-		uint32_t pages = extent->pages + next->work.extent.pages;
-
-		*next = *op;
-		next->work.extent.pages = pages;
+	entry->left -= pages;
+	if (entry->left)
 		return;
-	}
-	assert(plan->retry_count < RETRIES_MAX);
-	plan->retries[plan->retry_count++] = *op;
-}
-
-void wt_plan_done(struct wt_plan *plan, unsigned id, int status)
-{
-	struct op *op = &plan->ops[id];
-	const struct wt_extent *extent = &op->work.extent;
-	struct block_maps *maps;
-	struct entry *entry;
-
-	assert(id < WT_PLAN_OPS && op->used);
-	maps = &plan->maps[extent->block];
-	entry = entry_of(plan, op->seq);
-	op->used = false;
-	plan->free_ops[plan->free_count++] = id;
-	if (status) {
-		repeat(plan, op);
-		return;
-	}
-	wt_bitmap_clear(&maps->busy, extent->page, extent->pages);
-	wt_bitmap_set(&maps->landed, extent->page, extent->pages);
-	entry->left -= extent->pages;
-	if (!entry->left)
-		ack(plan, op->seq);
-	while (plan->oldest < plan->next_seq && !entry_of(plan, plan->oldest)->left)
+	ack(plan, seq);
+	while (plan->oldest < plan->next_seq && !wt_plan_entry(plan, plan->oldest)->left)
 		plan->oldest++;
 }
 
@@ -359,14 +339,14 @@ unsigned wt_plan_acks(struct wt_plan *plan, struct wt_seq_range *ret_ranges, uns
 	return n;
 }
 
-bool wt_plan_idle(const struct wt_plan *plan)
+bool wt_plan_acks_left(const struct wt_plan *plan)
 {
-	return plan->oldest == plan->next_seq;
+	return plan->ack_count;
 }
 
-unsigned wt_plan_outstanding(const struct wt_plan *plan)
+bool wt_plan_idle(const struct wt_plan *plan)
 {
-	return WT_PLAN_OPS - plan->free_count;
+	return plan->oldest == plan->next_seq && !plan->wanted && !plan->base_ops;
 }
 
 uint64_t wt_plan_next_seq(const struct wt_plan *plan)
@@ -374,7 +354,38 @@ uint64_t wt_plan_next_seq(const struct wt_plan *plan)
 	return plan->next_seq;
 }
 
-const struct wt_bitmap *wt_plan_landed(const struct wt_plan *plan, unsigned block)
+bool wt_plan_valid(const struct wt_plan *plan)
 {
-	return &plan->maps[block].landed;
+	uint64_t wanted = 0;
+
+	for (unsigned i = 0; i < plan->blocks; i++) {
+		const struct block_maps *maps = &plan->maps[i];
+		struct wt_pageset_query both = { .in = { &maps->wanted, &maps->busy }, .ins = 2 };
+		uint64_t end;
+
+		if (!wt_pageset_valid(&maps->wanted) || !wt_pageset_valid(&maps->busy))
+			return false;
+		if (wt_pageset_run(&both, 0, maps->busy.bits, 1, &end) != maps->busy.bits)
+			return false;
+		for (unsigned server = 1; server < WT_PLAN_SERVERS; server++)
+			if (plan->servers[server].added && !wt_pageset_valid(&maps->has[server]))
+				return false;
+		for (uint64_t seq = plan->oldest; seq < plan->next_seq; seq++) {
+			const struct entry *entry = &plan->entries[seq % WT_PENDING_ENTRIES];
+			const struct wt_extent *e = &entry->what.extent;
+
+			/* Whatever has not landed is newer than the base. */
+			if (!entry->left || e->block != i)
+				continue;
+			if (wt_pageset_next(&maps->wanted, e->page, e->page + e->pages) != e->page + e->pages)
+				return false;
+			for (unsigned server = 1; server < WT_PLAN_SERVERS; server++)
+				if (plan->servers[server].added &&
+					wt_pageset_next(&maps->has[server], e->page, e->page + e->pages) !=
+						e->page + e->pages)
+					return false;
+		}
+		wanted += maps->wanted.count;
+	}
+	return wanted == plan->wanted;
 }

@@ -2,29 +2,27 @@
 /*
  * rail.c - opens and closes rails. See rail.h.
  *
- * Owns an opening's thread and the eventfd by which that ends. The thread writes rail, err and nothing else;
- * the loop reads them after it has joined the thread.
+ * Owns an opening until `done`, or until its thread has ended, whichever an abandoned one needs. The thread
+ * writes rail and err and nothing else; the loop reads them in `done`. While it runs it holds memory and
+ * ring.
  */
 #include "rail.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
+
+#include "task.h"
 
 struct wt_opening {
-	struct wt_loop *loop;
+	struct wt_task *task;
 	struct wt_rail_order order;
+	char device[64];
 	wt_opening_fn *done;
 	void *arg;
-	pthread_t thread;
-	int ended;
-	atomic_bool stop;
+	atomic_bool stop; /* nobody waits for it any more */
 	struct wt_rail rail;
 	struct wt_error err;
 };
@@ -87,74 +85,65 @@ static void abandon(struct wt_opening *o)
 	o->rail = (struct wt_rail){ .ops = NULL };
 }
 
-static void *opening_main(void *arg)
+static void opening_run(void *arg)
 {
 	struct wt_opening *o = arg;
-	uint64_t one = 1;
 
-	if (open_rail(o))
+	if (open_rail(o) || atomic_load(&o->stop))
 		abandon(o);
-	if (write(o->ended, &one, sizeof one) < 0)
-		return NULL; /* cannot happen: the counter was 0 */
-	return NULL;
 }
 
 static void opening_free(struct wt_opening *o)
 {
-	if (o->ended >= 0) {
-		wt_loop_fd_clear(o->loop, o->ended);
-		close(o->ended);
-	}
+	wt_ring_release(o->order.memory.ring);
+	wt_memory_release(o->order.memory.memory);
 	free(o);
 }
 
-static void on_ended(void *arg, uint32_t events)
+static void opening_done(void *arg)
 {
 	struct wt_opening *o = arg;
 	wt_opening_fn *done = o->done;
-	struct wt_rail rail;
-	struct wt_error err;
+	struct wt_rail rail = o->rail;
+	struct wt_error err = o->err;
 	void *done_arg = o->arg;
 
-	pthread_join(o->thread, NULL);
-	rail = o->rail;
-	err = o->err;
 	opening_free(o);
 	done(done_arg, &rail, &err);
 }
 
-static int thread_start(struct wt_opening *o)
+/* Abandoned: what was lent to it is its own now. */
+static void opening_drop(void *arg)
 {
-	sigset_t all, before;
-	int r;
+	struct wt_opening *o = arg;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&o->thread, NULL, opening_main, o);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -r;
+	abandon(o);
+	wt_serving_close(o->order.serving);
+	opening_free(o);
 }
 
 int wt_opening_start(struct wt_loop *loop, const struct wt_rail_order *order, wt_opening_fn *done, void *arg,
 	struct wt_opening **ret_opening, struct wt_error *err)
 {
 	struct wt_opening *o = calloc(1, sizeof *o);
-	int r = -ENOMEM;
+	int r;
 
 	if (!o)
 		return wt_error_set(err, ENOMEM, "no memory to open data connections");
-	*o = (struct wt_opening){ .loop = loop, .order = *order, .done = done, .arg = arg };
-	o->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	r = o->ended < 0 ? -errno : wt_loop_fd_set(loop, o->ended, EPOLLIN, on_ended, o);
-	if (!r)
-		r = thread_start(o);
-	if (r) {
-		opening_free(o);
-		return wt_error_set(
-			err, -r, "cannot start a thread to open data connections: %s", strerror(-r));
+	*o = (struct wt_opening){ .order = *order, .done = done, .arg = arg };
+	if (order->device) {
+		snprintf(o->device, sizeof o->device, "%s", order->device);
+		o->order.device = o->device;
 	}
-	*ret_opening = o;
-	return 0;
+	wt_memory_hold(order->memory.memory);
+	wt_ring_hold(order->memory.ring);
+	r = wt_task_start(
+		loop, "open data connections", opening_run, opening_done, opening_drop, o, &o->task, err);
+	if (r)
+		opening_free(o);
+	else
+		*ret_opening = o;
+	return r;
 }
 
 void wt_opening_close(struct wt_opening *o)
@@ -162,7 +151,5 @@ void wt_opening_close(struct wt_opening *o)
 	if (!o)
 		return;
 	atomic_store(&o->stop, true);
-	pthread_join(o->thread, NULL);
-	abandon(o);
-	opening_free(o);
+	wt_task_abandon(o->task);
 }

@@ -6,8 +6,11 @@
  * while the loop goes on; `done` is called from the loop. Paths are connected first, because that tells
  * soonest and cheapest whether the fabric works, and only then memory is registered.
  *
- *   1. While an opening is under way, it alone uses the endpoint of its serving, given or new.
+ *   1. While an opening is under way, it alone uses the endpoint of its serving, given or new; regions may be
+ * taken away (wt_serving_void), nothing else.
  *   2. An opening ends by `done` or by wt_opening_close, never by both.
+ *   3. Nobody waits for an opening: one that is closed ends when the step that is under way does, and closes
+ * what it has opened. Until then it holds the memory (wt_memory_close waits for it) and the ring.
  */
 #ifndef WT_RAIL_H
 #define WT_RAIL_H
@@ -34,7 +37,7 @@ struct wt_rail {
 struct wt_rail_order {
 	const struct wt_fabric_ops *ops;
 	struct wt_serving *serving; /* to add paths to, borrowed; NULL: open one */
-	const char *device;         /* borrowed; NULL: the one that routes to host */
+	const char *device;         /* copied; NULL: the one that routes to host */
 	struct wt_served_memory memory;
 	char host[256];
 	uint16_t port;
@@ -50,7 +53,7 @@ typedef void wt_opening_fn(void *arg, struct wt_rail *rail, const struct wt_erro
 
 int wt_opening_start(struct wt_loop *loop, const struct wt_rail_order *order, wt_opening_fn *done, void *arg,
 	struct wt_opening **ret_opening, struct wt_error *err);
-/* Waits until the step that is under way has ended, and closes what was opened. */
+/* Does not wait. A serving that was lent to it is the opening's from now on. */
 void wt_opening_close(struct wt_opening *opening);
 
 /* Closes paths that are dead. */

@@ -30,7 +30,7 @@ struct wt_rails {
 	struct wt_wire_ready peer;
 	const struct wt_rails_events *events;
 	void *arg;
-	bool ready, stopped;
+	bool ready, stopped, paused;
 
 	struct wt_rail current, leaving;
 	uint64_t leaving_seq; /* announcements from here on do not need `leaving` */
@@ -74,6 +74,12 @@ void wt_rails_stop(struct wt_rails *rails)
 	wt_loop_timer_clear(rails->config.loop, &rails->watch);
 }
 
+void wt_rails_pause(struct wt_rails *rails, bool pause)
+{
+	if (rails)
+		rails->paused = pause;
+}
+
 /* Closes it, and tells the puller that its keys are void. */
 static void close_rail(struct wt_rails *rails, struct wt_rail *rail)
 {
@@ -86,11 +92,23 @@ static void close_rail(struct wt_rails *rails, struct wt_rail *rail)
 		wt_link_must_send(rails->config.link, WT_MESSAGE_REGIONS_CLEAR, &fabric, 1);
 }
 
+/* Closes the opening, which keeps the endpoint that was lent to it; the keys are void now. */
+static void abandon_opening(struct wt_rails *rails, struct wt_rail *rail)
+{
+	if (!rails->opening || !rail->ops || rail->ops->fabric != rails->opening_fabric)
+		return;
+	wt_rail_hang_up(rail);
+	wt_serving_void(rail->serving);
+	rail->serving = NULL;
+}
+
 void wt_rails_close(struct wt_rails *rails)
 {
 	if (!rails)
 		return;
 	wt_rails_stop(rails);
+	abandon_opening(rails, &rails->leaving);
+	abandon_opening(rails, &rails->current);
 	wt_opening_close(rails->opening);
 	close_rail(rails, &rails->leaving);
 	close_rail(rails, &rails->current);
@@ -274,12 +292,25 @@ static void fails(struct wt_rails *rails, enum wt_fabric fabric, const struct wt
 		put_off_better(rails, now_ns);
 }
 
+/* Opened while nothing may be connected: what was lent stays. */
+static void settle_unwanted(struct wt_rails *rails, struct wt_rail *rail)
+{
+	if (rail->ops == rails->current.ops || rail->ops == rails->leaving.ops)
+		wt_rail_hang_up(rail);
+	else
+		wt_rail_close(rail);
+}
+
 static void opened(void *arg, struct wt_rail *rail, const struct wt_error *err)
 {
 	struct wt_rails *rails = arg;
 	uint64_t now_ns = wt_loop_now_ns(rails->config.loop);
 
 	rails->opening = NULL;
+	if (rails->paused && rail->ops) {
+		settle_unwanted(rails, rail);
+		return;
+	}
 	if (rail->ops && rail->ops == rails->current.ops) {
 		rails->current = *rail;
 		rails->carried_seq = wt_announce_oldest(rails->config.log);
@@ -397,7 +428,7 @@ static void look_after(struct wt_rails *rails, uint64_t now_ns)
 {
 	bool gone = pathless(&rails->current, &rails->current_pathless_ns, now_ns);
 
-	if (rails->opening || !wt_session_is_up(rails->config.link->session))
+	if (rails->paused || rails->opening || !wt_session_is_up(rails->config.link->session))
 		return;
 	if (gone && rails->leaving.ops)
 		step_back(rails, now_ns);

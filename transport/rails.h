@@ -50,6 +50,8 @@ struct wt_rails;
 /* The puller's listeners and token are known: begins. */
 int wt_rails_open(const struct wt_rails_config *config, const struct wt_wire_ready *peer,
 	const struct wt_rails_events *events, void *arg, struct wt_rails **ret_rails, struct wt_error *err);
+/* While it pauses nothing is connected, and what was being connected is dropped. */
+void wt_rails_pause(struct wt_rails *rails, bool pause);
 /* The session is over: opens no more. */
 void wt_rails_stop(struct wt_rails *rails);
 void wt_rails_close(struct wt_rails *rails);

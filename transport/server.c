@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * server.c - the page server: link, announce log and rails put together. See server.h.
+ * server.c - the page server: link, announce log and rails put together. See server.h. What belongs to a
+ * change of the puller is in server_retarget.c.
  *
  * An extent is announced IN_PLACE only if a region of the fabric in use covers it; otherwise it is
  * copied into the ring, and its place there is not written again before the announcement has landed. The
@@ -16,42 +17,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "announce.h"
-#include "link.h"
-#include "rails.h"
+#include "server_internal.h"
 #include "serving.h"
-#include "wire.h"
 
 #define PATHS_DEFAULT 2
 #define RING_BYTES (64u << 20)
 #define EXTENT_PAGES_MAX 256u     /* of one announcement with content */
 #define ZERO_PAGES_MAX (1u << 20) /* of one announcement of zeros */
-
-struct wt_server {
-	struct wt_loop *loop;
-	struct wt_server_config config;
-	const struct wt_server_events *events;
-	void *arg;
-	struct wt_link link;
-
-	unsigned block_count;
-	struct wt_served_block *blocks;
-	struct wt_rails *rails; /* NULL before the puller is ready */
-
-	uint8_t *ring;
-	uint64_t staged_next; /* offset of the next staged byte, from the session's beginning */
-
-	struct wt_announce_log *log;
-	struct wt_timer rate; /* set while the rate limit keeps content waiting */
-	struct wt_announcement batch[WT_WIRE_ANNOUNCEMENTS_MAX];
-	unsigned batch_count;
-	uint64_t batch_first_seq;
-	bool final; /* the guest has stopped */
-	uint64_t announced_pages, zero_pages, staged_pages;
-	uint8_t payload[WT_WIRE_PAYLOAD_MAX];
-};
 
 static void link_up(void *arg, bool again);
 static void link_lost(void *arg, const struct wt_error *err);
@@ -75,15 +48,19 @@ int wt_server_open(struct wt_loop *loop, const struct wt_server_config *config,
 		return wt_error_set(
 			err, EINVAL, "the VM's name is longer than %u bytes", WT_SESSION_NAME_MAX);
 	}
-	s->ring = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (s->ring == MAP_FAILED) {
+	if (!config->passive && wt_ring_open(RING_BYTES, &s->ring)) {
 		free(s);
 		return wt_error_set(err, ENOMEM, "no memory for a ring of %u MiB", RING_BYTES >> 20);
 	}
 	s->loop = loop;
 	s->config = *config;
+	s->memory = config->memory;
+	s->phase = WT_SERVER_SERVING;
+	s->former = -1;
 	if (!s->config.fabrics)
 		s->config.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP) | WT_FABRIC_BIT(WT_FABRIC_VERBS);
+	if (config->passive && config->may_discard) /* over verbs nothing would be left to read */
+		s->config.fabrics &= ~WT_FABRIC_BIT(WT_FABRIC_VERBS);
 	if (!s->config.paths)
 		s->config.paths = PATHS_DEFAULT;
 	if (s->config.paths > WT_RAIL_PATHS_MAX)
@@ -106,62 +83,36 @@ void wt_server_close(struct wt_server *s)
 	if (!s)
 		return;
 	wt_loop_timer_clear(s->loop, &s->rate);
+	wt_server_retarget_close(s);
 	wt_rails_close(s->rails);
 	wt_link_close(&s->link);
 	wt_announce_close(s->log);
-	munmap(s->ring, RING_BYTES);
-	free(s->blocks);
+	wt_ring_release(s->ring);
+	wt_memory_former_remove(s->memory, s->former);
 	free(s);
-}
-
-int wt_server_block_add(struct wt_server *s, const char *name, void *base, uint64_t length, int fd,
-	uint64_t fd_offset, struct wt_error *err)
-{
-	struct wt_served_block *blocks;
-
-	if (s->log)
-		return wt_error_set(err, EINVAL, "block %s: blocks are added before the start", name);
-	if (s->block_count == WT_BLOCKS_MAX || strlen(name) > WT_BLOCK_NAME_MAX)
-		return wt_error_set(err, EINVAL, "block %s: too many blocks, or its name is too long", name);
-	if (!length || length % WT_PAGE_SIZE)
-		return wt_error_set(
-			err, EINVAL, "block %s: its length is no multiple of the page size", name);
-	blocks = realloc(s->blocks, (s->block_count + 1) * sizeof *blocks);
-	if (!blocks)
-		return wt_error_set(err, ENOMEM, "no memory for block %s", name);
-	s->blocks = blocks;
-	blocks[s->block_count] =
-		(struct wt_served_block){ .base = base, .length = length, .fd = fd, .fd_offset = fd_offset };
-	strcpy(blocks[s->block_count].name, name);
-	return (int)s->block_count++;
 }
 
 int wt_server_start(struct wt_server *s, struct wt_error *err)
 {
-	uint64_t *pages = calloc(s->block_count + 1, sizeof *pages);
-	int r;
+	int r = wt_announce_open(s->memory, &s->log);
 
-	if (!pages)
-		return wt_error_set(err, ENOMEM, "no memory for %u blocks", s->block_count);
-	for (unsigned i = 0; i < s->block_count; i++)
-		pages[i] = s->blocks[i].length >> WT_PAGE_SHIFT;
-	r = wt_announce_open(s->block_count, pages, &s->log);
-	free(pages);
 	if (r)
 		return wt_error_set(err, -r, "no memory for the announce log");
+	wt_memory_start(s->memory);
 	wt_announce_rate_limit(s->log, s->config.rate_limit, wt_loop_now_ns(s->loop));
-	return wt_link_connect(&s->link, s->config.name, err);
+	return wt_link_connect(&s->link, s->config.name, s->config.session_id, err);
 }
 
 /* ---- the connection ---- */
 
 static void send_blocks(struct wt_server *s)
 {
-	for (unsigned i = 0; i < s->block_count; i++) {
-		struct wt_wire_block block = { .block = i, .length = s->blocks[i].length };
+	for (unsigned i = 0; i < wt_memory_block_count(s->memory); i++) {
+		const struct wt_served_block *served = wt_memory_block(s->memory, i);
+		struct wt_wire_block block = { .block = i, .length = served->length };
 
-		strcpy(block.name, s->blocks[i].name);
-		wt_memory_id(s->blocks[i].fd, s->blocks[i].fd_offset, block.memory);
+		strcpy(block.name, served->name);
+		wt_memory_id(served->fd, served->fd_offset, block.memory);
 		wt_link_must_send(
 			&s->link, WT_MESSAGE_BLOCK, s->payload, wt_wire_block_encode(&block, s->payload));
 	}
@@ -192,6 +143,7 @@ static void link_failed(void *arg, const struct wt_error *err)
 
 	wt_rails_stop(s->rails);
 	wt_loop_timer_clear(s->loop, &s->rate);
+	wt_server_retarget_stop(s);
 	s->events->failed(s->arg, err);
 }
 
@@ -219,6 +171,7 @@ static void rails_note(void *arg, const char *text)
 
 static void rails_tick(void *arg)
 {
+	wt_server_answer_wants(arg);
 	wt_server_flush(arg);
 }
 
@@ -226,30 +179,32 @@ static const struct wt_rails_events rails_events = {
 	.ready = rails_ready, .failed = rails_failed, .note = rails_note, .tick = rails_tick
 };
 
-static int peer_ready(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
+int wt_server_rails_open(struct wt_server *s, struct wt_error *err)
 {
 	struct wt_rails_config config = { .loop = s->loop,
 		.link = &s->link,
 		.log = s->log,
-		.memory = { .blocks = s->blocks,
-			.block_count = s->block_count,
-			.pin = !s->config.may_discard,
-			.ring = s->ring,
-			.ring_bytes = RING_BYTES },
+		.memory = { .memory = s->memory, .pin = !s->config.may_discard, .ring = s->ring },
 		.fabrics = s->config.fabrics,
 		.paths = s->config.paths,
 		.device = s->config.device,
 		.peer_host = s->config.peer.host,
 		.give_up_ns = s->config.give_up_ns };
-	struct wt_wire_ready peer;
 
-	if (s->rails || wt_wire_ready_decode(payload, length, &peer))
+	return wt_rails_open(&config, &s->peer, &rails_events, s, &s->rails, err);
+}
+
+static int peer_ready(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	if (s->peer_known || wt_wire_ready_decode(payload, length, &s->peer))
 		return wt_error_set(err, EPROTO, "the puller's ready message is malformed");
-	return wt_rails_open(&config, &peer, &rails_events, s, &s->rails, err);
+	s->peer_known = true;
+	return s->phase == WT_SERVER_SERVING ? wt_server_rails_open(s, err) : 0;
 }
 
 static void room(struct wt_server *s)
 {
+	wt_server_answer_wants(s);
 	if (s->events->room)
 		s->events->room(s->arg);
 }
@@ -272,9 +227,10 @@ static int landed(struct wt_server *s, const uint8_t *payload, size_t length, st
 
 static int paths_lost(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
 {
-	if (!s->rails || length != 1 || payload[0] > WT_FABRIC_SIM)
+	if (!s->peer_known || length != 1 || payload[0] > WT_FABRIC_SIM)
 		return wt_error_set(err, EPROTO, "the puller's message on lost paths is malformed");
-	wt_rails_lost(s->rails, (enum wt_fabric)payload[0]);
+	if (s->rails)
+		wt_rails_lost(s->rails, (enum wt_fabric)payload[0]);
 	return 0;
 }
 
@@ -290,12 +246,12 @@ static int link_message(void *arg, unsigned type, const uint8_t *payload, size_t
 		return landed(s, payload, length, err);
 	if (type >= WT_MESSAGE_APPLICATION && s->events->message)
 		return s->events->message(s->arg, type, payload, length, err);
-	return wt_error_set(err, EPROTO, "the puller sent a message of unknown type %u", type);
+	return wt_server_retarget_message(s, type, payload, length, err);
 }
 
 /* ---- announcing ---- */
 
-static int flush_batch(struct wt_server *s)
+int wt_server_batch_flush(struct wt_server *s)
 {
 	size_t length;
 	int r;
@@ -315,7 +271,7 @@ static int flush_batch(struct wt_server *s)
  */
 void wt_server_flush(struct wt_server *s)
 {
-	flush_batch(s);
+	wt_server_batch_flush(s);
 }
 
 static void rate_allows(void *arg, uint64_t now_ns)
@@ -345,9 +301,11 @@ static int announce_one(struct wt_server *s, struct wt_announcement *what)
 	uint64_t now_ns = wt_loop_now_ns(s->loop), wait_ns, seq;
 	int r;
 
-	if (s->batch_count == WT_WIRE_ANNOUNCEMENTS_MAX && flush_batch(s))
+	if (s->batch_count == WT_WIRE_ANNOUNCEMENTS_MAX && wt_server_batch_flush(s))
 		return -EAGAIN;
 	what->priority = s->final ? WT_PRIORITY_FINAL : wt_announce_priority(s->log, &what->extent);
+	if (what->priority < s->priority_min)
+		what->priority = s->priority_min;
 	r = wt_announce_add(s->log, what, now_ns, &seq);
 	if (r)
 		return r;
@@ -373,9 +331,16 @@ static bool ring_room(const struct wt_server *s, uint64_t bytes, uint64_t *ret_o
 	return offset + bytes <= wt_announce_staged_free(s->log) + RING_BYTES;
 }
 
+/* Whether announcements are taken at all now. */
+static bool is_announcing(const struct wt_server *s)
+{
+	return s->phase == WT_SERVER_SERVING && !s->base && !s->config.passive;
+}
+
 static bool may_announce(const struct wt_server *s)
 {
-	return wt_announce_room(s->log) && !wt_announce_wait_ns(s->log, wt_loop_now_ns(s->loop));
+	return is_announcing(s) && wt_announce_room(s->log) &&
+	       !wt_announce_wait_ns(s->log, wt_loop_now_ns(s->loop));
 }
 
 /* Copies content of the extent into the ring and announces the copy; -EAGAIN while there is no room for it.
@@ -388,7 +353,7 @@ static int announce_copy(struct wt_server *s, const struct wt_extent *extent, co
 
 	if (!may_announce(s) || !ring_room(s, length, &what.staged_offset))
 		return -EAGAIN;
-	memcpy(s->ring + what.staged_offset % RING_BYTES, bytes, length);
+	memcpy(wt_ring_bytes(s->ring) + what.staged_offset % RING_BYTES, bytes, length);
 	r = announce_one(s, &what);
 	if (r)
 		return r;
@@ -410,7 +375,7 @@ static int announce_some(
 	uint32_t copy = 0;
 	int r;
 
-	if (!serving)
+	if (!serving || !is_announcing(s))
 		return -EAGAIN;
 	if (part.pages > max)
 		part.pages = max;
@@ -419,7 +384,7 @@ static int announce_some(
 		if (!part.pages) {
 			part.pages = copy;
 			content = WT_CONTENT_STAGED;
-			bytes = s->blocks[part.block].base + (part.page << WT_PAGE_SHIFT);
+			bytes = wt_memory_block(s->memory, part.block)->base + (part.page << WT_PAGE_SHIFT);
 		}
 	}
 	r = content == WT_CONTENT_STAGED
@@ -428,16 +393,10 @@ static int announce_some(
 	return r ? r : (int)part.pages;
 }
 
-/* Announces all of an extent, or as much as there is room for. */
-static int announce_extent(
+int wt_server_announce_extent(
 	struct wt_server *s, struct wt_extent *extent, enum wt_content content, const uint8_t *bytes)
 {
-	uint64_t pages;
-
-	if (extent->block >= s->block_count)
-		return -EINVAL;
-	pages = s->blocks[extent->block].length >> WT_PAGE_SHIFT;
-	if (extent->page > pages || extent->pages > pages - extent->page)
+	if (s->config.passive || !wt_memory_contains(s->memory, extent))
 		return -EINVAL;
 	while (extent->pages) {
 		int n = announce_some(s, extent, content, bytes);
@@ -461,15 +420,15 @@ int wt_server_announce(struct wt_server *s, struct wt_extent *extent, enum wt_co
 {
 	if (content != WT_CONTENT_IN_PLACE && content != WT_CONTENT_ZERO)
 		return -EINVAL;
-	if (content == WT_CONTENT_IN_PLACE && extent->block < s->block_count &&
-		!s->blocks[extent->block].base)
+	if (content == WT_CONTENT_IN_PLACE && extent->block < wt_memory_block_count(s->memory) &&
+		!wt_memory_block(s->memory, extent->block)->base)
 		return -EINVAL;
-	return announce_extent(s, extent, content, NULL);
+	return wt_server_announce_extent(s, extent, content, NULL);
 }
 
 int wt_server_announce_copy(struct wt_server *s, struct wt_extent *extent, const uint8_t *bytes)
 {
-	return announce_extent(s, extent, WT_CONTENT_STAGED, bytes);
+	return wt_server_announce_extent(s, extent, WT_CONTENT_STAGED, bytes);
 }
 
 bool wt_server_room(const struct wt_server *s)
@@ -492,7 +451,7 @@ int wt_server_send(struct wt_server *s, unsigned type, const void *payload, size
 	if (type < WT_MESSAGE_APPLICATION || type > UINT16_MAX || length > WT_WIRE_PAYLOAD_MAX ||
 		!s->link.session)
 		return -EINVAL;
-	r = flush_batch(s);
+	r = wt_server_batch_flush(s);
 	return r ? r : wt_link_send(&s->link, type, payload, length);
 }
 
@@ -515,6 +474,9 @@ void wt_server_stats(const struct wt_server *s, struct wt_server_stats *ret_stat
 		.announced_pages = s->announced_pages,
 		.zero_pages = s->zero_pages,
 		.staged_pages = s->staged_pages,
+		.base_pages = s->base_pages,
+		.helper_pages = s->helper_pages,
+		.wanted_pages = s->wanted_pages,
 	};
 	if (!s->log)
 		return;

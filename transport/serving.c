@@ -10,7 +10,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "sink.h"
 
 struct served_region {
 	uint32_t block;
@@ -96,6 +99,52 @@ static int pin_block(
 	return 0;
 }
 
+/* Pins [from, to), and makes sure before that there is memory for its holes. */
+static int pin_chunks(struct wt_serving *serving, const struct wt_served_block *block, uint32_t index,
+	uint64_t from, uint64_t to, struct wt_error *err)
+{
+	struct wt_sink_block whole = {
+		.base = block->base, .length = block->length, .fd = block->fd, .fd_offset = block->fd_offset
+	};
+	int r = 0;
+
+	strcpy(whole.name, block->name);
+	while (!r && from < to && serving->count < WT_SERVING_REGIONS_MAX) {
+		uint64_t length = to - from < WT_SERVING_REGION_BYTES ? to - from : WT_SERVING_REGION_BYTES;
+
+		r = wt_sink_populate(&whole, from, length, err);
+		if (!r)
+			r = add_region(serving, block, index, from, length, err);
+		from += length;
+	}
+	return r;
+}
+
+/* Whole chunks in which anything exists. */
+static int pin_whole(
+	struct wt_serving *serving, const struct wt_served_block *block, uint32_t index, struct wt_error *err)
+{
+	uint64_t offset = 0, end, from = 0, to = 0;
+	int r;
+
+	while (next_run(block, &offset, &end)) {
+		uint64_t start = offset - offset % WT_SERVING_CHUNK;
+		uint64_t stop = end + -end % WT_SERVING_CHUNK;
+
+		if (stop > block->length)
+			stop = block->length;
+		if (start > to) {
+			r = pin_chunks(serving, block, index, from, to, err);
+			if (r)
+				return r;
+			from = start;
+		}
+		to = stop;
+		offset = stop; /* what else exists in this chunk is in it already */
+	}
+	return pin_chunks(serving, block, index, from, to, err);
+}
+
 int wt_serving_open(const struct wt_fabric_ops *ops, const char *device, const char *peer_host,
 	struct wt_serving **ret_serving, struct wt_error *err)
 {
@@ -119,35 +168,50 @@ bool wt_serving_covers_all(const struct wt_serving *serving)
 	return serving->ops->fabric != WT_FABRIC_VERBS;
 }
 
+static int register_block(struct wt_serving *serving, const struct wt_served_memory *memory, uint32_t index,
+	struct wt_error *err)
+{
+	const struct wt_served_block *block = wt_memory_block(memory->memory, index);
+
+	if (!block->base)
+		return 0;
+	if (wt_serving_covers_all(serving))
+		return add_region(serving, block, index, 0, block->length, err);
+	if (!memory->pin)
+		return 0;
+	return memory->ring ? pin_block(serving, block, index, err) : pin_whole(serving, block, index, err);
+}
+
 int wt_serving_register(struct wt_serving *serving, const struct wt_served_memory *memory,
 	const atomic_bool *stop, struct wt_error *err)
 {
-	int r = serving->ops->region_add(
-		serving->endpoint, memory->ring, memory->ring_bytes, WT_ACCESS_SERVE, &serving->ring, err);
+	unsigned count = wt_memory_block_count(memory->memory);
+	int r = 0;
 
+	if (memory->ring)
+		r = serving->ops->region_add(serving->endpoint, wt_ring_bytes(memory->ring),
+			wt_ring_length(memory->ring), WT_ACCESS_SERVE, &serving->ring, err);
 	serving->stop = stop;
-	for (unsigned i = 0; !r && i < memory->block_count; i++) {
-		const struct wt_served_block *block = &memory->blocks[i];
-
-		if (!block->base)
-			continue;
-		if (wt_serving_covers_all(serving))
-			r = add_region(serving, block, i, 0, block->length, err);
-		else if (memory->pin)
-			r = pin_block(serving, block, i, err);
-	}
+	for (unsigned i = 0; !r && i < count; i++)
+		r = register_block(serving, memory, i, err);
 	serving->stop = NULL;
 	return r;
+}
+
+void wt_serving_void(struct wt_serving *serving)
+{
+	while (serving->count)
+		serving->ops->region_remove(serving->regions[--serving->count].region);
+	if (serving->ring)
+		serving->ops->region_remove(serving->ring);
+	serving->ring = NULL;
 }
 
 void wt_serving_close(struct wt_serving *serving)
 {
 	if (!serving)
 		return;
-	for (unsigned i = 0; i < serving->count; i++)
-		serving->ops->region_remove(serving->regions[i].region);
-	if (serving->ring)
-		serving->ops->region_remove(serving->ring);
+	wt_serving_void(serving);
 	if (serving->endpoint)
 		serving->ops->endpoint_close(serving->endpoint);
 	free(serving);
@@ -157,7 +221,7 @@ int wt_serving_region(const struct wt_serving *serving, unsigned index, struct w
 {
 	const struct wt_region *region = serving->ring;
 
-	if (index > serving->count)
+	if (index >= serving->count + (region ? 1 : 0))
 		return -ENOENT;
 	ret_region->block = WT_WIRE_RING;
 	ret_region->offset = 0;

@@ -7,10 +7,14 @@
  * discard them; holes are never registered nor touched. What is not covered by a region is served as a copy
  * from the ring.
  *
- *   1. A region covers existing pages only (verbs).
+ * A server without a ring cannot copy (a *passive* one). Its memory is a copy itself and will be given up, so
+ * over verbs it is pinned in whole chunks around what exists, holes included, and nothing that exists is left
+ * out.
+ *
+ *   1. A region covers existing pages only (verbs, with a ring).
  *   2. If `pin` is false no block has a region on verbs: everything goes through the ring.
  *
- * Owns endpoint and regions; borrows blocks and ring. Not locked: it is opened and registered by one thread
+ * Owns endpoint and regions; borrows memory and ring. Not locked: it is opened and registered by one thread
  * and handed on.
  */
 #ifndef WT_SERVING_H
@@ -25,27 +29,20 @@
 #include <watari/error.h>
 #include <watari/path.h>
 
+#include "memory.h"
+#include "ring.h"
 #include "wire.h"
 
-#define WT_SERVING_REGIONS_MAX 1024u         /* pinned runs; the rest is copied */
+#define WT_SERVING_REGIONS_MAX 4096u         /* pinned runs; the rest is copied */
 #define WT_SERVING_REGION_BYTES (1ull << 30) /* the longest single registration */
 #define WT_SERVING_RUN_MIN (64ull << 10)     /* a shorter run is not worth a registration */
-
-struct wt_served_block {
-	char name[WT_BLOCK_NAME_MAX + 1];
-	uint8_t *base; /* NULL: there is no memory, all is served from the ring */
-	uint64_t length;
-	int fd; /* or -1 */
-	uint64_t fd_offset;
-};
+#define WT_SERVING_CHUNK (16ull << 20)       /* without a ring */
 
 /* Borrowed by a serving until it is closed. */
 struct wt_served_memory {
-	const struct wt_served_block *blocks;
-	unsigned block_count;
+	struct wt_memory *memory;
 	bool pin;
-	uint8_t *ring;
-	size_t ring_bytes;
+	struct wt_ring *ring; /* NULL: none */
 };
 
 struct wt_serving;
@@ -56,6 +53,8 @@ int wt_serving_open(const struct wt_fabric_ops *ops, const char *device, const c
 /* Registers ring and blocks, once. Takes long; *stop, looked at between regions, ends it with -ECANCELED. */
 int wt_serving_register(struct wt_serving *serving, const struct wt_served_memory *memory,
 	const atomic_bool *stop, struct wt_error *err);
+/* Takes all regions away: no key of before is good any more. Also while a thread connects a path. */
+void wt_serving_void(struct wt_serving *serving);
 void wt_serving_close(struct wt_serving *serving);
 
 /* The regions as messages for the puller; index from 0 until -ENOENT. */

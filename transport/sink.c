@@ -21,6 +21,9 @@ struct wt_sink {
 	const struct wt_sink_block *blocks;
 	unsigned block_count;
 	struct wt_region ***regions; /* [block][chunk] */
+	uint8_t *bounces;            /* NULL: not needed yet */
+	struct wt_region *bounce_region;
+	unsigned bounces_used; /* bits */
 };
 
 static uint64_t chunk_count(const struct wt_sink_block *block)
@@ -65,6 +68,9 @@ void wt_sink_close(struct wt_sink *sink)
 		free(sink->regions[i]);
 	}
 	free(sink->regions);
+	if (sink->bounce_region)
+		sink->ops->region_remove(sink->bounce_region);
+	free(sink->bounces);
 	if (sink->endpoint)
 		sink->ops->endpoint_close(sink->endpoint);
 	free(sink);
@@ -97,6 +103,37 @@ int wt_sink_region(struct wt_sink *sink, uint32_t block, uint64_t offset, struct
 struct wt_endpoint *wt_sink_endpoint(const struct wt_sink *sink)
 {
 	return sink->endpoint;
+}
+
+int wt_sink_bounce_take(struct wt_sink *sink, uint8_t **ret_buffer, struct wt_region **ret_region)
+{
+	size_t length = (size_t)WT_SINK_BOUNCES * WT_PATH_READ_MAX;
+	struct wt_error err = { 0 };
+	unsigned slot;
+	int r;
+
+	if (!sink->bounce_region) {
+		if (!sink->bounces)
+			sink->bounces = aligned_alloc(WT_PAGE_SIZE, length);
+		if (!sink->bounces)
+			return -ENOMEM;
+		r = sink->ops->region_add(
+			sink->endpoint, sink->bounces, length, WT_ACCESS_SINK, &sink->bounce_region, &err);
+		if (r)
+			return r;
+	}
+	slot = (unsigned)__builtin_ctz(~sink->bounces_used);
+	if (slot >= WT_SINK_BOUNCES)
+		return -EAGAIN;
+	sink->bounces_used |= 1u << slot;
+	*ret_buffer = sink->bounces + (size_t)slot * WT_PATH_READ_MAX;
+	*ret_region = sink->bounce_region;
+	return 0;
+}
+
+void wt_sink_bounce_give(struct wt_sink *sink, const uint8_t *buffer)
+{
+	sink->bounces_used &= ~(1u << (size_t)(buffer - sink->bounces) / WT_PATH_READ_MAX);
 }
 
 /* Before Linux 5.14 (EINVAL) it cannot be told without a signal; then there is memory until it turns out. */

@@ -3,7 +3,8 @@
  * sink.h - the puller's own memory as one fabric writes it: endpoint and local regions.
  *
  * Memory is registered chunk by chunk when the first byte is to be pulled into it, because registering
- * populates it: an idle guest's empty memory is never touched. Owns endpoint and regions; borrows the blocks.
+ * populates it: an idle guest's empty memory is never touched. Beside the blocks there are a few bounce
+ * buffers. Owns endpoint, regions and bounce buffers; borrows the blocks.
  */
 #ifndef WT_SINK_H
 #define WT_SINK_H
@@ -16,6 +17,7 @@
 #include <watari/path.h>
 
 #define WT_SINK_CHUNK_BYTES (16ull << 20)
+#define WT_SINK_BOUNCES 16u /* of WT_PATH_READ_MAX bytes each */
 
 struct wt_sink_block {
 	char name[WT_BLOCK_NAME_MAX + 1];
@@ -38,6 +40,9 @@ void wt_sink_close(struct wt_sink *sink); /* and its endpoint */
 int wt_sink_region(struct wt_sink *sink, uint32_t block, uint64_t offset, struct wt_region **ret_region,
 	uint64_t *ret_bytes, struct wt_error *err);
 struct wt_endpoint *wt_sink_endpoint(const struct wt_sink *sink);
+/* A bounce buffer of WT_PATH_READ_MAX bytes. -EAGAIN: all are in use; otherwise there are none at all. */
+int wt_sink_bounce_take(struct wt_sink *sink, uint8_t **ret_buffer, struct wt_region **ret_region);
+void wt_sink_bounce_give(struct wt_sink *sink, const uint8_t *buffer);
 
 /* Zero content: writes zeros where the file has pages that are not zero; holes stay holes. Fails like
  * wt_sink_populate. */

@@ -24,7 +24,7 @@
 #include "plan.h"
 
 #define WT_WIRE_MAGIC 0x0149524154415700ull /* "\0WATARI\1" */
-#define WT_WIRE_VERSION 1
+#define WT_WIRE_VERSION 2
 #define WT_WIRE_FRAME_HEADER 24
 #define WT_WIRE_PAYLOAD_MAX (1u << 20)
 #define WT_WIRE_HELLO_BYTES 312
@@ -34,9 +34,15 @@
 #define WT_PATH_TOKEN_BYTES 32
 #define WT_WIRE_REGION_BYTES 38
 #define WT_WIRE_ANNOUNCEMENT_BYTES 28
-#define WT_WIRE_ANNOUNCEMENTS_MAX 512 /* in one message */
-#define WT_WIRE_RANGES_MAX 1024       /* in one message */
-#define WT_WIRE_RING UINT32_MAX       /* "block" of a region that is the staging ring */
+#define WT_WIRE_ANNOUNCEMENTS_MAX 512     /* in one message */
+#define WT_WIRE_RANGES_MAX 1024           /* in one message */
+#define WT_WIRE_RING UINT32_MAX           /* "block" of a region that is the staging ring */
+#define WT_WIRE_SERVERS 8                 /* of one puller: 0 announces, 1 to 7 are helpers */
+#define WT_WIRE_PAGES_MAX (1u << 20)      /* that one BASE or MISSING speaks of */
+#define WT_WIRE_ZERO_PAGES_MAX (1u << 14) /* the same, of kind zero: they are filled at once */
+#define WT_WIRE_WORDS_MAX (WT_WIRE_PAGES_MAX / 64)
+#define WT_WIRE_WANTED_MAX 1024 /* extents in one message */
+#define WT_WIRE_TEXT_MAX 255    /* bytes of a host, label or reason in the messages below */
 
 /* Frame types below 16 belong to the session and carry no number; from WT_MESSAGE_APPLICATION on to the user.
  */
@@ -52,6 +58,23 @@ enum wt_message {
 	WT_MESSAGE_ANNOUNCE = 20,      /* server -> puller */
 	WT_MESSAGE_LANDED = 21,        /* puller -> server */
 	WT_MESSAGE_PATHS_LOST = 23,    /* puller -> server: no path of this fabric (1 byte) is left */
+
+	/* Several servers, and the change of the destination. An epoch is 4 bytes. */
+	WT_MESSAGE_DRAIN = 24,     /* server -> puller: start nothing new, end; epoch 0: go on after all */
+	WT_MESSAGE_MISSING = 25,   /* puller -> server: pages of the base that have not landed */
+	WT_MESSAGE_DRAINED = 26,   /* puller -> server: epoch; nothing writes this memory any more */
+	WT_MESSAGE_RESTART = 27,   /* server -> puller: epoch; announcements begin at 1 again */
+	WT_MESSAGE_BASE = 28,      /* server -> puller: pages announced earlier, to somebody else */
+	WT_MESSAGE_BASE_END = 29,  /* server -> puller */
+	WT_MESSAGE_BASE_LEFT = 30, /* puller -> server: pages of the base that have not landed, 8 bytes */
+	WT_MESSAGE_EXPECT = 31,    /* server -> puller: a helper will come */
+	WT_MESSAGE_EXPECTED = 32,  /* puller -> server: it may come, to this port */
+	WT_MESSAGE_SERVE = 33,     /* server -> drained puller: be a helper of that puller */
+	WT_MESSAGE_SERVE_END = 34, /* server -> drained puller: the helper's number (1 byte) */
+	WT_MESSAGE_HELPER = 35,    /* puller -> server: how it goes with a helper */
+	WT_MESSAGE_WANT = 36,      /* puller -> server: announce these (again) */
+	WT_MESSAGE_RELEASE = 37,   /* server -> drained puller: not needed any more */
+
 	WT_MESSAGE_APPLICATION = 64,
 };
 
@@ -109,6 +132,65 @@ struct wt_wire_region {
 	struct wt_key key;
 };
 
+/* Consecutive pages of a block: all of them, or those whose bit is set in words that go with it. Bit 0 of the
+ * first word is the first page; with bits, extent.page is a multiple of 64.
+ */
+struct wt_wire_pages {
+	struct wt_extent extent;
+	bool all;
+};
+
+enum wt_wire_base_kind {
+	WT_WIRE_BASE_INVALID = 0,
+	WT_WIRE_BASE_NEED = 1, /* the puller needs them */
+	WT_WIRE_BASE_HAS = 2,  /* this helper has them, as they were announced last */
+	WT_WIRE_BASE_ZERO = 3, /* they are zero */
+};
+
+struct wt_wire_base {
+	enum wt_wire_base_kind kind;
+	uint8_t server; /* HAS: the helper; otherwise 0 */
+	struct wt_wire_pages pages;
+};
+
+struct wt_wire_base_end {
+	uint8_t policy;      /* enum wt_plan_policy: 1 fastest, 2 spare the announcer */
+	uint64_t rate_limit; /* bytes per second of base read from server 0; 0: none */
+};
+
+struct wt_wire_expect {
+	uint8_t server; /* 1 to 7 */
+	uint8_t session_id[WT_SESSION_ID_BYTES];
+	char label[WT_WIRE_TEXT_MAX + 1]; /* the helper's name for people */
+};
+
+struct wt_wire_expected {
+	uint8_t server;
+	uint16_t port; /* of the puller's control listener */
+};
+
+struct wt_wire_serve {
+	char host[WT_WIRE_TEXT_MAX + 1]; /* of the puller */
+	uint16_t port;
+	char name[WT_SESSION_NAME_MAX + 1]; /* of the VM, as that puller expects it */
+	uint8_t session_id[WT_SESSION_ID_BYTES];
+	uint8_t server; /* what this helper's number is there */
+	uint32_t epoch; /* of the drain since when the memory has not changed */
+};
+
+enum wt_wire_helper_state {
+	WT_WIRE_HELPER_INVALID = 0,
+	WT_WIRE_HELPER_JOINED = 1,
+	WT_WIRE_HELPER_LOST = 2, /* was there, and is not any more */
+	WT_WIRE_HELPER_UNREACHABLE = 3,
+};
+
+struct wt_wire_helper {
+	uint8_t server;
+	enum wt_wire_helper_state state;
+	char text[WT_WIRE_TEXT_MAX + 1];
+};
+
 size_t wt_wire_block_encode(const struct wt_wire_block *block, uint8_t *ret_bytes);
 int wt_wire_block_decode(const uint8_t *bytes, size_t length, struct wt_wire_block *ret_block);
 size_t wt_wire_ready_encode(const struct wt_wire_ready *ready, uint8_t *ret_bytes);
@@ -124,6 +206,34 @@ int wt_wire_announce_decode(const uint8_t *bytes, size_t length, uint64_t *ret_f
 size_t wt_wire_landed_encode(const struct wt_seq_range *ranges, unsigned count, uint8_t *ret_bytes);
 int wt_wire_landed_decode(const uint8_t *bytes, size_t length,
 	struct wt_seq_range ret_ranges[WT_WIRE_RANGES_MAX], unsigned *ret_count);
+
+size_t wt_wire_epoch_encode(uint32_t epoch, uint8_t *ret_bytes); /* DRAIN, DRAINED, RESTART */
+int wt_wire_epoch_decode(const uint8_t *bytes, size_t length, uint32_t *ret_epoch);
+/* words: (extent.pages + 63) / 64 of them, bits behind the last page 0; not looked at if all is set. */
+size_t wt_wire_missing_encode(const struct wt_wire_pages *pages, const uint64_t *words, uint8_t *ret_bytes);
+int wt_wire_missing_decode(const uint8_t *bytes, size_t length, struct wt_wire_pages *ret_pages,
+	uint64_t ret_words[WT_WIRE_WORDS_MAX]);
+size_t wt_wire_base_encode(const struct wt_wire_base *base, const uint64_t *words, uint8_t *ret_bytes);
+int wt_wire_base_decode(const uint8_t *bytes, size_t length, struct wt_wire_base *ret_base,
+	uint64_t ret_words[WT_WIRE_WORDS_MAX]);
+size_t wt_wire_base_end_encode(const struct wt_wire_base_end *end, uint8_t *ret_bytes);
+int wt_wire_base_end_decode(const uint8_t *bytes, size_t length, struct wt_wire_base_end *ret_end);
+size_t wt_wire_base_left_encode(uint64_t pages, uint8_t *ret_bytes);
+int wt_wire_base_left_decode(const uint8_t *bytes, size_t length, uint64_t *ret_pages);
+size_t wt_wire_expect_encode(const struct wt_wire_expect *expect, uint8_t *ret_bytes);
+int wt_wire_expect_decode(const uint8_t *bytes, size_t length, struct wt_wire_expect *ret_expect);
+size_t wt_wire_expected_encode(const struct wt_wire_expected *expected, uint8_t *ret_bytes);
+int wt_wire_expected_decode(const uint8_t *bytes, size_t length, struct wt_wire_expected *ret_expected);
+size_t wt_wire_serve_encode(const struct wt_wire_serve *serve, uint8_t *ret_bytes);
+int wt_wire_serve_decode(const uint8_t *bytes, size_t length, struct wt_wire_serve *ret_serve);
+size_t wt_wire_serve_end_encode(uint8_t server, uint8_t *ret_bytes);
+int wt_wire_serve_end_decode(const uint8_t *bytes, size_t length, uint8_t *ret_server);
+size_t wt_wire_helper_encode(const struct wt_wire_helper *helper, uint8_t *ret_bytes);
+int wt_wire_helper_decode(const uint8_t *bytes, size_t length, struct wt_wire_helper *ret_helper);
+size_t wt_wire_want_encode(
+	enum wt_priority priority, const struct wt_extent *list, unsigned count, uint8_t *ret_bytes);
+int wt_wire_want_decode(const uint8_t *bytes, size_t length, enum wt_priority *ret_priority,
+	struct wt_extent ret_list[WT_WIRE_WANTED_MAX], unsigned *ret_count);
 
 /* The path hello: which session, with its secret. */
 void wt_wire_path_hello_encode(const uint8_t session_id[WT_SESSION_ID_BYTES],

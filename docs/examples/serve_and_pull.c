@@ -53,6 +53,7 @@ static void *map(int fd, size_t length)
 
 /* ---- the side that has the memory ---- */
 
+static struct wt_memory *memory;
 static struct wt_server *server;
 static struct wt_extent rest; /* what was not announced yet */
 static bool ended;
@@ -86,12 +87,15 @@ static void serve(const char *host, const char *port)
 
 	fstat(fd, &st);
 	rest.pages = (uint32_t)(st.st_size / WT_PAGE_SIZE);
+	check(wt_memory_open(&memory, &err));
+	check(wt_memory_block_add(
+		memory, "memory", map(fd, (size_t)st.st_size), (uint64_t)st.st_size, fd, 0, &err));
+	config.memory = memory;
 	check(wt_server_open(loop, &config, &events, NULL, &server, &err));
-	check(wt_server_block_add(
-		server, "memory", map(fd, (size_t)st.st_size), (uint64_t)st.st_size, fd, 0, &err));
 	check(wt_server_start(server, &err));
 	check(wt_loop_run(loop));
 	wt_server_close(server);
+	wt_memory_close(memory);
 }
 
 /* ---- the side that wants it ---- */

@@ -64,8 +64,14 @@ static int on_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_err
 	return 0;
 }
 
+static int on_kept(void *arg, uint32_t block, uint64_t page, const uint8_t *bytes, struct wt_error *err)
+{
+	PROMISE(block > 0 && page < block_pages[block]);
+	return 0;
+}
+
 static const struct wt_stream_events events = { on_block, nothing, on_page, on_zero, nothing, nothing,
-	nothing, on_ping, on_pass };
+	nothing, on_ping, on_kept, on_pass, on_pass };
 
 static void write_main(struct stream_writer *w, bool flush_words)
 {

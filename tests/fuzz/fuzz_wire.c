@@ -16,6 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static uint8_t payload[WT_WIRE_PAYLOAD_MAX];
 static struct wt_announcement announcements[WT_WIRE_ANNOUNCEMENTS_MAX];
 static struct wt_seq_range ranges[WT_WIRE_RANGES_MAX];
+static uint64_t words[WT_WIRE_WORDS_MAX];
+static struct wt_extent extents[WT_WIRE_WANTED_MAX];
 
 static void check(int holds)
 {
@@ -54,6 +56,56 @@ static void fuzz_payloads(const uint8_t *data, size_t size)
 	}
 }
 
+/* What was encoded again is what was decoded. */
+static void check_same(const uint8_t *data, size_t size, size_t length)
+{
+	check(length == size && memcmp(payload, data, size) == 0);
+}
+
+static void fuzz_base(const uint8_t *data, size_t size)
+{
+	struct wt_wire_pages pages;
+	struct wt_wire_base base;
+	struct wt_wire_base_end end;
+	uint64_t left;
+	uint32_t epoch;
+
+	if (wt_wire_epoch_decode(data, size, &epoch) == 0)
+		check_same(data, size, wt_wire_epoch_encode(epoch, payload));
+	if (wt_wire_missing_decode(data, size, &pages, words) == 0)
+		check_same(data, size, wt_wire_missing_encode(&pages, words, payload));
+	if (wt_wire_base_decode(data, size, &base, words) == 0)
+		check_same(data, size, wt_wire_base_encode(&base, words, payload));
+	if (wt_wire_base_end_decode(data, size, &end) == 0)
+		check_same(data, size, wt_wire_base_end_encode(&end, payload));
+	if (wt_wire_base_left_decode(data, size, &left) == 0)
+		check_same(data, size, wt_wire_base_left_encode(left, payload));
+}
+
+static void fuzz_helpers(const uint8_t *data, size_t size)
+{
+	struct wt_wire_expect expect;
+	struct wt_wire_expected expected;
+	struct wt_wire_serve serve;
+	struct wt_wire_helper helper;
+	enum wt_priority priority;
+	unsigned count;
+	uint8_t server;
+
+	if (wt_wire_expect_decode(data, size, &expect) == 0)
+		check_same(data, size, wt_wire_expect_encode(&expect, payload));
+	if (wt_wire_expected_decode(data, size, &expected) == 0)
+		check_same(data, size, wt_wire_expected_encode(&expected, payload));
+	if (wt_wire_serve_decode(data, size, &serve) == 0)
+		check_same(data, size, wt_wire_serve_encode(&serve, payload));
+	if (wt_wire_serve_end_decode(data, size, &server) == 0)
+		check_same(data, size, wt_wire_serve_end_encode(server, payload));
+	if (wt_wire_helper_decode(data, size, &helper) == 0)
+		check_same(data, size, wt_wire_helper_encode(&helper, payload));
+	if (wt_wire_want_decode(data, size, &priority, extents, &count) == 0)
+		check_same(data, size, wt_wire_want_encode(priority, extents, count, payload));
+}
+
 static void fuzz_greetings(const uint8_t *data, size_t size)
 {
 	uint8_t bytes[WT_WIRE_HELLO_BYTES] = { 0 };
@@ -82,7 +134,7 @@ static void fuzz_session(const uint8_t *data, size_t size, bool connector)
 {
 	static const struct wt_session_events events = { .output = output, .message = message };
 	static const uint8_t id[WT_SESSION_ID_BYTES];
-	struct wt_hello hello = { .version_min = 1, .version_max = 1 };
+	struct wt_hello hello = { .version_min = WT_WIRE_VERSION, .version_max = WT_WIRE_VERSION };
 	struct wt_error err = { 0 };
 	struct wt_session *session;
 	unsigned messages = 0;
@@ -115,6 +167,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	switch (data[0] % 4) {
 	case 0:
 		fuzz_payloads(data + 1, size - 1);
+		fuzz_base(data + 1, size - 1);
+		fuzz_helpers(data + 1, size - 1);
 		break;
 	case 1:
 		fuzz_greetings(data + 1, size - 1);

@@ -4,7 +4,6 @@
 A case is a function case_NAME. It returns if all was well, raises Failure if not, and Skip if it cannot run here.
 """
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -68,54 +67,6 @@ def recover(host, source, destination, *options):
     if alive(destination):
         argv += ["--destination-qmp", destination.qmp]
     return host.call(argv)
-
-
-def ip(*words):
-    subprocess.run(["ip", *words], check=True, stdin=subprocess.DEVNULL)
-
-
-class Network:
-    """Two hosts of this machine, in network namespaces of their own, joined by a cable that can be cut."""
-
-    def __init__(self):
-        tag = f"wt{os.getpid() % 10000}"
-        self.names = [f"{tag}a", f"{tag}b"]
-        self.hosts = [Host(name, f"10.99.0.{i + 1}", name) for i, name in enumerate(self.names)]
-
-    def make(self):
-        a, b = self.names
-        for name in self.names:
-            ip("netns", "add", name)
-        ip("link", "add", a, "netns", a, "type", "veth", "peer", "name", b, "netns", b)
-        for i, name in enumerate(self.names):
-            for words in (["address", "add", f"10.99.0.{i + 1}/24", "dev", name], ["link", "set", name, "up"],
-                          ["link", "set", "lo", "up"]):
-                ip("-n", name, *words)
-
-    def cut(self):
-        ip("-n", self.names[0], "link", "set", self.names[0], "down")
-
-    def mend(self):
-        ip("-n", self.names[0], "link", "set", self.names[0], "up")
-
-    def limit(self, rate):
-        subprocess.run(["ip", "netns", "exec", self.names[0], "tc", "qdisc", "add", "dev", self.names[0], "root", "tbf",
-                        "rate", rate, "burst", "256k", "latency", "50ms"], check=True, stdin=subprocess.DEVNULL)
-
-
-@contextlib.contextmanager
-def network():
-    """A Network, for as long as the with statement lasts."""
-    if subprocess.run(["ip", "netns", "add", "wtprobe"], capture_output=True, check=False).returncode:
-        raise Failure("network namespaces are needed: run as root, with CAP_NET_ADMIN")
-    ip("netns", "del", "wtprobe")
-    net = Network()
-    try:
-        net.make()
-        yield net
-    finally:
-        for name in net.names:
-            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
 def _run(name, function, image, in_lab):

@@ -36,6 +36,25 @@ def events(process):
     return found
 
 
+class Receive:
+    """`watari receive` for a guest's QEMU, listening."""
+
+    def __init__(self, guest, *options, address="127.0.0.1", port=0, env=None, verbose=False):
+        self.guest = guest
+        self.address = address
+        self.process = guest.host.start([watari(), "receive", "--qmp", guest.qmp, "--json", *options, f"{address}:{port}/vm"],
+                                        "receive", env=env, verbose=verbose)
+        wait_for(lambda: self.port() or not self.process.running(), "watari receive")
+        if not self.port():
+            raise Failure(f"watari receive ended: {self.process.tail()}")
+
+    def port(self):
+        return next((event["port"] for event in events(self.process) if event["event"] == "listening"), None)
+
+    def target(self, address=None):
+        return f"{address or self.address}:{self.port()}/vm"
+
+
 class Migration:
     """One attempt. Starts the destination's relay first, then the source's. env and receive_env are for the source's and
     the destination's relay; wrap_send is a command that runs the source's."""
@@ -45,23 +64,16 @@ class Migration:
         self.source, self.destination = source, destination
         secure = (lambda i: ["--psk", keys[i]]) if keys else (lambda i: ["--insecure"])
         here = destination.host.address if keys else "127.0.0.1"
-        self.receiver = destination.host.start(
-            [watari(), "receive", "--qmp", destination.qmp, "--json", *secure(1), *receive,
-             f"{here}:{port or 0}/vm"], "receive", env=receive_env, verbose=verbose)
-        wait_for(lambda: self.port() or not self.receiver.running(), "watari receive")
-        if not self.port():
-            raise Failure(f"watari receive ended: {self.receiver.tail()}")
+        self.receive = Receive(destination, *secure(1), *receive, address=here, port=port or 0, env=receive_env, verbose=verbose)
+        self.receiver = self.receive.process
         if channels > 1:
             send = [*send, "--channels", str(channels)]
         self.sender = source.host.start(
             [*wrap_send, watari(), "send", "--qmp", qmp or source.qmp, "--json", *secure(0), *send,
-             f"{address or here}:{self.port()}/vm"], "send", env=env, verbose=verbose)
+             self.receive.target(address)], "send", env=env, verbose=verbose)
 
     def port(self):
-        for event in events(self.receiver):
-            if event["event"] == "listening":
-                return event["port"]
-        return None
+        return self.receive.port()
 
     def finish(self, timeout_s=300):
         """(exit code of send, of receive)"""

@@ -11,7 +11,8 @@
    source's RAM file, byte for byte.
 3. A destination QEMU waits with empty RAM; the image is written into its RAM file; the stripped stream is
    loaded; the guest must go on counting where it stopped, finding no page wrong.
-4. The same with one page of the image spoilt: the guest must find that. So step 3 can fail.
+4. The same with a stream that another destination takes over in the middle, at each of HAND_OVERS.
+5. The same as 3 with one page of the image spoilt: the guest must find that. So step 3 can fail.
 
 With --refuse CAPABILITY the source has that capability on, and strip_stream must refuse the stream with a
 sentence that names it.
@@ -36,6 +37,7 @@ DEADLINE = 120  # seconds, for any single event
 RAM = 256 << 20
 FIRST = 0x100000  # the first address that the guest checks
 SPOILT = 0x2000000  # another one
+HAND_OVERS = (0.01, 0.5, 0.98)  # of the stream's bytes
 
 
 class Failure(Exception):
@@ -218,10 +220,11 @@ def capture_from_socket(qemu, stream):
         saver.wait()
 
 
-def strip(args, directory, stream):
+def strip(args, directory, stream, hand_over=None):
     stripped, image = os.path.join(directory, "stripped"), os.path.join(directory, "image")
+    options = ["--hand-over", str(int(hand_over * os.path.getsize(stream)))] if hand_over else []
     with open(stream, "rb") as i, open(stripped, "wb") as o:
-        done = subprocess.run([args.tool, "--in-place", "mem=" + image], stdin=i, stdout=o,
+        done = subprocess.run([args.tool, *options, "--in-place", "mem=" + image], stdin=i, stdout=o,
                               stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise Failure(done.stderr.strip())
@@ -253,7 +256,7 @@ def fill(image, ram, spoil):
 
 
 def load(args, directory, guest, stripped, image, spoil):
-    """Steps 3 and 4; answers the guest's first rounds at the destination."""
+    """Steps 3 to 5; answers the guest's first rounds at the destination."""
     name = "spoilt" if spoil else "destination"
     qemu = Qemu(args.destination, args.machine, directory, name, guest, incoming=True)
     try:
@@ -292,6 +295,13 @@ def check_refused(args, directory):
         qemu.end()
 
 
+def check_rounds(rounds, last):
+    if not all(right for _, right in rounds):
+        raise Failure(f"the guest found wrong pages after loading: {rounds}")
+    if not last <= rounds[0][0] <= last + 1:
+        raise Failure(f"the guest stopped in round {last} and went on in round {rounds[0][0]}")
+
+
 def check(args, directory):
     guest = build_guest(directory)
     stream, ram = capture(args, directory, guest)
@@ -303,10 +313,10 @@ def check(args, directory):
         memory.seek(FIRST)
         last = int.from_bytes(memory.read(4), "little")  # the round in which, or after which, it stopped
     rounds = load(args, directory, guest, stripped, image, spoil=False)
-    if not all(right for _, right in rounds):
-        raise Failure(f"the guest found wrong pages after loading: {rounds}")
-    if not last <= rounds[0][0] <= last + 1:
-        raise Failure(f"the guest stopped in round {last} and went on in round {rounds[0][0]}")
+    check_rounds(rounds, last)
+    for hand_over in HAND_OVERS:
+        stripped, image, _ = strip(args, directory, stream, hand_over)
+        check_rounds(load(args, directory, guest, stripped, image, spoil=False), last)
     spoilt = load(args, directory, guest, stripped, image, spoil=True)
     if all(right for _, right in spoilt):
         raise Failure(f"the guest did not notice a spoilt page: {spoilt}")

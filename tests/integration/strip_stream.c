@@ -2,8 +2,10 @@
 /*
  * strip_stream.c - strips a captured migration stream: a test tool around the stream reader.
  *
- *     strip_stream [--in-place ID=IMAGE]... < STREAM > STRIPPED
+ *     strip_stream [--hand-over BYTE] [--in-place ID=IMAGE]... < STREAM > STRIPPED
  *
+ * --hand-over: when so many bytes have been read, another destination takes over: STRIPPED, a file, is what
+ * that one gets.
  * The pages of every block ID leave the stream and are written into the file IMAGE (made anew, the block's
  * length). IMAGE is then what a destination's RAM must be if all announcements landed in order. Prints one
  * line of JSON with counts to standard error. Exit status 0, or 1 with one sentence.
@@ -17,7 +19,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "stream.h"
+#include "replay.h"
 
 #define IMAGES_MAX 16
 
@@ -31,6 +33,8 @@ struct image {
 struct stripper {
 	struct image images[IMAGES_MAX];
 	unsigned count;
+	struct wt_replay *replay; /* NULL: nobody takes over */
+	uint64_t hand_over;
 	struct image *of_block[WT_BLOCKS_MAX];
 	uint64_t blocks, pages, zeros, parts, pings, return_paths, passed, passed_at_ram_end;
 };
@@ -44,6 +48,7 @@ static int on_block(void *arg, uint32_t index, const char *name, uint64_t length
 	int fd;
 
 	stripper->blocks++;
+	wt_replay_block(stripper->replay, index, length);
 	for (i = 0; i < stripper->count; i++)
 		if (!strcmp(stripper->images[i].id, name))
 			image = &stripper->images[i];
@@ -84,6 +89,7 @@ static int on_zero(void *arg, uint32_t block, uint64_t page, struct wt_error *er
 
 static int on_blocks_end(void *arg, struct wt_error *err)
 {
+	wt_replay_blocks_end(((struct stripper *)arg)->replay);
 	return 0;
 }
 
@@ -111,7 +117,7 @@ static int on_ping(void *arg, uint32_t value, struct wt_error *err)
 	return 0;
 }
 
-static int on_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err)
+static int on_part(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err)
 {
 	((struct stripper *)arg)->passed += length;
 	if (fwrite(bytes, 1, length, stdout) != length)
@@ -119,8 +125,33 @@ static int on_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_err
 	return 0;
 }
 
+static int on_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err)
+{
+	wt_replay_pass(((struct stripper *)arg)->replay, bytes, length);
+	return on_part(arg, bytes, length, err);
+}
+
+static int on_kept(void *arg, uint32_t block, uint64_t page, const uint8_t *bytes, struct wt_error *err)
+{
+	wt_replay_kept(((struct stripper *)arg)->replay, block, page, bytes);
+	return 0;
+}
+
 static const struct wt_stream_events events = { on_block, on_blocks_end, on_page, on_zero, on_ram_part,
-	on_ram_end, on_open_return_path, on_ping, on_pass };
+	on_ram_end, on_open_return_path, on_ping, on_kept, on_part, on_pass };
+
+/* What the former destination got is forgotten. */
+static int hand_over(struct stripper *stripper, struct wt_stream *stream, struct wt_error *err)
+{
+	int rc = wt_stream_break(stream, err);
+
+	if (rc < 0)
+		return rc;
+	stripper->hand_over = 0;
+	if (fflush(stdout) || ftruncate(STDOUT_FILENO, 0) || lseek(STDOUT_FILENO, 0, SEEK_SET))
+		return wt_error_set(err, errno, "standard output: %s", strerror(errno));
+	return wt_replay_write(stripper->replay, stream, 0, on_part, stripper, err);
+}
 
 static int parse_arguments(struct stripper *stripper, int argc, char **argv)
 {
@@ -128,9 +159,17 @@ static int parse_arguments(struct stripper *stripper, int argc, char **argv)
 	int i;
 
 	for (i = 1; i < argc; i += 2) {
+		if (!strcmp(argv[i], "--hand-over") && i + 1 < argc) {
+			stripper->hand_over = strtoull(argv[i + 1], NULL, 10);
+			if (!stripper->replay && wt_replay_open(WT_REPLAY_PAGES_MAX, &stripper->replay))
+				return -ENOMEM;
+			continue;
+		}
 		equals = i + 1 < argc ? strchr(argv[i + 1], '=') : NULL;
 		if (strcmp(argv[i], "--in-place") || !equals || stripper->count == IMAGES_MAX) {
-			fprintf(stderr, "usage: %s [--in-place ID=IMAGE]... < STREAM > STRIPPED\n", argv[0]);
+			fprintf(stderr,
+				"usage: %s [--hand-over BYTE] [--in-place ID=IMAGE]... < STREAM > STRIPPED\n",
+				argv[0]);
 			return -EINVAL;
 		}
 		*equals = '\0';
@@ -143,6 +182,7 @@ static int parse_arguments(struct stripper *stripper, int argc, char **argv)
 static int strip(struct stripper *stripper, struct wt_error *err)
 {
 	struct wt_stream *stream = NULL;
+	uint64_t taken = 0;
 	uint8_t *buffer;
 	ssize_t got;
 	size_t room;
@@ -153,11 +193,16 @@ static int strip(struct stripper *stripper, struct wt_error *err)
 		return wt_error_set(err, -rc, "no memory");
 	do {
 		wt_stream_buffer(stream, &buffer, &room);
+		if (stripper->hand_over && stripper->hand_over - taken < room)
+			room = stripper->hand_over - taken;
 		got = read(STDIN_FILENO, buffer, room);
 		if (got < 0)
 			rc = wt_error_set(err, errno, "standard input: %s", strerror(errno));
 		else if (got > 0)
 			rc = wt_stream_advance(stream, (size_t)got, err);
+		taken += got > 0 ? (uint64_t)got : 0;
+		if (rc == 0 && stripper->hand_over && taken == stripper->hand_over)
+			rc = hand_over(stripper, stream, err);
 	} while (got > 0 && rc == 0);
 	if (rc == 0)
 		rc = wt_stream_finish(stream, err);
@@ -172,6 +217,7 @@ static int strip(struct stripper *stripper, struct wt_error *err)
 			stripper->passed - stripper->passed_at_ram_end, stripper->blocks, stripper->pages,
 			stripper->zeros, stripper->parts, stripper->pings, stripper->return_paths);
 	wt_stream_close(stream);
+	wt_replay_close(stripper->replay);
 	return rc;
 }
 

@@ -28,10 +28,11 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.cases import HURRY, SMALL, alive, expect, main, need_sabotage, network, recover, still_fine  # noqa: E402
+from harness.cases import HURRY, SMALL, alive, expect, main, need_sabotage, recover, still_fine  # noqa: E402
 from harness.guests import Guest  # noqa: E402
 from harness.hosts import Failure, wait_for  # noqa: E402
 from harness.migration import Migration, events, install_key  # noqa: E402
+from harness.network import network  # noqa: E402
 
 STATES = {"send": ("streaming", "stopped", "committing", "delivering", "done"),
           "receive": ("receiving", "verifying", "loading", "ready", "starting", "done")}

@@ -12,10 +12,11 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.cases import SMALL, alive, expect, has_sabotage, main, need_sabotage, network, refused, still_fine  # noqa: E402
+from harness.cases import SMALL, alive, expect, has_sabotage, main, need_sabotage, refused, still_fine  # noqa: E402
 from harness.guests import QMP_CALL, Guest  # noqa: E402
 from harness.hosts import Failure, wait_for  # noqa: E402
 from harness.migration import Migration, events, install_key, watari  # noqa: E402
+from harness.network import network  # noqa: E402
 
 BUSY = {**SMALL, "rate": 8000}  # many pages are dirtied while it moves
 
@@ -157,7 +158,7 @@ def case_cut(host, image):
     """The network fails in mid-transfer and comes back: the migration goes on, and completes."""
     with network() as net:
         keys = install_key(net.hosts)
-        net.limit("200mbit")
+        net.limit(200)
         source = Guest(net.hosts[0], image, **SMALL)
         source.wait_reports(2)
         destination = Guest(net.hosts[1], image, incoming=True, **SMALL)

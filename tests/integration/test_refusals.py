@@ -17,10 +17,11 @@ import threading
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.cases import HURRY, SMALL, Skip, alive, expect, main, network, refused, still_fine  # noqa: E402
+from harness.cases import HURRY, SMALL, Skip, alive, expect, main, refused, still_fine  # noqa: E402
 from harness.guests import Guest  # noqa: E402
 from harness.hosts import wait_for  # noqa: E402
 from harness.migration import Migration, events, install_key, watari  # noqa: E402
+from harness.network import network  # noqa: E402
 
 FLOOD = {**SMALL, "mb": 512, "work_mb": 320}  # long enough on its way to be interrupted
 
@@ -222,7 +223,7 @@ def case_peers(host, image):
     """On a slow network, the destination's relay dies or stalls while it transfers, its QEMU does, or it stalls before it
     answers."""
     with network() as net:
-        net.limit("100mbit")
+        net.limit(100)
         peers(net.hosts, install_key(net.hosts), image)
 
 

@@ -134,5 +134,6 @@ void wt_opening_close(struct wt_opening *o)
 		sim_dial_cancel(o->dial);
 	wt_loop_timer_clear(o->loop, &o->step);
 	abandon(o);
+	wt_serving_close(o->order.serving); /* what was lent to it is its own now */
 	free(o);
 }

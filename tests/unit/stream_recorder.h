@@ -153,6 +153,16 @@ static inline int sr_ping(void *arg, uint32_t value, struct wt_error *err)
 	return sr_log(arg, err, "ping %" PRIu32, value);
 }
 
+static inline int sr_kept(
+	void *arg, uint32_t block, uint64_t page, const uint8_t *bytes, struct wt_error *err)
+{
+	struct stream_recorder *r = arg;
+
+	SR_PROMISE(!r->status && r->blocks_ended && !r->ram_ended);
+	SR_PROMISE(block < r->blocks && !r->block_in_place[block] && page < r->block_pages[block]);
+	return 0;
+}
+
 static inline int sr_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err)
 {
 	struct stream_recorder *r = arg;
@@ -170,7 +180,7 @@ static inline void sr_run(
 	struct stream_recorder *r, const uint8_t *bytes, size_t length, size_t piece_max, uint32_t seed)
 {
 	static const struct wt_stream_events events = { sr_block, sr_blocks_end, sr_page, sr_zero,
-		sr_ram_part, sr_ram_end, sr_open_return_path, sr_ping, sr_pass };
+		sr_ram_part, sr_ram_end, sr_open_return_path, sr_ping, sr_kept, sr_pass, sr_pass };
 	struct wt_stream *stream = NULL;
 	size_t fed = 0, room, piece;
 	uint8_t *buffer;

@@ -28,14 +28,27 @@ static struct {
 	bool announced[BLOCKS][PAGES_MAX], zero[BLOCKS][PAGES_MAX];
 } m;
 
+static struct wt_memory *memory;
+
 static struct wt_announce_log *open_log(void)
 {
+	struct wt_error err = { 0 };
 	struct wt_announce_log *log;
 
 	memset(&m, 0, sizeof m);
 	m.next_seq = m.oldest = 1;
-	check(wt_announce_open(BLOCKS, block_pages, &log) == 0);
+	check(wt_memory_open(&memory, &err) == 0);
+	for (int i = 0; i < BLOCKS; i++)
+		check(wt_memory_block_add(memory, "b", NULL, block_pages[i] * WT_PAGE_SIZE, -1, 0, &err) ==
+			i);
+	check(wt_announce_open(memory, &log) == 0);
 	return log;
+}
+
+static void close_log(struct wt_announce_log *log)
+{
+	wt_announce_close(log);
+	wt_memory_close(memory);
 }
 
 static uint64_t bytes_of(const struct wt_announcement *what)
@@ -61,12 +74,25 @@ static void check_log(const struct wt_announce_log *log)
 					       m.pending_bytes < wt_announce_pending_limit(log)));
 }
 
-static void check_maps(const struct wt_announce_log *log)
+/* What is kept of announcements that are not all landed. */
+static void check_entries(const struct wt_announce_log *log)
+{
+	for (uint64_t seq = m.oldest; seq < m.next_seq; seq++) {
+		struct wt_announcement what;
+
+		check(wt_announce_entry(log, seq, &what) == !m.landed[seq]);
+		check(what.extent.block == m.what[seq].extent.block &&
+			what.extent.page == m.what[seq].extent.page &&
+			what.extent.pages == m.what[seq].extent.pages && what.content == m.what[seq].content);
+	}
+}
+
+static void check_maps(void)
 {
 	for (unsigned b = 0; b < BLOCKS; b++)
 		for (uint64_t p = 0; p < block_pages[b]; p++) {
-			check(wt_bitmap_test(wt_announce_announced(log, b), p) == m.announced[b][p]);
-			check(wt_bitmap_test(wt_announce_zero(log, b), p) == m.zero[b][p]);
+			check(wt_bitmap_test(wt_memory_announced(memory, b), p) == m.announced[b][p]);
+			check(wt_bitmap_test(wt_memory_zero(memory, b), p) == m.zero[b][p]);
 		}
 }
 
@@ -127,8 +153,9 @@ static void random_run(void)
 			land_random(log, now_ns);
 		check_log(log);
 	}
-	check_maps(log);
-	wt_announce_close(log);
+	check_maps();
+	check_entries(log);
+	close_log(log);
 }
 
 static void test_random_against_a_list(void **state)
@@ -156,7 +183,7 @@ static void test_landed_goes_by_number_not_by_page(void **state)
 	assert_int_equal(wt_announce_pending_bytes(log), WT_PAGE_SIZE);
 	assert_int_equal(wt_announce_landed(log, 1, 1, MS), 0);
 	assert_int_equal(wt_announce_oldest(log), 3);
-	wt_announce_close(log);
+	close_log(log);
 }
 
 static void test_hostile_acknowledgements(void **state)
@@ -179,7 +206,7 @@ static void test_hostile_acknowledgements(void **state)
 	assert_int_equal(wt_announce_landed(log, 1, 1, 0), 0);
 	assert_int_equal(wt_announce_landed(log, 1, 1, 0), -EPROTO); /* gone */
 	assert_int_equal(wt_announce_oldest(log), 3);
-	wt_announce_close(log);
+	close_log(log);
 }
 
 static void test_extents_outside_are_refused(void **state)
@@ -198,7 +225,7 @@ static void test_extents_outside_are_refused(void **state)
 	assert_int_equal(add(log, 1, UINT32_MAX, WT_CONTENT_ZERO), -EINVAL);
 	assert_int_equal(add(log, UINT64_MAX, 2, WT_CONTENT_ZERO), -EINVAL);
 	assert_int_equal(wt_announce_next_seq(log), 1);
-	wt_announce_close(log);
+	close_log(log);
 }
 
 static void test_both_bounds(void **state)
@@ -210,7 +237,7 @@ static void test_both_bounds(void **state)
 		count++;
 	assert_int_equal(count, WT_PENDING_MIN / (256 * WT_PAGE_SIZE));
 	assert_int_equal(add(log, 0, 1, WT_CONTENT_ZERO), -EAGAIN);
-	wt_announce_close(log);
+	close_log(log);
 
 	log = open_log();
 	for (count = 0; add(log, 0, 256, WT_CONTENT_ZERO) == 0; count++)
@@ -221,7 +248,7 @@ static void test_both_bounds(void **state)
 	assert_int_equal(wt_announce_landed(log, 1, 1, MS), 0);
 	assert_true(wt_announce_room(log));
 	assert_int_equal(wt_announce_oldest(log), WT_PENDING_ENTRIES + 1);
-	wt_announce_close(log);
+	close_log(log);
 }
 
 /*
@@ -242,7 +269,7 @@ static uint64_t limit_at(uint64_t pages_per_ms, uint64_t idle_ms)
 		now_ns += idle_ms * MS;
 	}
 	limit = wt_announce_pending_limit(log);
-	wt_announce_close(log);
+	close_log(log);
 	return limit;
 }
 
@@ -275,7 +302,7 @@ static void test_zeros_do_not_lower_the_limit(void **state)
 		assert_int_equal(wt_announce_landed(log, seq, 1, now_ns += MS), 0);
 	}
 	assert_int_equal(wt_announce_pending_limit(log), limit);
-	wt_announce_close(log);
+	close_log(log);
 }
 
 static void test_priority_of_what_comes_again(void **state)
@@ -290,7 +317,7 @@ static void test_priority_of_what_comes_again(void **state)
 	assert_int_equal(wt_announce_priority(log, &e), WT_PRIORITY_DIRTY);
 	e = (struct wt_extent){ .block = 2, .page = 100, .pages = 30 };
 	assert_int_equal(wt_announce_priority(log, &e), WT_PRIORITY_BULK);
-	wt_announce_close(log);
+	close_log(log);
 }
 
 /* Announces pieces of so many pages as fast as allowed until end_ns; answers the bytes. */
@@ -335,7 +362,7 @@ static void rate_run(void)
 		(double)most * 1.001 + 1); /* a nanosecond of each announcement is rounded off */
 	if (precise)
 		check((double)bytes * 1e9 >= (double)rate * (double)(now_ns - start_ns) * 0.999 - 1e9);
-	wt_announce_close(log);
+	close_log(log);
 }
 
 static void test_rate_limit_is_kept(void **state)
@@ -368,7 +395,7 @@ static void test_rate_limit_changes(void **state)
 	assert_int_equal(wt_announce_wait_ns(log, now_ns), 0);
 	assert_int_equal(wt_announce_add(log, &what, now_ns, &seq), 0);
 	assert_int_equal(wt_announce_wait_ns(log, now_ns), 1048576 * 1000000000ull);
-	wt_announce_close(log);
+	close_log(log);
 }
 
 int main(void)

@@ -642,7 +642,6 @@ static void test_bad_addresses_are_refused(void **state)
 		const char *text;
 		bool listen;
 	} cases[] = {
-		{ { .host = "no-such-host.invalid", .port = 1 }, &key, EHOSTUNREACH, "is unknown", false },
 		{ { .host = "192.0.2.1", .port = 1 }, NULL, EPERM, "nothing is encrypted", false },
 		{ { .host = "2001:db8::1", .port = 1 }, NULL, EPERM, "nothing is encrypted", false },
 		{ { .host = "::ffff:192.0.2.1", .port = 1 }, NULL, EPERM, "nothing is encrypted", false },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_command.c - command lines of `send` and `receive`: what they mean, and which ones are refused.
+ * test_command.c - command lines of `send`, `receive` and `retarget`: what they mean, and which ones are
+ * refused.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <cmocka.h>
 
 #include <getopt.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -162,6 +164,39 @@ static void test_help(void **state)
 	assert_int_equal(parse_receive("--help", &d), WT_EXIT_OK);
 }
 
+static int parse_retarget(const char *text, const char **ret_job, json_t **ret_request, bool *ret_wait)
+{
+	struct line *line = split(text);
+
+	return wt_command_retarget_options(line->count, line->words, ret_job, ret_request, ret_wait);
+}
+
+static void test_retarget(void **state)
+{
+	static const char *const refused[] = { "", "web1", "--to h:1/n", "web1 --to", "web1 --to h:1",
+		"web1 --to :1/n", "web1 --to h:0/n", "web1 more --to h:1/n",
+		"web1 --to h:1/n --prefer source", "web1 --to h:1/n --wait", "web1 --to h\xff:1/n" };
+	json_t *request = NULL;
+	const char *job;
+	bool wait;
+
+	assert_int_equal(parse_retarget("web1 --to other:4711/web1", &job, &request, &wait), WT_COMMAND_RUN);
+	assert_string_equal(job, "web1");
+	assert_string_equal(json_string_value(json_object_get(request, "command")), "retarget");
+	assert_string_equal(json_string_value(json_object_get(request, "to")), "other:4711/web1");
+	assert_null(json_object_get(request, "prefer"));
+	assert_true(wait);
+	json_decref(request);
+	assert_int_equal(parse_retarget("--no-wait --prefer old-destination --to unix:/a//b web1", &job,
+				 &request, &wait),
+		WT_COMMAND_RUN);
+	assert_string_equal(json_string_value(json_object_get(request, "prefer")), "old-destination");
+	assert_false(wait);
+	json_decref(request);
+	for (unsigned i = 0; i < sizeof refused / sizeof *refused; i++)
+		assert_int_equal(parse_retarget(refused[i], &job, &request, &wait), WT_EXIT_USAGE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,6 +206,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_job_names),
 		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_retarget),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

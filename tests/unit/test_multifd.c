@@ -8,7 +8,8 @@
  *   1. the last content reported of every page is its newest, whatever channel it came on;
  *   2. pages that stay are in the stripped stream, which one channel can carry, with their newest content
  * last;
- *   3. nothing stalls: when all bytes were given, all were taken.
+ *   3. that is so, too, if other destinations take over on the way (replay.h);
+ *   4. nothing stalls: when all bytes were given, all were taken.
  * And every malformed channel gives its own sentence.
  */
 #include <errno.h>
@@ -20,6 +21,7 @@
 
 #include <cmocka.h>
 
+#include "replay.h"
 #include "seed.h"
 #include "stream.h"
 #include "stream_writer.h"
@@ -47,6 +49,7 @@ struct seen {
 	bool only_one_block; /* pc.ram is in place, nothing else is */
 	unsigned again, offers;
 	struct stream_writer stripped;
+	struct wt_replay *replay; /* NULL: no other destination takes over */
 	bool blocks_ended, ram_ended;
 };
 
@@ -187,12 +190,14 @@ static int on_block(void *arg, uint32_t index, const char *name, uint64_t length
 	struct wt_error *err)
 {
 	*ret_in_place = index == 0 || !((struct seen *)arg)->only_one_block;
+	wt_replay_block(((struct seen *)arg)->replay, index, length);
 	return 0;
 }
 
 static int on_blocks_end(void *arg, struct wt_error *err)
 {
 	((struct seen *)arg)->blocks_ended = true;
+	wt_replay_blocks_end(((struct seen *)arg)->replay);
 	return 0;
 }
 
@@ -235,20 +240,35 @@ static int on_zero(void *arg, uint32_t block, uint64_t page, struct wt_error *er
 static int on_ram_end(void *arg, struct wt_error *err)
 {
 	((struct seen *)arg)->ram_ended = true;
+	wt_replay_ram_end(((struct seen *)arg)->replay);
 	return 0;
 }
 
-static int on_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err)
+static int on_kept(void *arg, uint32_t block, uint64_t page, const uint8_t *bytes, struct wt_error *err)
+{
+	assert_int_equal(block, 1);
+	wt_replay_kept(((struct seen *)arg)->replay, block, page, bytes);
+	return 0;
+}
+
+static int on_part(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err)
 {
 	sw_bytes(&((struct seen *)arg)->stripped, bytes, length);
 	return 0;
 }
 
+static int on_pass(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err)
+{
+	wt_replay_pass(((struct seen *)arg)->replay, bytes, length);
+	return on_part(arg, bytes, length, err);
+}
+
 static const struct wt_stream_events events = { on_block, on_blocks_end, on_page, on_zero, nothing,
-	on_ram_end, nothing, on_ping, on_pass };
+	on_ram_end, nothing, on_ping, on_kept, on_part, on_pass };
 
 struct reading {
 	struct wt_stream *stream;
+	struct seen *seen;
 	struct wt_multifd *channel[CHANNELS_MAX];
 	unsigned channels;
 	size_t fed[CHANNELS_MAX + 1]; /* by channel; the last: the main one */
@@ -258,7 +278,7 @@ struct reading {
 
 static void open_reading(struct reading *r, unsigned channels, struct seen *seen)
 {
-	*r = (struct reading){ .channels = channels };
+	*r = (struct reading){ .seen = seen, .channels = channels };
 	assert_int_equal(wt_stream_open(&events, seen, &r->stream), 0);
 	for (unsigned c = 0; c < channels; c++)
 		assert_int_equal(wt_multifd_open(r->stream, &r->channel[c], &r->err), 0);
@@ -303,6 +323,16 @@ static bool step(struct reading *r, unsigned c, const struct stream_writer *w, s
 	       waits(r, c) == WT_STREAM_WAIT_INPUT;
 }
 
+/* Another destination takes over: what the former one had is not seen any more. */
+static void retarget(struct reading *r)
+{
+	if (wt_replay_check(r->seen->replay, NULL))
+		return;
+	assert_int_equal(wt_stream_break(r->stream, &r->err), 0);
+	r->seen->stripped.length = 0;
+	assert_int_equal(wt_replay_write(r->seen->replay, r->stream, 0, on_part, r->seen, &r->err), 0);
+}
+
 /* Feeds everything in random order; stops at a failure. */
 static void read_all(struct reading *r, const struct model *m, size_t piece_max)
 {
@@ -313,6 +343,8 @@ static void read_all(struct reading *r, const struct model *m, size_t piece_max)
 		const struct stream_writer *w = c < m->channels ? &m->channel[c] : &m->main;
 
 		idle = step(r, c, w, 1 + seed_below(piece_max)) ? 0 : idle + 1;
+		if (!r->status && r->seen->replay && !seed_below(50))
+			retarget(r);
 	}
 }
 
@@ -354,6 +386,8 @@ static void one_model(void)
 	struct reading r;
 
 	write_model(&m);
+	if (seed_below(2))
+		assert_int_equal(wt_replay_open(WT_REPLAY_PAGES_MAX, &seen.replay), 0);
 	open_reading(&r, m.channels, &seen);
 	read_all(&r, &m, seed_below(2) ? 300 : 40000);
 	if (r.status)
@@ -367,6 +401,7 @@ static void one_model(void)
 	check_newest(&m, &seen, 0);
 	check_stripped(&m, &seen);
 	close_reading(&r);
+	wt_replay_close(seen.replay);
 	sw_free(&seen.stripped);
 	free_model(&m);
 }
@@ -550,6 +585,33 @@ static void test_footer_is_late(void **state)
 	}
 }
 
+/* Pages that stay in the stream cannot come before the list of blocks is at its end. */
+static void test_pages_in_the_start_section(void **state)
+{
+	struct seen seen = { .only_one_block = true };
+	struct model m = { .channels = 1, .flush_words = true };
+	struct reading r;
+
+	introduction(&m.channel[0], 0);
+	m.now[1][2] = 7;
+	send_page(&m, 1, 2);
+	sync_channels(&m);
+	sw_header(&m.main);
+	sw_section(&m.main, SW_START, SW_RAM_ID, "ram", 4);
+	sw_word(&m.main, PC_PAGES + VGA_PAGES, SW_MEM_SIZE);
+	sw_block(&m.main, "pc.ram", PC_PAGES * WT_PAGE_SIZE);
+	sw_block(&m.main, "vga.vram", VGA_PAGES * WT_PAGE_SIZE);
+	sw_word(&m.main, 0, SW_FLUSH);
+	sw_eos(&m.main);
+	open_reading(&r, 1, &seen);
+	seed_start(1);
+	read_all(&r, &m, 100000);
+	assert_non_null(strstr(r.err.text, "before RAM's start section has ended"));
+	close_reading(&r);
+	sw_free(&seen.stripped);
+	free_model(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -558,6 +620,7 @@ int main(void)
 		cmocka_unit_test(test_introductions),
 		cmocka_unit_test(test_channel_ends),
 		cmocka_unit_test(test_footer_is_late),
+		cmocka_unit_test(test_pages_in_the_start_section),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

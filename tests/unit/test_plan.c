@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_plan.c - the four invariants of plan.h, against a model of two memories.
- *
- * The source's pages have versions; the guest writes (a new version), then announces. An operation's pages
- * land one by one, in any order, at any time between take and done; a failed one leaves rubbish. The model
- * knows for every page who transfers it, and for every announcement how much of it has landed.
+ * test_plan.c - announcements: the invariants of plan.h against a model of memories (plan_model.h), and small
+ * cases. The base has test_plan_base.c.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -14,287 +11,7 @@
 
 #include <cmocka.h>
 
-#include "plan.h"
-#include "seed.h"
-
-#define BLOCKS 3
-#define SEQS_MAX 40000
-#define RING_PAGES 512
-#define RUBBISH UINT64_MAX
-#define NONE UINT32_MAX
-
-static const uint64_t block_pages[BLOCKS] = { 64, 7, 300 };
-
-struct model_op {
-	bool used;
-	uint64_t seq;
-	struct wt_work work;
-	uint64_t landed[300 / 64 + 1]; /* bits */
-};
-
-struct model_seq {
-	struct wt_announcement what;
-	uint64_t version; /* of its newest page */
-	uint64_t *versions;
-	uint32_t left, started;
-	enum wt_priority waits_as;
-	bool acked;
-};
-
-static struct {
-	struct wt_plan *plan;
-	uint64_t clock;
-	uint64_t source[BLOCKS][300], mine[BLOCKS][300];
-	uint64_t must[BLOCKS][300];  /* the newest version that was acknowledged */
-	uint32_t owner[BLOCKS][300]; /* operation */
-	uint64_t failed_seq[BLOCKS][300];
-	bool landed[BLOCKS][300];
-	bool zero[BLOCKS][300]; /* of the source */
-	bool dirty[BLOCKS][300];
-	uint64_t ring[RING_PAGES];
-	uint64_t ring_next, ring_free; /* pages from the beginning */
-	struct model_op ops[WT_PLAN_OPS];
-	unsigned used[WT_PLAN_OPS], used_count, failed_pages;
-	struct model_seq seqs[SEQS_MAX];
-	uint64_t next_seq, popped;
-} m;
-
-static void open_model(void)
-{
-	memset(&m, 0, sizeof m);
-	memset(m.owner, 0xff, sizeof m.owner);
-	m.next_seq = m.popped = 1;
-	assert_int_equal(wt_plan_open(BLOCKS, block_pages, &m.plan), 0);
-}
-
-static void close_model(void)
-{
-	wt_plan_close(m.plan);
-	for (uint64_t seq = 1; seq < m.next_seq; seq++)
-		free(m.seqs[seq].versions);
-}
-
-/* ---- who is due ---- */
-
-static bool waits(uint64_t seq)
-{
-	return m.seqs[seq].started < m.seqs[seq].what.extent.pages;
-}
-
-/* Extents that touch the same 64 pages, somewhere. */
-static bool near(const struct wt_extent *a, const struct wt_extent *b)
-{
-	return a->block == b->block && a->page / 64 <= (b->page + b->pages - 1) / 64 &&
-	       b->page / 64 <= (a->page + a->pages - 1) / 64;
-}
-
-static enum wt_priority lowest_near(const struct wt_announcement *what)
-{
-	enum wt_priority lowest = what->priority;
-
-	for (uint64_t seq = m.popped; seq < m.next_seq; seq++)
-		if (waits(seq) && near(&m.seqs[seq].what.extent, &what->extent) &&
-			m.seqs[seq].waits_as < lowest)
-			lowest = m.seqs[seq].waits_as;
-	return lowest;
-}
-
-/* The oldest of the highest priority; next_seq: none waits. */
-static uint64_t due(void)
-{
-	uint64_t best = m.next_seq;
-
-	for (uint64_t seq = m.popped; seq < m.next_seq; seq++)
-		if (waits(seq) && (best == m.next_seq || m.seqs[seq].waits_as > m.seqs[best].waits_as))
-			best = seq;
-	return best;
-}
-
-/* Whatever the rule: no older announcement of these pages waits. */
-static void check_order(const struct wt_extent *e, uint64_t of)
-{
-	for (uint64_t seq = m.popped; seq < of; seq++) {
-		const struct wt_extent *older = &m.seqs[seq].what.extent;
-		uint64_t from = older->page + m.seqs[seq].started;
-
-		check(!waits(seq) || older->block != e->block || from >= e->page + e->pages ||
-			e->page >= older->page + older->pages);
-	}
-}
-
-/* ---- the source ---- */
-
-static void announce(struct wt_announcement what)
-{
-	const struct wt_extent *e = &what.extent;
-	struct model_seq *s = &m.seqs[m.next_seq];
-
-	what.priority = (enum wt_priority)(WT_PRIORITY_BULK + seed_below(WT_PRIORITY_FAULT));
-	s->what = what;
-	s->waits_as = lowest_near(&what);
-	s->left = e->pages;
-	s->versions = calloc(e->pages, sizeof *s->versions);
-	for (uint32_t i = 0; i < e->pages; i++) {
-		s->versions[i] = m.source[e->block][e->page + i];
-		if (what.content == WT_CONTENT_STAGED)
-			m.ring[(what.staged_offset / WT_PAGE_SIZE + i) % RING_PAGES] = s->versions[i];
-		m.dirty[e->block][e->page + i] = false;
-	}
-	check(wt_plan_announce(m.plan, m.next_seq, &what) == 0);
-	m.next_seq++;
-}
-
-static void guest_writes(const struct wt_extent *e, bool zero)
-{
-	for (uint32_t i = 0; i < e->pages; i++) {
-		m.source[e->block][e->page + i] = ++m.clock;
-		m.zero[e->block][e->page + i] = zero;
-		m.dirty[e->block][e->page + i] = true;
-	}
-}
-
-/* Announces what the guest did to an extent; false while the ring is full. */
-static bool announce_extent(const struct wt_extent *e, bool zero)
-{
-	struct wt_announcement what = { .extent = *e, .content = WT_CONTENT_IN_PLACE };
-
-	if (zero) {
-		what.content = WT_CONTENT_ZERO;
-	} else if (seed_below(3) == 0 && e->pages <= RING_PAGES / 4) {
-		if (m.ring_next + e->pages > m.ring_free + RING_PAGES)
-			return false;
-		what.content = WT_CONTENT_STAGED;
-		what.staged_offset = m.ring_next * WT_PAGE_SIZE;
-		m.ring_next += e->pages;
-	}
-	announce(what);
-	return true;
-}
-
-static void random_extent(struct wt_extent *ret)
-{
-	ret->block = (uint32_t)seed_below(BLOCKS);
-	ret->page = seed_below(block_pages[ret->block]);
-	ret->pages = 1 + (uint32_t)seed_below(block_pages[ret->block] - ret->page);
-	if (seed_below(2) && ret->pages > 4)
-		ret->pages = 1 + (uint32_t)seed_below(4);
-}
-
-static void source_step(void)
-{
-	struct wt_extent extent;
-	bool zero = seed_below(4) == 0;
-
-	if (m.next_seq >= SEQS_MAX || m.next_seq - m.popped > 60)
-		return;
-	random_extent(&extent);
-	guest_writes(&extent, zero);
-	if (seed_below(4) == 0 && !zero)
-		return; /* written, to be announced later */
-	announce_extent(&extent, zero);
-}
-
-/* ---- transfers ---- */
-
-static uint64_t content_now(const struct model_op *op, uint32_t i)
-{
-	const struct wt_work *w = &op->work;
-
-	if (w->content == WT_CONTENT_STAGED)
-		return m.ring[(w->staged_offset / WT_PAGE_SIZE + i) % RING_PAGES];
-	if (w->content == WT_CONTENT_ZERO) {
-		/* Zeros are right unless something newer is announced behind. */
-		const struct model_seq *s = &m.seqs[op->seq];
-
-		return s->versions[w->extent.page - s->what.extent.page + i];
-	}
-	return m.source[w->extent.block][w->extent.page + i];
-}
-
-static void land(struct model_op *op, uint32_t i, bool rubbish)
-{
-	const struct wt_extent *e = &op->work.extent;
-
-	if (op->landed[i / 64] >> (i % 64) & 1)
-		return;
-	op->landed[i / 64] |= 1ull << (i % 64);
-	m.mine[e->block][e->page + i] = rubbish ? RUBBISH : content_now(op, i);
-}
-
-/* Which announcement a piece of work belongs to; checks that it is the one that is due. */
-static uint64_t seq_of(const struct wt_work *w)
-{
-	const struct wt_extent *e = &w->extent;
-	uint64_t failed = m.failed_seq[e->block][e->page];
-	const struct model_seq *s;
-	uint64_t skip;
-
-	check(e->block < BLOCKS && e->pages && e->page + e->pages <= block_pages[e->block]);
-	check(m.failed_pages ? failed : !failed);
-	s = &m.seqs[failed ? failed : due()];
-	check(failed || due() < m.next_seq);
-	skip = e->page - s->what.extent.page;
-	check(w->content == s->what.content && e->block == s->what.extent.block);
-	check(failed || skip == s->started);
-	check(skip + e->pages <= s->what.extent.pages);
-	if (w->content == WT_CONTENT_STAGED)
-		check(w->staged_offset == s->what.staged_offset + skip * WT_PAGE_SIZE);
-	for (uint32_t i = 0; i < e->pages; i++) {
-		check(m.owner[e->block][e->page + i] == NONE);
-		check(m.failed_seq[e->block][e->page + i] == failed);
-	}
-	if (!failed)
-		check_order(e, due());
-	return failed ? failed : due();
-}
-
-static void take(uint32_t pages, const struct wt_work *work, uint64_t seq)
-{
-	int id = wt_plan_take(m.plan, pages);
-	const struct wt_extent *e = &work->extent;
-	struct model_op *op;
-	bool retry = m.failed_seq[e->block][e->page] != 0;
-
-	check(id >= 0 && (unsigned)id < WT_PLAN_OPS);
-	op = &m.ops[id];
-	check(!op->used);
-	*op = (struct model_op){ .used = true, .seq = seq, .work = *work };
-	op->work.extent.pages = pages;
-	for (uint32_t i = 0; i < pages; i++) {
-		m.owner[e->block][e->page + i] = (uint32_t)id;
-		m.failed_seq[e->block][e->page + i] = 0;
-		m.landed[e->block][e->page + i] = false;
-	}
-	m.used[m.used_count++] = (unsigned)id;
-	if (retry) {
-		m.failed_pages -= pages;
-		return;
-	}
-	m.seqs[seq].started += pages;
-}
-
-static bool take_step(void)
-{
-	struct wt_work work;
-	uint32_t pages;
-	uint64_t seq;
-
-	if (!wt_plan_peek(m.plan, &work)) {
-		/* Right only if nothing failed and the next page is busy, or there is none. */
-		check(!m.failed_pages);
-		if (due() < m.next_seq) {
-			const struct model_seq *s = &m.seqs[due()];
-			const struct wt_extent *e = &s->what.extent;
-
-			check(m.owner[e->block][e->page + s->started] != NONE);
-		}
-		return false;
-	}
-	seq = seq_of(&work);
-	pages = seed_below(2) ? work.extent.pages : 1 + (uint32_t)seed_below(work.extent.pages);
-	take(pages, &work, seq);
-	return true;
-}
+#include "plan_model.h"
 
 static void collect_acks(void)
 {
@@ -326,78 +43,125 @@ static void collect_acks(void)
 	}
 }
 
-static void done(unsigned at, bool fails)
-{
-	unsigned id = m.used[at];
-	struct model_op *op = &m.ops[id];
-	const struct wt_extent *e = &op->work.extent;
-
-	for (uint32_t i = 0; i < e->pages; i++) {
-		if (fails && seed_below(2))
-			m.mine[e->block][e->page + i] = RUBBISH;
-		else if (!fails)
-			land(op, i, false);
-		m.owner[e->block][e->page + i] = NONE;
-		m.failed_seq[e->block][e->page + i] = fails ? op->seq : 0;
-		m.landed[e->block][e->page + i] = !fails;
-	}
-	if (fails)
-		m.failed_pages += e->pages;
-	else
-		m.seqs[op->seq].left -= e->pages;
-	op->used = false;
-	m.used[at] = m.used[--m.used_count];
-	wt_plan_done(m.plan, id, fails ? -EIO : 0);
-}
-
 /* What was acknowledged is there, at this version or a newer one, unless something is on its way again. */
 static void check_pages(void)
 {
-	bool idle = due() == m.next_seq && !m.used_count && !m.failed_pages;
+	uint64_t left = 0, flight = 0, entries = 0, words[PAGES_MAX / 64 + 1];
+	bool idle;
 
+	for (unsigned b = 0; b < BLOCKS; b++) {
+		wt_plan_missing(m.plan, b, 0, block_pages[b], words);
+		for (uint64_t p = 0; p < block_pages[b]; p++) {
+			check((words[p / 64] >> (p % 64) & 1) == m.wanted[b][p]);
+			left += m.wanted[b][p];
+			if (m.owner[b][p] == NONE && !m.failed_seq[b][p] && m.must[b][p])
+				check(m.mine[b][p] != RUBBISH && m.mine[b][p] >= m.must[b][p]);
+		}
+	}
+	for (unsigned i = 0; i < m.used_count; i++)
+		if (m.ops[m.used[i]].kind == KIND_BASE)
+			flight += m.ops[m.used[i]].work.extent.pages;
+	for (uint64_t seq = m.popped; seq < m.next_seq; seq++)
+		entries += m.seqs[seq].left;
+	idle = !left && !flight && !entries;
+	check(wt_plan_base_left(m.plan) == left + flight);
 	check(wt_plan_idle(m.plan) == idle);
 	check(wt_plan_outstanding(m.plan) == m.used_count);
 	check(wt_plan_next_seq(m.plan) == m.next_seq);
-	for (unsigned b = 0; b < BLOCKS; b++)
-		for (uint64_t p = 0; p < block_pages[b]; p++) {
-			check(wt_bitmap_test(wt_plan_landed(m.plan, b), p) == m.landed[b][p]);
-			if (m.owner[b][p] == NONE && !m.failed_seq[b][p])
-				check(m.mine[b][p] != RUBBISH && m.mine[b][p] >= m.must[b][p]);
+	check(wt_plan_valid(m.plan));
+}
+
+static void obey(void)
+{
+	struct wt_plan_action action;
+
+	while (wt_plan_tick(m.plan, m.now_ns, &action)) {
+		check(action.act == WT_PLAN_CLOSE_PATH || action.act == WT_PLAN_ASK);
+		if (action.act == WT_PLAN_ASK) {
+			struct wt_extent part = action.extent;
+
+			check(m.reads[part.block]);
+			seen.asks++;
+			for (uint32_t i = 0; i < action.extent.pages; i += part.pages) {
+				part.page = action.extent.page + i;
+				part.pages = action.extent.pages - i < 64 ? action.extent.pages - i : 64;
+				announce((struct wt_announcement){
+					.extent = part, .content = WT_CONTENT_IN_PLACE });
+			}
+			continue;
 		}
+		for (unsigned i = 0; i < PATHS; i++)
+			if (m.paths[i].alive && m.paths[i].number == action.path)
+				path_dies(&m.paths[i]);
+	}
+}
+
+static void path_step(void)
+{
+	unsigned at = (unsigned)seed_below(PATHS), k = 1 + (unsigned)seed_below(HELPERS - 1);
+	struct model_path *path = &m.paths[at];
+
+	if (seed_below(20) == 0 && !m.gone[k] && m.may_lose[k])
+		helper_dies(k);
+	else if (path->alive)
+		path_dies(path);
+	else if (!m.gone[at % HELPERS])
+		path_add(at, at % HELPERS);
 }
 
 static void transfer_step(unsigned fail_percent)
 {
 	struct model_op *op;
 
-	switch (seed_below(4)) {
+	m.now_ns += seed_below(2000000);
+	switch (seed_below(6)) {
 	case 0:
-		take_step();
-		break;
 	case 1:
-		if (m.used_count) {
-			op = &m.ops[m.used[seed_below(m.used_count)]];
-			land(op, (uint32_t)seed_below(op->work.extent.pages), false);
-		}
+		take_step(&m.paths[seed_below(PATHS)]);
 		break;
 	case 2:
+		if (m.used_count) {
+			op = &m.ops[m.used[seed_below(m.used_count)]];
+			land(op, (uint32_t)seed_below(op->work.extent.pages));
+		}
+		break;
+	case 3:
 		if (m.used_count)
 			done((unsigned)seed_below(m.used_count), seed_below(100) < fail_percent);
+		break;
+	case 4:
+		if (seed_below(40) == 0)
+			path_step();
+		obey();
 		break;
 	default:
 		collect_acks();
 	}
 }
 
+static bool all_take(void)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < PATHS; i++)
+		while (take_step(&m.paths[i]))
+			any = true;
+	return any;
+}
+
 static void finish(void)
 {
+	wt_plan_undrain(m.plan);
+	for (unsigned i = 0; i < PATHS; i++)
+		if (!m.paths[i].alive && !m.gone[i % HELPERS])
+			path_add(i, i % HELPERS);
 	for (unsigned b = 0; b < BLOCKS; b++)
 		for (uint32_t p = 0; p < block_pages[b]; p++) {
 			struct wt_extent one = { .block = b, .page = p, .pages = 1 };
 
 			while (m.dirty[b][p] && !announce_extent(&one, m.zero[b][p])) {
-				while (take_step())
-					;
+				m.now_ns += 5000000;
+				all_take();
 				while (m.used_count)
 					done(0, false);
 				collect_acks();
@@ -405,11 +169,14 @@ static void finish(void)
 		}
 	for (unsigned guard = 0; !wt_plan_idle(m.plan); guard++) {
 		check(guard < 100000);
-		while (take_step())
-			;
-		check(m.used_count);
-		done((unsigned)seed_below(m.used_count), seed_below(10) == 0);
+		m.now_ns += 5000000;
+		obey();
+		all_take();
+		if (m.used_count)
+			done((unsigned)seed_below(m.used_count), seed_below(10) == 0);
 	}
+	while (m.used_count) /* what lost its race */
+		done(0, false);
 	collect_acks();
 	check_pages();
 	for (uint64_t seq = 1; seq < m.next_seq; seq++)
@@ -419,14 +186,16 @@ static void finish(void)
 
 static void random_run(void)
 {
-	unsigned fail_percent = (unsigned)seed_below(40);
+	unsigned fail_percent = (unsigned)seed_below(40), writes = 2 + (unsigned)seed_below(10);
 
 	open_model();
 	for (unsigned step = 0; step < 1500; step++) {
-		if (seed_below(3) == 0)
+		if (seed_below(writes) == 0)
 			source_step();
 		else
 			transfer_step(fail_percent);
+		if (seed_below(200) == 0)
+			(seed_below(3) ? wt_plan_undrain : wt_plan_drain)(m.plan);
 		if (step % 16 == 0)
 			check_pages();
 	}
@@ -436,25 +205,37 @@ static void random_run(void)
 
 static void test_memories_are_equal_in_the_end(void **state)
 {
-	seed_runs(300, random_run);
+	memset(&seen, 0, sizeof seen);
+	seed_runs(200, random_run);
+	print_message(
+		"operations: %llu of the base, %llu into bounce buffers (%llu lost the race), %llu of the base "
+		"overtaken by announcements; asked %llu times\n",
+		(unsigned long long)seen.base_ops, (unsigned long long)seen.bounce_ops,
+		(unsigned long long)seen.lost_races, (unsigned long long)seen.overtaken,
+		(unsigned long long)seen.asks);
+	if (!getenv("WATARI_SEED"))
+		assert_true(
+			seen.base_ops && seen.bounce_ops && seen.lost_races && seen.overtaken && seen.asks);
 }
 
 /* ---- small cases ---- */
 
-static const uint64_t one_block[1] = { 10000 };
+static const struct wt_plan_block one_block[1] = { { .pages = 10000, .announcer_reads = true } };
 
-static struct wt_plan *plan_with(uint32_t extents, uint32_t pages)
+/* With one path, number 0. */
+static struct wt_plan *plan_with(uint32_t extents, uint32_t pages, enum wt_content content)
 {
 	struct wt_plan *plan;
 
 	assert_int_equal(wt_plan_open(1, one_block, &plan), 0);
 	for (uint32_t i = 0; i < extents; i++) {
 		struct wt_announcement what = { .extent = { .page = i * pages, .pages = pages },
-			.content = WT_CONTENT_IN_PLACE,
+			.content = content,
 			.priority = WT_PRIORITY_BULK };
 
 		assert_int_equal(wt_plan_announce(plan, i + 1, &what), 0);
 	}
+	assert_int_equal(wt_plan_path_add(plan, 0, NULL, NULL, 0), 0);
 	return plan;
 }
 
@@ -483,7 +264,7 @@ static void test_hostile_announcements(void **state)
 		{ 1, 0, 0, 1, 4 },
 		{ 1, 0, 0, 1, -1 },
 	};
-	struct wt_plan *plan = plan_with(0, 0);
+	struct wt_plan *plan = plan_with(0, 0, WT_CONTENT_ZERO);
 	struct wt_work work;
 
 	for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -495,7 +276,7 @@ static void test_hostile_announcements(void **state)
 
 		assert_int_equal(wt_plan_announce(plan, bad[i].seq, &what), -EPROTO);
 	}
-	assert_false(wt_plan_peek(plan, &work));
+	assert_false(wt_plan_peek(plan, 0, 0, &work));
 	assert_true(wt_plan_idle(plan));
 	wt_plan_close(plan);
 }
@@ -505,14 +286,16 @@ static void test_pending_is_bounded(void **state)
 	struct wt_announcement what = {
 		.extent = { .page = 1, .pages = 1 }, .content = WT_CONTENT_ZERO, .priority = WT_PRIORITY_BULK
 	};
-	struct wt_plan *plan = plan_with(0, 0);
+	struct wt_plan *plan = plan_with(0, 0, WT_CONTENT_ZERO);
 	struct wt_seq_range range;
+	struct wt_work work;
 	uint64_t seq = 1;
 
 	for (; seq <= WT_PENDING_ENTRIES; seq++)
 		assert_int_equal(wt_plan_announce(plan, seq, &what), 0);
 	assert_int_equal(wt_plan_announce(plan, seq, &what), -ENOBUFS);
-	wt_plan_done(plan, (unsigned)wt_plan_take(plan, 1), 0);
+	assert_true(wt_plan_peek(plan, 0, 0, &work));
+	wt_plan_done(plan, (unsigned)wt_plan_take(plan, 0, 1, 0), 0, 0);
 	assert_int_equal(wt_plan_announce(plan, seq, &what), -ENOBUFS); /* not acknowledged yet */
 	assert_int_equal(wt_plan_acks(plan, &range, 1), 1);
 	assert_int_equal(wt_plan_announce(plan, seq, &what), 0);
@@ -523,18 +306,19 @@ static void test_pending_is_bounded(void **state)
 static void test_scattered_acknowledgements(void **state)
 {
 	static struct wt_seq_range ranges[WT_PENDING_ENTRIES];
-	struct wt_plan *plan = plan_with(5000, 1);
+	struct wt_plan *plan = plan_with(5000, 1, WT_CONTENT_ZERO);
 	int ids[WT_PLAN_OPS];
 	unsigned taken = 0, count;
 	struct wt_work work;
 
-	while (wt_plan_peek(plan, &work) && (ids[taken] = wt_plan_take(plan, 1)) >= 0)
+	while (wt_plan_peek(plan, 0, 0, &work) && (ids[taken] = wt_plan_take(plan, 0, 1, 0)) >= 0)
 		if (++taken == WT_PLAN_OPS)
 			break;
 	assert_int_equal(taken, WT_PLAN_OPS);
-	assert_int_equal(wt_plan_take(plan, 1), -EAGAIN);
+	assert_true(wt_plan_peek(plan, 0, 0, &work));
+	assert_int_equal(wt_plan_take(plan, 0, 1, 0), -EAGAIN);
 	for (unsigned i = 1; i < taken; i += 2)
-		wt_plan_done(plan, (unsigned)ids[i], 0);
+		wt_plan_done(plan, (unsigned)ids[i], 0, 0);
 	count = wt_plan_acks(plan, ranges, WT_PENDING_ENTRIES);
 	assert_int_equal(count, WT_PLAN_OPS / 2);
 	for (unsigned i = 0; i < count; i++)
@@ -550,8 +334,8 @@ static unsigned round_of(struct wt_plan *plan, uint32_t pages, int status)
 	struct wt_work work;
 	int id;
 
-	while (wt_plan_peek(plan, &work)) {
-		id = wt_plan_take(plan, work.extent.pages < pages ? work.extent.pages : pages);
+	while (wt_plan_peek(plan, 0, 0, &work)) {
+		id = wt_plan_take(plan, 0, work.extent.pages < pages ? work.extent.pages : pages, 0);
 		if (id < 0)
 			break;
 		ids[count++] = (unsigned)id;
@@ -560,7 +344,7 @@ static unsigned round_of(struct wt_plan *plan, uint32_t pages, int status)
 		unsigned other = i + (unsigned)seed_below(count - i), chosen = ids[other];
 
 		ids[other] = ids[i];
-		wt_plan_done(plan, chosen, status);
+		wt_plan_done(plan, chosen, status, 0);
 	}
 	return count;
 }
@@ -571,10 +355,10 @@ static unsigned round_of(struct wt_plan *plan, uint32_t pages, int status)
  */
 static void test_repetitions_in_pieces_never_get_stuck(void **state)
 {
-	struct wt_plan *plan = plan_with(WT_PLAN_OPS - 1, 1);
+	struct wt_plan *plan = plan_with(WT_PLAN_OPS - 1, 1, WT_CONTENT_ZERO);
 	struct wt_announcement rest = { .extent = { .page = WT_PLAN_OPS - 1,
 						.pages = 10000 - WT_PLAN_OPS + 1 },
-		.content = WT_CONTENT_IN_PLACE,
+		.content = WT_CONTENT_ZERO,
 		.priority = WT_PRIORITY_BULK };
 	struct wt_seq_range range;
 	uint64_t acked = 0;
@@ -584,12 +368,12 @@ static void test_repetitions_in_pieces_never_get_stuck(void **state)
 	seed_start(1);
 	assert_int_equal(wt_plan_announce(plan, WT_PLAN_OPS, &rest), 0);
 	for (unsigned i = 0; i < WT_PLAN_OPS; i++) {
-		assert_true(wt_plan_peek(plan, &work));
-		last = wt_plan_take(plan, work.extent.pages);
+		assert_true(wt_plan_peek(plan, 0, 0, &work));
+		last = wt_plan_take(plan, 0, work.extent.pages, 0);
 		assert_int_equal(last, i);
 	}
 	for (unsigned i = 0; i < WT_PLAN_OPS; i++)
-		wt_plan_done(plan, i, -EIO);
+		wt_plan_done(plan, i, -EIO, 0);
 	for (unsigned i = 0; i < 10; i++)
 		assert_int_equal(round_of(plan, 1, -EIO), WT_PLAN_OPS);
 	for (unsigned i = 0; !wt_plan_idle(plan); i++)
@@ -600,7 +384,7 @@ static void test_repetitions_in_pieces_never_get_stuck(void **state)
 	wt_plan_close(plan);
 }
 
-/* A newer announcement of a page waits for the older transfer, zeros too, and so do all behind it. */
+/* A newer announcement of a page waits for the older transfer, zeros too; others do not. */
 static void test_one_writer_per_page(void **state)
 {
 	static const enum wt_content contents[] = { WT_CONTENT_IN_PLACE, WT_CONTENT_ZERO, WT_CONTENT_STAGED };
@@ -608,31 +392,74 @@ static void test_one_writer_per_page(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		struct wt_announcement again = { .extent = { .page = 3, .pages = 2 },
 			.content = contents[i],
-			.priority = WT_PRIORITY_BULK };
-		struct wt_announcement other = { .extent = { .page = 50, .pages = 1 },
+			.priority = WT_PRIORITY_FAULT };
+		struct wt_announcement other = { .extent = { .page = 64, .pages = 1 },
 			.content = WT_CONTENT_IN_PLACE,
 			.priority = WT_PRIORITY_BULK };
-		struct wt_plan *plan = plan_with(1, 4);
+		struct wt_plan *plan = plan_with(1, 4, WT_CONTENT_IN_PLACE);
 		struct wt_seq_range range;
 		struct wt_work work;
-		int id = wt_plan_take(plan, 4);
+		int id;
 
+		assert_true(wt_plan_peek(plan, 0, 0, &work));
+		id = wt_plan_take(plan, 0, 4, 0);
 		assert_int_equal(wt_plan_announce(plan, 2, &again), 0);
 		assert_int_equal(wt_plan_announce(plan, 3, &other), 0);
-		assert_false(wt_plan_peek(plan, &work));
-		wt_plan_done(plan, (unsigned)id, -EIO); /* page 3 is busy until it is repeated */
-		assert_true(wt_plan_peek(plan, &work));
+		assert_true(wt_plan_peek(plan, 0, 0, &work));
+		assert_int_equal(work.extent.page, 64);
+		wt_plan_done(plan, (unsigned)wt_plan_take(plan, 0, 1, 0), 0, 0);
+		assert_false(wt_plan_peek(plan, 0, 0, &work));
+		wt_plan_done(plan, (unsigned)id, -EIO, 0); /* page 3 is busy until it is repeated */
+		assert_true(wt_plan_peek(plan, 0, 0, &work));
 		assert_true(work.extent.page == 0 && work.extent.pages == 4);
-		id = wt_plan_take(plan, 4);
-		assert_false(wt_plan_peek(plan, &work));
-		assert_int_equal(wt_plan_acks(plan, &range, 1), 0);
-		wt_plan_done(plan, (unsigned)id, 0);
-		assert_true(wt_plan_peek(plan, &work));
+		id = wt_plan_take(plan, 0, 4, 0);
+		assert_false(wt_plan_peek(plan, 0, 0, &work));
+		assert_int_equal(wt_plan_acks(plan, &range, 1), 1);
+		assert_true(range.first == 3 && range.count == 1);
+		wt_plan_done(plan, (unsigned)id, 0, 0);
+		assert_true(wt_plan_peek(plan, 0, 0, &work));
 		assert_true(work.content == contents[i] && work.extent.page == 3 && work.extent.pages == 2);
 		assert_int_equal(wt_plan_acks(plan, &range, 1), 1);
 		assert_true(range.first == 1 && range.count == 1);
+		assert_true(wt_plan_valid(plan));
 		wt_plan_close(plan);
 	}
+}
+
+/* What is announced near a parked one is parked behind it, whatever its priority, and they come in their
+ * order. */
+static void test_parked_ones_keep_their_order(void **state)
+{
+	static const struct {
+		uint64_t page;
+		enum wt_priority priority;
+	} list[] = { { 0, WT_PRIORITY_DIRTY }, { 2, WT_PRIORITY_FAULT }, { 3, WT_PRIORITY_FAULT },
+		{ 2, WT_PRIORITY_FINAL }, { 200, WT_PRIORITY_BULK } };
+	static const uint64_t order[] = { 0, 2, 3, 2 };
+	struct wt_plan *plan = plan_with(1, 3, WT_CONTENT_IN_PLACE);
+	struct wt_work work;
+	int id;
+
+	assert_true(wt_plan_peek(plan, 0, 0, &work));
+	id = wt_plan_take(plan, 0, 3, 0);
+	for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++) {
+		struct wt_announcement what = { .extent = { .page = list[i].page, .pages = 1 },
+			.content = WT_CONTENT_IN_PLACE,
+			.priority = list[i].priority };
+
+		assert_int_equal(wt_plan_announce(plan, i + 2, &what), 0);
+		assert_int_equal(wt_plan_peek(plan, 0, 0, &work), i == 4);
+	}
+	assert_int_equal(work.extent.page, 200);
+	wt_plan_done(plan, (unsigned)wt_plan_take(plan, 0, 1, 0), 0, 0);
+	wt_plan_done(plan, (unsigned)id, 0, 0);
+	for (unsigned i = 0; i < sizeof order / sizeof order[0]; i++) {
+		assert_true(wt_plan_peek(plan, 0, 0, &work));
+		assert_int_equal(work.extent.page, order[i]);
+		wt_plan_done(plan, (unsigned)wt_plan_take(plan, 0, 1, 0), 0, 0);
+	}
+	assert_true(wt_plan_idle(plan));
+	wt_plan_close(plan);
 }
 
 /* Higher ones first, equal ones in their order, and none before an older one of its page, or near it. */
@@ -646,7 +473,7 @@ static void test_priorities(void **state)
 		{ 0, WT_PRIORITY_FINAL }, { 4000, WT_PRIORITY_DIRTY }, { 63, WT_PRIORITY_FAULT },
 		{ 64, WT_PRIORITY_FAULT } };
 	static const uint64_t order[] = { 3000, 3001, 64, 2000, 1000, 1000, 4000, 0, 0, 63 };
-	struct wt_plan *plan = plan_with(0, 0);
+	struct wt_plan *plan = plan_with(0, 0, WT_CONTENT_ZERO);
 	struct wt_work work;
 
 	for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++) {
@@ -657,9 +484,9 @@ static void test_priorities(void **state)
 		assert_int_equal(wt_plan_announce(plan, i + 1, &what), 0);
 	}
 	for (unsigned i = 0; i < sizeof order / sizeof order[0]; i++) {
-		assert_true(wt_plan_peek(plan, &work));
+		assert_true(wt_plan_peek(plan, 0, 0, &work));
 		assert_int_equal(work.extent.page, order[i]);
-		wt_plan_done(plan, (unsigned)wt_plan_take(plan, 1), 0);
+		wt_plan_done(plan, (unsigned)wt_plan_take(plan, 0, 1, 0), 0, 0);
 	}
 	assert_true(wt_plan_idle(plan));
 	wt_plan_close(plan);
@@ -672,6 +499,7 @@ int main(void)
 		cmocka_unit_test(test_pending_is_bounded),
 		cmocka_unit_test(test_scattered_acknowledgements),
 		cmocka_unit_test(test_one_writer_per_page),
+		cmocka_unit_test(test_parked_ones_keep_their_order),
 		cmocka_unit_test(test_priorities),
 		cmocka_unit_test(test_repetitions_in_pieces_never_get_stuck),
 		cmocka_unit_test(test_memories_are_equal_in_the_end),

@@ -341,6 +341,18 @@ static void test_verbs_breaks_while_tcp_is_still_needed(void **state)
 	world_close(&w);
 }
 
+/* Closing does not wait for an attempt that hangs; who gives up the memory does. */
+static void close_while_dialling(void)
+{
+	wt_server_close(w.server);
+	w.server = NULL;
+	check(verbs_dialling == 1);
+	verbs_hangs = false;
+	sem_post(&verbs_gate);
+	world_close(&w);
+	check(!verbs_dialling);
+}
+
 /* An attempt that hangs does not hold up the server. */
 static void test_attempts_do_not_disturb(void **state)
 {
@@ -352,11 +364,20 @@ static void test_attempts_do_not_disturb(void **state)
 	check(world_until(&w, is_dialling));
 	finish();
 	check(verbs_dialling && over_tcp(&w));
-	verbs_hangs = false;
-	sem_post(&verbs_gate);
 	check(w.notes == 1);
-	world_close(&w); /* also while it is under way */
-	check(!verbs_dialling);
+	close_while_dialling();
+}
+
+/* The same, and the memory is registered for the fabric that is dialled again. */
+static void test_close_while_the_same_fabric_is_dialled_again(void **state)
+{
+	begin_over_verbs(0);
+	announce_all(false);
+	finish();
+	verbs_hangs = true;
+	verbs_rule(false);
+	check(world_until(&w, is_dialling));
+	close_while_dialling();
 }
 
 static bool puller_knows_all(struct world *u)
@@ -473,6 +494,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_puller_tells_of_lost_paths, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_final_goes_first, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_attempts_do_not_disturb, setup, abandon),
+		cmocka_unit_test_setup_teardown(
+			test_close_while_the_same_fabric_is_dialled_again, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_leaving_is_dialled_with_pauses, setup, abandon),
 		cmocka_unit_test_setup_teardown(test_verbs_connects_but_does_not_carry, setup, abandon),
 	};

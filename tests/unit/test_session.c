@@ -438,7 +438,8 @@ static void test_hostile_greetings(void **state)
 	close_sides();
 	assert_int_equal(welcome((struct wt_welcome){ .version = WT_WIRE_VERSION }, true, &err), -EPROTO);
 	close_sides();
-	assert_int_equal(welcome((struct wt_welcome){ .version = 2 }, false, &err), -ECONNABORTED);
+	assert_int_equal(
+		welcome((struct wt_welcome){ .version = WT_WIRE_VERSION + 1 }, false, &err), -ECONNABORTED);
 	close_sides();
 	assert_int_equal(
 		welcome((struct wt_welcome){ .version = WT_WIRE_VERSION, .received = 1 }, false, &err),

@@ -551,7 +551,10 @@ static void test_memory_that_went_away(void **state)
  */
 static bool talk(const void *bytes, size_t length, const char *text)
 {
-	struct wt_hello hello = { .version_min = 1, .version_max = 1, .session_id = "hostile", .name = "vm" };
+	struct wt_hello hello = { .version_min = WT_WIRE_VERSION,
+		.version_max = WT_WIRE_VERSION,
+		.session_id = "hostile",
+		.name = "vm" };
 	uint8_t greeting[WT_WIRE_HELLO_BYTES], back[8192];
 	struct timeval patience = { .tv_sec = 30 };
 	int fd = proxy_socket(w.port, false, NULL);

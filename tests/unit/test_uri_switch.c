@@ -29,6 +29,7 @@
 
 #include "uri_destination_switch.h"
 #include "uri_source_switch.h"
+#include "world_search.h"
 
 enum qemu {
 	GONE,
@@ -73,22 +74,11 @@ enum mutant {
 #define TABLE (1u << 22)
 
 static struct search {
-	struct world *worlds;
-	uint32_t *table; /* index + 1 */
-	uint32_t count, done;
+	struct world_search set;
 	enum mutant mutant;
 	const char *broken;
 	struct world broken_in;
 } search;
-
-static uint32_t hash(const struct world *w)
-{
-	uint64_t h = 1469598103934665603ull;
-
-	for (size_t i = 0; i < sizeof *w; i++)
-		h = (h ^ ((const uint8_t *)w)[i]) * 1099511628211ull;
-	return (uint32_t)(h ^ h >> 32);
-}
 
 static void broken(const struct world *w, const char *promise)
 {
@@ -105,18 +95,9 @@ static bool source_runs(const struct world *w)
 
 static void reach(const struct world *w)
 {
-	uint32_t at = hash(w) % TABLE;
-
 	if (source_runs(w) && w->destination_qemu == RUNS)
 		broken(w, "both guests run");
-	while (search.table[at]) {
-		if (memcmp(&search.worlds[search.table[at] - 1], w, sizeof *w) == 0)
-			return;
-		at = (at + 1) % TABLE;
-	}
-	assert_true(search.count < WORLDS_MAX);
-	search.worlds[search.count] = *w;
-	search.table[at] = ++search.count;
+	world_search_add(&search.set, w);
 }
 
 static void put(uint8_t queue[QUEUE], enum message message)
@@ -491,17 +472,15 @@ static const char *explore(enum mutant mutant)
 		.feed_open = 1,
 		.source_qemu = RUNS,
 		.destination_qemu = WAITS };
+	struct world w;
 
-	search.count = search.done = 0;
 	search.mutant = mutant;
 	search.broken = NULL;
-	memset(search.table, 0, TABLE * sizeof *search.table);
+	world_search_clear(&search.set);
 	reach(&first);
 	first.return_path = 1;
 	reach(&first);
-	while (search.done < search.count && !search.broken) {
-		struct world w = search.worlds[search.done++];
-
+	while (!search.broken && world_search_next(&search.set, &w)) {
 		if (w.link && w.to_source[0])
 			source_message(&w);
 		if (w.link && w.to_destination[0])
@@ -530,16 +509,18 @@ static void tell(void)
 static void test_every_world(void **state)
 {
 	bool done[2] = { false, false };
+	struct world w;
 
 	if (explore(SOUND)) {
 		tell();
 		fail();
 	}
-	for (uint32_t i = 0; i < search.count; i++)
-		if (search.worlds[i].source_state == WT_URI_SOURCE_DONE)
-			done[search.worlds[i].return_path] = true;
-	print_message("%u worlds, no promise broken\n", search.count);
-	assert_true(search.count > 1000);
+	search.set.done = 0;
+	while (world_search_next(&search.set, &w))
+		if (w.source_state == WT_URI_SOURCE_DONE)
+			done[w.return_path] = true;
+	print_message("%u worlds, no promise broken\n", search.set.count);
+	assert_true(search.set.count > 1000);
 	assert_true(done[0] && done[1]); /* the search has seen migrations that succeed, of both kinds */
 }
 
@@ -557,15 +538,12 @@ static void test_mutants_are_found(void **state)
 
 static int open_search(void **state)
 {
-	search.worlds = calloc(WORLDS_MAX, sizeof *search.worlds);
-	search.table = calloc(TABLE, sizeof *search.table);
-	return search.worlds && search.table ? 0 : -1;
+	return world_search_open(&search.set, sizeof(struct world), WORLDS_MAX, TABLE) ? 0 : -1;
 }
 
 static int close_search(void **state)
 {
-	free(search.worlds);
-	free(search.table);
+	world_search_close(&search.set);
 	return 0;
 }
 

@@ -32,9 +32,44 @@ union message {
 		unsigned count;
 		struct wt_seq_range ranges[WT_WIRE_RANGES_MAX];
 	} landed;
+	uint32_t epoch;
+	struct {
+		struct wt_wire_base base; /* MISSING: its pages */
+		uint64_t words[WT_WIRE_WORDS_MAX];
+	} base;
+	struct wt_wire_base_end base_end;
+	uint64_t base_left;
+	struct wt_wire_expect expect;
+	struct wt_wire_expected expected;
+	struct wt_wire_serve serve;
+	uint8_t serve_end;
+	struct wt_wire_helper helper;
+	struct {
+		enum wt_priority priority;
+		unsigned count;
+		struct wt_extent list[WT_WIRE_WANTED_MAX];
+	} want;
 };
 
-enum kind { BLOCK, READY, REGION, ANNOUNCE, LANDED, KINDS };
+enum kind {
+	BLOCK,
+	READY,
+	REGION,
+	ANNOUNCE,
+	LANDED,
+	EPOCH,
+	MISSING,
+	BASE,
+	BASE_END,
+	BASE_LEFT,
+	EXPECT,
+	EXPECTED,
+	SERVE,
+	SERVE_END,
+	HELPER,
+	WANT,
+	KINDS
+};
 
 static uint8_t buffer[WT_WIRE_PAYLOAD_MAX];
 static union message message, again;
@@ -51,8 +86,70 @@ static size_t encode(enum kind kind, const union message *in)
 	case ANNOUNCE:
 		return wt_wire_announce_encode(
 			in->announce.first_seq, in->announce.list, in->announce.count, buffer);
-	default:
+	case LANDED:
 		return wt_wire_landed_encode(in->landed.ranges, in->landed.count, buffer);
+	case EPOCH:
+		return wt_wire_epoch_encode(in->epoch, buffer);
+	case MISSING:
+		return wt_wire_missing_encode(&in->base.base.pages, in->base.words, buffer);
+	case BASE:
+		return wt_wire_base_encode(&in->base.base, in->base.words, buffer);
+	case BASE_END:
+		return wt_wire_base_end_encode(&in->base_end, buffer);
+	case BASE_LEFT:
+		return wt_wire_base_left_encode(in->base_left, buffer);
+	case EXPECT:
+		return wt_wire_expect_encode(&in->expect, buffer);
+	case EXPECTED:
+		return wt_wire_expected_encode(&in->expected, buffer);
+	case SERVE:
+		return wt_wire_serve_encode(&in->serve, buffer);
+	case SERVE_END:
+		return wt_wire_serve_end_encode(in->serve_end, buffer);
+	case HELPER:
+		return wt_wire_helper_encode(&in->helper, buffer);
+	default:
+		return wt_wire_want_encode(in->want.priority, in->want.list, in->want.count, buffer);
+	}
+}
+
+static int decode_bytes(enum kind kind, const uint8_t *bytes, size_t length, union message *out)
+{
+	switch (kind) {
+	case BLOCK:
+		return wt_wire_block_decode(bytes, length, &out->block);
+	case READY:
+		return wt_wire_ready_decode(bytes, length, &out->ready);
+	case REGION:
+		return wt_wire_region_decode(bytes, length, &out->region);
+	case ANNOUNCE:
+		return wt_wire_announce_decode(
+			bytes, length, &out->announce.first_seq, out->announce.list, &out->announce.count);
+	case LANDED:
+		return wt_wire_landed_decode(bytes, length, out->landed.ranges, &out->landed.count);
+	case EPOCH:
+		return wt_wire_epoch_decode(bytes, length, &out->epoch);
+	case MISSING:
+		return wt_wire_missing_decode(bytes, length, &out->base.base.pages, out->base.words);
+	case BASE:
+		return wt_wire_base_decode(bytes, length, &out->base.base, out->base.words);
+	case BASE_END:
+		return wt_wire_base_end_decode(bytes, length, &out->base_end);
+	case BASE_LEFT:
+		return wt_wire_base_left_decode(bytes, length, &out->base_left);
+	case EXPECT:
+		return wt_wire_expect_decode(bytes, length, &out->expect);
+	case EXPECTED:
+		return wt_wire_expected_decode(bytes, length, &out->expected);
+	case SERVE:
+		return wt_wire_serve_decode(bytes, length, &out->serve);
+	case SERVE_END:
+		return wt_wire_serve_end_decode(bytes, length, &out->serve_end);
+	case HELPER:
+		return wt_wire_helper_decode(bytes, length, &out->helper);
+	default:
+		return wt_wire_want_decode(
+			bytes, length, &out->want.priority, out->want.list, &out->want.count);
 	}
 }
 
@@ -63,23 +160,7 @@ static int decode(enum kind kind, const uint8_t *bytes, size_t length, union mes
 
 	memset(out, 0, sizeof *out);
 	memcpy(exact, bytes, length);
-	switch (kind) {
-	case BLOCK:
-		r = wt_wire_block_decode(exact, length, &out->block);
-		break;
-	case READY:
-		r = wt_wire_ready_decode(exact, length, &out->ready);
-		break;
-	case REGION:
-		r = wt_wire_region_decode(exact, length, &out->region);
-		break;
-	case ANNOUNCE:
-		r = wt_wire_announce_decode(
-			exact, length, &out->announce.first_seq, out->announce.list, &out->announce.count);
-		break;
-	default:
-		r = wt_wire_landed_decode(exact, length, out->landed.ranges, &out->landed.count);
-	}
+	r = decode_bytes(kind, exact, length, out);
 	free(exact);
 	return r;
 }
@@ -91,6 +172,84 @@ static void random_text(char *ret_text, size_t size)
 	for (size_t i = 0; i < length; i++)
 		ret_text[i] = (char)(1 + seed_below(255));
 	ret_text[length] = '\0';
+}
+
+static void random_extent(struct wt_extent *ret, uint64_t pages_max)
+{
+	ret->block = (uint32_t)seed_next();
+	ret->pages = (uint32_t)(1 + seed_below(pages_max));
+	ret->page = seed_below((1ull << 40) - ret->pages + 1);
+}
+
+static void random_pages(union message *ret, uint64_t pages_max)
+{
+	struct wt_wire_pages *pages = &ret->base.base.pages;
+
+	random_extent(&pages->extent, seed_below(4) ? 200 : pages_max);
+	pages->all = seed_below(2);
+	if (pages->all)
+		return;
+	pages->extent.page -= pages->extent.page % 64;
+	for (uint32_t i = 0; i < pages->extent.pages; i++)
+		ret->base.words[i / 64] |= seed_below(2) << i % 64;
+}
+
+/* What came with several servers. */
+static void random_change(enum kind kind, union message *ret)
+{
+	uint8_t helper = (uint8_t)(1 + seed_below(WT_WIRE_SERVERS - 1));
+
+	switch (kind) {
+	case EPOCH:
+		ret->epoch = (uint32_t)seed_next();
+		break;
+	case MISSING:
+		random_pages(ret, WT_WIRE_PAGES_MAX);
+		break;
+	case BASE:
+		ret->base.base.kind = (enum wt_wire_base_kind)(1 + seed_below(3));
+		ret->base.base.server = ret->base.base.kind == WT_WIRE_BASE_HAS ? helper : 0;
+		random_pages(ret, ret->base.base.kind == WT_WIRE_BASE_ZERO ? WT_WIRE_ZERO_PAGES_MAX
+									   : WT_WIRE_PAGES_MAX);
+		break;
+	case BASE_END:
+		ret->base_end.policy = (uint8_t)(1 + seed_below(2));
+		ret->base_end.rate_limit = seed_next();
+		break;
+	case BASE_LEFT:
+		ret->base_left = seed_next();
+		break;
+	case EXPECT:
+		ret->expect.server = helper;
+		ret->expect.session_id[seed_below(WT_SESSION_ID_BYTES)] = (uint8_t)seed_next();
+		random_text(ret->expect.label, sizeof ret->expect.label);
+		break;
+	case EXPECTED:
+		ret->expected.server = helper;
+		ret->expected.port = (uint16_t)seed_next();
+		break;
+	case SERVE:
+		random_text(ret->serve.host, sizeof ret->serve.host);
+		ret->serve.port = (uint16_t)seed_next();
+		random_text(ret->serve.name, sizeof ret->serve.name);
+		ret->serve.session_id[seed_below(WT_SESSION_ID_BYTES)] = (uint8_t)seed_next();
+		ret->serve.server = helper;
+		ret->serve.epoch = (uint32_t)seed_next();
+		break;
+	case SERVE_END:
+		ret->serve_end = helper;
+		break;
+	case HELPER:
+		ret->helper.server = helper;
+		ret->helper.state = (enum wt_wire_helper_state)(1 + seed_below(3));
+		random_text(ret->helper.text, sizeof ret->helper.text);
+		break;
+	default:
+		ret->want.priority = (enum wt_priority)(1 + seed_below(4));
+		ret->want.count = (unsigned)seed_below(seed_below(4) ? 4 : WT_WIRE_WANTED_MAX + 1);
+		for (unsigned i = 0; i < ret->want.count; i++)
+			random_extent(&ret->want.list[i], UINT32_MAX);
+	}
 }
 
 static void random_message(enum kind kind, union message *ret)
@@ -134,12 +293,15 @@ static void random_message(enum kind kind, union message *ret)
 			ret->announce.list[i].staged_offset = seed_next();
 		}
 		break;
-	default:
+	case LANDED:
 		ret->landed.count = (unsigned)seed_below(seed_below(4) ? 4 : WT_WIRE_RANGES_MAX + 1);
 		for (unsigned i = 0; i < ret->landed.count; i++) {
 			ret->landed.ranges[i].first = seed_next();
 			ret->landed.ranges[i].count = seed_next();
 		}
+		break;
+	default:
+		random_change(kind, ret);
 	}
 }
 
@@ -166,6 +328,122 @@ static bool same(enum kind kind)
 	default:
 		return memcmp(&message, &again, sizeof message) == 0;
 	}
+}
+
+/* What a message says, whatever its bytes are. */
+static void test_fields_come_back(void **state)
+{
+	static const uint64_t words[] = { 1, 0x8000000000000000ull, 7 };
+	struct wt_wire_base base = { .kind = WT_WIRE_BASE_HAS,
+		.server = 7,
+		.pages = { .extent = { .block = 3, .pages = 131, .page = 64 } } };
+	struct wt_wire_serve serve = { .host = "h", .port = 2, .name = "n", .server = 1, .epoch = 9 };
+	size_t length = wt_wire_base_encode(&base, words, buffer);
+
+	assert_int_equal(length, 2 + 17 + sizeof words);
+	assert_int_equal(decode(BASE, buffer, length, &again), 0);
+	assert_int_equal(again.base.base.kind, WT_WIRE_BASE_HAS);
+	assert_int_equal(again.base.base.server, 7);
+	assert_false(again.base.base.pages.all);
+	assert_memory_equal(&again.base.base.pages.extent, &base.pages.extent, sizeof base.pages.extent);
+	assert_memory_equal(again.base.words, words, sizeof words);
+
+	length = wt_wire_serve_encode(&serve, buffer);
+	assert_int_equal(decode(SERVE, buffer, length, &again), 0);
+	assert_string_equal(again.serve.host, "h");
+	assert_string_equal(again.serve.name, "n");
+	assert_int_equal(again.serve.port, 2);
+	assert_int_equal(again.serve.server, 1);
+	assert_int_equal(again.serve.epoch, 9);
+}
+
+static void refuses(enum kind kind, size_t length)
+{
+	assert_int_equal(decode(kind, buffer, length, &again), -EPROTO);
+}
+
+static void accepts(enum kind kind, size_t length)
+{
+	assert_int_equal(decode(kind, buffer, length, &again), 0);
+}
+
+static void test_limits_of_pages(void **state)
+{
+	static uint64_t words[WT_WIRE_WORDS_MAX + 1];
+	struct wt_wire_pages all = { .extent = { .pages = WT_WIRE_PAGES_MAX }, .all = true };
+	struct wt_wire_pages bits = { .extent = { .pages = 65 } };
+	struct wt_wire_base zero = { .kind = WT_WIRE_BASE_ZERO,
+		.pages = { .extent = { .pages = WT_WIRE_ZERO_PAGES_MAX }, .all = true } };
+
+	accepts(MISSING, wt_wire_missing_encode(&all, NULL, buffer));
+	all.extent.pages++;
+	refuses(MISSING, wt_wire_missing_encode(&all, NULL, buffer));
+	all.extent.pages = 0;
+	refuses(MISSING, wt_wire_missing_encode(&all, NULL, buffer));
+	all.extent = (struct wt_extent){ .pages = 2, .page = (1ull << 40) - 1 };
+	refuses(MISSING, wt_wire_missing_encode(&all, NULL, buffer));
+	all.extent.pages = 1;
+	accepts(MISSING, wt_wire_missing_encode(&all, NULL, buffer));
+	all.extent = (struct wt_extent){ .pages = 2, .page = UINT64_MAX };
+	refuses(MISSING, wt_wire_missing_encode(&all, NULL, buffer));
+
+	bits.extent.pages = WT_WIRE_PAGES_MAX;
+	accepts(MISSING, wt_wire_missing_encode(&bits, words, buffer));
+	bits.extent.pages++;
+	refuses(MISSING, wt_wire_missing_encode(&bits, words, buffer));
+	bits.extent = (struct wt_extent){ .pages = 65, .page = 63 }; /* words would not line up */
+	refuses(MISSING, wt_wire_missing_encode(&bits, words, buffer));
+	bits.extent.page = 64;
+	words[1] = 1;
+	accepts(MISSING, wt_wire_missing_encode(&bits, words, buffer));
+	words[1] = 2; /* behind the last page */
+	refuses(MISSING, wt_wire_missing_encode(&bits, words, buffer));
+	words[1] = 0;
+	wt_wire_missing_encode(&bits, words, buffer);
+	buffer[16] = 3; /* neither all nor bits */
+	refuses(MISSING, 17 + 16);
+
+	accepts(BASE, wt_wire_base_encode(&zero, NULL, buffer));
+	zero.pages.extent.pages++;
+	refuses(BASE, wt_wire_base_encode(&zero, NULL, buffer));
+	zero.kind = WT_WIRE_BASE_NEED;
+	accepts(BASE, wt_wire_base_encode(&zero, NULL, buffer));
+	zero.server = 1; /* only HAS names one */
+	refuses(BASE, wt_wire_base_encode(&zero, NULL, buffer));
+	zero.kind = WT_WIRE_BASE_HAS;
+	accepts(BASE, wt_wire_base_encode(&zero, NULL, buffer));
+	zero.server = 0;
+	refuses(BASE, wt_wire_base_encode(&zero, NULL, buffer));
+	zero.server = WT_WIRE_SERVERS;
+	refuses(BASE, wt_wire_base_encode(&zero, NULL, buffer));
+}
+
+static void test_limits_of_helpers(void **state)
+{
+	struct wt_wire_helper helper = { .server = 1, .state = WT_WIRE_HELPER_UNREACHABLE };
+	const struct wt_extent extents[] = { { .pages = 1 }, { .pages = 0 } };
+
+	accepts(HELPER, wt_wire_helper_encode(&helper, buffer));
+	helper.state++;
+	refuses(HELPER, wt_wire_helper_encode(&helper, buffer));
+	helper.state = WT_WIRE_HELPER_INVALID;
+	refuses(HELPER, wt_wire_helper_encode(&helper, buffer));
+	helper = (struct wt_wire_helper){ .server = 0, .state = WT_WIRE_HELPER_LOST };
+	refuses(HELPER, wt_wire_helper_encode(&helper, buffer));
+	refuses(EXPECT, wt_wire_expect_encode(&(struct wt_wire_expect){ .server = 8 }, buffer));
+	refuses(EXPECTED, wt_wire_expected_encode(&(struct wt_wire_expected){ .port = 1 }, buffer));
+	refuses(SERVE, wt_wire_serve_encode(&(struct wt_wire_serve){ .port = 1 }, buffer));
+	refuses(SERVE_END, wt_wire_serve_end_encode(0, buffer));
+	refuses(BASE_END, wt_wire_base_end_encode(&(struct wt_wire_base_end){ .policy = 0 }, buffer));
+	refuses(BASE_END, wt_wire_base_end_encode(&(struct wt_wire_base_end){ .policy = 3 }, buffer));
+
+	accepts(WANT, wt_wire_want_encode(WT_PRIORITY_FAULT, extents, 1, buffer));
+	refuses(WANT, wt_wire_want_encode(WT_PRIORITY_FAULT, extents, 2, buffer));
+	refuses(WANT, wt_wire_want_encode(WT_PRIORITY_FAULT + 1, extents, 1, buffer));
+	refuses(WANT, wt_wire_want_encode(WT_PRIORITY_INVALID, extents, 1, buffer));
+	memset(buffer, 1, 5 + 1025 * 16);
+	memcpy(buffer + 1, (uint8_t[4]){ 1, 4, 0, 0 }, 4); /* 1025 extents */
+	refuses(WANT, 5 + 1025 * 16);
 }
 
 static void round_trip(void)
@@ -348,6 +626,9 @@ int main(void)
 		cmocka_unit_test(test_exact_bytes),
 		cmocka_unit_test(test_greetings_and_frames),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_limits_of_pages),
+		cmocka_unit_test(test_limits_of_helpers),
+		cmocka_unit_test(test_fields_come_back),
 		cmocka_unit_test(test_every_truncation_and_one_byte_too_many),
 		cmocka_unit_test(test_round_trips),
 		cmocka_unit_test(test_damage),

@@ -45,6 +45,7 @@ struct world_block {
 
 struct world {
 	struct wt_loop *loop, *puller_loop;
+	struct wt_memory *memory;
 	struct wt_server *server;
 	struct wt_puller *puller;
 	struct proxy proxy;
@@ -395,6 +396,22 @@ static inline void world_open(struct world *w, uint64_t first_mib, uint64_t give
 	proxy_open(&w->proxy, w->port);
 }
 
+/* What all servers of this world share. */
+static inline void world_memory_open(struct world *w)
+{
+	struct wt_error err = { 0 };
+
+	assert_int_equal(wt_memory_open(&w->memory, &err), 0);
+	for (unsigned i = 0; i < WORLD_BLOCKS; i++) {
+		bool hidden = w->hidden >> i & 1;
+
+		assert_int_equal(
+			wt_memory_block_add(w->memory, w->blocks[i].name, hidden ? NULL : w->blocks[i].source,
+				w->blocks[i].length, hidden ? -1 : w->blocks[i].source_fd, 0, &err),
+			i);
+	}
+}
+
 static inline void world_serve(struct world *w, const char *name)
 {
 	struct wt_server_config config = { .peer = { .host = "127.0.0.1",
@@ -408,21 +425,17 @@ static inline void world_serve(struct world *w, const char *name)
 	struct wt_error err = { 0 };
 
 	w->ready = w->server_failed = 0;
+	if (!w->memory)
+		world_memory_open(w);
+	config.memory = w->memory;
 	assert_int_equal(wt_server_open(w->loop, &config, &server_events, w, &w->server, &err), 0);
-	for (unsigned i = 0; i < WORLD_BLOCKS; i++) {
-		bool hidden = w->hidden >> i & 1;
-
-		assert_int_equal(
-			wt_server_block_add(w->server, w->blocks[i].name, hidden ? NULL : w->blocks[i].source,
-				w->blocks[i].length, hidden ? -1 : w->blocks[i].source_fd, 0, &err),
-			i);
-	}
 	assert_int_equal(wt_server_start(w->server, &err), 0);
 }
 
 static inline void world_close(struct world *w)
 {
 	wt_server_close(w->server);
+	wt_memory_close(w->memory);
 	world_call(w, stop_puller);
 	pthread_join(w->thread, NULL);
 	proxy_close(&w->proxy);

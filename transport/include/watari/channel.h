@@ -52,8 +52,9 @@ void wt_psk_free(struct wt_psk *psk);
 
 /*
  * Begins to connect; `open` or `closed` follows, at the latest after timeout_ns. Fails itself only for what
- * is wrong with the request: unknown host, bad path, in the clear to another host. Resolving a name may
- * block, and does not count. psk NULL: in the clear. The psk must outlive the channel. The events are copied.
+ * is wrong with the request: bad path, in the clear to the address of another host; what is wrong with a name
+ * comes by `closed`. psk NULL: in the clear. The psk must outlive the channel, address need not; the events
+ * are copied.
  */
 int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, const struct wt_psk *psk,
 	uint64_t timeout_ns, const struct wt_channel_events *events, void *arg,

@@ -113,6 +113,7 @@ struct wt_fabric_ops {
 	int (*region_add)(struct wt_endpoint *endpoint, void *base, size_t length, unsigned access,
 		struct wt_region **ret_region, struct wt_error *err);
 	void (*region_key)(const struct wt_region *region, struct wt_key *ret_key);
+	/* Also while another thread connects a path of the endpoint. */
 	void (*region_remove)(struct wt_region *region);
 
 	/* host NULL: every address. port 0: any; *ret_port is the real one. listener_fd becomes readable. */

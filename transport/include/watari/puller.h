@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * puller.h - pulls what a page server announces into local memory.
+ * puller.h - pulls what a page server announces into local memory; from several servers, where others have
+ * it.
  *
- * Listens for one server that offers the expected name, checks its blocks through `block`, then pulls. It
- * keeps its session through lost connections, like the server. Local memory belongs to the caller and must
- * stay mapped, shared and undiscarded until wt_puller_close has returned.
+ * Listens for a server that offers the expected name, checks its blocks through `block`, then pulls. It keeps
+ * its sessions through lost connections, like the servers. Local memory belongs to the caller and must stay
+ * mapped, shared and undiscarded until wt_puller_close has returned.
+ *
+ * The first server that comes is number 0: it announces, and its application may send messages. *Helpers*,
+ * numbers 1 to 7, only serve; each is expected by its session id (a server with `passive` and that id) and
+ * may come once `blocks_end` has been called. What helpers are good for is the *base*: pages that are missing
+ * here, and who has them. Server 0 says that by messages (wt_server_base), or the caller does
+ * (wt_puller_need, wt_puller_has, wt_puller_base_end). Each page is pulled from whoever is free first. A
+ * helper that fails, or whose blocks are not those of server 0, is lost alone.
  *
  * One thread: the loop's. No callback may call wt_puller_close.
  */
@@ -20,6 +28,7 @@
 #include <watari/error.h>
 #include <watari/loop.h>
 #include <watari/path.h>
+#include <watari/server.h>
 
 struct wt_puller;
 
@@ -52,7 +61,7 @@ struct wt_puller_events {
 		struct wt_error *err);
 	/* All blocks were accepted. */
 	int (*blocks_end)(void *arg, struct wt_error *err);
-	/* Everything announced so far has landed. */
+	/* Everything announced so far has landed, and the base. */
 	void (*landed)(void *arg);
 	int (*message)(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err);
 	void (*lost)(void *arg, const struct wt_error *err);
@@ -60,12 +69,27 @@ struct wt_puller_events {
 	void (*failed)(void *arg, const struct wt_error *err);
 	void (*refused)(
 		void *arg, const struct wt_error *err); /* somebody was turned away; we go on listening */
+
+	/* Helpers. label: as expected. */
+	void (*helper_joined)(void *arg, unsigned number, const char *label);
+	void (*helper_lost)(void *arg, unsigned number, const char *label, const struct wt_error *err);
+	/* Server 0 leaves us. drained: nothing writes our memory any more, and it knows what we have.
+	 * undrained: it does not leave after all. restarted: it comes back, and announces from 1 on. */
+	void (*drained)(void *arg);
+	void (*undrained)(void *arg);
+	void (*restarted)(void *arg);
+	/* Only a drained puller is told these; it becomes a helper of that one, stops being one, or is not
+	 * needed any more. What `order` points to is gone after the call. */
+	void (*serve)(void *arg, const struct wt_server_order *order);
+	void (*serve_end)(void *arg, unsigned number);
+	void (*release)(void *arg);
 };
 
 struct wt_puller_stats {
 	enum wt_fabric fabric; /* of the last path that was used */
 	unsigned paths;
-	uint64_t pulled_bytes[4]; /* by enum wt_fabric */
+	uint64_t pulled_bytes[4];              /* by enum wt_fabric */
+	uint64_t server_bytes[WT_SERVERS_MAX]; /* pulled, by server */
 	uint64_t pulled_pages, zero_pages, repeated_pages;
 };
 
@@ -76,11 +100,39 @@ void wt_puller_close(struct wt_puller *puller);
 
 /* The number that the next announcement will have; as the server's stats have it when none is on its way. */
 uint64_t wt_puller_next_seq(const struct wt_puller *puller);
+/* What was announced, and the base. */
 bool wt_puller_all_landed(const struct wt_puller *puller);
 int wt_puller_send(struct wt_puller *puller, unsigned type, const void *payload, size_t length);
 /* Bytes of messages that the peer has not acknowledged. */
 size_t wt_puller_unsent(const struct wt_puller *puller);
 uint64_t wt_puller_heard_ns(const struct wt_puller *puller);
+/* ---- several servers ---- */
+
+/*
+ * A helper with this session will come. label: for people, copied. Expecting a number again that is not
+ * there (any more) replaces what was said. -EINVAL: no such number; -EEXIST: it is there.
+ */
+int wt_puller_expect(struct wt_puller *puller, unsigned number,
+	const uint8_t session_id[WT_SERVER_SESSION_ID_BYTES], const char *label);
+/*
+ * The base, from `blocks_end` on, once, before server 0 announces anything: pages that are missing here;
+ * pages that a helper has as server 0 has them; that this is all. words NULL: all pages of the range,
+ * otherwise those whose bit is set, and range->page is a multiple of 64. -EPROTO: not now, or outside of a
+ * block.
+ */
+int wt_puller_need(struct wt_puller *puller, const struct wt_extent *range, const uint64_t *words);
+int wt_puller_has(
+	struct wt_puller *puller, unsigned number, const struct wt_extent *range, const uint64_t *words);
+int wt_puller_base_end(struct wt_puller *puller, enum wt_base_policy policy);
+/* Pages of the base that have not landed. */
+uint64_t wt_puller_base_left(const struct wt_puller *puller);
+/* Bytes per second from one server, or from all (WT_PULLER_ALL) in equal shares; 0: no limit. */
+#define WT_PULLER_ALL UINT32_MAX
+void wt_puller_rate_limit(struct wt_puller *puller, unsigned number, uint64_t bytes_per_s);
+/* Tells server 0 how it goes with serving as helper `number`. */
+void wt_puller_tell_helper(
+	struct wt_puller *puller, unsigned number, enum wt_helper_state state, const char *text);
+
 void wt_puller_stats(const struct wt_puller *puller, struct wt_puller_stats *ret_stats);
 
 #endif

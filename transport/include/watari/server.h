@@ -2,13 +2,17 @@
 /*
  * server.h - a page server: announces extents of local memory to one puller and lets it read them.
  *
- * Order of calls: open, block_add for every block, start; after `ready`, announce. A server keeps its session
- * through lost connections: it connects again by itself and calls `lost` and `back`; meanwhile announcements
- * are accepted until the bound on what may be pending is reached.
+ * Order of calls: open, start; after `ready`, announce. A server keeps its session through lost connections:
+ * it connects again by itself and calls `lost` and `back`; meanwhile announcements are accepted until the
+ * bound on what may be pending is reached. What cannot be mapped can be announced with its bytes (a *staged*
+ * copy).
  *
- * Memory of a block belongs to the caller and must stay mapped until wt_server_close has returned. It is only
- * read. What cannot be mapped can be announced with its bytes (a *staged* copy). One thread: the loop's. No
- * callback may call wt_server_close.
+ * Another puller can take over: wt_server_drain to the one that is left, then wt_server_base and
+ * wt_server_hand_over to the server of the new one. The one that is left keeps what it has and may serve it,
+ * too (wt_server_serve), as a *helper*: by a server of its own that is *passive*, which announces nothing.
+ * Both servers here share one memory.
+ *
+ * One thread: the loop's. No callback may call wt_server_close.
  */
 #ifndef WATARI_SERVER_H
 #define WATARI_SERVER_H
@@ -21,22 +25,38 @@
 #include <watari/channel.h>
 #include <watari/error.h>
 #include <watari/loop.h>
+#include <watari/memory.h>
 #include <watari/path.h>
+
+#define WT_SERVERS_MAX 8 /* of one puller: number 0 announces, 1 to 7 are helpers */
+#define WT_SERVER_SESSION_ID_BYTES 16
 
 struct wt_server;
 
 struct wt_server_config {
+	struct wt_memory *memory; /* what is served, with all its blocks */
 	struct wt_address peer;
 	const char *name;         /* of the VM, as the puller expects it */
 	const struct wt_psk *psk; /* NULL: in the clear, loopback and unix sockets only */
 	unsigned fabrics;         /* WT_FABRIC_BIT()s that may be used; 0: all */
 	unsigned paths;           /* how many to open; 0: a default */
 	const char *device;       /* RDMA device; NULL: the one that routes to the peer */
-	bool may_discard;    /* the memory may get holes while it is served: never pin it, serve copies over
-				verbs */
-	uint64_t rate_limit; /* bytes of content announced per second, on average; 0: no limit */
+	bool may_discard; /* the memory may get holes while it is served: never pin it, serve copies over
+			     verbs */
+	/* A helper: the memory does not change, nothing is announced. The puller expects this session. */
+	bool passive;
+	const uint8_t *session_id; /* WT_SERVER_SESSION_ID_BYTES; NULL: a random one */
+	uint64_t rate_limit;       /* bytes of content announced per second, on average; 0: no limit */
 	uint64_t connect_timeout_ns;
 	uint64_t give_up_ns; /* how long a lost connection is tried again */
+};
+
+/* How it goes with a helper, as the puller says. */
+enum wt_helper_state {
+	WT_HELPER_INVALID = 0,
+	WT_HELPER_JOINED = 1,
+	WT_HELPER_LOST = 2,
+	WT_HELPER_UNREACHABLE = 3,
 };
 
 /*
@@ -44,7 +64,7 @@ struct wt_server_config {
  * struct and what it points to outlive the server; so does what the config points to.
  */
 struct wt_server_events {
-	void (*ready)(void *arg); /* once: the puller can read */
+	void (*ready)(void *arg); /* once, and after every wt_server_restart: the puller can read */
 	/* Something landed, or the rate limit allows more: wt_server_room may have become true. */
 	void (*room)(void *arg);
 	int (*message)(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err);
@@ -52,6 +72,12 @@ struct wt_server_events {
 	void (*back)(void *arg);
 	void (*failed)(void *arg, const struct wt_error *err); /* for good; nothing more follows */
 	void (*note)(void *arg, const char *text); /* worth telling the operator, e.g. a fabric not used */
+
+	void (*drained)(void *arg);   /* what the puller has does not change any more, and is known */
+	void (*base_sent)(void *arg); /* all of wt_server_base; announcements are taken again */
+	void (*base_left)(void *arg, uint64_t pages);                /* what the puller lacks of the base */
+	void (*expected)(void *arg, unsigned number, uint16_t port); /* the helper may come, to this port */
+	void (*helper)(void *arg, unsigned number, enum wt_helper_state state, const char *text);
 };
 
 struct wt_server_stats {
@@ -61,21 +87,45 @@ struct wt_server_stats {
 	uint64_t announced_pages, zero_pages, staged_pages;
 	uint64_t pending_bytes, pending_limit;
 	uint64_t landed_seq, next_seq;
+	uint64_t base_pages;   /* that the puller needs of the base */
+	uint64_t helper_pages; /* that helpers have, those of each counted */
+	uint64_t wanted_pages; /* that the puller has asked for and that were not announced again yet */
+};
+
+enum wt_base_policy {
+	WT_BASE_INVALID = 0,
+	WT_BASE_FASTEST = 1,
+	WT_BASE_SPARE_SOURCE = 2, /* what a helper has is not read from here */
+};
+
+/* What a puller is given of what was announced before it came. */
+struct wt_server_base {
+	const struct wt_server *before; /* who was left; what is pending there is not base. NULL: nobody */
+	unsigned helpers;
+	struct {
+		unsigned number;                /* 1 to 7 */
+		const struct wt_server *server; /* to a puller that has drained */
+	} helper[WT_SERVERS_MAX - 1];
+	enum wt_base_policy policy;
+	uint64_t rate_limit; /* bytes per second read from here; 0: none */
+};
+
+/* Where a helper shall serve. */
+struct wt_server_order {
+	const char *host;
+	uint16_t port;
+	const char *name; /* of the VM, as the puller there expects it */
+	uint8_t session_id[WT_SERVER_SESSION_ID_BYTES];
+	unsigned number;
 };
 
 int wt_server_open(struct wt_loop *loop, const struct wt_server_config *config,
 	const struct wt_server_events *events, void *arg, struct wt_server **ret_server,
 	struct wt_error *err);
-/* Deregisters and disconnects; afterwards no peer can read anything. */
+/* Deregisters and disconnects; afterwards no peer can read anything. Does not wait for attempts to connect
+ * that are under way: they end by themselves, wt_memory_close waits for them. */
 void wt_server_close(struct wt_server *server);
 
-/*
- * Answers the block's number (0, 1, ...). fd (or -1): the file behind base, whose holes are then never
- * touched. base NULL (and fd -1): there is no memory to read, all content comes by wt_server_announce_copy or
- * is zero.
- */
-int wt_server_block_add(struct wt_server *server, const char *name, void *base, uint64_t length, int fd,
-	uint64_t fd_offset, struct wt_error *err);
 int wt_server_start(struct wt_server *server, struct wt_error *err);
 
 /*
@@ -110,5 +160,40 @@ size_t wt_server_unsent(const struct wt_server *server);
 /* When the peer was last heard, ns of the loop's clock. */
 uint64_t wt_server_heard_ns(const struct wt_server *server);
 void wt_server_stats(const struct wt_server *server, struct wt_server_stats *ret_stats);
+
+/* ---- another puller ---- */
+
+/*
+ * Leaves this puller: it shall start nothing new, and say when all is silent (`drained`). Announcements
+ * answer -EAGAIN from now on. -EAGAIN: not now, try again at `room` or a little later.
+ */
+int wt_server_drain(struct wt_server *server);
+/* Takes that back. Nothing happens once `drained` was called; then there is wt_server_restart. */
+void wt_server_undrain(struct wt_server *server);
+/* There will be no `drained`: what this puller has counts for nothing. -ENOMEM. */
+int wt_server_leave(struct wt_server *server);
+/*
+ * Gives the puller what was announced before it came, in the background; `base_sent` follows. Announcements
+ * answer -EAGAIN until then, and nothing may be announced by another server of the memory. To a puller that
+ * came back (wt_server_restart) only what it does not have. The servers that base names stay
+ * open until then. -ENOMEM.
+ */
+int wt_server_base(struct wt_server *server, const struct wt_server_base *base, struct wt_error *err);
+/*
+ * Announces what is pending at `from`, which was drained or left, in its order. -EAGAIN: call again at
+ * `room`; 0: all was taken, and copies that `from` held are given up.
+ */
+int wt_server_hand_over(struct wt_server *server, struct wt_server *from);
+/* A puller that has drained begins anew: `ready` follows. Its numbers begin at 1 again. -EINVAL: it has not.
+ */
+int wt_server_restart(struct wt_server *server, struct wt_error *err);
+/* A helper with this session will come; `expected` follows. label: for people. */
+void wt_server_expect(struct wt_server *server, unsigned number,
+	const uint8_t session_id[WT_SERVER_SESSION_ID_BYTES], const char *label);
+/* To a puller that has drained: serve that one; serve nobody as this number any more; it is not needed any
+ * more. */
+void wt_server_serve(struct wt_server *server, const struct wt_server_order *order);
+void wt_server_serve_end(struct wt_server *server, unsigned number);
+void wt_server_release(struct wt_server *server);
 
 #endif

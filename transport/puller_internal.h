@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * puller_internal.h - what the files of the puller share: puller.c (the object, its turns), puller_listen.c
+ * (who may come in), puller_server.c (messages of a server), puller_retarget.c (base, helpers, drain).
+ */
+#ifndef WT_PULLER_INTERNAL_H
+#define WT_PULLER_INTERNAL_H
+
+#include <watari/puller.h>
+
+#include "link.h"
+#include "mover.h"
+#include "wire.h"
+
+#define GUESTS_MAX 16
+
+/* In the order of preference. */
+static const enum wt_fabric wt_puller_fabrics[] = { WT_FABRIC_VERBS, WT_FABRIC_TCP };
+#define FABRIC_COUNT (sizeof wt_puller_fabrics / sizeof wt_puller_fabrics[0])
+
+/* A connection that has not said its whole hello. */
+struct puller_guest {
+	struct wt_puller *puller;
+	struct wt_channel *channel; /* NULL: free */
+	uint64_t since_ns;
+	size_t gathered;
+	uint8_t hello[WT_WIRE_HELLO_BYTES];
+};
+
+struct puller_server {
+	struct wt_puller *puller;
+	unsigned number;
+	bool expected; /* a helper with this id; number 0: whoever comes first */
+	uint8_t id[WT_SESSION_ID_BYTES];
+	char label[WT_WIRE_TEXT_MAX + 1];
+	struct wt_link link; /* session NULL: it is not there */
+	uint8_t token[WT_PATH_TOKEN_BYTES];
+	unsigned blocks; /* that it has listed */
+	bool ready;      /* all of them: its paths are admitted */
+};
+
+enum puller_phase {
+	PULLER_PULLING = 0,
+	PULLER_DRAINING, /* what is under way may end, until drain_until_ns */
+	PULLER_TELLING,  /* silent; says what is missing */
+	PULLER_DRAINED,
+};
+
+struct wt_puller {
+	struct wt_loop *loop;
+	struct wt_puller_config config;
+	const struct wt_puller_events *events;
+	void *arg;
+
+	struct wt_channel_listener *listener;
+	uint16_t port;
+	struct puller_guest guests[GUESTS_MAX];
+	struct wt_listener *data_listeners[FABRIC_COUNT];
+	struct wt_wire_ready data; /* where they are */
+	struct wt_timer dismiss;   /* to close guests outside of their callbacks */
+	struct puller_server servers[WT_PLAN_SERVERS];
+
+	unsigned blocks;
+	struct puller_block {
+		uint64_t length;
+		char name[WT_BLOCK_NAME_MAX + 1];
+	} list[WT_BLOCKS_MAX];
+	bool started, was_idle, failed;
+	struct wt_mover *mover;
+	struct wt_busy busy;
+	struct wt_seq_range acks[WT_WIRE_RANGES_MAX]; /* taken from the plan and not sent yet */
+	unsigned ack_count;
+
+	enum puller_phase phase;
+	uint32_t epoch;
+	uint64_t drain_until_ns;
+	struct wt_timer drain;
+	unsigned missing_block; /* TELLING: from here on */
+	uint64_t missing_page;
+	bool base; /* its end has come: what is left is told */
+	uint64_t left_told, left_told_ns;
+	uint64_t words[WT_WIRE_WORDS_MAX];
+
+	uint8_t payload[WT_WIRE_PAYLOAD_MAX];
+};
+
+/* puller.c */
+void wt_puller_fail(struct wt_puller *puller, const struct wt_error *err);
+/* Somebody was turned away. */
+void wt_puller_refused(void *puller, const struct wt_error *err);
+
+/* puller_listen.c */
+int wt_puller_listen(struct wt_puller *puller, uint16_t *ret_port, struct wt_error *err);
+void wt_puller_listen_end(struct wt_puller *puller);
+int wt_puller_listen_data(struct wt_puller *puller, struct wt_error *err);
+
+/* puller_server.c */
+void wt_puller_server_init(struct wt_puller *puller, unsigned number);
+/* Takes the connection: opens its session, or renews it. */
+void wt_puller_server_accept(struct puller_server *server, struct wt_channel *channel,
+	const struct wt_hello *hello, const uint8_t *rest, size_t rest_length);
+/* Tells each server which fabrics have no path left. */
+void wt_puller_tell_lost(struct wt_puller *puller);
+
+/* puller_retarget.c */
+int wt_puller_retarget_message(
+	struct wt_puller *puller, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err);
+void wt_puller_helper_joined(struct puller_server *server);
+/* It will not come back: its number is free. */
+void wt_puller_helper_lost(struct puller_server *server, const struct wt_error *err);
+/* In each turn: what is left, what is asked for, the end of a drain. */
+void wt_puller_retarget_turn(struct wt_puller *puller, uint64_t now_ns);
+
+#endif

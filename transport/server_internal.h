@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * server_internal.h - what server.c and server_retarget.c share; nobody else includes it.
+ */
+#ifndef WT_SERVER_INTERNAL_H
+#define WT_SERVER_INTERNAL_H
+
+#include <watari/server.h>
+
+#include "announce.h"
+#include "link.h"
+#include "memory.h"
+#include "rails.h"
+#include "ring.h"
+#include "wire.h"
+
+enum wt_server_phase {
+	WT_SERVER_SERVING = 1,
+	WT_SERVER_DRAINING, /* DRAIN was sent; nothing is announced */
+	WT_SERVER_DRAINED,  /* the puller is silent, what it has is known; nothing is served */
+	WT_SERVER_LEFT,     /* the puller does not matter any more */
+};
+
+struct wt_base_job;
+struct wt_pending_run;
+
+struct wt_server {
+	struct wt_loop *loop;
+	struct wt_server_config config;
+	const struct wt_server_events *events;
+	void *arg;
+	struct wt_link link;
+	struct wt_memory *memory;
+	struct wt_wire_ready peer; /* as it said when it was ready */
+	bool peer_known;
+	struct wt_rails *rails; /* NULL: nothing is served */
+
+	struct wt_ring *ring; /* NULL: passive */
+	uint64_t staged_next; /* offset of the next staged byte, since numbers began at 1 */
+
+	struct wt_announce_log *log; /* NULL before the start */
+	struct wt_timer rate;        /* set while the rate limit keeps content waiting */
+	struct wt_announcement batch[WT_WIRE_ANNOUNCEMENTS_MAX];
+	unsigned batch_count;
+	uint64_t batch_first_seq;
+	bool final; /* the guest has stopped */
+	uint64_t announced_pages, zero_pages, staged_pages;
+	uint64_t base_pages, helper_pages;
+
+	enum wt_server_phase phase;
+	uint32_t epoch;           /* of the last DRAIN */
+	int former;               /* in the memory's history; -1: none */
+	struct wt_base_job *base; /* NULL: none is being sent */
+
+	/* What the puller has asked for. */
+	struct wt_bitmap *wanted; /* by block; NULL: nothing ever was */
+	uint64_t wanted_pages;
+	enum wt_priority wanted_priority; /* the highest that it asked with */
+	enum wt_priority priority_min;    /* of what is announced now */
+
+	/* What was pending when the puller was left; see server_retarget.c. */
+	struct wt_pending_run *runs;
+	unsigned run_count, run_room;
+
+	uint8_t payload[WT_WIRE_PAYLOAD_MAX];
+};
+
+/* server.c */
+int wt_server_batch_flush(struct wt_server *server);
+int wt_server_rails_open(struct wt_server *server, struct wt_error *err);
+/* Announces as much of the extent as there is room for. bytes: of STAGED content. */
+int wt_server_announce_extent(
+	struct wt_server *server, struct wt_extent *extent, enum wt_content content, const uint8_t *bytes);
+
+/* server_retarget.c */
+int wt_server_retarget_message(
+	struct wt_server *server, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err);
+/* Announces what was asked for, as far as there is room. */
+void wt_server_answer_wants(struct wt_server *server);
+/* The session is over: nothing of this goes on. */
+void wt_server_retarget_stop(struct wt_server *server);
+void wt_server_retarget_close(struct wt_server *server);
+
+#endif
