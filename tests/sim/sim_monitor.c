@@ -5,11 +5,13 @@
  *
  *   1. A number is said to have landed only after every page of its announcement was written since.
  *   2. What is pending is bounded: by the limit of this run and one extent more.
- *   3. Zeros are never written into a page that a read is under way into.
+ *   3. The plan holds its invariants (wt_plan_valid), now and then.
+ *   4. Zeros are never written into a page that a read is under way into.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "plan.h"
 #include "session.h"
 #include "sim_qemu.h"
 #include "sim_world.h"
@@ -24,6 +26,7 @@ static struct {
 	uint64_t bytes; /* pending */
 } announced[NUMBERS_MAX];
 static uint64_t stamp, pending_bytes, written[SIM_BLOCKS][SIM_PAGES_MAX];
+static unsigned plan_looks;
 static unsigned here[SIM_BLOCKS]; /* the destination's block, by the server's number */
 
 void sim_monitor_reset(void)
@@ -147,4 +150,14 @@ bool __wrap_wt_announce_room(const struct wt_announce_log *log);
 bool __wrap_wt_announce_room(const struct wt_announce_log *log)
 {
 	return wt_announce_pending_bytes(log) < sim_world.pending_limit && __real_wt_announce_room(log);
+}
+
+unsigned __real_wt_plan_acks(struct wt_plan *plan, struct wt_seq_range *ret_ranges, unsigned max);
+unsigned __wrap_wt_plan_acks(struct wt_plan *plan, struct wt_seq_range *ret_ranges, unsigned max);
+
+unsigned __wrap_wt_plan_acks(struct wt_plan *plan, struct wt_seq_range *ret_ranges, unsigned max)
+{
+	if (++plan_looks % 16 == 0)
+		sim_check(wt_plan_valid(plan), "the plan contradicts itself");
+	return __real_wt_plan_acks(plan, ret_ranges, max);
 }
