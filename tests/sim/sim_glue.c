@@ -172,6 +172,8 @@ void wt_report_progress(struct wt_report *report, json_t *fields, const char *te
 
 void wt_report_error(struct wt_report *report, const char *text)
 {
+	if (strstr(text, "this is not the guest's RAM"))
+		sim_world.sampled_out = true;
 	sim_trace("%s: error: %s", sim_party_name(sim_current), text);
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define BLOCK_BYTES ((size_t)SIM_PAGES_MAX << WT_PAGE_SHIFT)
+#define RUNS_FROM 48 /* pages */
 #define POOL_BYTES (SIM_BLOCKS * BLOCK_BYTES)
 
 /* Memory of both, kept from one run to the next: fresh pages are expensive. */
@@ -85,11 +86,10 @@ void sim_copy_take(struct sim_qemu *qemu)
 
 /* ---- the guest ---- */
 
-static void write_page(struct sim_qemu *qemu, unsigned b, uint32_t page)
+static void write_page(struct sim_qemu *qemu, unsigned b, uint32_t page, unsigned how)
 {
 	struct sim_block *block = &qemu->blocks[b];
 	uint8_t *bytes = block->bytes + ((size_t)page << WT_PAGE_SHIFT);
-	unsigned how = (unsigned)sim_below(8);
 
 	if (how == 0) {
 		memset(bytes, 0, WT_PAGE_SIZE);
@@ -104,6 +104,16 @@ static void write_page(struct sim_qemu *qemu, unsigned b, uint32_t page)
 		memcpy(sim_copy_of(qemu, b) + ((size_t)page << WT_PAGE_SHIFT), bytes, WT_PAGE_SIZE);
 	block->dirty[page] = 1;
 	qemu->writes++;
+}
+
+/* Mostly one page; runs only where they do not rewrite all of the block within moments. */
+static void write_run(struct sim_qemu *qemu, unsigned b, uint32_t page)
+{
+	uint64_t end = page + (qemu->blocks[b].pages > RUNS_FROM && sim_one_in(8) ? sim_between(2, 12) : 1);
+	unsigned how = (unsigned)sim_below(8);
+
+	for (; page < end && page < qemu->blocks[b].pages; page++)
+		write_page(qemu, b, page, how);
 }
 
 static void guest_writes(void *arg, uint64_t now_ns)
@@ -121,7 +131,7 @@ static void guest_writes(void *arg, uint64_t now_ns)
 
 		if (!sim_one_in(4) && qemu->guest.hot_pages < pages)
 			pages = (uint32_t)qemu->guest.hot_pages;
-		write_page(qemu, b, (uint32_t)sim_below(pages));
+		write_run(qemu, b, (uint32_t)sim_below(pages));
 	}
 	wt_loop_timer_set(
 		qemu->loop, &qemu->writing, now_ns + sim_between(1, 2 * pause_ns), guest_writes, qemu);

@@ -62,6 +62,7 @@ struct sim_world {
 	struct sim_party *relays[SIM_HOSTS];
 	int codes[SIM_HOSTS]; /* of relays that ended by themselves */
 	uint64_t last_fault_ns;
+	bool sampled_out; /* README.md, "Known" */
 };
 
 extern struct sim_world sim_world;
