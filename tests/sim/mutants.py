@@ -159,6 +159,7 @@ def judge(build, mutant):
         if not simulator:
             return False, f"{name}: {why}"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("WATARI_")}
+        environment["TMPDIR"] = place  # what a mutant leaves behind goes with it
         try:
             done = subprocess.run([simulator, "1", str(seeds)], capture_output=True, text=True, errors="replace",
                                   timeout=PATIENCE_S, env=environment)

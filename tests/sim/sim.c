@@ -8,12 +8,14 @@
  *
  * What is checked: README.md. A failure prints seed, virtual time and what was not so, and exits with 1.
  */
+#include <ftw.h>
 #include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <watari/path.h>
 
@@ -341,6 +343,31 @@ static void run_seed(uint64_t seed)
 	sim_end();
 }
 
+/* ---- where QEMU's sockets are ---- */
+
+static char place[32];
+
+static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
+{
+	return remove(path);
+}
+
+static void remove_place(void)
+{
+	nftw(place, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static void make_place(void)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(place, sizeof place, "%s/sim-XXXXXX", tmp && strlen(tmp) < 20 ? tmp : "/tmp");
+	if (!mkdtemp(place))
+		abort();
+	setenv("XDG_RUNTIME_DIR", place, 1);
+	atexit(remove_place);
+}
+
 int main(int argc, char **argv)
 {
 	const char *one = getenv("WATARI_SEED"), *times = getenv("WATARI_RUNS");
@@ -352,7 +379,7 @@ int main(int argc, char **argv)
 	/* What one run frees the next one uses: fresh pages are expensive. */
 	mallopt(M_MMAP_THRESHOLD, 1 << 30);
 	mallopt(M_TRIM_THRESHOLD, 1 << 30);
-	setenv("XDG_RUNTIME_DIR", "/tmp", 1);
+	make_place();
 	sim_tracing = getenv("WATARI_SIM_TRACE") != NULL;
 	if (times)
 		count *= strtoull(times, NULL, 0);
