@@ -240,6 +240,9 @@ static int on_block(
 	const struct wt_ram_block *block = wt_guest_ram_find(d->relay.ram, name);
 	const struct wt_ram_block **blocks;
 
+	if (wt_destination_switch_final(&d->machine))
+		return wt_error_set(
+			err, ECANCELED, "the destination had given up: %s", wt_error_text(&d->failure));
 	if (!block)
 		return wt_error_set(err, ENOENT,
 			"this QEMU has no RAM block %s; start it with the source's machine and devices",
@@ -366,6 +369,9 @@ static void on_connected(void *arg, const char *peer)
 {
 	struct wt_destination *d = arg;
 
+	/* It is over, and the timer is that of linger: on_block turns away whoever comes now. */
+	if (wt_destination_switch_final(&d->machine))
+		return;
 	snprintf(d->peer, sizeof d->peer, "%s", peer);
 	wt_loop_timer_clear(d->relay.loop, &d->deadline);
 	wt_relay_told_source(&d->relay, peer);

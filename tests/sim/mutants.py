@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""mutants.py - proves that the simulator finds what it is there to find.
+
+  mutants.py BUILD            makes every mutant of the table and runs the simulator over each
+  mutants.py BUILD NAME...    these only
+
+A mutant is one wrong piece of text in one file of the product. The file is compiled anew, with the command by which
+the build compiled it, and linked into a simulator of its own, in front of the library whose member it replaces;
+nothing in the build or the sources is changed. Text that is not found exactly once is a failure: whoever changes
+the code there adapts the mutant. Each must be found within its number of seeds.
+"""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SEEDS = 2000
+PATIENCE_S = 300  # a mutant that hangs is found, too
+
+# name, file, (old, new)..., and seeds where more than SEEDS are needed
+MUTANTS = [
+    ("second pull of a page in flight", "transport/plan_ops.c",
+     [("\t\twt_pageset_add(&plan->maps[extent->block].busy, extent->page, extent->pages);\n\t\twt_plan_entry_start",
+       "\t\twt_plan_entry_start")]),
+    ("zero fill under a pull", "transport/plan.c",
+     [("\textent->pages = (uint32_t)(busy - extent->page);\n",
+       "\tif (all.content == WT_CONTENT_ZERO)\n\t\tbusy = extent->page + extent->pages;\n"
+       "\textent->pages = (uint32_t)(busy - extent->page);\n")]),
+    ("pulled again before the path is silent", "transport/mover.c",
+     [("\tlane_close(m, lane);\n\tfor (unsigned id",
+       "\twt_loop_fd_clear(m->loop, lane->ops->fd(lane->path));\n\t*lane = m->lanes[--m->lane_count];\n"
+       "\tfor (unsigned id")]),
+    ("late acknowledgement clears a newer announcement", "transport/announce.c",
+     [("\t\tif (entry->landed)\n\t\t\treturn -EPROTO;\n\t\tentry->landed = true;\n",
+       "\t\tfor (uint64_t later = seq; later < log->next_seq; later++)\n"
+       "\t\t\tif (slot(log, later)->what.extent.block == entry->what.extent.block &&\n"
+       "\t\t\t\tslot(log, later)->what.extent.page == entry->what.extent.page)\n"
+       "\t\t\t\tslot(log, later)->landed = true;\n")]),
+    ("acknowledged before it has landed", "transport/plan.c",
+     [("void wt_plan_entry_start(", "static void ack(struct wt_plan *plan, uint64_t seq);\nvoid wt_plan_entry_start("),
+      ("\tqueue_remove(plan, seq);\n\tif (parked)\n", "\tqueue_remove(plan, seq);\n\tack(plan, seq);\n\tif (parked)\n"),
+      ("\tack(plan, seq);\n\twhile (plan->oldest", "\twhile (plan->oldest")]),
+    ("announced again while it is pulled, and forgotten", "transport/plan.c",
+     [("int wt_plan_announce(", "static void ack(struct wt_plan *plan, uint64_t seq);\nint wt_plan_announce("),
+      ("\t*entry = (struct entry){ .what = *what, .left = extent->pages };\n",
+       "\t*entry = (struct entry){ .what = *what, .left = extent->pages };\n"
+       "\tif (wt_pageset_next(&plan->maps[extent->block].busy, extent->page, extent->page + extent->pages) <\n"
+       "\t\textent->page + extent->pages) {\n\t\tentry->left = 0;\n\t\tack(plan, seq);\n\t\tplan->next_seq++;\n"
+       "\t\treturn 0;\n\t}\n")]),
+    ("newer content overtakes older", "transport/plan.c",
+     [("\tentry->what.priority = place_of(plan, extent, what->priority);\n",
+       "\tentry->what.priority = what->priority;\n")]),
+    ("a pull that failed counts as landed", "transport/mover.c",
+     [("\t\twt_plan_done(m->plan, id, completion->status, wt_loop_now_ns(m->loop));\n",
+       "\t\twt_plan_done(m->plan, id, 0, wt_loop_now_ns(m->loop));\n")]),
+    ("messages are not repeated after a cut", "transport/session.c",
+     [("\tfor (struct retained *message = s->head; message; message = message->next)\n\t\tput_frame(s, message, now_ns);\n"
+       "\tif (s->events->up)", "\tif (s->events->up)")]),
+    ("messages are forgotten before they arrived", "transport/session.c",
+     [("\tforget(s, peer_received);\n", "\tforget(s, s->sent);\n")]),
+    ("device state before RAM is complete", "qemu-glue/feed.c",
+     [("\treturn feed->gated && !feed->open && feed->gate < limit ? feed->gate : limit;\n", "\treturn limit;\n")]),
+    ("RAM counts as complete before it has landed", "qemu-glue/destination.c",
+     [("\tif (d->feed.gated && wt_puller_all_landed(d->puller))\n", "\tif (d->feed.gated)\n")]),
+    ("a destination that has given up takes a source in", "qemu-glue/destination.c",
+     [("\tif (wt_destination_switch_final(&d->machine))\n\t\treturn wt_error_set(", "\tif (!d)\n\t\treturn wt_error_set("),
+      ("\tif (wt_destination_switch_final(&d->machine))\n\t\treturn;\n", "")]),
+    ("commit before loaded", "qemu-glue/destination_switch.c",
+     [("\t\t\t\t : go(m, WT_DESTINATION_LOADING, WT_DESTINATION_DO_FEED_TAIL);\n",
+       "\t\t\t\t : go(m, WT_DESTINATION_READY, WT_DESTINATION_DO_FEED_TAIL | WT_DESTINATION_DO_SEND_READY);\n")]),
+    ("run before COMMIT", "qemu-glue/destination_switch.c",
+     [("\t\treturn go(m, WT_DESTINATION_READY, WT_DESTINATION_DO_SEND_READY);\n",
+       "\t\treturn go(m, WT_DESTINATION_READY, WT_DESTINATION_DO_SEND_READY | WT_DESTINATION_DO_RUN);\n")]),
+    ("a destination that is ready gives up with its peer", "qemu-glue/destination_switch.c",
+     [("\t\treturn go(m, WT_DESTINATION_ORPHAN, WT_DESTINATION_DO_FINISH);\n",
+       "\t\treturn go(m, WT_DESTINATION_FAILED, WT_DESTINATION_DO_QUIT_QEMU | WT_DESTINATION_DO_FINISH);\n")]),
+    ("a destination that failed keeps its QEMU", "qemu-glue/destination_switch.c",
+     [("\t\tWT_DESTINATION_DO_SEND_FAILED | WT_DESTINATION_DO_QUIT_QEMU | WT_DESTINATION_DO_FINISH);\n",
+       "\t\tWT_DESTINATION_DO_SEND_FAILED | WT_DESTINATION_DO_FINISH);\n")]),
+    ("COMMIT without QEMU's record", "qemu-glue/source_switch.c",
+     [("\t\treturn go(m, WT_SOURCE_COMMITTING, WT_SOURCE_DO_SEND_SHUT);\n",
+       "\t\treturn go(m, WT_SOURCE_COMMITTING, WT_SOURCE_DO_SEND_SHUT | WT_SOURCE_DO_SEND_COMMIT);\n")]),
+    ("a destination that never ran is forgotten", "qemu-glue/source_switch.c",
+     [("\t\tif (m->unrun)\n\t\t\treturn aborted(m);\n\t\treturn go(m, WT_SOURCE_DELIVERING",
+       "\t\treturn go(m, WT_SOURCE_DELIVERING")]),
+    ("the source ends its QEMU before the destination runs", "qemu-glue/source_switch.c",
+     [("WT_SOURCE_DO_SEND_COMMIT | WT_SOURCE_DO_DELIVERY_DEADLINE);\n",
+       "WT_SOURCE_DO_SEND_COMMIT | WT_SOURCE_DO_DELIVERY_DEADLINE | WT_SOURCE_DO_QUIT_QEMU);\n")]),
+    ("a guest that the operator pauses is run", "qemu-glue/source.c",
+     [("\t\tsource->facts.guest_running = false;\n", "\t\tsource->asking = source->asking;\n")]),
+    ("RAM's end overtakes its last pages", "qemu-glue/outgoing.c",
+     [("\tif (flush_run(o, err))\n\t\treturn false;\n\twt_server_flush(o->server);\n",
+       "\tif (flush_run(o, err) && err->code)\n\t\treturn false;\n\to->run.extent.pages = 0;\n"
+       "\twt_server_flush(o->server);\n")]),
+    ("a guest that is lost on the way stays stopped", "qemu-glue/source_switch.c",
+     [("\treturn go(m, WT_SOURCE_ABORTING, WT_SOURCE_DO_SEND_ABORT | WT_SOURCE_DO_CANCEL);\n",
+       "\treturn go(m, WT_SOURCE_ABORTING, WT_SOURCE_DO_SEND_ABORT);\n")]),
+]
+
+
+def compile_command(build, source):
+    for entry in json.loads((build / "compile_commands.json").read_text()):
+        if entry["file"] == str(source):
+            return shlex.split(entry["command"])
+    sys.exit(f"mutants: {source} is not compiled in {build}")
+
+
+def link_command(build):
+    """Of the simulator, as ninja has it; it may be wrapped into a shell's `: && ... && :`."""
+    lines = subprocess.run(["ninja", "-C", build, "-t", "commands", "sim"], capture_output=True, text=True,
+                           check=True).stdout.splitlines()
+    words = shlex.split(lines[-1])
+    return [word for word in words if word not in (":", "&&")]
+
+
+def option_replace(command, option, value):
+    command = list(command)
+    command[command.index(option) + 1] = value
+    return command
+
+
+def make(build, folder, path, changes):
+    """Answers the simulator with this mutant in it, or says why there is none."""
+    source = ROOT / path
+    text = source.read_text()
+    for old, new in changes:
+        if text.count(old) != 1:
+            return None, f"the text is {text.count(old)} times in {path}, not once: adapt the mutant to the code"
+        text = text.replace(old, new)
+    mutated, product, simulator = folder / source.name, folder / "mutant.o", folder / "sim"
+    mutated.write_text(text)
+    command = [str(mutated) if word == str(source) else word
+               for word in option_replace(compile_command(build, source), "-o", str(product))]
+    command += [f"-I{source.parent}", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-unused-but-set-variable"]
+    done = subprocess.run(command, cwd=build, capture_output=True, text=True)
+    if done.returncode:
+        return None, f"it does not compile: {done.stderr}"
+    command = option_replace(link_command(build), "-o", str(simulator))
+    command.insert(command.index("-o"), str(product))
+    done = subprocess.run(command, cwd=build, capture_output=True, text=True)
+    return (simulator, None) if not done.returncode else (None, f"it does not link: {done.stderr}")
+
+
+def judge(build, mutant):
+    """One line on the mutant, and whether it was found."""
+    name, path, changes = mutant[:3]
+    seeds = mutant[3] if len(mutant) > 3 else SEEDS
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as place:
+        simulator, why = make(build, pathlib.Path(place), path, changes)
+        if not simulator:
+            return False, f"{name}: {why}"
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("WATARI_")}
+        environment["TMPDIR"] = place  # what a mutant leaves behind goes with it
+        try:
+            done = subprocess.run([simulator, "1", str(seeds)], capture_output=True, text=True, errors="replace",
+                                  timeout=PATIENCE_S, env=environment)
+        except subprocess.TimeoutExpired:
+            return True, f"found: {name}: it hangs"
+    took = time.monotonic() - began
+    if not done.returncode:
+        return False, f"NOT FOUND in {seeds} seeds: {name} ({took:.0f} s)"
+    said = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+    return True, f"found: {name}: {' / '.join(said[-2:])}"
+
+
+def main():
+    build = pathlib.Path(sys.argv[1]).resolve()
+    chosen = [m for m in MUTANTS if not sys.argv[2:] or m[0] in sys.argv[2:]]
+    if not chosen:
+        sys.exit("mutants: there is none of that name")
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        results = list(pool.map(lambda m: judge(build, m), chosen))
+    for _, line in results:
+        print(line)
+    missed = sum(not found for found, _ in results)
+    print(f"{len(results) - missed} of {len(results)} mutants found")
+    return 1 if missed else 0
+
+
+sys.exit(main())

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * sim.c - whole migrations in one process: both relays as they are, simulated QEMUs, network and clock.
+ *
+ *   sim FIRST COUNT      runs the seeds FIRST .. FIRST + COUNT - 1
+ *   WATARI_SEED=N sim    runs that one alone; WATARI_SIM_TRACE=1 prints what happens
+ *   WATARI_RUNS=N        N times as many seeds
+ *
+ * What is checked: README.md. A failure prints seed, virtual time and what was not so, and exits with 1.
+ */
+#include <ftw.h>
+#include <malloc.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <watari/path.h>
+
+#include "destination.h"
+#include "sim_world.h"
+#include "source.h"
+
+#define PORT 7000
+#define RECONNECT_NS (3 * SIM_S)
+#define QUIET_NS (60 * SIM_S) /* after the last fault everything has to be over */
+#define SETTLE_NS (7 * SIM_S) /* a QEMU that was told SHUT is not over at once */
+
+struct sim_world sim_world;
+bool sim_tracing;
+static uint64_t seed_now;
+
+/* ---- saying what is wrong ---- */
+
+static void say(const char *before, const char *format, va_list args)
+{
+	fprintf(stderr, "%s[%llu.%06llu ms] ", before, (unsigned long long)(sim_now_ns / SIM_MS),
+		(unsigned long long)(sim_now_ns % SIM_MS));
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+}
+
+void sim_fail(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say("sim: ", format, args);
+	va_end(args);
+	fprintf(stderr, "sim: WATARI_SEED=%llu repeats this\n", (unsigned long long)seed_now);
+	exit(1);
+}
+
+void sim_trace(const char *format, ...)
+{
+	va_list args;
+
+	if (!sim_tracing)
+		return;
+	va_start(args, format);
+	say("", format, args);
+	va_end(args);
+}
+
+/* ---- the scenario ---- */
+
+static void draw_blocks(void)
+{
+	struct sim_world *w = &sim_world;
+	uint32_t most = sim_one_in(4) ? SIM_PAGES_MAX : 64;
+
+	w->block_count = 0;
+	w->blocks[w->block_count++] = (struct sim_block){
+		.name = "pc.ram", .pages = (uint32_t)sim_between(1, most), .shared = true
+	};
+	if (sim_one_in(2))
+		w->blocks[w->block_count++] = (struct sim_block){
+			.name = "mem2", .pages = (uint32_t)sim_between(1, most), .shared = true
+		};
+	if (sim_one_in(3))
+		w->blocks[w->block_count++] = (struct sim_block){
+			.name = "private", .pages = (uint32_t)sim_between(1, 32), .staged = true
+		};
+	w->blocks[w->block_count++] =
+		(struct sim_block){ .name = "vga.vram", .pages = (uint32_t)sim_between(1, 8) };
+}
+
+static void draw_network(void)
+{
+	memset(&sim_net, 0, sizeof sim_net);
+	sim_net.delay_min_ns = sim_between(10000, 500000);
+	sim_net.delay_max_ns = sim_net.delay_min_ns + sim_below(sim_one_in(4) ? 20 * SIM_MS : SIM_MS);
+	sim_net.bytes_per_s = sim_between(sim_one_in(4) ? 1 : 20, 200) << 20;
+	sim_net.flight_ns = sim_below(sim_one_in(3) ? 60 * SIM_MS : 2 * SIM_MS);
+	sim_net.has_verbs = sim_one_in(2);
+	sim_net.split = sim_one_in(3);
+}
+
+static void draw_world(void)
+{
+	struct sim_world *w = &sim_world;
+
+	memset(w, 0, sizeof *w);
+	w->long_run = sim_one_in(8);
+	w->guest = (struct sim_guest){ .write_ns = sim_between(100000, 4 * SIM_MS) * (w->long_run ? 4 : 1),
+		.calm_after_ns = w->long_run ? sim_between(SIM_S, 4 * SIM_S) : sim_between(0, 400 * SIM_MS),
+		.hot_pages = sim_between(1, 24),
+		.paused = sim_one_in(10) };
+	draw_blocks();
+	draw_network();
+	w->may_discard = sim_one_in(4);
+	w->verify = sim_one_in(4);
+	w->keep_source = sim_one_in(8);
+	for (unsigned host = 0; host < SIM_HOSTS; host++)
+		w->fabrics[host] = sim_one_in(6) ? WT_FABRIC_BIT(WT_FABRIC_TCP) : 0;
+	if (w->long_run && sim_one_in(2))
+		sim_net.no_verbs_until_ns =
+			sim_now_ns + sim_below(3 * SIM_S); /* a better fabric comes later */
+	w->pending_limit = sim_one_in(2) ? UINT64_MAX : sim_between(16 << 10, 512 << 10);
+	w->paths = (unsigned)sim_between(1, 4);
+	w->downtime_limit_ms = sim_between(1, 30);
+	for (unsigned host = 0; host < SIM_HOSTS; host++)
+		w->codes[host] = -1;
+	w->start_ns[0] = sim_below(100 * SIM_MS);
+	sim_faults_draw();
+}
+
+struct sim_qemu *sim_world_qemu(unsigned host)
+{
+	return sim_world.qemus[host];
+}
+
+/* ---- the relays ---- */
+
+static struct wt_relay_options common(unsigned host, const char *qmp)
+{
+	return (struct wt_relay_options){ .qmp_path = qmp,
+		.name = "vm",
+		.job = "vm",
+		.fabrics = sim_world.fabrics[host],
+		.reconnect_timeout_ns = RECONNECT_NS,
+		.insecure = true };
+}
+
+static bool never(void *arg)
+{
+	return false;
+}
+
+static void source_main(void *arg)
+{
+	struct wt_source_options options = { .common = common(0, "source"),
+		.peer = { .host = "other-host", .port = PORT },
+		.paths = sim_world.paths,
+		.channels = 1,
+		.downtime_limit_ms = sim_world.downtime_limit_ms,
+		.switchover_timeout_ns = 5 * SIM_S,
+		.give_up_ns = 20 * SIM_S,
+		.verify = sim_world.verify,
+		.keep_source = sim_world.keep_source };
+	int code;
+
+	sim_wait(never, NULL, sim_now_ns + sim_world.start_ns[0]);
+	code = wt_source_run(&options);
+	if (!sim_party_dead(sim_current))
+		sim_world.codes[0] = code;
+	sim_trace("source relay: ends with %d", code);
+}
+
+static void destination_main(void *arg)
+{
+	struct wt_destination_options options = { .common = common(1, "destination"),
+		.listen = { .host = "other-host", .port = PORT },
+		.wait_ns = 20 * SIM_S };
+	int code = wt_destination_run(&options);
+
+	if (!sim_party_dead(sim_current))
+		sim_world.codes[1] = code;
+	sim_trace("destination relay: ends with %d", code);
+}
+
+static void relay_died(void *arg)
+{
+	sim_channels_crash(arg);
+	sim_paths_crash(arg);
+}
+
+static struct sim_party *relay_new(const char *name, unsigned host, void (*main)(void *arg))
+{
+	struct sim_party *party = sim_party_new(name, host, main, NULL);
+
+	sim_party_on_death(party, relay_died, party);
+	sim_party_start(party);
+	return party;
+}
+
+/* ---- what must hold in the end ---- */
+
+static bool crashed(void)
+{
+	return sim_fault_happened(SIM_CRASH_SOURCE) || sim_fault_happened(SIM_CRASH_DESTINATION) ||
+	       sim_fault_happened(SIM_CRASH_SOURCE_QEMU) || sim_fault_happened(SIM_CRASH_DESTINATION_QEMU);
+}
+
+/* A migration survives it: what is lost can be renewed. The first connection is tried only once. */
+static bool survives(const struct sim_fault *fault)
+{
+	switch (fault->kind) {
+	case SIM_BREAK_ONE:
+	case SIM_BREAK_TCP:
+	case SIM_BREAK_VERBS:
+	case SIM_SLOW:
+	case SIM_PAUSE:
+		return true;
+	case SIM_CUT:
+		return fault->streaming;
+	case SIM_DOWN:
+		return fault->streaming && fault->length_ns < SIM_S / 2;
+	default:
+		return false;
+	}
+}
+
+static bool mild(void)
+{
+	for (unsigned i = 0; i < sim_world.fault_count; i++)
+		if (sim_world.faults[i].done && !survives(&sim_world.faults[i]))
+			return false;
+	return true;
+}
+
+/* Loaded and paused, and the source's record says so: `watari recover` lets it run. */
+static bool recoverable(const struct sim_qemu *source, struct sim_qemu *destination)
+{
+	if (!sim_qemu_alive(destination) || !sim_qemu_loaded(destination) || !sim_qemu_committed(source))
+		return false;
+	sim_qemu_check_running(destination);
+	return true;
+}
+
+/* Nothing else has happened. */
+static bool only(enum sim_fault_kind kind)
+{
+	for (unsigned i = 0; i < sim_world.fault_count; i++)
+		if (sim_world.faults[i].done && sim_world.faults[i].kind != kind &&
+			!survives(&sim_world.faults[i]))
+			return false;
+	return true;
+}
+
+static void check_who_runs(void)
+{
+	struct sim_qemu *s = sim_world.qemus[0], *d = sim_world.qemus[1];
+	bool here = sim_qemu_owns(s), there = sim_qemu_owns(d);
+
+	sim_check(!here || !there, "both guests can run");
+	if (there)
+		sim_qemu_check_running(d);
+	if (here || there)
+		return;
+	if (sim_fault_happened(SIM_CRASH_SOURCE_QEMU) && !sim_qemu_committed(s))
+		return;
+	if (sim_fault_happened(SIM_CRASH_DESTINATION_QEMU) && sim_qemu_committed(s)) {
+		sim_check(sim_world.guest.paused || sim_fault_happened(SIM_PAUSE) || sim_qemu_was_told(d) ||
+				  !only(SIM_CRASH_DESTINATION_QEMU),
+			"the destination QEMU died before it was told to run, and the source does not go on");
+		return;
+	}
+	sim_check(recoverable(s, d), "no guest runs: the source QEMU is %s%s, the destination's %s%s",
+		sim_qemu_status(s), sim_qemu_alive(s) ? "" : " and gone", sim_qemu_status(d),
+		sim_qemu_alive(d) ? "" : " and gone");
+	sim_check(crashed() || sim_world.codes[0] == WT_EXIT_UNDECIDED ||
+			  sim_world.codes[1] == WT_EXIT_UNDECIDED,
+		"no guest runs, and no relay says that it is undecided");
+}
+
+static void check_words(void)
+{
+	struct sim_qemu *s = sim_world.qemus[0], *d = sim_world.qemus[1];
+
+	if (sim_world.codes[0] == WT_EXIT_OK) {
+		sim_check(sim_qemu_owns(d) || sim_fault_happened(SIM_CRASH_DESTINATION_QEMU),
+			"the source says that the guest has moved, and it does not run there");
+		sim_check(!sim_qemu_alive(s) || sim_world.keep_source, "the source QEMU was not ended");
+		sim_check(sim_qemu_alive(s) || !sim_world.keep_source ||
+				  sim_fault_happened(SIM_CRASH_SOURCE_QEMU),
+			"the source QEMU was not kept");
+	}
+	if (sim_world.codes[0] == WT_EXIT_FAILED && !sim_fault_happened(SIM_CRASH_SOURCE_QEMU)) {
+		sim_check(sim_qemu_owns(s), "the source says that the guest goes on here, and it is %s%s",
+			sim_qemu_status(s), sim_qemu_alive(s) ? "" : " and gone");
+		sim_check(
+			!sim_qemu_owns(d), "the source says that the guest did not move, and it runs there");
+	}
+	if (sim_world.codes[1] == WT_EXIT_FAILED && strcmp(sim_qemu_status(d), "inmigrate"))
+		sim_check(!sim_qemu_alive(d), "the destination failed, and did not end its QEMU");
+	if (mild() && !sim_world.sampled_out)
+		sim_check(sim_world.codes[0] == WT_EXIT_OK && sim_world.codes[1] == WT_EXIT_OK,
+			"nothing went wrong, and the migration did not succeed (%d, %d)", sim_world.codes[0],
+			sim_world.codes[1]);
+}
+
+static bool relays_ended(void *arg)
+{
+	return sim_party_ended(sim_world.relays[0]) && sim_party_ended(sim_world.relays[1]);
+}
+
+static void run_seed(uint64_t seed)
+{
+	struct sim_world *w = &sim_world;
+	uint64_t limit_ns;
+
+	seed_now = seed;
+	sim_start(seed);
+	sim_monitor_reset();
+	draw_world();
+	sim_paths_open();
+	w->qemus[0] = sim_qemu_source(&w->guest, w->block_count, w->blocks);
+	w->qemus[1] = sim_qemu_destination(w->qemus[0]);
+	w->relays[1] = relay_new("destination relay", 1, destination_main);
+	w->relays[0] = relay_new("source relay", 0, source_main);
+	sim_faults_start();
+	do
+		limit_ns = (w->last_fault_ns ? w->last_fault_ns : SIM_S) + QUIET_NS;
+	while (!sim_run(relays_ended, NULL, limit_ns) && w->last_fault_ns + QUIET_NS > limit_ns);
+	sim_check(relays_ended(NULL),
+		"it is not over: source relay %s, destination relay %s; source QEMU %s, "
+		"destination QEMU %s",
+		sim_party_ended(w->relays[0]) ? "ended" : "goes on",
+		sim_party_ended(w->relays[1]) ? "ended" : "goes on", sim_qemu_status(w->qemus[0]),
+		sim_qemu_status(w->qemus[1]));
+	sim_run(never, NULL, sim_now_ns + SETTLE_NS);
+	check_who_runs();
+	check_words();
+	sim_check(!sim_paths_left(), "%s is left", sim_paths_left());
+	sim_check(!sim_channels_open(), "%u control connections are left", sim_channels_open());
+	sim_trace("over: %d, %d after %llu turns", w->codes[0], w->codes[1], (unsigned long long)sim_turns());
+	sim_paths_close();
+	for (unsigned host = 0; host < SIM_HOSTS; host++)
+		sim_qemu_close(w->qemus[host]);
+	sim_end();
+}
+
+/* ---- where QEMU's sockets are ---- */
+
+static char place[32];
+
+static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
+{
+	return remove(path);
+}
+
+static void remove_place(void)
+{
+	nftw(place, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static void make_place(void)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(place, sizeof place, "%s/sim-XXXXXX", tmp && strlen(tmp) < 20 ? tmp : "/tmp");
+	if (!mkdtemp(place))
+		abort();
+	setenv("XDG_RUNTIME_DIR", place, 1);
+	atexit(remove_place);
+}
+
+int main(int argc, char **argv)
+{
+	const char *one = getenv("WATARI_SEED"), *times = getenv("WATARI_RUNS");
+	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1,
+		 count = argc > 2 ? strtoull(argv[2], NULL, 0) : 100;
+	uint64_t stats[5] = { 0 }, turn_count = 0;
+	struct timespec began, ended;
+
+	/* What one run frees the next one uses: fresh pages are expensive. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 30);
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
+	make_place();
+	sim_tracing = getenv("WATARI_SIM_TRACE") != NULL;
+	if (times)
+		count *= strtoull(times, NULL, 0);
+	if (one) {
+		first = strtoull(one, NULL, 0);
+		count = 1;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	for (uint64_t seed = first; seed < first + count; seed++) {
+		run_seed(seed);
+		turn_count += sim_turns();
+		stats[sim_world.codes[0] < 0 ? 4 : sim_world.codes[0]]++;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	printf("sim: %llu seeds: moved %llu, not moved %llu, undecided %llu, source crashed %llu; %.0f turns and "
+	       "%.2f ms each\n",
+		(unsigned long long)count, (unsigned long long)stats[0], (unsigned long long)stats[1],
+		(unsigned long long)stats[3], (unsigned long long)stats[4],
+		(double)turn_count / (double)count,
+		((double)(ended.tv_sec - began.tv_sec) * 1e3 +
+			(double)(ended.tv_nsec - began.tv_nsec) / 1e6) /
+			(double)count);
+	return 0;
+}
