@@ -12,8 +12,9 @@
  *      heard lately: QEMU then sees a slow link and does not stop the guest.
  *   5. While it is held nothing is read nor looked at, and what has been passed on ends with a whole section:
  *      a destination that has got all of it can be continued later, and another one can take over (replay.h).
- *   6. The first SAMPLES pages of each mapped block are compared with the mapping: at least one must be
- * equal, or what we serve is not the guest's memory.
+ *   6. Pages of each mapped block are compared with the mapping, until one is equal. If none of the first
+ * SAMPLES is, what we serve is not the guest's memory: no guest writes so many of them anew before they are
+ * read.
  *
  * QEMU's connections are outgoing_feeds.c's.
  */
@@ -33,7 +34,7 @@
 #define UNSENT_MAX (8u << 20)        /* stripped bytes that may be on their way */
 #define HEARD_NS 1000000000ull       /* how lately the peer must have been heard */
 #define AGAIN_NS 5000000ull          /* until what could not be sent is tried again */
-#define SAMPLES 32u                  /* pages that are compared with the mapping */
+#define SAMPLES 1024u                /* pages that are compared with the mapping, until one is equal */
 
 /* ---- announcing ---- */
 

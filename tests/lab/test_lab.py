@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.cases import SMALL as NATIVE, expect, main, need_sabotage, refused, still_fine  # noqa: E402
 from harness.guests import Guest  # noqa: E402
 from harness.hosts import ROOT, lab, wait_for  # noqa: E402
-from harness.migration import BUILD, Migration, install_key  # noqa: E402
+from harness.migration import BUILD, Migration, events, install_key  # noqa: E402
 from harness.uri import Receiver, Sender  # noqa: E402
 
 SMALL = {**NATIVE, "rate": 500}
