@@ -3,6 +3,8 @@
  * test_several_servers.c - one puller with several servers over loopback tcp, and a puller that is left for
  * another one, which then pulls from both. Everything lives in one loop.
  *
+ * The library's choice of fabrics is replaced (wt_fabric_ops below): tcp, whose paths can be made to stall.
+ *
  * S is the source. Each host that pulls is a `struct host`; it can become a helper of another one, as a
  * destination does that was left.
  */
@@ -21,7 +23,7 @@
 #include <watari/puller.h>
 #include <watari/server.h>
 
-#include "seed.h"
+#include "path_fabrics.h"
 
 #define MIB (1ull << 20)
 #define SECOND_NS 1000000000ull
@@ -71,6 +73,70 @@ static struct {
 	struct wt_timer deadline;
 	uint64_t version;
 } t;
+
+/* ---- a fabric that stalls ---- */
+
+#define STALLING_MAX 8
+
+static struct wt_fabric_ops tcp;
+static struct {
+	bool mark; /* what is admitted now will stall */
+	struct wt_path *paths[STALLING_MAX];
+	unsigned count, completions, closed;
+} stalling;
+
+const struct wt_fabric_ops *wt_fabric_ops(enum wt_fabric fabric)
+{
+	return fabric == WT_FABRIC_TCP ? &tcp : NULL;
+}
+
+const char *wt_fabric_name(enum wt_fabric fabric)
+{
+	return "tcp";
+}
+
+static int admit_marked(struct wt_request *request, struct wt_endpoint *endpoint, enum wt_role role,
+	struct wt_path **ret_path, struct wt_error *err)
+{
+	int r = wt_path_tcp_ops.request_admit(request, endpoint, role, ret_path, err);
+
+	if (!r && stalling.mark && stalling.count < STALLING_MAX)
+		stalling.paths[stalling.count++] = *ret_path;
+	return r;
+}
+
+static bool stalls(const struct wt_path *path)
+{
+	for (unsigned i = 0; i < stalling.count; i++)
+		if (stalling.paths[i] == path)
+			return true;
+	return false;
+}
+
+/* A few completions, and then nothing more, though the path lives. */
+static int poll_stalling(struct wt_path *path, struct wt_completion *ret_completions, unsigned max)
+{
+	int r;
+
+	if (!stalls(path))
+		return wt_path_tcp_ops.poll(path, ret_completions, max);
+	if (stalling.completions >= 16)
+		return 0;
+	r = wt_path_tcp_ops.poll(path, ret_completions, max);
+	if (r > 0)
+		stalling.completions += (unsigned)r;
+	return r;
+}
+
+static void close_stalling(struct wt_path *path)
+{
+	for (unsigned i = 0; i < stalling.count; i++)
+		if (stalling.paths[i] == path) {
+			stalling.paths[i] = stalling.paths[--stalling.count];
+			stalling.closed++;
+		}
+	wt_path_tcp_ops.close(path);
+}
 
 /* ---- waiting ---- */
 
@@ -359,6 +425,11 @@ static void write_pages(unsigned block, uint64_t page, uint32_t pages)
 static void begin(void)
 {
 	memset(&t, 0, sizeof t);
+	memset(&stalling, 0, sizeof stalling);
+	tcp = wt_path_tcp_ops;
+	tcp.request_admit = admit_marked;
+	tcp.poll = poll_stalling;
+	tcp.close = close_stalling;
 	assert_int_equal(wt_loop_open(&t.loop), 0);
 	wt_loop_busy_set(t.loop, &t.busy, on_busy, NULL);
 	t.source = memory_new();
@@ -508,6 +579,49 @@ static void test_a_helper_dies(void **state)
 	assert_int_equal(wt_puller_expect(t.hosts[0].puller, 2, ids[2], "again"), -EEXIST);
 	assert_int_equal(wt_puller_expect(t.hosts[0].puller, 0, ids[2], "no"), -EINVAL);
 	assert_int_equal(wt_puller_expect(t.hosts[0].puller, 8, ids[2], "no"), -EINVAL);
+	finish();
+}
+
+static bool first_has_paths(void)
+{
+	struct wt_puller_stats stats;
+
+	wt_puller_stats(t.hosts[0].puller, &stats);
+	return stats.paths >= 2 + stalling.mark * 2u;
+}
+
+/* The helper's paths stall: they are closed, opened anew, and what they had under way comes all the same. */
+static void test_a_helper_stalls(void **state)
+{
+	struct wt_puller_stats stats;
+	struct host *host;
+
+	begin();
+	host = host_open(0);
+	source_serves(host);
+	until(first_ready);
+	until(first_has_paths);
+	stalling.mark = true;
+	t.hosts[1].memory = memory_new();
+	copy_of_source(&t.hosts[1]);
+	assert_int_equal(wt_puller_expect(host->puller, 1, ids[1], "helper"), 0);
+	serve(&t.hosts[1], host->port, ids[1], true);
+	until(first_has_paths);
+	stalling.mark = false;
+	for (unsigned b = 0; b < BLOCKS; b++) {
+		struct wt_extent all = { .block = b, .pages = (uint32_t)(lengths[b] / WT_PAGE_SIZE) };
+
+		assert_int_equal(wt_puller_need(host->puller, &all, NULL), 0);
+		assert_int_equal(wt_puller_has(host->puller, 1, &all, NULL), 0);
+	}
+	wt_puller_rate_limit(host->puller, WT_PULLER_ALL, 50 * MIB);
+	assert_int_equal(wt_puller_base_end(host->puller, WT_BASE_FASTEST), 0);
+	until(first_landed);
+	check_equal(host);
+	wt_puller_stats(host->puller, &stats);
+	assert_true(stalling.closed > 0);
+	assert_true(stats.repeated_pages > 0);
+	assert_true(!host->helper_lost && !host->failed);
 	finish();
 }
 
@@ -806,6 +920,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_three_servers, abandon),
 		cmocka_unit_test_teardown(test_a_helper_dies, abandon),
+		cmocka_unit_test_teardown(test_a_helper_stalls, abandon),
 		cmocka_unit_test_teardown(test_bad_helpers, abandon),
 		cmocka_unit_test_teardown(test_retarget, abandon),
 		cmocka_unit_test_teardown(test_there_and_back, abandon),
