@@ -107,7 +107,9 @@ void wt_source_gate(struct wt_source *source)
 	may = source->said.remaining_bytes >> WT_PAGE_SHIFT;
 	may = may > keep ? may - keep : 0;
 	since = stats.read_pages - source->said.read_pages;
-	wt_outgoing_allow(source->outgoing, may > since ? may - since : 0);
+	may = may > since ? may - since : 0;
+	wt_outgoing_allow(source->outgoing, may);
+	wt_server_ahead(wt_source_server(source), may);
 }
 
 /* ---- telling ---- */

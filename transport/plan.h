@@ -127,6 +127,11 @@ void wt_plan_reach_changed(struct wt_plan *plan);
 unsigned wt_plan_path_load(const struct wt_plan *plan, unsigned path, uint64_t now_ns);
 /* Bytes per second from one server, or WT_PLAN_ALL; 0: no limit. Zeros are free. */
 void wt_plan_limit(struct wt_plan *plan, unsigned server, uint64_t bytes_per_s, uint64_t now_ns);
+/*
+ * So many pages server 0 is expected to announce still; at first 0. As long as it takes longer to send these
+ * than the helpers take for the rest of the base, it sends nothing of the base that a helper has.
+ */
+void wt_plan_ahead(struct wt_plan *plan, uint64_t pages);
 /* Whether the caller has bounce buffers; without them nothing is pulled twice. At first it has not. */
 void wt_plan_bounce(struct wt_plan *plan, bool on);
 

@@ -389,14 +389,37 @@ static bool find_hedge(struct wt_plan *plan, unsigned number, uint64_t now_ns, s
 	return longest > 0;
 }
 
+/* Server 0 will be busy with what it is still to announce when the helpers have sent the rest of the base. */
+static bool announcer_is_last(const struct wt_plan *plan)
+{
+	uint64_t own = 0, helpers = 0;
+
+	if (!plan->ahead)
+		return false;
+	for (unsigned i = 0; i < WT_PLAN_PATHS; i++) {
+		const struct path *path = &plan->paths[i];
+
+		if (path->used && !path->closing)
+			*(path->server ? &helpers : &own) += path->rate;
+	}
+	return own && helpers && (double)plan->wanted / (double)helpers <= (double)plan->ahead / (double)own;
+}
+
+void wt_plan_ahead(struct wt_plan *plan, uint64_t pages)
+{
+	plan->ahead = pages;
+}
+
 bool wt_plan_find_base(struct wt_plan *plan, unsigned number, uint64_t now_ns, struct choice *ret_choice)
 {
 	struct path *path = &plan->paths[number];
 	uint64_t max = (wt_path_budget(path, now_ns) / 2) >> WT_PAGE_SHIFT;
-	bool tail = in_tail(plan), spared = !path->server && plan->policy == WT_PLAN_SPARE_ANNOUNCER;
+	bool tail = in_tail(plan), spared = false;
 
 	if (!plan->policy || !plan->wanted)
 		return false;
+	if (!path->server)
+		spared = plan->policy == WT_PLAN_SPARE_ANNOUNCER || announcer_is_last(plan);
 	if (max > WT_PLAN_BASE_PAGES)
 		max = WT_PLAN_BASE_PAGES;
 	if (!tail || plan->claim_count < CLAIMS_MAX) {

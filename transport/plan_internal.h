@@ -124,6 +124,7 @@ struct wt_plan {
 	bool draining, bounce, orphaned;
 	enum wt_plan_policy policy; /* 0: the base is not complete */
 	uint64_t wanted;            /* pages */
+	uint64_t ahead;             /* pages that server 0 is expected to announce still */
 	uint64_t base_flight;       /* pages that are on the way into place */
 	struct claim claims[CLAIMS_MAX];
 	unsigned claim_count;

@@ -129,6 +129,16 @@ void wt_puller_rate_limit(struct wt_puller *p, unsigned number, uint64_t bytes_p
 		wt_plan_limit(wt_mover_plan(p->mover), number, bytes_per_s, wt_loop_now_ns(p->loop));
 }
 
+static int take_ahead(struct wt_puller *p, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	uint64_t pages;
+
+	if (wt_wire_base_left_decode(payload, length, &pages) || !p->started)
+		return malformed(err, "what it will announce");
+	wt_plan_ahead(wt_mover_plan(p->mover), pages);
+	return 0;
+}
+
 /* ---- helpers ---- */
 
 void wt_puller_tell_helper(struct wt_puller *p, unsigned number, enum wt_helper_state state, const char *text)
@@ -341,6 +351,8 @@ int wt_puller_retarget_message(
 		return take_base(p, payload, length, err);
 	case WT_MESSAGE_BASE_END:
 		return take_base_end(p, payload, length, err);
+	case WT_MESSAGE_AHEAD:
+		return take_ahead(p, payload, length, err);
 	case WT_MESSAGE_EXPECT:
 		return take_expect(p, payload, length, err);
 	case WT_MESSAGE_DRAIN:

@@ -279,6 +279,13 @@ void wt_server_serve_end(struct wt_server *s, unsigned number)
 		wt_wire_serve_end_encode((uint8_t)number, s->payload));
 }
 
+void wt_server_ahead(struct wt_server *s, uint64_t pages)
+{
+	if (s->phase == WT_SERVER_SERVING && s->link.session && !s->link.failed)
+		wt_link_send(&s->link, WT_MESSAGE_AHEAD, s->payload,
+			wt_wire_base_left_encode(pages, s->payload)); /* lost is no harm */
+}
+
 void wt_server_release(struct wt_server *s)
 {
 	wt_link_must_send(&s->link, WT_MESSAGE_RELEASE, NULL, 0);

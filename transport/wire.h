@@ -74,6 +74,7 @@ enum wt_message {
 	WT_MESSAGE_HELPER = 35,    /* puller -> server: how it goes with a helper */
 	WT_MESSAGE_WANT = 36,      /* puller -> server: announce these (again) */
 	WT_MESSAGE_RELEASE = 37,   /* server -> drained puller: not needed any more */
+	WT_MESSAGE_AHEAD = 43,     /* server -> puller: pages that are still to be announced, 8 bytes */
 
 	WT_MESSAGE_APPLICATION = 64,
 };
@@ -218,7 +219,7 @@ int wt_wire_base_decode(const uint8_t *bytes, size_t length, struct wt_wire_base
 	uint64_t ret_words[WT_WIRE_WORDS_MAX]);
 size_t wt_wire_base_end_encode(const struct wt_wire_base_end *end, uint8_t *ret_bytes);
 int wt_wire_base_end_decode(const uint8_t *bytes, size_t length, struct wt_wire_base_end *ret_end);
-size_t wt_wire_base_left_encode(uint64_t pages, uint8_t *ret_bytes);
+size_t wt_wire_base_left_encode(uint64_t pages, uint8_t *ret_bytes); /* AHEAD, too */
 int wt_wire_base_left_decode(const uint8_t *bytes, size_t length, uint64_t *ret_pages);
 size_t wt_wire_expect_encode(const struct wt_wire_expect *expect, uint8_t *ret_bytes);
 int wt_wire_expect_decode(const uint8_t *bytes, size_t length, struct wt_wire_expect *ret_expect);

@@ -171,6 +171,41 @@ static void test_sparing_the_announcer(void **state)
 	wt_plan_close(plan);
 }
 
+/* Server 0 leaves the base to the helper as long as what it is still to announce takes longer; not before it
+ * is known how fast both are, and what nobody else has it sends at any time. */
+static void test_what_is_ahead(void **state)
+{
+	struct wt_extent rest = { .page = 1000, .pages = 90000 };
+	struct wt_plan *plan = plan_new();
+	unsigned paths[2];
+	struct wt_work work;
+	uint64_t alone = 0;
+	int id;
+
+	assert_int_equal(wt_plan_need(plan, &all, NULL), 0);
+	assert_int_equal(wt_plan_has(plan, 1, &rest, NULL), 0);
+	assert_int_equal(wt_plan_base_end(plan, WT_PLAN_FASTEST), 0);
+	wt_plan_ahead(plan, PAGES);
+	for (unsigned i = 0; i < 2; i++) {
+		paths[i] = path_add(plan, i);
+		assert_true(wt_plan_peek(plan, paths[i], 0, &work));
+		id = wt_plan_take(plan, paths[i], work.extent.pages, 0);
+		assert_true(id >= 0);
+		wt_plan_done(plan, (unsigned)id, 0, 20 * MS);
+	}
+	while (wt_plan_peek(plan, paths[0], 20 * MS, &work)) { /* what only server 0 has */
+		assert_true(work.extent.page < rest.page || work.extent.page >= rest.page + rest.pages);
+		id = wt_plan_take(plan, paths[0], work.extent.pages, 20 * MS);
+		assert_true(id >= 0);
+		wt_plan_done(plan, (unsigned)id, 0, 20 * MS);
+		alone += work.extent.pages;
+	}
+	assert_true(alone > 9000);
+	wt_plan_ahead(plan, 100);
+	assert_true(wt_plan_peek(plan, paths[0], 20 * MS, &work));
+	wt_plan_close(plan);
+}
+
 /* What a helper sent is wanted again when it fails, but not where something newer was announced meanwhile. */
 static void test_failed_base_is_wanted_again(void **state)
 {
@@ -542,6 +577,7 @@ int main(void)
 		cmocka_unit_test(test_not_idle_while_the_last_page_is_under_way),
 		cmocka_unit_test(test_who_pulls_what),
 		cmocka_unit_test(test_sparing_the_announcer),
+		cmocka_unit_test(test_what_is_ahead),
 		cmocka_unit_test(test_failed_base_is_wanted_again),
 		cmocka_unit_test(test_links_end_together),
 		cmocka_unit_test(test_the_slow_one_is_hedged),

@@ -184,6 +184,8 @@ int wt_server_base(struct wt_server *server, const struct wt_server_base *base, 
  * `room`; 0: all was taken, and copies that `from` held are given up.
  */
 int wt_server_hand_over(struct wt_server *server, struct wt_server *from);
+/* So many pages will be announced still, as far as is known: for the puller's order, nothing else. */
+void wt_server_ahead(struct wt_server *server, uint64_t pages);
 /* A puller that has drained begins anew: `ready` follows. Its numbers begin at 1 again. -EINVAL: it has not.
  */
 int wt_server_restart(struct wt_server *server, struct wt_error *err);
