@@ -19,61 +19,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.cases import HURRY, expect, main, still_fine  # noqa: E402
 from harness.guests import Guest  # noqa: E402
 from harness.hosts import wait_for  # noqa: E402
-from harness.migration import Receive, events, watari  # noqa: E402
-
-GUEST = {"mb": 192, "work_mb": 80, "rate": 300}
-SLOW = ["--max-rate", "16M"]
-
-
-class Journey:
-    """A guest on its way, and QEMUs that may await it."""
-
-    def __init__(self, host, image, destinations, options=(), **guest):
-        self.host = host
-        size = {**GUEST, **guest}
-        self.source = Guest(host, image, **size)
-        self.source.wait_reports(2)
-        self.ends = [Receive(Guest(host, image, incoming=True, **size), "--insecure", "--job", f"end{i}")
-                     for i in range(destinations)]
-        self.sender = host.start([watari(), "send", "--qmp", self.source.qmp, "--json", "--insecure", "--verify", *SLOW, *options,
-                                  self.ends[0].target()], "send")
-
-    def progress(self):
-        return next((e for e in reversed(events(self.sender)) if e["event"] == "progress"), {})
-
-    def part(self):
-        """How much of the first pass QEMU has sent; 1 when it has been sent."""
-        at = self.progress()
-        return 1 - at["remaining_bytes"] / at["total_bytes"] if at.get("total_bytes") else 0
-
-    def wait_part(self, part):
-        wait_for(lambda: self.part() >= part or not self.sender.running(), f"{part:.0%} of the first pass")
-        expect(self.sender.running(), f"the guest moved too early: {self.sender.tail()}")
-
-    def retarget(self, end, *options):
-        """(exit code, output)"""
-        target = end if isinstance(end, str) else self.ends[end].target()
-        return self.host.call([watari(), "retarget", "vm", "--to", target, *options], 60)
-
-    def change(self, end, *options):
-        code, text = self.retarget(end, *options)
-        expect(code == 0, f"retarget to {end}: {code} {text}; send: {self.sender.tail()}")
-
-    def arrived(self, end, dead=None):
-        """The guest runs there and nowhere else, and its memory is right. Answers the summary. dead: whose relay was killed."""
-        code = self.sender.wait(120)
-        expect(code == 0, f"send: {code} {self.sender.tail()}; receive: {self.ends[end].process.tail()}")
-        for i, other in enumerate(self.ends):
-            if i == dead:
-                continue
-            if other.process.running() or i == end:
-                expect(other.process.wait(30) == 0, f"receive {i}: {other.process.tail()}")
-            if i != end:
-                other.guest.ended()
-        self.source.ended()
-        self.ends[end].guest.wait_round()
-        return next(e for e in events(self.sender) if e["event"] == "summary")
-
+from harness.journey import GUEST, Journey  # noqa: E402
+from harness.migration import Receive, watari  # noqa: E402
 
 def case_bulk(host, image):
     for part in (0.2, 0.5, 0.8, 0.95):

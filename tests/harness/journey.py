@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""journey.py - a driven migration whose destination is changed on the way."""
+
+from .cases import expect
+from .guests import Guest
+from .hosts import wait_for
+from .migration import Receive, events, watari
+
+GUEST = {"mb": 192, "work_mb": 80, "rate": 300}
+SLOW = ["--max-rate", "16M"]
+
+
+class Journey:
+    """A guest on its way, and QEMUs that may await it: on the same host, or each on one of `hosts` with its `keys`. receive:
+    options of each destination's relay."""
+
+    def __init__(self, host, image, destinations, options=(), hosts=(), keys=(), receive=(), **guest):
+        self.host = host
+        size = {**GUEST, **guest}
+        self.source = Guest(host, image, **size)
+        self.source.wait_reports(2)
+        self.ends = []
+        for i in range(destinations):
+            there = hosts[i] if hosts else host
+            secure = ["--psk", keys[i + 1]] if keys else ["--insecure"]
+            self.ends.append(Receive(Guest(there, image, incoming=True, **size), *secure, "--job", f"end{i}",
+                                     *(receive[i] if receive else ()), address=there.address if keys else "127.0.0.1"))
+        secure = ["--psk", keys[0]] if keys else ["--insecure"]
+        self.sender = host.start([watari(), "send", "--qmp", self.source.qmp, "--json", *secure, "--verify", *SLOW, *options,
+                                  self.ends[0].target()], "send")
+
+    def progress(self):
+        return next((e for e in reversed(events(self.sender)) if e["event"] == "progress"), {})
+
+    def part(self):
+        """How much of the first pass QEMU has sent; 1 when it has been sent."""
+        at = self.progress()
+        return 1 - at["remaining_bytes"] / at["total_bytes"] if at.get("total_bytes") else 0
+
+    def wait_part(self, part):
+        wait_for(lambda: self.part() >= part or not self.sender.running(), f"{part:.0%} of the first pass")
+        expect(self.sender.running(), f"the guest moved too early: {self.sender.tail()}")
+
+    def retarget(self, end, *options):
+        """(exit code, output)"""
+        target = end if isinstance(end, str) else self.ends[end].target()
+        return self.host.call([watari(), "retarget", "vm", "--to", target, *options], 60)
+
+    def change(self, end, *options):
+        code, text = self.retarget(end, *options)
+        expect(code == 0, f"retarget to {end}: {code} {text}; send: {self.sender.tail()}")
+
+    def arrived(self, end, dead=None):
+        """The guest runs there and nowhere else, and its memory is right. Answers the summary. dead: whose relay was killed."""
+        code = self.sender.wait(240)
+        expect(code == 0, f"send: {code} {self.sender.tail()}; receive: {self.ends[end].process.tail()}")
+        for i, other in enumerate(self.ends):
+            if i == dead:
+                continue
+            if other.process.running() or i == end:
+                expect(other.process.wait(30) == 0, f"receive {i}: {other.process.tail()}")
+            if i != end:
+                other.guest.ended()
+        self.source.ended()
+        self.ends[end].guest.wait_round()
+        return next(e for e in events(self.sender) if e["event"] == "summary")

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""test_retarget_lab.py CASE... - the destination of a running migration is changed between three lab hosts.
+
+  verbs   both destinations pull over verbs: at 20, 50, 80 and 95 % of the first pass
+  mixed   the old one over verbs, the new one over tcp: the same, and in the dirty phase
+"""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.cases import expect, main  # noqa: E402
+from harness.hosts import lab, wait_for  # noqa: E402
+from harness.journey import Journey  # noqa: E402
+from harness.migration import events, install_key  # noqa: E402
+
+SMALL = {"mb": 160, "work_mb": 24, "rate": 500}
+SLOW = ["--switchover-timeout", "20s", "--max-rate", "6M"]
+PARTS = (0.2, 0.5, 0.8, 0.95)
+
+
+def fabrics(receiver):
+    return [e["fabric"] for e in events(receiver) if e["event"] == "connected" and "fabric" in e]
+
+
+def change(hosts, keys, image, when, fabric, **guest):
+    """One migration from the first host to the second, and on to the third; `when` waits for the moment."""
+    a, b, c = hosts
+    journey = Journey(a, image, 2, SLOW, hosts=[b, c], keys=keys, receive=[["--fabric", "verbs"], ["--fabric", fabric]],
+                      **{**SMALL, **guest})
+    when(journey)
+    before = journey.progress().get("moved_bytes", 0)
+    journey.change(1)
+    summary = journey.arrived(1)
+    there = summary["destination"]
+    expect(summary["verified"] and there[f"{fabric}_bytes"] > 0, f"not compared, or not over {fabric}: {summary}")
+    expect(there["verbs_bytes"] + there["tcp_bytes"] == there[f"{fabric}_bytes"], f"not only over {fabric}: {summary}")
+    print(f"  {fabric}, after {before >> 20} MiB: {summary['total_ms']:.0f} ms, down {summary['downtime_ms']:.0f} ms", flush=True)
+    for host in hosts:
+        host.end_processes()
+
+
+def at(part):
+    return lambda journey: journey.wait_part(part)
+
+
+def all_parts(hosts, image, fabric):
+    keys = install_key(hosts)
+    for part in PARTS:
+        change(hosts, keys, image, at(part), fabric)
+    return keys
+
+
+def case_verbs(image):
+    with lab(3) as hosts:
+        all_parts(hosts, image, "verbs")
+
+
+def case_mixed(image):
+    def dirty(journey):
+        wait_for(lambda: journey.progress().get("moved_bytes", 0) > 120 << 20 or not journey.sender.running(),
+                 "the dirty phase", 240)
+
+    with lab(3) as hosts:
+        keys = all_parts(hosts, image, "tcp")
+        change(hosts, keys, image, dirty, "tcp", rate=20000)
+
+
+if __name__ == "__main__":
+    sys.exit(main(globals(), __doc__, in_lab=True))
