@@ -235,6 +235,11 @@ static int take_restart(struct wt_puller *p, const uint8_t *payload, size_t leng
 		return malformed(err, "beginning anew");
 	if (wt_mover_restart(p->mover))
 		return wt_error_set(err, ENOMEM, "no memory for page maps");
+	for (unsigned i = 1; i < WT_PLAN_SERVERS;
+		i++) { /* helpers of the time before, whose numbers come anew */
+		wt_link_close(&p->servers[i].link);
+		wt_puller_server_init(p, i);
+	}
 	p->phase = PULLER_PULLING;
 	p->ack_count = 0;
 	p->base = false;
@@ -364,7 +369,8 @@ static void tell_left(struct wt_puller *p, uint64_t now_ns)
 {
 	uint64_t left = wt_puller_base_left(p);
 
-	if (!p->base || left == p->left_told || (left && now_ns - p->left_told_ns < LEFT_NS))
+	if (!p->base || p->phase != PULLER_PULLING || left == p->left_told ||
+		(left && now_ns - p->left_told_ns < LEFT_NS))
 		return;
 	if (wt_link_send(&p->servers[0].link, WT_MESSAGE_BASE_LEFT, p->payload,
 		    wt_wire_base_left_encode(left, p->payload)))
