@@ -157,6 +157,7 @@ int wt_server_leave(struct wt_server *s)
 		r = collect_runs(s);
 	if (r)
 		return r;
+	wt_server_base_stop(s);
 	stop_serving(s);
 	wt_memory_former_remove(s->memory, s->former);
 	s->former = -1;
