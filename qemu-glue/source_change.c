@@ -171,6 +171,9 @@ static void deadline_fired(void *arg, uint64_t now_ns)
 
 	if (c->machine.state == WT_RETARGET_PREPARING)
 		wt_error_set(&c->why, ETIMEDOUT, "%s did not accept the guest within 30 s", c->report.to);
+	else if (c->machine.staged)
+		wt_error_set(&c->why, ETIMEDOUT,
+			"it did not stop pulling in time, and some memory is nowhere else any more");
 	wt_source_change_event(source, WT_RETARGET_EV_DEADLINE, wt_source_current(source));
 }
 
@@ -330,6 +333,8 @@ void wt_source_target_base_sent(void *arg)
 	struct wt_source_change *c = &target->source->change;
 	struct wt_server_stats stats;
 
+	if (target != wt_source_current(target->source) || c->machine.state != WT_RETARGET_HANDING)
+		return;
 	wt_server_stats(target->server, &stats);
 	c->last.need_pages = stats.base_pages;
 	c->last.helper_pages = stats.helper_pages;
@@ -485,6 +490,8 @@ void wt_source_change_event(
 		wt_loop_timer_clear(source->relay.loop, &c->deadline);
 	if (c->machine.stopped)
 		gate_open(source);
+	if (c->machine.state == WT_RETARGET_OVER)
+		c->drain_waits = c->handing = false;
 	carry_out(source, actions);
 }
 

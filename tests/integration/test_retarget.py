@@ -2,11 +2,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """test_retarget.py CASE... - the destination of a running migration is changed, on this machine.
 
-  bulk      at 20, 50, 80 and 95 % of the first pass
+  bulk      at 30 and 80 % of the first pass
+  edges     at 3 and 95 %
   dirty     while the guest writes anew what has been sent
   chain     B, C, D, and a migration that goes back to B
   old_dies  the old destination's relay dies when the new one has begun
   new_dies  the new destination's relay dies: back to the old one, or none is left and the guest runs on
+  again     there and back, and once more, at once
+  cancel    the operator cancels, at several moments; QEMU's settings are put back
+  unloaded  the old destination's QEMU is killed: its memory still counts
+  staged    memory that is private to the source QEMU, over one channel and over four
+  source_dies  the source's relay is killed; then watari recover
   refusals  what cannot be, and the migration goes on
 """
 
@@ -28,12 +34,12 @@ SLOW = ["--max-rate", "16M"]
 class Journey:
     """A guest on its way, and QEMUs that may await it."""
 
-    def __init__(self, host, image, destinations, options=(), **guest):
+    def __init__(self, host, image, destinations, options=(), source=(), receive=(), **guest):
         self.host = host
         size = {**GUEST, **guest}
-        self.source = Guest(host, image, **size)
+        self.source = Guest(host, image, **size, **dict(source))
         self.source.wait_reports(2)
-        self.ends = [Receive(Guest(host, image, incoming=True, **size), "--insecure", "--job", f"end{i}")
+        self.ends = [Receive(Guest(host, image, incoming=True, **size), "--insecure", *receive, "--job", f"end{i}")
                      for i in range(destinations)]
         self.sender = host.start([watari(), "send", "--qmp", self.source.qmp, "--json", "--insecure", "--verify", *SLOW, *options,
                                   self.ends[0].target()], "send")
@@ -75,14 +81,22 @@ class Journey:
         return next(e for e in events(self.sender) if e["event"] == "summary")
 
 
-def case_bulk(host, image):
-    for part in (0.2, 0.5, 0.8, 0.95):
+def change_at(host, image, *parts):
+    for part in parts:
         journey = Journey(host, image, 2)
         journey.wait_part(part)
         journey.change(1)
         summary = journey.arrived(1)
         expect(summary["verified"], f"not compared: {summary}")
         print(f"  at {part:.0%}: {summary['total_ms']:.0f} ms, down {summary['downtime_ms']:.0f} ms", flush=True)
+
+
+def case_bulk(host, image):
+    change_at(host, image, 0.3, 0.8)
+
+
+def case_edges(host, image):
+    change_at(host, image, 0.03, 0.95)
 
 
 def case_dirty(host, image):
@@ -136,6 +150,87 @@ def case_new_dies(host, image):
     journey.ends[0].process.kill()
     journey.ends[1].process.kill()
     expect(journey.sender.wait(60) == 1, f"send: {journey.sender.tail()}")
+    still_fine(journey.source)
+
+
+def case_again(host, image):
+    """The sessions of helpers of the time before are not over yet when their numbers come anew."""
+    journey = Journey(host, image, 2)
+    journey.wait_part(0.1)
+    for end in (1, 0, 1, 0, 1):
+        journey.change(end)
+    journey.arrived(1)
+
+
+def settings(guest):
+    parameters = guest.call("query-migrate-parameters")[1]
+    return parameters["max-bandwidth"], parameters["downtime-limit"]
+
+
+def wait_state(journey, *states):
+    wait_for(lambda: state(journey) in states or not journey.sender.running(), f"the change to be {states}")
+    expect(journey.sender.running(), f"send ended: {journey.sender.tail()}")
+
+
+def case_cancel(host, image):
+    """Nothing of it goes on: no way back is taken, and the sentence is the operator's."""
+    for moment in ("shared", "done", "back"):
+        journey = Journey(host, image, 2)
+        before = settings(journey.source)
+        journey.wait_part(0.4)
+        code, text = journey.retarget(1, "--no-wait") if moment == "shared" else journey.retarget(1)
+        expect(code == 0, text)
+        if moment == "shared":
+            wait_state(journey, "shared")
+        elif moment == "back":
+            code, text = journey.retarget(0, "--no-wait")
+            expect(code == 0, text)
+        code, text = host.call([watari(), "cancel", "vm"])
+        expect(code == 0, f"cancel: {code} {text}")
+        expect(journey.sender.wait(60) == 1, f"send: {journey.sender.tail()}")
+        expect(not any(e["event"] == "going_back" for e in events(journey.sender)), f"{moment}: {journey.sender.tail()}")
+        expect(journey.sender.find("cancelled by the operator; the guest goes on here"), f"{moment}: {journey.sender.tail()}")
+        for end in journey.ends:
+            expect(end.process.wait(30) == 1, f"{moment}: receive: {end.process.tail()}")
+            end.guest.ended()
+        still_fine(journey.source)
+        expect(settings(journey.source)[1] == 300 or settings(journey.source) == before, f"{moment}: {settings(journey.source)}")
+        journey.source.process.kill()
+
+
+def case_unloaded(host, image):
+    journey = Journey(host, image, 2)
+    journey.wait_part(0.6)
+    code, text = journey.retarget(1, "--no-wait")
+    expect(code == 0, text)
+    wait_state(journey, "shared", "done")
+    journey.ends[0].guest.process.kill()
+    code, text = host.call([watari(), "status", "end0", "--json"])
+    journey.arrived(1)
+
+
+def case_staged(host, image):
+    private = {"numa": ("-object", "memory-backend-ram,id=mem,size=192M", "-machine", "memory-backend=mem")}
+    for channels in (1, 4):
+        journey = Journey(host, image, 2, ["--channels", str(channels)], source=private)
+        journey.wait_part(0.5)
+        journey.change(1)
+        summary = journey.arrived(1)
+        print(f"  {channels} channels: {summary['total_ms']:.0f} ms, down {summary['downtime_ms']:.0f} ms", flush=True)
+
+
+def case_source_dies(host, image):
+    journey = Journey(host, image, 2, receive=HURRY)
+    journey.wait_part(0.4)
+    code, text = journey.retarget(1, "--no-wait")
+    expect(code == 0, text)
+    wait_state(journey, "shared")
+    journey.sender.kill()
+    for end in journey.ends:
+        expect(end.process.wait(60) == 1, f"receive: {end.process.tail()}")
+        end.guest.ended()
+    code, text = host.call([watari(), "recover", "--qmp", journey.source.qmp])
+    print(f"  recover: {text}", flush=True)
     still_fine(journey.source)
 
 
