@@ -327,6 +327,13 @@ bool wt_source_target_room(struct wt_source_target *target)
 	return true;
 }
 
+/* The current target shall not wait for what this one has. */
+static void no_helper(struct wt_source *source, unsigned target)
+{
+	wt_server_no_helper(
+		wt_source_server(source), helper_number(source, target), "the source has lost it");
+}
+
 void wt_source_target_base_sent(void *arg)
 {
 	struct wt_source_target *target = arg;
@@ -339,6 +346,9 @@ void wt_source_target_base_sent(void *arg)
 	c->last.need_pages = stats.base_pages;
 	c->last.helper_pages = stats.helper_pages;
 	c->last.announced_before = content_pages(target->source);
+	for (unsigned i = 0; i < WT_TARGETS_MAX; i++)
+		if (c->machine.roles[i] == WT_TARGET_DROPPED) /* perhaps while the base was under way */
+			no_helper(target->source, i);
 	c->handing = true;
 	hand_pending(target->source);
 }
@@ -374,10 +384,15 @@ static void send_expect(struct wt_source *source)
 	for (unsigned i = 0; i < WT_TARGETS_MAX; i++) {
 		struct wt_source_target *target = &c->targets[i];
 
-		/* Where a unix socket leads is known on one host only. */
-		if (!serves(source, i) || wt_source_current(source)->address.unix_path ||
-			RAND_bytes(target->session_id, sizeof target->session_id) != 1)
+		if (!serves(source, i))
 			continue;
+		/* Where a unix socket leads is known on one host only. */
+		if (wt_source_current(source)->address.unix_path ||
+			RAND_bytes(target->session_id, sizeof target->session_id) != 1) {
+			wt_server_no_helper(wt_source_server(source), helper_number(source, i),
+				"it cannot be told where to come");
+			continue;
+		}
 		wt_server_expect(wt_source_server(source), helper_number(source, i), target->session_id,
 			wt_target_text(&target->address, label));
 	}
@@ -414,13 +429,16 @@ void wt_source_target_expected(void *arg, unsigned number, uint16_t port)
 void wt_source_target_helper(void *arg, unsigned number, enum wt_helper_state state, const char *text)
 {
 	struct wt_source_target *target = arg;
+	struct wt_source *source = target->source;
 	char said[WT_PRINTABLE_MAX], note[WT_PRINTABLE_MAX + 96];
 
 	if (state == WT_HELPER_JOINED)
 		return;
 	snprintf(note, sizeof note, "an earlier destination serves no more: %s",
 		wt_printable((const uint8_t *)text, strlen(text), said, sizeof said));
-	wt_relay_told_note(&target->source->relay, note);
+	wt_relay_told_note(&source->relay, note);
+	if (target != wt_source_current(source) && target->serves == number)
+		wt_server_no_helper(wt_source_server(source), number, said);
 }
 
 /* ---- the machine ---- */
@@ -507,6 +525,8 @@ void wt_source_target_lost(
 			source->failure = *err;
 	} else if (c->machine.roles[number_of(target)] == WT_TARGET_NEXT) {
 		c->why = *err;
+	} else if (serves(source, number_of(target))) {
+		no_helper(source, number_of(target));
 	}
 	wt_source_change_event(source, WT_RETARGET_EV_LOST, target);
 }

@@ -182,20 +182,43 @@ void wt_puller_helper_joined(struct puller_server *s)
 		p->events->helper_joined(p->arg, s->number, s->label);
 }
 
-void wt_puller_helper_lost(struct puller_server *s, const struct wt_error *err)
+/* It is of no use any more; its number is free. */
+static void lose(struct puller_server *s, const struct wt_error *err)
 {
 	struct wt_puller *p = s->puller;
 	unsigned number = s->number;
-	struct wt_error why = *err; /* it may lie in the server, which is emptied */
 	char label[sizeof s->label];
 
-	memcpy(label, s->label, sizeof label);
+	snprintf(label, sizeof label, "%s", s->label[0] ? s->label : "a helper");
 	wt_mover_server_remove(p->mover, number);
 	wt_link_close(&s->link);
 	wt_puller_server_init(p, number);
-	wt_puller_tell_helper(p, number, WT_HELPER_LOST, wt_error_text(&why));
 	if (p->events->helper_lost)
-		p->events->helper_lost(p->arg, number, label, &why);
+		p->events->helper_lost(p->arg, number, label, err);
+}
+
+void wt_puller_helper_lost(struct puller_server *s, const struct wt_error *err)
+{
+	struct wt_error why = *err; /* it may lie in the server, which is emptied */
+
+	wt_puller_tell_helper(s->puller, s->number, WT_HELPER_LOST, wt_error_text(&why));
+	lose(s, &why);
+}
+
+/* One that was said to have pages, and does not come. */
+static int take_no_helper(struct wt_puller *p, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	struct wt_wire_helper helper;
+	struct wt_error why = { 0 };
+
+	if (wt_wire_helper_decode(payload, length, &helper) || helper.state == WT_WIRE_HELPER_JOINED ||
+		!p->started)
+		return malformed(err, "a helper that does not come");
+	if (p->servers[helper.server].link.session)
+		return 0; /* its own session says what becomes of it */
+	wt_error_set(&why, EHOSTUNREACH, "%s", helper.text);
+	lose(&p->servers[helper.server], &why);
+	return 0;
 }
 
 /* ---- we are left ---- */
@@ -348,6 +371,8 @@ int wt_puller_retarget_message(
 		return take_base_end(p, payload, length, err);
 	case WT_MESSAGE_EXPECT:
 		return take_expect(p, payload, length, err);
+	case WT_MESSAGE_HELPER:
+		return take_no_helper(p, payload, length, err);
 	case WT_MESSAGE_DRAIN:
 		return take_drain(p, payload, length, err);
 	case WT_MESSAGE_RESTART:
