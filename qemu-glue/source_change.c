@@ -85,10 +85,15 @@ static void gate_close(struct wt_source *source)
 	source->change.gated = true;
 }
 
-/* Pages of the base that are pulled within half a downtime. */
+/* Pages of the base that are pulled within half a downtime, as fast as it went so far. */
 static uint64_t little(const struct wt_source *source)
 {
-	return source->rate.bytes_per_s * source->options->downtime_limit_ms / 2000 >> WT_PAGE_SHIFT;
+	const struct wt_source_change *c = &source->change;
+	uint64_t us = (wt_report_now_ns() - c->base_since_ns) / 1000;
+
+	if (c->base_left_pages >= c->base_pages || !us)
+		return 0;
+	return (c->base_pages - c->base_left_pages) * source->options->downtime_limit_ms * 500 / us;
 }
 
 void wt_source_gate(struct wt_source *source)
@@ -367,6 +372,10 @@ void wt_source_target_base_left(void *arg, uint64_t pages)
 
 	if (target != wt_source_current(source))
 		return;
+	if (source->change.base_left_pages == UINT64_MAX) {
+		source->change.base_pages = pages;
+		source->change.base_since_ns = wt_report_now_ns();
+	}
 	source->change.base_left_pages = pages;
 	source->change.report.base_left_bytes = pages << WT_PAGE_SHIFT;
 	wt_source_gate(source);

@@ -11,6 +11,7 @@
   again     there and back, and once more, at once
   cancel    the operator cancels, at several moments; QEMU's settings are put back
   unloaded  the old destination's QEMU is killed: its memory still counts
+  cut       the old destination's cable is cut, before the change and behind it
   staged    memory that is private to the source QEMU, over one channel and over four
   source_dies  the source's relay is killed; then watari recover
   refusals  what cannot be, and the migration goes on
@@ -25,7 +26,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.cases import HURRY, expect, main, still_fine  # noqa: E402
 from harness.guests import Guest  # noqa: E402
 from harness.hosts import wait_for  # noqa: E402
-from harness.migration import Receive, events, watari  # noqa: E402
+from harness.migration import Receive, events, install_key, watari  # noqa: E402
+from harness.network import network  # noqa: E402
 
 GUEST = {"mb": 192, "work_mb": 80, "rate": 300}
 SLOW = ["--max-rate", "16M"]
@@ -34,14 +36,16 @@ SLOW = ["--max-rate", "16M"]
 class Journey:
     """A guest on its way, and QEMUs that may await it."""
 
-    def __init__(self, host, image, destinations, options=(), source=(), receive=(), **guest):
+    def __init__(self, host, image, destinations, options=(), source=(), receive=(), others=(), **guest):
         self.host = host
         size = {**GUEST, **guest}
         self.source = Guest(host, image, **size, **dict(source))
         self.source.wait_reports(2)
-        self.ends = [Receive(Guest(host, image, incoming=True, **size), "--insecure", *receive, "--job", f"end{i}")
-                     for i in range(destinations)]
-        self.sender = host.start([watari(), "send", "--qmp", self.source.qmp, "--json", "--insecure", "--verify", *SLOW, *options,
+        where = others or [host] * destinations
+        secure = [["--psk", key] for key in install_key([host, *where])] if others else [["--insecure"]] * (1 + destinations)
+        self.ends = [Receive(Guest(where[i], image, incoming=True, **size), *secure[1 + i], *receive, "--job", f"end{i}",
+                             address=where[i].address if others else "127.0.0.1") for i in range(destinations)]
+        self.sender = host.start([watari(), "send", "--qmp", self.source.qmp, "--json", *secure[0], "--verify", *SLOW, *options,
                                   self.ends[0].target()], "send")
 
     def progress(self):
@@ -207,6 +211,29 @@ def case_unloaded(host, image):
     journey.ends[0].guest.process.kill()
     code, text = host.call([watari(), "status", "end0", "--json"])
     journey.arrived(1)
+
+
+def case_cut(host, image):
+    """Before: it does not answer, and all comes from the source. Behind: it serves no more."""
+    for before in (True, False):
+        with network(3) as net:
+            journey = Journey(net.hosts[0], image, 2, HURRY, receive=HURRY, others=net.hosts[1:])
+            journey.wait_part(0.5)
+            if before:
+                net.cut(1)
+            code, text = journey.retarget(1, "--no-wait", "--prefer", "old-destination")
+            expect(code == 0, text)
+            if not before:
+                wait_state(journey, "shared")
+                net.cut(1)
+            code = journey.sender.wait(120)
+            expect(code == 0, f"send: {code} {journey.sender.tail()}")
+            expect(journey.ends[1].process.wait(30) == 0, f"receive: {journey.ends[1].process.tail()}")
+            journey.source.ended()
+            journey.ends[1].guest.wait_round()
+            expect(journey.ends[0].process.wait(60) == 1, f"the old one: {journey.ends[0].process.tail()}")
+            journey.ends[0].guest.ended()
+            journey.ends[1].guest.process.kill()
 
 
 def case_staged(host, image):
