@@ -446,7 +446,8 @@ void wt_source_target_helper(void *arg, unsigned number, enum wt_helper_state st
 	snprintf(note, sizeof note, "an earlier destination serves no more: %s",
 		wt_printable((const uint8_t *)text, strlen(text), said, sizeof said));
 	wt_relay_told_note(&source->relay, note);
-	if (target != wt_source_current(source) && target->serves == number)
+	if (target != wt_source_current(source) && target->serves == number &&
+		number == helper_number(source, number_of(target))) /* it speaks of the current one */
 		wt_server_no_helper(wt_source_server(source), number, said);
 }
 
