@@ -25,8 +25,9 @@
 #define PREPARE_NS 30000000000ull
 #define DRAIN_NS 2000000000ull
 #define AGAIN_NS 5000000ull
-#define FLOOR_BYTES (12u << 20) /* what QEMU keeps to send: sockets, packets of multifd */
-#define FLOOR_NS 150000000ull   /* ... and what it may send before its figures are known anew */
+#define FLOOR_BYTES (12u << 20)  /* what QEMU keeps to send */
+#define CHANNEL_BYTES (1u << 20) /* ... and for each channel: its socket, and packets of multifd */
+#define FLOOR_NS 150000000ull    /* ... and what it may send before its figures are known anew */
 #define GATED_DOWNTIME_MS 1
 
 static struct wt_source_target *target_of(struct wt_source *source, int number)
@@ -108,7 +109,9 @@ void wt_source_gate(struct wt_source *source)
 		return;
 	}
 	wt_outgoing_stats(source->outgoing, &stats);
-	keep = (FLOOR_BYTES + source->rate.bytes_per_s * FLOOR_NS / 1000000000) >> WT_PAGE_SHIFT;
+	keep = (FLOOR_BYTES + (uint64_t)source->options->channels * CHANNEL_BYTES +
+		       source->rate.bytes_per_s * FLOOR_NS / 1000000000) >>
+	       WT_PAGE_SHIFT;
 	may = source->said.remaining_bytes >> WT_PAGE_SHIFT;
 	may = may > keep ? may - keep : 0;
 	since = stats.read_pages - source->said.read_pages;
