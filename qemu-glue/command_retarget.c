@@ -14,7 +14,7 @@
 #include "printable.h"
 #include "retarget_request.h"
 
-#define POLL_MS 200
+#define POLL_MS 50
 
 static const char usage[] =
 	"usage: watari retarget JOB --to HOST:PORT/NAME [--prefer old-destination] [--no-wait]\n"

@@ -71,6 +71,11 @@ int wt_retarget_request_check(const struct wt_retarget_request *request,
 	if (wt_target_equal(facts->addresses[m->current], &request->address))
 		return wt_error_set(err, EALREADY, "%s is the destination already",
 			wt_target_text(&request->address, text));
+	if (m->staged && request->address.unix_path)
+		return wt_error_set(err, EINVAL,
+			"some of the guest's memory is at the old destination only, and where a unix socket leads is not "
+			"known there; give HOST:PORT/%.80s",
+			facts->name);
 	if (facts->replay && facts->replay->code)
 		return wt_error_set(err, facts->replay->code, "%s", facts->replay->text);
 	target = find_retired(facts, &request->address);

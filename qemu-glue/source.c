@@ -325,12 +325,8 @@ static void carry_out(struct wt_source *source, unsigned actions)
 		wt_qmp_execute(source->relay.qmp, "quit", NULL, NULL, NULL);
 	if (actions & WT_SOURCE_DO_ANNOUNCE && source->facts.guest_running)
 		wt_relay_announce_self(source->relay.qmp);
-	if (actions & WT_SOURCE_DO_FINISH) {
-		wt_source_change_event(source,
-			source->machine.state == WT_SOURCE_DONE ? WT_RETARGET_EV_RUNS : WT_RETARGET_EV_OVER,
-			wt_source_current(source));
+	if (actions & WT_SOURCE_DO_FINISH)
 		wt_loop_stop(source->relay.loop, 0);
-	}
 }
 
 void wt_source_event(struct wt_source *source, enum wt_source_event event)
@@ -345,6 +341,10 @@ void wt_source_event(struct wt_source *source, enum wt_source_event event)
 	}
 	wt_report_event(&source->relay.report, "state", json_pack("{s:s}", "state", name), NULL);
 	wt_sabotage_before(name);
+	if (source->machine.state >= WT_SOURCE_DONE)
+		wt_source_change_event(source,
+			source->machine.state == WT_SOURCE_DONE ? WT_RETARGET_EV_RUNS : WT_RETARGET_EV_OVER,
+			wt_source_current(source));
 	carry_out(source, actions);
 	wt_sabotage_after(name);
 }

@@ -25,8 +25,9 @@
 #define PREPARE_NS 30000000000ull
 #define DRAIN_NS 2000000000ull
 #define AGAIN_NS 5000000ull
-#define FLOOR_BYTES (12u << 20) /* what QEMU keeps to send: sockets, packets of multifd */
-#define FLOOR_NS 150000000ull   /* ... and what it may send before its figures are known anew */
+#define FLOOR_BYTES (12u << 20)  /* what QEMU keeps to send */
+#define CHANNEL_BYTES (1u << 20) /* ... and for each channel: its socket, and packets of multifd */
+#define FLOOR_NS 150000000ull    /* ... and what it may send before its figures are known anew */
 #define GATED_DOWNTIME_MS 1
 
 static struct wt_source_target *target_of(struct wt_source *source, int number)
@@ -85,10 +86,15 @@ static void gate_close(struct wt_source *source)
 	source->change.gated = true;
 }
 
-/* Pages of the base that are pulled within half a downtime. */
+/* Pages of the base that are pulled within half a downtime, as fast as it went so far. */
 static uint64_t little(const struct wt_source *source)
 {
-	return source->rate.bytes_per_s * source->options->downtime_limit_ms / 2000 >> WT_PAGE_SHIFT;
+	const struct wt_source_change *c = &source->change;
+	uint64_t us = (wt_report_now_ns() - c->base_since_ns) / 1000;
+
+	if (c->base_left_pages >= c->base_pages || !us)
+		return 0;
+	return (c->base_pages - c->base_left_pages) * source->options->downtime_limit_ms * 500 / us;
 }
 
 void wt_source_gate(struct wt_source *source)
@@ -103,7 +109,9 @@ void wt_source_gate(struct wt_source *source)
 		return;
 	}
 	wt_outgoing_stats(source->outgoing, &stats);
-	keep = (FLOOR_BYTES + source->rate.bytes_per_s * FLOOR_NS / 1000000000) >> WT_PAGE_SHIFT;
+	keep = (FLOOR_BYTES + (uint64_t)source->options->channels * CHANNEL_BYTES +
+		       source->rate.bytes_per_s * FLOOR_NS / 1000000000) >>
+	       WT_PAGE_SHIFT;
 	may = source->said.remaining_bytes >> WT_PAGE_SHIFT;
 	may = may > keep ? may - keep : 0;
 	since = stats.read_pages - source->said.read_pages;
@@ -173,6 +181,9 @@ static void deadline_fired(void *arg, uint64_t now_ns)
 
 	if (c->machine.state == WT_RETARGET_PREPARING)
 		wt_error_set(&c->why, ETIMEDOUT, "%s did not accept the guest within 30 s", c->report.to);
+	else if (c->machine.staged)
+		wt_error_set(&c->why, ETIMEDOUT,
+			"it did not stop pulling in time, and some memory is nowhere else any more");
 	wt_source_change_event(source, WT_RETARGET_EV_DEADLINE, wt_source_current(source));
 }
 
@@ -326,16 +337,28 @@ bool wt_source_target_room(struct wt_source_target *target)
 	return true;
 }
 
+/* The current target shall not wait for what this one has. */
+static void no_helper(struct wt_source *source, unsigned target)
+{
+	wt_server_no_helper(
+		wt_source_server(source), helper_number(source, target), "the source has lost it");
+}
+
 void wt_source_target_base_sent(void *arg)
 {
 	struct wt_source_target *target = arg;
 	struct wt_source_change *c = &target->source->change;
 	struct wt_server_stats stats;
 
+	if (target != wt_source_current(target->source) || c->machine.state != WT_RETARGET_HANDING)
+		return;
 	wt_server_stats(target->server, &stats);
 	c->last.need_pages = stats.base_pages;
 	c->last.helper_pages = stats.helper_pages;
 	c->last.announced_before = content_pages(target->source);
+	for (unsigned i = 0; i < WT_TARGETS_MAX; i++)
+		if (c->machine.roles[i] == WT_TARGET_DROPPED) /* perhaps while the base was under way */
+			no_helper(target->source, i);
 	c->handing = true;
 	hand_pending(target->source);
 }
@@ -354,6 +377,10 @@ void wt_source_target_base_left(void *arg, uint64_t pages)
 
 	if (target != wt_source_current(source))
 		return;
+	if (source->change.base_left_pages == UINT64_MAX) {
+		source->change.base_pages = pages;
+		source->change.base_since_ns = wt_report_now_ns();
+	}
 	source->change.base_left_pages = pages;
 	source->change.report.base_left_bytes = pages << WT_PAGE_SHIFT;
 	wt_source_gate(source);
@@ -371,10 +398,15 @@ static void send_expect(struct wt_source *source)
 	for (unsigned i = 0; i < WT_TARGETS_MAX; i++) {
 		struct wt_source_target *target = &c->targets[i];
 
-		/* Where a unix socket leads is known on one host only. */
-		if (!serves(source, i) || wt_source_current(source)->address.unix_path ||
-			RAND_bytes(target->session_id, sizeof target->session_id) != 1)
+		if (!serves(source, i))
 			continue;
+		/* Where a unix socket leads is known on one host only. */
+		if (wt_source_current(source)->address.unix_path ||
+			RAND_bytes(target->session_id, sizeof target->session_id) != 1) {
+			wt_server_no_helper(wt_source_server(source), helper_number(source, i),
+				"it cannot be told where to come");
+			continue;
+		}
 		wt_server_expect(wt_source_server(source), helper_number(source, i), target->session_id,
 			wt_target_text(&target->address, label));
 	}
@@ -411,13 +443,17 @@ void wt_source_target_expected(void *arg, unsigned number, uint16_t port)
 void wt_source_target_helper(void *arg, unsigned number, enum wt_helper_state state, const char *text)
 {
 	struct wt_source_target *target = arg;
+	struct wt_source *source = target->source;
 	char said[WT_PRINTABLE_MAX], note[WT_PRINTABLE_MAX + 96];
 
 	if (state == WT_HELPER_JOINED)
 		return;
 	snprintf(note, sizeof note, "an earlier destination serves no more: %s",
 		wt_printable((const uint8_t *)text, strlen(text), said, sizeof said));
-	wt_relay_told_note(&target->source->relay, note);
+	wt_relay_told_note(&source->relay, note);
+	if (target != wt_source_current(source) && target->serves == number &&
+		number == helper_number(source, number_of(target))) /* it speaks of the current one */
+		wt_server_no_helper(wt_source_server(source), number, said);
 }
 
 /* ---- the machine ---- */
@@ -487,6 +523,8 @@ void wt_source_change_event(
 		wt_loop_timer_clear(source->relay.loop, &c->deadline);
 	if (c->machine.stopped)
 		gate_open(source);
+	if (c->machine.state == WT_RETARGET_OVER)
+		c->drain_waits = c->handing = false;
 	carry_out(source, actions);
 }
 
@@ -502,6 +540,8 @@ void wt_source_target_lost(
 			source->failure = *err;
 	} else if (c->machine.roles[number_of(target)] == WT_TARGET_NEXT) {
 		c->why = *err;
+	} else if (serves(source, number_of(target))) {
+		no_helper(source, number_of(target));
 	}
 	wt_source_change_event(source, WT_RETARGET_EV_LOST, target);
 }

@@ -48,7 +48,8 @@ struct wt_source_change {
 	enum wt_source_event befell; /* what RAISE_TROUBLE means */
 
 	bool gated; /* QEMU may send only so much: the current target lacks too much of the base */
-	uint64_t base_left_pages; /* UINT64_MAX: it has not said yet */
+	uint64_t base_left_pages;           /* UINT64_MAX: it has not said yet */
+	uint64_t base_pages, base_since_ns; /* as it said first, and when: how fast it goes */
 };
 
 #endif

@@ -49,7 +49,7 @@ static unsigned hand_over(struct wt_source_retarget *m, int target)
 	m->old = m->current;
 	m->current = target;
 	m->next = -1;
-	m->orphaned = false;
+	m->orphaned = m->complete = false;
 	m->roles[target] = WT_TARGET_CURRENT;
 	return go(m, WT_RETARGET_HANDING, WT_RETARGET_DO_HAND_OVER);
 }
@@ -176,8 +176,12 @@ static unsigned handing(struct wt_source_retarget *m, enum wt_retarget_event eve
 {
 	if (event == WT_RETARGET_EV_LOST && target == m->current)
 		return no_current(m);
+	if (event == WT_RETARGET_EV_BASE_DONE && target == m->current)
+		m->complete = true;
 	if (event != WT_RETARGET_EV_BASE_SENT)
 		return 0;
+	if (m->complete)
+		return go(m, WT_RETARGET_IDLE, WT_RETARGET_DO_UNHOLD | WT_RETARGET_DO_TELL_DONE);
 	return go(m, WT_RETARGET_SHARED,
 		WT_RETARGET_DO_UNHOLD | (anybody_serves(m) ? WT_RETARGET_DO_SEND_EXPECT : 0));
 }

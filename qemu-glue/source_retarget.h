@@ -98,6 +98,7 @@ struct wt_source_retarget {
 	bool staged;   /* set by the owner: some memory is read from copies, which nobody has once they landed
 			*/
 	bool returned; /* the current one had retired before */
+	bool complete; /* BASE_DONE has come before BASE_SENT: what was pending takes longer than the base */
 	bool orphaned; /* the current one is lost while the next one is being prepared */
 	bool stopped;  /* the guest */
 };

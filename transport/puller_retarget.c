@@ -192,20 +192,43 @@ void wt_puller_helper_joined(struct puller_server *s)
 		p->events->helper_joined(p->arg, s->number, s->label);
 }
 
-void wt_puller_helper_lost(struct puller_server *s, const struct wt_error *err)
+/* It is of no use any more; its number is free. */
+static void lose(struct puller_server *s, const struct wt_error *err)
 {
 	struct wt_puller *p = s->puller;
 	unsigned number = s->number;
-	struct wt_error why = *err; /* it may lie in the server, which is emptied */
 	char label[sizeof s->label];
 
-	memcpy(label, s->label, sizeof label);
+	snprintf(label, sizeof label, "%s", s->label[0] ? s->label : "a helper");
 	wt_mover_server_remove(p->mover, number);
 	wt_link_close(&s->link);
 	wt_puller_server_init(p, number);
-	wt_puller_tell_helper(p, number, WT_HELPER_LOST, wt_error_text(&why));
 	if (p->events->helper_lost)
-		p->events->helper_lost(p->arg, number, label, &why);
+		p->events->helper_lost(p->arg, number, label, err);
+}
+
+void wt_puller_helper_lost(struct puller_server *s, const struct wt_error *err)
+{
+	struct wt_error why = *err; /* it may lie in the server, which is emptied */
+
+	wt_puller_tell_helper(s->puller, s->number, WT_HELPER_LOST, wt_error_text(&why));
+	lose(s, &why);
+}
+
+/* One that was said to have pages, and does not come. */
+static int take_no_helper(struct wt_puller *p, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	struct wt_wire_helper helper;
+	struct wt_error why = { 0 };
+
+	if (wt_wire_helper_decode(payload, length, &helper) || helper.state == WT_WIRE_HELPER_JOINED ||
+		!p->started)
+		return malformed(err, "a helper that does not come");
+	if (p->servers[helper.server].link.session)
+		return 0; /* its own session says what becomes of it */
+	wt_error_set(&why, EHOSTUNREACH, "%s", helper.text);
+	lose(&p->servers[helper.server], &why);
+	return 0;
 }
 
 /* ---- we are left ---- */
@@ -245,6 +268,11 @@ static int take_restart(struct wt_puller *p, const uint8_t *payload, size_t leng
 		return malformed(err, "beginning anew");
 	if (wt_mover_restart(p->mover))
 		return wt_error_set(err, ENOMEM, "no memory for page maps");
+	for (unsigned i = 1; i < WT_PLAN_SERVERS;
+		i++) { /* helpers of the time before, whose numbers come anew */
+		wt_link_close(&p->servers[i].link);
+		wt_puller_server_init(p, i);
+	}
 	p->phase = PULLER_PULLING;
 	p->ack_count = 0;
 	p->base = false;
@@ -355,6 +383,8 @@ int wt_puller_retarget_message(
 		return take_ahead(p, payload, length, err);
 	case WT_MESSAGE_EXPECT:
 		return take_expect(p, payload, length, err);
+	case WT_MESSAGE_HELPER:
+		return take_no_helper(p, payload, length, err);
 	case WT_MESSAGE_DRAIN:
 		return take_drain(p, payload, length, err);
 	case WT_MESSAGE_RESTART:
@@ -376,7 +406,8 @@ static void tell_left(struct wt_puller *p, uint64_t now_ns)
 {
 	uint64_t left = wt_puller_base_left(p);
 
-	if (!p->base || left == p->left_told || (left && now_ns - p->left_told_ns < LEFT_NS))
+	if (!p->base || p->phase != PULLER_PULLING || left == p->left_told ||
+		(left && now_ns - p->left_told_ns < LEFT_NS))
 		return;
 	if (wt_link_send(&p->servers[0].link, WT_MESSAGE_BASE_LEFT, p->payload,
 		    wt_wire_base_left_encode(left, p->payload)))

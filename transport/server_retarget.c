@@ -157,6 +157,7 @@ int wt_server_leave(struct wt_server *s)
 		r = collect_runs(s);
 	if (r)
 		return r;
+	wt_server_base_stop(s);
 	stop_serving(s);
 	wt_memory_former_remove(s->memory, s->former);
 	s->former = -1;
@@ -259,6 +260,15 @@ void wt_server_expect(struct wt_server *s, unsigned number,
 	snprintf(expect.label, sizeof expect.label, "%s", label);
 	wt_link_must_send(
 		&s->link, WT_MESSAGE_EXPECT, s->payload, wt_wire_expect_encode(&expect, s->payload));
+}
+
+void wt_server_no_helper(struct wt_server *s, unsigned number, const char *why)
+{
+	struct wt_wire_helper helper = { .server = (uint8_t)number, .state = WT_WIRE_HELPER_LOST };
+
+	snprintf(helper.text, sizeof helper.text, "%s", why);
+	wt_link_must_send(
+		&s->link, WT_MESSAGE_HELPER, s->payload, wt_wire_helper_encode(&helper, s->payload));
 }
 
 void wt_server_serve(struct wt_server *s, const struct wt_server_order *order)

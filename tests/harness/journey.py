@@ -4,29 +4,27 @@
 from .cases import expect
 from .guests import Guest
 from .hosts import wait_for
-from .migration import Receive, events, watari
+from .migration import Receive, events, install_key, watari
 
 GUEST = {"mb": 192, "work_mb": 80, "rate": 300}
 SLOW = ["--max-rate", "16M"]
 
 
 class Journey:
-    """A guest on its way, and QEMUs that may await it: on the same host, or each on one of `hosts` with its `keys`. receive:
-    options of each destination's relay."""
+    """A guest on its way, and QEMUs that may await it, on the same host or on `others`. source: what its Guest has besides;
+    receive: options of every destination; fabrics: what each of them offers."""
 
-    def __init__(self, host, image, destinations, options=(), hosts=(), keys=(), receive=(), **guest):
+    def __init__(self, host, image, destinations, options=(), source=(), receive=(), others=(), fabrics=(), **guest):
         self.host = host
         size = {**GUEST, **guest}
-        self.source = Guest(host, image, **size)
+        self.source = Guest(host, image, **size, **dict(source))
         self.source.wait_reports(2)
-        self.ends = []
-        for i in range(destinations):
-            there = hosts[i] if hosts else host
-            secure = ["--psk", keys[i + 1]] if keys else ["--insecure"]
-            self.ends.append(Receive(Guest(there, image, incoming=True, **size), *secure, "--job", f"end{i}",
-                                     *(receive[i] if receive else ()), address=there.address if keys else "127.0.0.1"))
-        secure = ["--psk", keys[0]] if keys else ["--insecure"]
-        self.sender = host.start([watari(), "send", "--qmp", self.source.qmp, "--json", *secure, "--verify", *SLOW, *options,
+        where = others or [host] * destinations
+        secure = [["--psk", key] for key in install_key([host, *where])] if others else [["--insecure"]] * (1 + destinations)
+        self.ends = [Receive(Guest(where[i], image, incoming=True, **size), *secure[1 + i], *receive,
+                             *(["--fabric", fabrics[i]] if fabrics else ()), "--job", f"end{i}",
+                             address=where[i].address if others else "127.0.0.1") for i in range(destinations)]
+        self.sender = host.start([watari(), "send", "--qmp", self.source.qmp, "--json", *secure[0], "--verify", *SLOW, *options,
                                   self.ends[0].target()], "send")
 
     def progress(self):

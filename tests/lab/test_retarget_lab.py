@@ -14,22 +14,16 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.cases import expect, main  # noqa: E402
 from harness.hosts import lab, wait_for  # noqa: E402
 from harness.journey import Journey  # noqa: E402
-from harness.migration import events, install_key  # noqa: E402
 
 SMALL = {"mb": 160, "work_mb": 24, "rate": 500}
 SLOW = ["--switchover-timeout", "20s", "--max-rate", "6M"]
 PARTS = (0.2, 0.5, 0.8, 0.95)
 
 
-def fabrics(receiver):
-    return [e["fabric"] for e in events(receiver) if e["event"] == "connected" and "fabric" in e]
-
-
-def change(hosts, keys, image, when, fabric, **guest):
+def change(hosts, image, when, fabric, **guest):
     """One migration from the first host to the second, and on to the third; `when` waits for the moment."""
     a, b, c = hosts
-    journey = Journey(a, image, 2, SLOW, hosts=[b, c], keys=keys, receive=[["--fabric", "verbs"], ["--fabric", fabric]],
-                      **{**SMALL, **guest})
+    journey = Journey(a, image, 2, SLOW, others=[b, c], fabrics=["verbs", fabric], **{**SMALL, **guest})
     when(journey)
     before = journey.progress().get("moved_bytes", 0)
     journey.change(1)
@@ -47,10 +41,8 @@ def at(part):
 
 
 def all_parts(hosts, image, fabric):
-    keys = install_key(hosts)
     for part in PARTS:
-        change(hosts, keys, image, at(part), fabric)
-    return keys
+        change(hosts, image, at(part), fabric)
 
 
 def case_verbs(image):
@@ -64,8 +56,8 @@ def case_mixed(image):
                  "the dirty phase", 240)
 
     with lab(3) as hosts:
-        keys = all_parts(hosts, image, "tcp")
-        change(hosts, keys, image, dirty, "tcp", rate=20000)
+        all_parts(hosts, image, "tcp")
+        change(hosts, image, dirty, "tcp", rate=20000)
 
 
 if __name__ == "__main__":

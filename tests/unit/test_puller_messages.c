@@ -430,6 +430,35 @@ static void test_a_helper_is_expected_once_it_may_come(void **state)
 	finish();
 }
 
+/* Its session may last a while yet when the puller begins anew; the number is free all the same. */
+static void test_a_helper_of_the_time_before(void **state)
+{
+	static const uint8_t id[WT_SESSION_ID_BYTES];
+	struct wt_wire_block block = { .length = LENGTH, .name = "pc.ram" };
+	struct wt_error err = { 0 };
+	struct wt_link helper;
+
+	begin();
+	say_expect(3);
+	wait_for(WT_MESSAGE_EXPECTED);
+	helper = (struct wt_link){ .loop = t.loop,
+		.events = &link_events,
+		.peer = t.link.peer,
+		.connect_timeout_ns = SECOND_NS,
+		.give_up_ns = SECOND_NS };
+	assert_int_equal(wt_link_connect(&helper, "vm", id, &err), 0);
+	wt_link_send(&helper, WT_MESSAGE_BLOCK, t.payload, wt_wire_block_encode(&block, t.payload));
+	wt_link_send(&helper, WT_MESSAGE_BLOCKS_END, NULL, 0);
+	wait_for(WT_MESSAGE_HELPER);
+	say_epoch(WT_MESSAGE_DRAIN, 1);
+	wait_for(WT_MESSAGE_DRAINED);
+	say_epoch(WT_MESSAGE_RESTART, 1);
+	say_expect(3);
+	wait_for(WT_MESSAGE_EXPECTED);
+	wt_link_close(&helper);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -437,6 +466,7 @@ int main(void)
 		cmocka_unit_test(test_base_is_counted_and_zeros_are_filled),
 		cmocka_unit_test(test_left_and_come_back),
 		cmocka_unit_test(test_a_helper_is_expected_once_it_may_come),
+		cmocka_unit_test(test_a_helper_of_the_time_before),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,6 +182,12 @@ static void test_refused(void **state)
 	expect_refused(&q, "third:3/web1", ENODATA, "QEMU has not listed");
 
 	ask_of(&q);
+	assert_int_equal(may(&q, "unix:/run/w//web1"), 2);
+	q.machine.staged = true; /* the old destination could not come there */
+	expect_refused(&q, "unix:/run/w//web1", EINVAL, "give HOST:PORT/web1");
+	assert_int_equal(may(&q, "third:3/web1"), 2);
+
+	ask_of(&q);
 	for (unsigned i = 2; i < WT_TARGETS_MAX; i++)
 		q.machine.roles[i] = WT_TARGET_DROPPED;
 	expect_refused(&q, "third:3/web1", ENOSPC, "has had 8 destinations");

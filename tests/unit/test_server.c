@@ -572,6 +572,32 @@ static void test_left_without_an_answer(void **state)
 	close_world();
 }
 
+/* It is left while it is still being told what was announced before: that ends, and nobody hears that it was.
+ */
+static void test_left_before_base_is_sent(void **state)
+{
+	struct wt_server_base what = { .policy = WT_BASE_FASTEST };
+	struct wt_error err = { 0 };
+
+	seed_start(1);
+	open_world();
+	serve(&o, false, NULL);
+	check(announce(&o, RAM, 0, 10, WT_CONTENT_IN_PLACE) == 0);
+	drain(&o);
+	say_drained(&o, 1);
+	serve(&n, false, NULL);
+	what.helpers = 1;
+	what.helper[0].number = 1;
+	what.helper[0].server = o.server;
+	n.base_sent = 0;
+	check(wt_server_base(n.server, &what, &err) == 0);
+	check(wt_server_leave(n.server) == 0);
+	check(wt_server_restart(o.server, &err) == 0); /* what it has is not kept for the one that was left */
+	check(!runs_until(never, 50000000) && !n.base_sent);
+	check(fake_heard(&n.fake, WT_MESSAGE_BASE_END) == 0);
+	close_world();
+}
+
 /* Nothing is lost when the session is full, and no piece is larger than the puller takes. */
 static void test_base_in_pieces(void **state)
 {
@@ -984,6 +1010,7 @@ int main(void)
 		cmocka_unit_test(test_drain_is_taken_back),
 		cmocka_unit_test(test_back_to_the_first),
 		cmocka_unit_test(test_left_without_an_answer),
+		cmocka_unit_test(test_left_before_base_is_sent),
 		cmocka_unit_test(test_base_in_pieces),
 		cmocka_unit_test(test_helper_serves_and_says_nothing),
 		cmocka_unit_test(test_what_is_asked_for_is_announced),

@@ -824,6 +824,38 @@ static void test_retarget(void **state)
 	finish();
 }
 
+/* What only the old one shall be asked for comes from the source when it does not come. */
+static void test_a_helper_does_not_come(void **state)
+{
+	struct wt_server_base base = { .helpers = 1, .policy = WT_BASE_SPARE_SOURCE };
+	struct wt_error err = { 0 };
+	struct host *o, *n;
+
+	begin();
+	o = host_open(0);
+	n = host_open(1);
+	source_serves(o);
+	until(first_ready);
+	announce_to_first();
+	until(first_all_landed);
+	source_serves(n);
+	until(second_ready);
+	assert_int_equal(wt_server_drain(o->server), 0);
+	until(first_drained);
+	base.before = o->server;
+	base.helper[0].number = 1;
+	base.helper[0].server = o->server;
+	assert_int_equal(wt_server_base(n->server, &base, &err), 0);
+	until(second_base_sent);
+	assert_int_equal(wt_server_hand_over(n->server, o->server), 0);
+	wt_server_no_helper(n->server, 1, "it is gone");
+	announce(n, 0, 0, (uint32_t)(lengths[0] / WT_PAGE_SIZE / 4), WT_CONTENT_IN_PLACE, second_room);
+	until(second_landed);
+	assert_false(n->s_failed || n->failed);
+	assert_int_equal(n->helper_lost, 1);
+	finish();
+}
+
 /* ... and back again, before the new one had everything: both serve the old one. */
 static bool both_drained(void)
 {
@@ -923,6 +955,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_a_helper_stalls, abandon),
 		cmocka_unit_test_teardown(test_bad_helpers, abandon),
 		cmocka_unit_test_teardown(test_retarget, abandon),
+		cmocka_unit_test_teardown(test_a_helper_does_not_come, abandon),
 		cmocka_unit_test_teardown(test_there_and_back, abandon),
 		cmocka_unit_test_teardown(test_undrain, abandon),
 	};

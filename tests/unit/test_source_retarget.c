@@ -105,6 +105,21 @@ static void test_chain(void **state)
 		{ EV(LOST), 0, DO(RAISE_TROUBLE), IN(OVER) });
 }
 
+/* The base is small and what was pending is not: there is nothing that others would be needed for. */
+static void test_base_is_done_first(void **state)
+{
+	struct wt_source_retarget m;
+
+	wt_source_retarget_init(&m);
+	walk(&m, first_change, 3);
+	WALK(&m, { EV(BASE_DONE), 0, 0, IN(HANDING) }, { EV(BASE_DONE), 1, 0, IN(HANDING) },
+		{ EV(BASE_SENT), 0, DO(UNHOLD) | DO(TELL_DONE), IN(IDLE) },
+		/* That counts once. */
+		{ EV(RETARGET), 0, DRAIN_ACTIONS, IN(DRAINING) },
+		{ EV(OLD_DRAINED), 1, DO(HAND_OVER), IN(HANDING) },
+		{ EV(BASE_SENT), 0, DO(UNHOLD) | DO(SEND_EXPECT), IN(SHARED) });
+}
+
 static void test_next_fails(void **state)
 {
 	struct wt_source_retarget m;
@@ -304,6 +319,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_there_and_back),
 		cmocka_unit_test(test_chain),
+		cmocka_unit_test(test_base_is_done_first),
 		cmocka_unit_test(test_next_fails),
 		cmocka_unit_test(test_return_fails),
 		cmocka_unit_test(test_old_is_lost),

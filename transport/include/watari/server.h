@@ -192,6 +192,8 @@ int wt_server_restart(struct wt_server *server, struct wt_error *err);
 /* A helper with this session will come; `expected` follows. label: for people. */
 void wt_server_expect(struct wt_server *server, unsigned number,
 	const uint8_t session_id[WT_SERVER_SESSION_ID_BYTES], const char *label);
+/* That helper does not come, whatever it has: nobody shall wait for it. Nothing happens if it is there. */
+void wt_server_no_helper(struct wt_server *server, unsigned number, const char *why);
 /* To a puller that has drained: serve that one; serve nobody as this number any more; it is not needed any
  * more. */
 void wt_server_serve(struct wt_server *server, const struct wt_server_order *order);
