@@ -78,7 +78,7 @@ static struct wt_ram_block make_block(const char *name, unsigned pages, uint32_t
 
 static void put_path(char path[256], const char *file)
 {
-	snprintf(path, 256, "%s/%s", directory, file);
+	assert_true(snprintf(path, 256, "%s/%s", directory, file) < 256);
 }
 
 static void put(const char *file, const char *text)
