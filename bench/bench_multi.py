@@ -8,6 +8,7 @@ pulls, and compares every page.
 
   scaling_2, scaling_4   rate with so many equal servers, over so many times the rate with one
   scaling_mixed          rate with three servers whose links are as 1:2:4, over the sum of the rates with each alone
+  one_vs_iperf3          rate with one server, over that of iperf3 on the same link: what the others are measured by
 """
 
 import os
@@ -22,42 +23,44 @@ from harness.migration import install_key  # noqa: E402
 from harness.multi import make_memory, pull  # noqa: E402
 from harness.network import network  # noqa: E402
 
-MIB = 512
+MIB = 384
 EQUAL_MBIT_S = 400
 MIXED_MBIT_S = (200, 400, 800)
 SERVERS = 4
 
 
 def rate(net, memory, key, links):
-    """Bytes per second from the first hosts, each of which sends at most so many Mbit/s; None: it takes no part."""
+    """MB/s from the first hosts, each of which sends at most so many Mbit/s; None: it takes no part."""
     senders = []
     for i, mbit_s in enumerate(links):
         if mbit_s:
             net.limit(mbit_s, i)
             senders.append(net.hosts[i])
     found = pull(memory, net.hosts[SERVERS], senders, key)
-    return found["bytes"] / found["seconds"]
+    return found["bytes"] / found["seconds"] / 1e6
 
 
-def contenders(net, memory, key):
-    """{links: function that measures their rate}"""
-    equal = [(EQUAL_MBIT_S,) * count for count in (1, 2, SERVERS)]
-    alone = [tuple(link if i == j else None for j, link in enumerate(MIXED_MBIT_S)) for i in range(len(MIXED_MBIT_S))]
-    return {links: lambda links=links: rate(net, memory, key, links) for links in [*equal, MIXED_MBIT_S, *alone]}
+def iperf3(net):
+    net.limit(EQUAL_MBIT_S, 0)
+    return net.goodput(0, SERVERS) / 1e6
 
 
 def measure(args):
+    equal = {count: (EQUAL_MBIT_S,) * count for count in (1, 2, SERVERS)}
+    alone = [tuple(link if i == j else None for j, link in enumerate(MIXED_MBIT_S)) for i in range(len(MIXED_MBIT_S))]
     with network(SERVERS + 1) as net:
         key = install_key(net.hosts[:1])[0]
         memory = make_memory(net.hosts[0], MIB)
-        found = interleave(contenders(net, memory, key), args.runs)
-    one = found[(EQUAL_MBIT_S,)]
+        contenders = {links: lambda links=links: rate(net, memory, key, links)
+                      for links in [*equal.values(), MIXED_MBIT_S, *alone]}
+        found = interleave({**contenders, "iperf3": lambda: iperf3(net)}, args.runs)
+    one = found[equal[1]]
+    show(args, "multi", f"1x{EQUAL_MBIT_S}Mbit/s", "one_vs_iperf3", "MB/s", "higher", one, "iperf3", found["iperf3"])
     for count in (2, SERVERS):
-        show(args, "multi", f"{count}x{EQUAL_MBIT_S}Mbit/s", f"scaling_{count}", "B/s", "higher", found[(EQUAL_MBIT_S,) * count],
+        show(args, "multi", f"{count}x{EQUAL_MBIT_S}Mbit/s", f"scaling_{count}", "MB/s", "higher", found[equal[count]],
              f"{count} x one", [count * value for value in one])
-    alone = [runs for links, runs in found.items() if None in links]
-    show(args, "multi", ":".join(map(str, MIXED_MBIT_S)), "scaling_mixed", "B/s", "higher", found[MIXED_MBIT_S],
-         "sum of each alone", [sum(values) for values in zip(*alone)])
+    show(args, "multi", ":".join(map(str, MIXED_MBIT_S)), "scaling_mixed", "MB/s", "higher", found[MIXED_MBIT_S],
+         "sum of each alone", [sum(values) for values in zip(*(found[links] for links in alone))])
 
 
 def main():

@@ -235,7 +235,8 @@ int main(int argc, char **argv)
 	bool serves = argc == 7 && strcmp(argv[1], "serve") == 0;
 	unsigned number = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
 
-	if ((!serves && (argc != 6 || strcmp(argv[1], "pull") || !number)) || number > WT_SERVERS_MAX) {
+	if ((!serves && (argc != 6 || strcmp(argv[1], "pull") || !number)) ||
+		number + serves > WT_SERVERS_MAX) {
 		fprintf(stderr, "usage: %s pull SERVERS FILE PORT KEYS | serve NUMBER FILE HOST PORT KEYS\n",
 			argv[0]);
 		return 2;

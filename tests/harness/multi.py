@@ -20,34 +20,32 @@ def make_memory(host, mib):
 
 
 def _told(process, word):
-    return next((value[word] for value in map(json.loads, [line for line in list(process.lines) if line.startswith("{")])
-                 if word in value), None)
+    found = [json.loads(line) for line in list(process.lines) if line.startswith("{")]
+    return next((value[word] for value in found if word in value), None)
 
 
-def _wait(process, word, others=(), timeout_s=60):
-    """What the process says under that name, as soon as it does."""
-    def ended():
-        return next((one for one in (process, *others) if not one.running()), None)
+def _wait(puller, servers, done, what, timeout_s):
+    """Until done(), unless one of them ends before that without success."""
+    def failed():
+        return next((one for one in (puller, *servers) if one.child.poll()), None)
 
-    wait_for(lambda: _told(process, word) is not None or ended(), f"{process.name}: {word}", timeout_s)
-    found = _told(process, word)
-    if found is None:
-        raise Failure(f"{ended().name} has ended: {ended().tail()}")
-    return found
+    wait_for(lambda: done() or failed(), f"{puller.name}: {what}", timeout_s)
+    if not done():
+        failed().reader.join(5)
+        raise Failure(f"{failed().name} has failed: {failed().tail()}")
 
 
 def pull(memory, receiver, senders, key="-", timeout_s=120):
     """What the puller says in the end: bytes, seconds, server_bytes. All hosts see the file `memory`, and that of the key."""
-    puller = receiver.start([PROGRAM, "pull", str(len(senders)), memory, "0", key], "pull")
-    port = str(_wait(puller, "port"))
-    servers = []
+    puller, servers = receiver.start([PROGRAM, "pull", str(len(senders)), memory, "0", key], "pull"), []
+    _wait(puller, servers, lambda: _told(puller, "port"), "its port", timeout_s)
     for number, sender in enumerate(senders):
-        servers.append(sender.start([PROGRAM, "serve", str(number), memory, receiver.address, port, key], f"serve {number}"))
+        servers.append(sender.start([PROGRAM, "serve", str(number), memory, receiver.address, str(_told(puller, "port")), key],
+                                    f"serve {number}"))
         if not number:
-            _wait(puller, "expects", servers)
-    if puller.wait(timeout_s):
-        raise Failure(f"{puller.name}: {puller.tail()}")
-    for server in servers:
-        if server.wait(20):
-            raise Failure(f"{server.name}: {server.tail()}")
+            _wait(puller, servers, lambda: _told(puller, "expects") is not None, "the first server", timeout_s)
+    _wait(puller, servers, lambda: puller.child.poll() == 0, "all memory", timeout_s)
+    for process in (puller, *servers):
+        if process.wait(20):
+            raise Failure(f"{process.name}: {process.tail()}")
     return json.loads(puller.lines[-1])
