@@ -93,6 +93,8 @@ void wt_puller_refused(void *puller, const struct wt_error *err);
 int wt_puller_listen(struct wt_puller *puller, uint16_t *ret_port, struct wt_error *err);
 void wt_puller_listen_end(struct wt_puller *puller);
 int wt_puller_listen_data(struct wt_puller *puller, struct wt_error *err);
+/* False: whoever connects for data waits. */
+int wt_puller_admit_data(struct wt_puller *puller, bool admit);
 
 /* puller_server.c */
 void wt_puller_server_init(struct wt_puller *puller, unsigned number);

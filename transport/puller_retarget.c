@@ -218,13 +218,24 @@ static int take_drain(struct wt_puller *p, const uint8_t *payload, size_t length
 		p->drain_until_ns = wt_loop_now_ns(p->loop) + DRAIN_NS;
 		wt_loop_timer_set(p->loop, &p->drain, p->drain_until_ns, drain_due, p);
 		wt_plan_drain(wt_mover_plan(p->mover));
-		return 0;
+		return wt_puller_admit_data(p, false);
 	}
 	p->phase = PULLER_PULLING;
 	wt_plan_undrain(wt_mover_plan(p->mover));
+	if (wt_puller_admit_data(p, true))
+		return wt_error_set(err, ENOMEM, "no memory to take in data connections");
 	if (p->events->undrained)
 		p->events->undrained(p->arg);
 	return 0;
+}
+
+/* Those of before: they serve others now, and may come again under other numbers. */
+static void forget_helpers(struct wt_puller *p)
+{
+	for (unsigned number = 1; number < WT_PLAN_SERVERS; number++) {
+		wt_link_close(&p->servers[number].link);
+		wt_puller_server_init(p, number);
+	}
 }
 
 static int take_restart(struct wt_puller *p, const uint8_t *payload, size_t length, struct wt_error *err)
@@ -235,6 +246,9 @@ static int take_restart(struct wt_puller *p, const uint8_t *payload, size_t leng
 		return malformed(err, "beginning anew");
 	if (wt_mover_restart(p->mover))
 		return wt_error_set(err, ENOMEM, "no memory for page maps");
+	forget_helpers(p);
+	if (wt_puller_admit_data(p, true))
+		return wt_error_set(err, ENOMEM, "no memory to take in data connections");
 	p->phase = PULLER_PULLING;
 	p->ack_count = 0;
 	p->base = false;
