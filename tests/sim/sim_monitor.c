@@ -162,6 +162,7 @@ static void saw(struct watched *s, unsigned type, const uint8_t *payload, size_t
 {
 	unsigned host = sim_party_host(sim_current);
 
+	sim_trace("%s says %u in the session with host %u", sim_party_name(sim_current), type, s->host);
 	switch (type) {
 	case WT_MESSAGE_BLOCK:
 		saw_block(payload, length);
