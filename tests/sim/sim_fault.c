@@ -124,6 +124,14 @@ bool sim_fault_happened(enum sim_fault_kind kind)
 	return false;
 }
 
+bool sim_fault_any(void)
+{
+	for (unsigned i = 0; i < sim_world.fault_count; i++)
+		if (sim_world.faults[i].kind != SIM_RETARGET && sim_world.faults[i].done)
+			return true;
+	return false;
+}
+
 /* All hosts, or two of them. */
 static struct sim_pair draw_pair(void)
 {

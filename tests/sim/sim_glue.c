@@ -201,6 +201,11 @@ void wt_report_event(struct wt_report *report, const char *event, json_t *fields
 	sim_trace("%s: %s %s %s", sim_party_name(sim_current), event, state ? state : "", text ? text : "");
 	if (state && strcmp(event, "state") == 0)
 		sim_fault_state(sim_current, state, true);
+	if (state && sim_party_host(sim_current) == 0 && strcmp(state, "stopped") == 0)
+		sim_world.stop_known = true;
+	if (strcmp(event, "retarget_failed") == 0)
+		sim_check(sim_fault_any() || strstr(text, "the guest was stopped first"),
+			"nothing went wrong, and %s", text);
 	for (unsigned i = 0; i < SIM_COUNTED; i++)
 		sim_world.counts[i] += strcmp(event, sim_counted[i]) == 0;
 	json_decref(fields);

@@ -6,11 +6,16 @@
  *   1. A number is said to have landed only after every page of its announcement was written since.
  *   2. What is pending is bounded: by the limit of this run and one extent more.
  *   3. The plan holds its invariants (wt_plan_valid), now and then.
- *   4. Zeros are never written into a page that a read is under way into.
+ *   4. Neither zeros nor what was read into a bounce buffer are written into a page that a read is under way
+ * into.
+ *   5. Nothing is read into memory of a destination that says it has drained.
+ *   6. The end of RAM does not get to a new destination before that one has said what it lacks, unless QEMU
+ * had stopped the guest before.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "messages.h"
 #include "plan.h"
 #include "session.h"
 #include "sim_qemu.h"
@@ -27,6 +32,7 @@ static struct watched {
 	unsigned host; /* of the destination; 0: not known yet */
 	uint64_t pending_bytes;
 	unsigned numbers; /* below which entries of announced are used */
+	bool asked_left;  /* it has a base, and has not said what it lacks */
 	struct {
 		struct wt_extent extent;
 		uint64_t stamp;
@@ -65,6 +71,7 @@ static struct watched *session_of(const struct wt_session *session)
 	sim_check(session_count < SESSIONS_MAX, "more sessions than are watched");
 	session_count++;
 	sessions[i].host = 0;
+	sessions[i].asked_left = false;
 	memcpy(sessions[i].id, id, sizeof sessions[i].id);
 	return &sessions[i];
 }
@@ -185,6 +192,14 @@ static void saw(struct watched *s, unsigned type, const uint8_t *payload, size_t
 		break;
 	case WT_MESSAGE_BASE_END:
 		current = s->host;
+		s->asked_left = true;
+		break;
+	case WT_MESSAGE_BASE_LEFT:
+		s->asked_left = false;
+		break;
+	case WT_RELAY_RAM_END:
+		sim_check(!s->asked_left || sim_world.stop_known,
+			"the guest is let go before its new destination has said what it lacks");
 		break;
 	default:
 		break;
@@ -225,6 +240,25 @@ bool __wrap_wt_announce_room(const struct wt_announce_log *log);
 bool __wrap_wt_announce_room(const struct wt_announce_log *log)
 {
 	return wt_announce_pending_bytes(log) < sim_world.pending_limit && __real_wt_announce_room(log);
+}
+
+/* What was read into a bounce buffer is copied in place by the CPU. */
+unsigned __real_wt_plan_settle(
+	struct wt_plan *plan, unsigned id, struct wt_extent *ret_copies, uint64_t now_ns);
+unsigned __wrap_wt_plan_settle(
+	struct wt_plan *plan, unsigned id, struct wt_extent *ret_copies, uint64_t now_ns);
+
+unsigned __wrap_wt_plan_settle(
+	struct wt_plan *plan, unsigned id, struct wt_extent *ret_copies, uint64_t now_ns)
+{
+	unsigned copies = __real_wt_plan_settle(plan, id, ret_copies, now_ns), count;
+	const struct sim_block *blocks = sim_qemu_blocks(sim_world_qemu(sim_party_host(sim_current)), &count);
+
+	for (unsigned i = 0; i < copies; i++)
+		sim_paths_local_write(
+			blocks[here[ret_copies[i].block]].bytes + (ret_copies[i].page << WT_PAGE_SHIFT),
+			(size_t)ret_copies[i].pages << WT_PAGE_SHIFT);
+	return copies;
 }
 
 unsigned __real_wt_plan_acks(struct wt_plan *plan, struct wt_seq_range *ret_ranges, unsigned max);

@@ -56,6 +56,7 @@ struct sim_world {
 	unsigned neighbour;    /* this one is on the source's own host; 0: none is */
 	unsigned retargets;    /* that the operator wants */
 	unsigned counts[SIM_COUNTED];
+	bool stop_known; /* the source relay knows that the guest is stopped */
 	struct sim_guest guest;
 	struct sim_block blocks[SIM_BLOCKS];
 	unsigned block_count;
@@ -87,5 +88,7 @@ void sim_faults_draw(void);
 void sim_faults_start(void);
 /* A fault of this kind has happened. */
 bool sim_fault_happened(enum sim_fault_kind kind);
+/* Any fault has; a wish for another destination is none. */
+bool sim_fault_any(void);
 
 #endif
