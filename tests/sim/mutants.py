@@ -138,7 +138,7 @@ MUTANTS = [
      [("\tif (job->part == 0)\n", "\tif (job->part == 0 && job->server->former >= 0)\n\t\treturn 0;\n\tif (job->part == 0)\n")]),
     ("the stream is repeated with the oldest pages", "qemu-glue/replay.c",
      [("\tmemcpy(*slot, bytes, WT_PAGE_SIZE);\n",
-       "\tfor (int i = 0; i < WT_PAGE_SIZE; i++)\n\t\tif ((*slot)[i])\n\t\t\treturn;\n\tmemcpy(*slot, bytes, WT_PAGE_SIZE);\n")]),
+       "\tfor (unsigned i = 0; i < WT_PAGE_SIZE; i++)\n\t\tif ((*slot)[i])\n\t\t\treturn;\n\tmemcpy(*slot, bytes, WT_PAGE_SIZE);\n")]),
     ("the stream's head is repeated to one that comes back", "qemu-glue/source_change.c",
      [("c->machine.returned ? now->position : 0, &err", "0, &err")]),
     ("a destination that is left ends its QEMU", "qemu-glue/destination_switch.c",

@@ -270,6 +270,16 @@ static bool has_staged(void)
 	return false;
 }
 
+/* No other fault has happened. */
+static bool alone(const struct sim_fault *fault)
+{
+	for (unsigned i = 0; i < sim_world.fault_count; i++)
+		if (sim_world.faults[i].done && &sim_world.faults[i] != fault &&
+			sim_world.faults[i].kind != SIM_RETARGET)
+			return false;
+	return true;
+}
+
 /* A migration survives it: what is lost can be renewed. The first connection is tried only once. */
 static bool survives(const struct sim_fault *fault)
 {
@@ -281,8 +291,9 @@ static bool survives(const struct sim_fault *fault)
 	case SIM_PAUSE:
 	case SIM_RETARGET:
 		return true;
-	case SIM_CRASH_DESTINATION:
 	case SIM_CRASH_DESTINATION_QEMU:
+		return (fault->aside || (fault->way_back && alone(fault))) && !has_staged();
+	case SIM_CRASH_DESTINATION:
 	case SIM_CANCEL:
 		return fault->aside && !has_staged();
 	case SIM_CUT:

@@ -147,6 +147,8 @@ void sim_dial_cancel(struct sim_dial *dial);
 void sim_monitor_reset(void);
 /* Which host is the current destination, as the source sees it. */
 unsigned sim_monitor_current(void);
+/* A destination that has drained lives, which can be returned to. */
+bool sim_monitor_way_back(void);
 /* Pages of a destination's block have got content. */
 void sim_monitor_written(const void *base, size_t length);
 
@@ -154,7 +156,8 @@ void sim_monitor_written(const void *base, size_t length);
 
 /* A relay came to a state, or sends a message of this type: a moment for a fault. */
 void sim_fault_state(struct sim_party *party, const char *state, bool before);
-void sim_fault_message(struct sim_party *party, unsigned type);
+/* host: of the destination whose session it is; 0: not known. */
+void sim_fault_message(unsigned host, unsigned type);
 #define SIM_CONNECTS 0 /* in place of a type: it begins a control connection */
 
 #endif

@@ -243,7 +243,7 @@ int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, c
 	c->events = *events;
 	c->arg = arg;
 	*ret_channel = c;
-	sim_fault_message(sim_current, SIM_CONNECTS);
+	sim_fault_message(there, SIM_CONNECTS);
 	snprintf(c->peer_name, sizeof c->peer_name, "%s", address->host);
 	while (listener && (listener->port != address->port || sim_party_host(listener->party) != there))
 		listener = listener->next;

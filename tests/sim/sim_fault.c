@@ -33,6 +33,8 @@ static void happen(struct sim_fault *fault)
 	fault->done = true;
 	fault->streaming = states_seen[0][1] > 0;
 	fault->aside = fault->streaming && fault->host && fault->host != sim_monitor_current();
+	fault->way_back =
+		sim_monitor_way_back() && sim_now_ns + 100 * SIM_MS < SIM_S + sim_world.guest.busy_ns;
 	sim_world.last_fault_ns = sim_now_ns;
 	if (fault->kind == SIM_RETARGET)
 		sim_trace("%s: host%u", names[fault->kind], fault->to);
@@ -104,15 +106,20 @@ void sim_fault_state(struct sim_party *party, const char *state, bool before)
 	}
 }
 
-void sim_fault_message(struct sim_party *party, unsigned type)
+void sim_fault_message(unsigned host, unsigned type)
 {
 	unsigned seen = type < 128 ? ++messages_seen[type] : 0;
 
 	for (unsigned i = 0; i < sim_world.fault_count; i++) {
 		struct sim_fault *f = &sim_world.faults[i];
 
-		if (!f->done && f->when == SIM_AT_MESSAGE && f->type == type && f->number == seen)
-			happen(f);
+		if (f->done || f->when != SIM_AT_MESSAGE || f->type != type || f->number != seen)
+			continue;
+		if (host && f->concerned)
+			f->host = host;
+		if (host && f->concerned && f->pair.a < SIM_HOSTS)
+			f->pair = (struct sim_pair){ .a = 0, .b = host };
+		happen(f);
 	}
 }
 
@@ -193,6 +200,7 @@ static void draw(struct sim_fault *fault)
 		.before = sim_one_in(2),
 		.length_ns = sim_below(sim_one_in(4) ? 5 * SIM_S : 300 * SIM_MS) };
 	fault->host = any_host(fault->kind);
+	fault->concerned = sim_one_in(2) && fault->host;
 	fault->at_ns = sim_now_ns + sim_below(sim_one_in(4) ? 2 * SIM_S : 250 * SIM_MS) +
 		       sim_below(sim_world.guest.busy_ns + 1);
 	if (fault->when == SIM_AT_STATE && sim_one_in(2))

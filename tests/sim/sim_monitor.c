@@ -33,6 +33,7 @@ static struct watched {
 	uint64_t pending_bytes;
 	unsigned numbers; /* below which entries of announced are used */
 	bool asked_left;  /* it has a base, and has not said what it lacks */
+	bool drained;
 	struct {
 		struct wt_extent extent;
 		uint64_t stamp;
@@ -71,7 +72,7 @@ static struct watched *session_of(const struct wt_session *session)
 	sim_check(session_count < SESSIONS_MAX, "more sessions than are watched");
 	session_count++;
 	sessions[i].host = 0;
-	sessions[i].asked_left = false;
+	sessions[i].asked_left = sessions[i].drained = false;
 	memcpy(sessions[i].id, id, sizeof sessions[i].id);
 	return &sessions[i];
 }
@@ -79,6 +80,18 @@ static struct watched *session_of(const struct wt_session *session)
 unsigned sim_monitor_current(void)
 {
 	return current;
+}
+
+bool sim_monitor_way_back(void)
+{
+	for (unsigned i = 0; i < session_count; i++) {
+		unsigned host = sessions[i].host;
+
+		if (sessions[i].drained && sim_qemu_alive(sim_world.qemus[host]) &&
+			!sim_party_dead(sim_world.relays[host]) && !sim_party_ended(sim_world.relays[host]))
+			return true;
+	}
+	return false;
 }
 
 static void written_at(unsigned host, const void *base, size_t length)
@@ -184,11 +197,13 @@ static void saw(struct watched *s, unsigned type, const uint8_t *payload, size_t
 		saw_landed(s, payload, length);
 		break;
 	case WT_MESSAGE_DRAINED:
+		s->drained = true;
 		sim_check(
 			sim_paths_silent(host), "a destination says it has drained, and a read is under way");
 		break;
 	case WT_MESSAGE_RESTART:
 		session_empty(s);
+		s->drained = false;
 		break;
 	case WT_MESSAGE_BASE_END:
 		current = s->host;
@@ -216,7 +231,7 @@ int __wrap_wt_session_send(
 {
 	if (!sim_party_dead(sim_current))
 		saw(session_of(session), type, payload, length);
-	sim_fault_message(sim_current, type);
+	sim_fault_message(session_of(session)->host, type);
 	return __real_wt_session_send(session, type, payload, length, now_ns);
 }
 

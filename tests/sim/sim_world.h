@@ -44,7 +44,9 @@ struct sim_fault {
 	struct sim_pair pair; /* between whom */
 	bool before, done, spare_source;
 	bool streaming; /* the connection was up when it happened */
+	bool concerned; /* at a message: it befalls the destination whose session it is */
 	bool aside;     /* it befell a destination that was not the current one */
+	bool way_back;  /* there was one, for long enough */
 	struct wt_timer timer;
 };
 
