@@ -95,12 +95,24 @@ static void draw_link(struct sim_link *link)
 	link->flight_ns = sim_below(sim_one_in(3) ? 60 * SIM_MS : 2 * SIM_MS);
 }
 
+/* So slow, and so different, that it counts who pulls what from whom. */
+static void draw_uneven(struct sim_link *link)
+{
+	link->bytes_per_s = 1ull << sim_between(20, 24);
+	link->flight_ns = 0;
+}
+
 static void draw_network(void)
 {
+	bool uneven = sim_world.retargets && sim_one_in(3);
+
 	memset(&sim_net, 0, sizeof sim_net);
 	for (unsigned a = 0; a < SIM_HOSTS; a++)
-		for (unsigned b = a; b < SIM_HOSTS; b++)
+		for (unsigned b = a; b < SIM_HOSTS; b++) {
 			draw_link(sim_net_link(a, b));
+			if (uneven)
+				draw_uneven(sim_net_link(a, b));
+		}
 	if (sim_world.neighbour)
 		*sim_net_link(0, sim_world.neighbour) = (struct sim_link){ .delay_min_ns = 5000,
 			.delay_max_ns = 50000,
