@@ -53,7 +53,7 @@ static void connection_lost(struct wt_link *link, const struct wt_error *err)
 	if (link->failed)
 		return; /* the timer drops the channel, when the last words have left */
 	drop_channel(link);
-	if (!link->was_up && link->connector) {
+	if (!link->was_up && link->connector && !link->awaited) {
 		wt_link_fail(link, err);
 		return;
 	}
@@ -187,6 +187,7 @@ int wt_link_connect(struct wt_link *link, const char *name, const uint8_t *id, s
 	int r;
 
 	link->connector = true;
+	link->awaited = id != NULL;
 	if (!id && getrandom(random, sizeof random, 0) != sizeof random)
 		return wt_error_set(err, EIO, "no random numbers from the kernel");
 	r = wt_session_open(true, id ? id : random, name, &session_events, link, &link->session);

@@ -36,6 +36,7 @@ struct wt_link {
 	struct wt_session *session;
 	struct wt_channel *channel; /* NULL: none now */
 	bool connector, was_up, failed;
+	bool awaited;           /* the peer expects this session: its first connection, too, is tried again */
 	bool gap;               /* bytes to the current channel were lost for want of memory */
 	struct wt_address peer; /* connector: borrowed strings */
 	const struct wt_psk *psk;
@@ -45,7 +46,8 @@ struct wt_link {
 };
 
 /* Connector: set loop, events, arg, peer, psk and the times first. name: of the VM. id: WT_SESSION_ID_BYTES;
- * NULL: a random one. */
+ * NULL: a random one. A first connection that fails ends the session, unless id is given: the peer expects it
+ * then. */
 int wt_link_connect(struct wt_link *link, const char *name, const uint8_t *id, struct wt_error *err);
 /* Acceptor: set loop, events, arg and give_up_ns first. Takes the channel; rest: bytes behind the hello. */
 int wt_link_accept(struct wt_link *link, struct wt_channel *channel, const struct wt_hello *hello,

@@ -121,6 +121,7 @@ void wt_puller_close(struct wt_puller *p)
 		return;
 	wt_loop_busy_clear(p->loop, &p->busy);
 	wt_loop_timer_clear(p->loop, &p->drain);
+	wt_loop_timer_clear(p->loop, &p->helpers);
 	wt_puller_listen_end(p);
 	wt_mover_close(p->mover);
 	for (unsigned i = 0; i < WT_PLAN_SERVERS; i++)

@@ -75,6 +75,7 @@ struct wt_puller {
 	uint32_t epoch;
 	uint64_t drain_until_ns;
 	struct wt_timer drain;
+	struct wt_timer helpers; /* those that have not come until then are not waited for */
 	unsigned missing_block; /* TELLING: from here on */
 	uint64_t missing_page;
 	bool base; /* its end has come: what is left is told */
@@ -93,6 +94,8 @@ void wt_puller_refused(void *puller, const struct wt_error *err);
 int wt_puller_listen(struct wt_puller *puller, uint16_t *ret_port, struct wt_error *err);
 void wt_puller_listen_end(struct wt_puller *puller);
 int wt_puller_listen_data(struct wt_puller *puller, struct wt_error *err);
+/* False: whoever connects for data waits. */
+int wt_puller_admit_data(struct wt_puller *puller, bool admit);
 
 /* puller_server.c */
 void wt_puller_server_init(struct wt_puller *puller, unsigned number);

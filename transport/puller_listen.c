@@ -4,8 +4,8 @@
  *
  * A new control connection waits as a guest until its hello is complete; the hello says whether it opens a
  * session, renews it, or is turned away. The first session is that of server 0; others come with the id of a
- * helper that is expected. Data connections are admitted only with a session's id and token, and none while
- * the puller drains.
+ * helper that is expected. Data connections are admitted only with a session's id and token. While the puller
+ * drains and is drained they wait: one that comes just after RESTART may get here before it.
  */
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -84,6 +84,29 @@ static void data_readable(void *arg, uint32_t events)
 			data_requests(p, i);
 }
 
+static int watch_data(struct wt_puller *p, unsigned index)
+{
+	int fd = wt_fabric_ops(wt_puller_fabrics[index])->listener_fd(p->data_listeners[index]);
+
+	return wt_loop_fd_set(p->loop, fd, EPOLLIN, data_readable, p);
+}
+
+int wt_puller_admit_data(struct wt_puller *p, bool admit)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < FABRIC_COUNT && !r; i++) {
+		if (!p->data_listeners[i])
+			continue;
+		if (admit)
+			r = watch_data(p, i);
+		else
+			wt_loop_fd_clear(p->loop,
+				wt_fabric_ops(wt_puller_fabrics[i])->listener_fd(p->data_listeners[i]));
+	}
+	return r;
+}
+
 /* Where data connections are awaited: as told, or where the control connection is; never wider than that. */
 static const char *data_host(const struct wt_puller *p)
 {
@@ -107,8 +130,7 @@ int wt_puller_listen_data(struct wt_puller *p, struct wt_error *err)
 		wt_error_clear(&why);
 		if (ops->listener_open(data_host(p), 0, &p->data_listeners[i], &listener->port, &why))
 			continue;
-		if (wt_loop_fd_set(
-			    p->loop, ops->listener_fd(p->data_listeners[i]), EPOLLIN, data_readable, p)) {
+		if (watch_data(p, i)) {
 			ops->listener_close(p->data_listeners[i]);
 			p->data_listeners[i] = NULL;
 			continue;

@@ -7,7 +7,8 @@
  * nothing can be under way.
  *   2. A drained puller writes no page: nothing is started, every path is closed, none is admitted. Only then
  * it says what is missing, and only behind that DRAINED.
- *   3. A helper that is lost takes what only it had from the list of what can be read, and nothing else.
+ *   3. A helper that is lost, or has not come in time, takes what only it had from the list of what can be read,
+ * and nothing else.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -107,6 +108,25 @@ int wt_puller_has(struct wt_puller *p, unsigned number, const struct wt_extent *
 	return p->started ? wt_plan_has(wt_mover_plan(p->mover), number, range, words) : -EPROTO;
 }
 
+/* Nobody waits for a helper longer than for a lost connection: what it has may be pulled from elsewhere. */
+static void helpers_due(void *arg, uint64_t now_ns)
+{
+	struct wt_puller *p = arg;
+	struct wt_error err = { 0 };
+
+	wt_error_set(&err, ETIMEDOUT, "it did not come");
+	for (unsigned number = 1; !p->failed && number < WT_PLAN_SERVERS; number++) {
+		struct puller_server *s = &p->servers[number];
+
+		if (s->link.session)
+			continue;
+		if (s->expected)
+			wt_puller_helper_lost(s, &err);
+		else
+			wt_mover_server_remove(p->mover, number);
+	}
+}
+
 int wt_puller_base_end(struct wt_puller *p, enum wt_base_policy policy)
 {
 	int r = p->started ? wt_plan_base_end(wt_mover_plan(p->mover), (enum wt_plan_policy)policy) : -EPROTO;
@@ -114,6 +134,8 @@ int wt_puller_base_end(struct wt_puller *p, enum wt_base_policy policy)
 	if (!r) {
 		p->base = true;
 		p->left_told = UINT64_MAX;
+		wt_loop_timer_set(
+			p->loop, &p->helpers, wt_loop_now_ns(p->loop) + p->config.give_up_ns, helpers_due, p);
 	}
 	return r;
 }
@@ -251,13 +273,24 @@ static int take_drain(struct wt_puller *p, const uint8_t *payload, size_t length
 		p->drain_until_ns = wt_loop_now_ns(p->loop) + DRAIN_NS;
 		wt_loop_timer_set(p->loop, &p->drain, p->drain_until_ns, drain_due, p);
 		wt_plan_drain(wt_mover_plan(p->mover));
-		return 0;
+		return wt_puller_admit_data(p, false);
 	}
 	p->phase = PULLER_PULLING;
 	wt_plan_undrain(wt_mover_plan(p->mover));
+	if (wt_puller_admit_data(p, true))
+		return wt_error_set(err, ENOMEM, "no memory to take in data connections");
 	if (p->events->undrained)
 		p->events->undrained(p->arg);
 	return 0;
+}
+
+/* Those of before: they serve others now, and may come again under other numbers. */
+static void forget_helpers(struct wt_puller *p)
+{
+	for (unsigned number = 1; number < WT_PLAN_SERVERS; number++) {
+		wt_link_close(&p->servers[number].link);
+		wt_puller_server_init(p, number);
+	}
 }
 
 static int take_restart(struct wt_puller *p, const uint8_t *payload, size_t length, struct wt_error *err)
@@ -268,11 +301,10 @@ static int take_restart(struct wt_puller *p, const uint8_t *payload, size_t leng
 		return malformed(err, "beginning anew");
 	if (wt_mover_restart(p->mover))
 		return wt_error_set(err, ENOMEM, "no memory for page maps");
-	for (unsigned i = 1; i < WT_PLAN_SERVERS;
-		i++) { /* helpers of the time before, whose numbers come anew */
-		wt_link_close(&p->servers[i].link);
-		wt_puller_server_init(p, i);
-	}
+	wt_loop_timer_clear(p->loop, &p->helpers);
+	forget_helpers(p);
+	if (wt_puller_admit_data(p, true))
+		return wt_error_set(err, ENOMEM, "no memory to take in data connections");
 	p->phase = PULLER_PULLING;
 	p->ack_count = 0;
 	p->base = false;

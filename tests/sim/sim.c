@@ -23,9 +23,9 @@
 #include "sim_world.h"
 #include "source.h"
 
-#define PORT 7000
 #define RECONNECT_NS (3 * SIM_S)
 #define QUIET_NS (60 * SIM_S) /* after the last fault everything has to be over */
+#define RETARGETS_MAX 3
 #define SETTLE_NS (7 * SIM_S) /* a QEMU that was told SHUT is not over at once */
 
 struct sim_world sim_world;
@@ -87,15 +87,54 @@ static void draw_blocks(void)
 		(struct sim_block){ .name = "vga.vram", .pages = (uint32_t)sim_between(1, 8) };
 }
 
+static void draw_link(struct sim_link *link)
+{
+	link->delay_min_ns = sim_between(10000, 500000);
+	link->delay_max_ns = link->delay_min_ns + sim_below(sim_one_in(4) ? 20 * SIM_MS : SIM_MS);
+	link->bytes_per_s = sim_between(sim_one_in(4) ? 1 : 20, 200) << 20;
+	link->flight_ns = sim_below(sim_one_in(3) ? 60 * SIM_MS : 2 * SIM_MS);
+}
+
+/* So slow, and so different, that it counts who pulls what from whom. */
+static void draw_uneven(struct sim_link *link)
+{
+	link->bytes_per_s = 1ull << sim_between(20, 24);
+	link->flight_ns = 0;
+}
+
 static void draw_network(void)
 {
+	bool uneven = sim_world.retargets && sim_one_in(3);
+
 	memset(&sim_net, 0, sizeof sim_net);
-	sim_net.delay_min_ns = sim_between(10000, 500000);
-	sim_net.delay_max_ns = sim_net.delay_min_ns + sim_below(sim_one_in(4) ? 20 * SIM_MS : SIM_MS);
-	sim_net.bytes_per_s = sim_between(sim_one_in(4) ? 1 : 20, 200) << 20;
-	sim_net.flight_ns = sim_below(sim_one_in(3) ? 60 * SIM_MS : 2 * SIM_MS);
+	for (unsigned a = 0; a < SIM_HOSTS; a++)
+		for (unsigned b = a; b < SIM_HOSTS; b++) {
+			draw_link(sim_net_link(a, b));
+			if (uneven)
+				draw_uneven(sim_net_link(a, b));
+		}
+	if (sim_world.neighbour)
+		*sim_net_link(0, sim_world.neighbour) = (struct sim_link){ .delay_min_ns = 5000,
+			.delay_max_ns = 50000,
+			.bytes_per_s = 1 << 30,
+			.flight_ns = 10000 };
 	sim_net.has_verbs = sim_one_in(2);
 	sim_net.split = sim_one_in(3);
+}
+
+/* In half of the runs the operator changes the destination, while the guest is too busy to be stopped. */
+static void draw_destinations(void)
+{
+	struct sim_world *w = &sim_world;
+
+	w->destinations = 1;
+	if (sim_one_in(2))
+		return;
+	w->destinations = (unsigned)sim_between(2, SIM_HOSTS - 1);
+	w->retargets = (unsigned)sim_between(1, RETARGETS_MAX);
+	w->guest.busy_ns = w->retargets * sim_between(50 * SIM_MS, 400 * SIM_MS);
+	if (sim_one_in(4))
+		w->neighbour = (unsigned)sim_between(1, w->destinations);
 }
 
 static void draw_world(void)
@@ -109,6 +148,7 @@ static void draw_world(void)
 		.hot_pages = sim_between(1, 24),
 		.paused = sim_one_in(10) };
 	draw_blocks();
+	draw_destinations();
 	draw_network();
 	w->may_discard = sim_one_in(4);
 	w->verify = sim_one_in(4);
@@ -152,7 +192,7 @@ static bool never(void *arg)
 static void source_main(void *arg)
 {
 	struct wt_source_options options = { .common = common(0, "source"),
-		.peer = { .host = "other-host", .port = PORT },
+		.peer = { .host = "host1", .port = SIM_PORT },
 		.paths = sim_world.paths,
 		.channels = 1,
 		.downtime_limit_ms = sim_world.downtime_limit_ms,
@@ -171,14 +211,19 @@ static void source_main(void *arg)
 
 static void destination_main(void *arg)
 {
-	struct wt_destination_options options = { .common = common(1, "destination"),
-		.listen = { .host = "other-host", .port = PORT },
+	unsigned host = sim_party_host(sim_current);
+	char qmp[32], name[32];
+	struct wt_destination_options options = { .common = common(host, qmp),
+		.listen = { .host = name, .port = SIM_PORT },
 		.wait_ns = 20 * SIM_S };
-	int code = wt_destination_run(&options);
+	int code;
 
+	snprintf(qmp, sizeof qmp, "destination %u", host);
+	snprintf(name, sizeof name, "host%u", host);
+	code = wt_destination_run(&options);
 	if (!sim_party_dead(sim_current))
-		sim_world.codes[1] = code;
-	sim_trace("destination relay: ends with %d", code);
+		sim_world.codes[host] = code;
+	sim_trace("%s: ends with %d", sim_party_name(sim_current), code);
 }
 
 static void relay_died(void *arg)
@@ -186,6 +231,9 @@ static void relay_died(void *arg)
 	sim_channels_crash(arg);
 	sim_paths_crash(arg);
 }
+
+static const char *const relay_names[SIM_HOSTS] = { "source relay", "destination relay 1",
+	"destination relay 2", "destination relay 3", "destination relay 4" };
 
 static struct sim_party *relay_new(const char *name, unsigned host, void (*main)(void *arg))
 {
@@ -204,6 +252,46 @@ static bool crashed(void)
 	       sim_fault_happened(SIM_CRASH_SOURCE_QEMU) || sim_fault_happened(SIM_CRASH_DESTINATION_QEMU);
 }
 
+static bool killed(const struct sim_qemu *qemu)
+{
+	return sim_party_dead(sim_qemu_party((struct sim_qemu *)qemu));
+}
+
+/* The destination QEMU that has loaded the guest; the first one if none has. */
+static struct sim_qemu *loaded_one(void)
+{
+	for (unsigned host = 1; host <= sim_world.destinations; host++)
+		if (sim_qemu_loaded(sim_world.qemus[host]))
+			return sim_world.qemus[host];
+	return sim_world.qemus[1];
+}
+
+static bool any_code(int code)
+{
+	for (unsigned host = 0; host <= sim_world.destinations; host++)
+		if (sim_world.codes[host] == code)
+			return true;
+	return false;
+}
+
+static bool has_staged(void)
+{
+	for (unsigned i = 0; i < sim_world.block_count; i++)
+		if (sim_world.blocks[i].staged)
+			return true;
+	return false;
+}
+
+/* No other fault has happened. */
+static bool alone(const struct sim_fault *fault)
+{
+	for (unsigned i = 0; i < sim_world.fault_count; i++)
+		if (sim_world.faults[i].done && &sim_world.faults[i] != fault &&
+			sim_world.faults[i].kind != SIM_RETARGET)
+			return false;
+	return true;
+}
+
 /* A migration survives it: what is lost can be renewed. The first connection is tried only once. */
 static bool survives(const struct sim_fault *fault)
 {
@@ -213,7 +301,13 @@ static bool survives(const struct sim_fault *fault)
 	case SIM_BREAK_VERBS:
 	case SIM_SLOW:
 	case SIM_PAUSE:
+	case SIM_RETARGET:
 		return true;
+	case SIM_CRASH_DESTINATION_QEMU:
+		return (fault->aside || (fault->way_back && alone(fault))) && !has_staged();
+	case SIM_CRASH_DESTINATION:
+	case SIM_CANCEL:
+		return fault->aside && !has_staged();
 	case SIM_CUT:
 		return fault->streaming;
 	case SIM_DOWN:
@@ -252,9 +346,12 @@ static bool only(enum sim_fault_kind kind)
 
 static void check_who_runs(void)
 {
-	struct sim_qemu *s = sim_world.qemus[0], *d = sim_world.qemus[1];
+	struct sim_qemu *s = sim_world.qemus[0], *d = loaded_one();
 	bool here = sim_qemu_owns(s), there = sim_qemu_owns(d);
 
+	for (unsigned host = 1; host <= sim_world.destinations; host++)
+		sim_check(sim_world.qemus[host] == d || !sim_qemu_owns(sim_world.qemus[host]),
+			"two destinations can run the guest");
 	sim_check(!here || !there, "both guests can run");
 	if (there)
 		sim_qemu_check_running(d);
@@ -262,7 +359,7 @@ static void check_who_runs(void)
 		return;
 	if (sim_fault_happened(SIM_CRASH_SOURCE_QEMU) && !sim_qemu_committed(s))
 		return;
-	if (sim_fault_happened(SIM_CRASH_DESTINATION_QEMU) && sim_qemu_committed(s)) {
+	if (killed(d) && sim_qemu_committed(s)) {
 		sim_check(sim_world.guest.paused || sim_fault_happened(SIM_PAUSE) || sim_qemu_was_told(d) ||
 				  !only(SIM_CRASH_DESTINATION_QEMU),
 			"the destination QEMU died before it was told to run, and the source does not go on");
@@ -271,17 +368,35 @@ static void check_who_runs(void)
 	sim_check(recoverable(s, d), "no guest runs: the source QEMU is %s%s, the destination's %s%s",
 		sim_qemu_status(s), sim_qemu_alive(s) ? "" : " and gone", sim_qemu_status(d),
 		sim_qemu_alive(d) ? "" : " and gone");
-	sim_check(crashed() || sim_world.codes[0] == WT_EXIT_UNDECIDED ||
-			  sim_world.codes[1] == WT_EXIT_UNDECIDED,
+	sim_check(crashed() || any_code(WT_EXIT_UNDECIDED),
 		"no guest runs, and no relay says that it is undecided");
+}
+
+static unsigned host_of(struct sim_qemu *qemu)
+{
+	return sim_party_host(sim_qemu_party(qemu));
+}
+
+/* A destination that failed, or is not the one any more, ends its QEMU; one that never began leaves it. */
+static void check_destination_words(unsigned host)
+{
+	struct sim_qemu *d = sim_world.qemus[host];
+	int code = sim_world.codes[host];
+
+	if (!sim_qemu_begun(d) || sim_party_dead(sim_world.relays[host]))
+		return;
+	sim_check(code != WT_EXIT_FAILED || !sim_qemu_alive(d),
+		"destination %u failed, and did not end its QEMU", host);
+	sim_check(code != WT_EXIT_OK || sim_qemu_owns(d) || !sim_qemu_alive(d),
+		"destination %u is not needed any more, and did not end its QEMU", host);
 }
 
 static void check_words(void)
 {
-	struct sim_qemu *s = sim_world.qemus[0], *d = sim_world.qemus[1];
+	struct sim_qemu *s = sim_world.qemus[0], *d = loaded_one();
 
 	if (sim_world.codes[0] == WT_EXIT_OK) {
-		sim_check(sim_qemu_owns(d) || sim_fault_happened(SIM_CRASH_DESTINATION_QEMU),
+		sim_check(sim_qemu_owns(d) || killed(d),
 			"the source says that the guest has moved, and it does not run there");
 		sim_check(!sim_qemu_alive(s) || sim_world.keep_source, "the source QEMU was not ended");
 		sim_check(sim_qemu_alive(s) || !sim_world.keep_source ||
@@ -294,17 +409,20 @@ static void check_words(void)
 		sim_check(
 			!sim_qemu_owns(d), "the source says that the guest did not move, and it runs there");
 	}
-	if (sim_world.codes[1] == WT_EXIT_FAILED && strcmp(sim_qemu_status(d), "inmigrate"))
-		sim_check(!sim_qemu_alive(d), "the destination failed, and did not end its QEMU");
-	if (mild() && !sim_world.sampled_out)
-		sim_check(sim_world.codes[0] == WT_EXIT_OK && sim_world.codes[1] == WT_EXIT_OK,
+	for (unsigned host = 1; host <= sim_world.destinations; host++)
+		check_destination_words(host);
+	if (mild())
+		sim_check(sim_world.codes[0] == WT_EXIT_OK && sim_world.codes[host_of(d)] == WT_EXIT_OK,
 			"nothing went wrong, and the migration did not succeed (%d, %d)", sim_world.codes[0],
-			sim_world.codes[1]);
+			sim_world.codes[host_of(d)]);
 }
 
 static bool relays_ended(void *arg)
 {
-	return sim_party_ended(sim_world.relays[0]) && sim_party_ended(sim_world.relays[1]);
+	for (unsigned host = 0; host <= sim_world.destinations; host++)
+		if (!sim_party_ended(sim_world.relays[host]))
+			return false;
+	return true;
 }
 
 static void run_seed(uint64_t seed)
@@ -318,27 +436,27 @@ static void run_seed(uint64_t seed)
 	draw_world();
 	sim_paths_open();
 	w->qemus[0] = sim_qemu_source(&w->guest, w->block_count, w->blocks);
-	w->qemus[1] = sim_qemu_destination(w->qemus[0]);
-	w->relays[1] = relay_new("destination relay", 1, destination_main);
-	w->relays[0] = relay_new("source relay", 0, source_main);
+	for (unsigned host = 1; host <= w->destinations; host++)
+		w->qemus[host] = sim_qemu_destination(w->qemus[0], host);
+	for (unsigned host = 0; host <= w->destinations; host++)
+		w->relays[host] = relay_new(relay_names[host], host, host ? destination_main : source_main);
 	sim_faults_start();
 	do
 		limit_ns = (w->last_fault_ns ? w->last_fault_ns : SIM_S) + QUIET_NS;
 	while (!sim_run(relays_ended, NULL, limit_ns) && w->last_fault_ns + QUIET_NS > limit_ns);
 	sim_check(relays_ended(NULL),
-		"it is not over: source relay %s, destination relay %s; source QEMU %s, "
-		"destination QEMU %s",
-		sim_party_ended(w->relays[0]) ? "ended" : "goes on",
-		sim_party_ended(w->relays[1]) ? "ended" : "goes on", sim_qemu_status(w->qemus[0]),
-		sim_qemu_status(w->qemus[1]));
+		"it is not over: the source relay %s, source QEMU %s, destination QEMU %s",
+		sim_party_ended(w->relays[0]) ? "ended" : "goes on", sim_qemu_status(w->qemus[0]),
+		sim_qemu_status(loaded_one()));
 	sim_run(never, NULL, sim_now_ns + SETTLE_NS);
 	check_who_runs();
 	check_words();
 	sim_check(!sim_paths_left(), "%s is left", sim_paths_left());
 	sim_check(!sim_channels_open(), "%u control connections are left", sim_channels_open());
-	sim_trace("over: %d, %d after %llu turns", w->codes[0], w->codes[1], (unsigned long long)sim_turns());
+	sim_trace("over: %d, %d after %llu turns", w->codes[0], w->codes[host_of(loaded_one())],
+		(unsigned long long)sim_turns());
 	sim_paths_close();
-	for (unsigned host = 0; host < SIM_HOSTS; host++)
+	for (unsigned host = 0; host <= w->destinations; host++)
 		sim_qemu_close(w->qemus[host]);
 	sim_end();
 }
@@ -373,7 +491,7 @@ int main(int argc, char **argv)
 	const char *one = getenv("WATARI_SEED"), *times = getenv("WATARI_RUNS");
 	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1,
 		 count = argc > 2 ? strtoull(argv[2], NULL, 0) : 100;
-	uint64_t stats[5] = { 0 }, turn_count = 0;
+	uint64_t stats[5] = { 0 }, counts[SIM_COUNTED] = { 0 }, turn_count = 0;
 	struct timespec began, ended;
 
 	/* What one run frees the next one uses: fresh pages are expensive. */
@@ -392,6 +510,8 @@ int main(int argc, char **argv)
 		run_seed(seed);
 		turn_count += sim_turns();
 		stats[sim_world.codes[0] < 0 ? 4 : sim_world.codes[0]]++;
+		for (unsigned i = 0; i < SIM_COUNTED; i++)
+			counts[i] += sim_world.counts[i];
 	}
 	clock_gettime(CLOCK_MONOTONIC, &ended);
 	printf("sim: %llu seeds: moved %llu, not moved %llu, undecided %llu, source crashed %llu; %.0f turns and "
@@ -402,5 +522,8 @@ int main(int argc, char **argv)
 		((double)(ended.tv_sec - began.tv_sec) * 1e3 +
 			(double)(ended.tv_nsec - began.tv_nsec) / 1e6) /
 			(double)count);
+	printf("sim: changes of the destination: taken %llu, done %llu, failed %llu; went back %llu times\n",
+		(unsigned long long)counts[0], (unsigned long long)counts[1], (unsigned long long)counts[2],
+		(unsigned long long)counts[3]);
 	return 0;
 }

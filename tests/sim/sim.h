@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * sim.h - one process that is two hosts, their QEMUs, relays and network, under a virtual clock.
+ * sim.h - one process that is several hosts, their QEMUs, relays and network, under a virtual clock.
  *
  * A *party* is what can crash by itself: a relay (the real code, a coroutine with a stack of its own), a QEMU
  * (a model), or the network cards (which never crash). Each runs loops of loop.h, which sim_loop.c implements
@@ -83,24 +83,35 @@ extern bool sim_tracing;
 
 /* ---- the network: how the hosts reach each other ---- */
 
-enum { SIM_HOSTS = 2 };
+/* Host 0 has the source, the others a destination each; they are called host0 to host4. */
+enum { SIM_HOSTS = 5 };
 
-struct sim_net {
+struct sim_link {
 	uint64_t delay_min_ns, delay_max_ns; /* of a message, one way */
 	uint64_t bytes_per_s;                /* of one data path */
 	uint64_t flight_ns;                  /* between reading a piece and writing it, at most */
+	uint64_t down_until_ns;              /* until then nothing gets across; what was sent waits */
+};
+
+struct sim_net {
+	struct sim_link links[SIM_HOSTS][SIM_HOSTS]; /* the lower number first */
 	bool has_verbs;
 	bool split; /* control connections deliver in small pieces */
-	/* Until then nothing gets across; what was sent waits. */
-	uint64_t down_until_ns;
 	uint64_t no_verbs_until_ns;
 };
 extern struct sim_net sim_net;
 
-uint64_t sim_net_delay(void);
+/* Two hosts; a and b SIM_HOSTS: any. */
+struct sim_pair {
+	unsigned a, b;
+};
+
+struct sim_link *sim_net_link(unsigned a, unsigned b);
+uint64_t sim_net_delay(unsigned a, unsigned b);
+bool sim_pair_is(struct sim_pair pair, unsigned a, unsigned b);
 
 /* sim_channel.c */
-void sim_channels_cut(bool silent);
+void sim_channels_cut(struct sim_pair pair, bool silent);
 /* The party died: the other ends notice. */
 void sim_channels_crash(struct sim_party *party);
 unsigned sim_channels_open(void);
@@ -111,13 +122,15 @@ void sim_paths_open(void);
 void sim_paths_close(void);
 /* Breaks one path of those that are connected (which: any number), or all of this fabric's. */
 void sim_paths_break_one(uint64_t which);
-void sim_paths_break(unsigned fabric);
+void sim_paths_break(unsigned fabric, struct sim_pair pair);
 void sim_paths_slow(uint64_t which, unsigned factor, uint64_t until_ns);
 void sim_paths_crash(struct sim_party *party);
 /* What has not been closed, in words; NULL: nothing. */
 const char *sim_paths_left(void);
 /* The local CPU writes this memory: no read may be under way into it. */
 void sim_paths_local_write(const void *base, size_t length);
+/* No read is under way into memory of this host, which nobody writes from now on. */
+bool sim_paths_silent(unsigned host);
 
 struct wt_endpoint;
 struct wt_path;
@@ -132,14 +145,19 @@ void sim_dial_cancel(struct sim_dial *dial);
 /* ---- sim_monitor.c: what the protocol promises, seen from outside ---- */
 
 void sim_monitor_reset(void);
-/* Pages of the destination's block have got content. */
+/* Which host is the current destination, as the source sees it. */
+unsigned sim_monitor_current(void);
+/* A destination that has drained lives, which can be returned to. */
+bool sim_monitor_way_back(void);
+/* Pages of a destination's block have got content. */
 void sim_monitor_written(const void *base, size_t length);
 
 /* ---- sim_fault.c ---- */
 
 /* A relay came to a state, or sends a message of this type: a moment for a fault. */
 void sim_fault_state(struct sim_party *party, const char *state, bool before);
-void sim_fault_message(struct sim_party *party, unsigned type);
+/* host: of the destination whose session it is; 0: not known. */
+void sim_fault_message(unsigned host, unsigned type);
 #define SIM_CONNECTS 0 /* in place of a type: it begins a control connection */
 
 #endif

@@ -37,6 +37,7 @@ struct wt_channel {
 	void *arg;
 	struct wt_channel_listener *listener; /* until it was accepted */
 	struct piece *pieces;
+	char peer_name[16];
 	uint64_t last_ns;
 	struct wt_timer timer;
 	unsigned entered;
@@ -58,11 +59,30 @@ static struct wt_channel *channels;
 static struct wt_channel_listener *listeners;
 static uint16_t next_port = 7000;
 
-uint64_t sim_net_delay(void)
+struct sim_link *sim_net_link(unsigned a, unsigned b)
 {
-	uint64_t delay_ns = sim_between(sim_net.delay_min_ns, sim_net.delay_max_ns);
+	return a < b ? &sim_net.links[a][b] : &sim_net.links[b][a];
+}
 
-	return sim_net.down_until_ns > sim_now_ns ? sim_net.down_until_ns - sim_now_ns + delay_ns : delay_ns;
+uint64_t sim_net_delay(unsigned a, unsigned b)
+{
+	const struct sim_link *link = sim_net_link(a, b);
+	uint64_t delay_ns = sim_between(link->delay_min_ns, link->delay_max_ns);
+
+	return link->down_until_ns > sim_now_ns ? link->down_until_ns - sim_now_ns + delay_ns : delay_ns;
+}
+
+bool sim_pair_is(struct sim_pair pair, unsigned a, unsigned b)
+{
+	return pair.a == SIM_HOSTS || (pair.a == a && pair.b == b) || (pair.a == b && pair.b == a);
+}
+
+static unsigned host_of(const struct wt_channel *c);
+
+/* One way to the other end, which is there. */
+static uint64_t delay_to_peer(const struct wt_channel *c)
+{
+	return sim_net_delay(host_of(c), host_of(c->peer));
 }
 
 unsigned sim_channels_open(void)
@@ -185,6 +205,19 @@ static void arrive(void *arg, uint64_t now_ns)
 
 /* ---- channel.h ---- */
 
+static unsigned host_of(const struct wt_channel *c)
+{
+	return sim_party_host(c->party);
+}
+
+static unsigned host_named(const char *name)
+{
+	unsigned host = SIM_HOSTS;
+
+	sim_check(sscanf(name, "host%u", &host) == 1 && host < SIM_HOSTS, "there is no host %s", name);
+	return host;
+}
+
 static struct wt_channel *channel_new(struct wt_loop *loop, struct sim_party *party)
 {
 	struct wt_channel *c = calloc(1, sizeof *c);
@@ -204,13 +237,15 @@ int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, c
 {
 	struct wt_channel *c = channel_new(loop, sim_current), *peer;
 	struct wt_channel_listener *listener = listeners;
-	uint64_t delay_ns = sim_net_delay(), there_ns = sim_now_ns + delay_ns;
+	unsigned here = sim_party_host(sim_current), there = host_named(address->host);
+	uint64_t delay_ns = sim_net_delay(here, there), there_ns = sim_now_ns + delay_ns;
 
 	c->events = *events;
 	c->arg = arg;
 	*ret_channel = c;
-	sim_fault_message(sim_current, SIM_CONNECTS);
-	while (listener && listener->port != address->port)
+	sim_fault_message(there, SIM_CONNECTS);
+	snprintf(c->peer_name, sizeof c->peer_name, "%s", address->host);
+	while (listener && (listener->port != address->port || sim_party_host(listener->party) != there))
 		listener = listener->next;
 	if (sim_party_dead(c->party))
 		return 0;
@@ -219,22 +254,23 @@ int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, c
 		return 0;
 	}
 	if (!listener) {
-		put(c, PIECE_CLOSED, there_ns + sim_net_delay(), ECONNREFUSED, NULL, 0);
+		put(c, PIECE_CLOSED, there_ns + sim_net_delay(here, there), ECONNREFUSED, NULL, 0);
 		return 0;
 	}
 	peer = channel_new(listener->loop, listener->party);
 	peer->listener = listener;
 	peer->peer = c;
 	c->peer = peer;
+	snprintf(peer->peer_name, sizeof peer->peer_name, "host%u", here);
 	put(peer, PIECE_ACCEPT, there_ns, 0, NULL, 0);
-	put(c, PIECE_OPEN, there_ns + sim_net_delay(), 0, NULL, 0);
+	put(c, PIECE_OPEN, there_ns + sim_net_delay(here, there), 0, NULL, 0);
 	return 0;
 }
 
 void wt_channel_close(struct wt_channel *c)
 {
 	if (c->peer) {
-		put(c->peer, PIECE_CLOSED, sim_now_ns + sim_net_delay(),
+		put(c->peer, PIECE_CLOSED, sim_now_ns + delay_to_peer(c),
 			sim_party_dead(c->party) ? ECONNRESET : ESHUTDOWN, NULL, 0);
 		c->peer->peer = NULL;
 		c->peer = NULL;
@@ -249,18 +285,18 @@ int wt_channel_send(struct wt_channel *c, const void *data, size_t length)
 	if (c->told_closed)
 		return -EPIPE;
 	if (c->peer && !sim_party_dead(c->party) && length)
-		put(c->peer, PIECE_BYTES, sim_now_ns + sim_net_delay(), 0, data, length);
+		put(c->peer, PIECE_BYTES, sim_now_ns + delay_to_peer(c), 0, data, length);
 	return 0;
 }
 
 const char *wt_channel_peer(const struct wt_channel *c)
 {
-	return "other-host:1";
+	return c->peer_name;
 }
 
 const char *wt_channel_peer_host(const struct wt_channel *c)
 {
-	return "other-host";
+	return c->peer_name;
 }
 
 void wt_channel_set_events(struct wt_channel *c, const struct wt_channel_events *events, void *arg)
@@ -339,20 +375,21 @@ static void truncate_pieces(struct wt_channel *c)
 
 static void cut(struct wt_channel *c, bool silent)
 {
+	uint64_t delay_ns = silent ? sim_between(1, 5 * SIM_S) : delay_to_peer(c);
+
 	truncate_pieces(c);
-	c->peer = NULL;
-	put(c, PIECE_CLOSED, sim_now_ns + (silent ? sim_between(1, 5 * SIM_S) : sim_net_delay()),
-		silent ? ETIMEDOUT : ECONNRESET, NULL, 0);
+	put(c, PIECE_CLOSED, sim_now_ns + delay_ns, silent ? ETIMEDOUT : ECONNRESET, NULL, 0);
 }
 
-void sim_channels_cut(bool silent)
+void sim_channels_cut(struct sim_pair pair, bool silent)
 {
 	for (struct wt_channel *c = channels; c; c = c->next)
-		if (c->peer) {
+		if (c->peer && sim_pair_is(pair, host_of(c), host_of(c->peer))) {
 			struct wt_channel *peer = c->peer;
 
 			cut(peer, silent);
 			cut(c, silent);
+			c->peer = peer->peer = NULL;
 		}
 }
 
@@ -363,8 +400,7 @@ void sim_channels_crash(struct sim_party *party)
 			struct wt_channel *peer = c->peer;
 
 			truncate_pieces(peer);
-			peer->peer = NULL;
-			put(peer, PIECE_CLOSED, sim_now_ns + sim_net_delay(), ECONNRESET, NULL, 0);
-			c->peer = NULL;
+			put(peer, PIECE_CLOSED, sim_now_ns + delay_to_peer(c), ECONNRESET, NULL, 0);
+			c->peer = peer->peer = NULL;
 		}
 }

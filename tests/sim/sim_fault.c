@@ -14,35 +14,50 @@
 static const char *const names[] = { "", "cut", "silent cut", "network down", "a path breaks", "tcp breaks",
 	"verbs breaks", "a path is slow", "cancel", "the guest is paused", "the source QEMU fails",
 	"source relay crashes", "destination relay crashes", "source QEMU crashes",
-	"destination QEMU crashes" };
+	"destination QEMU crashes", "", "another destination" };
 
 static struct sim_party *clockwork;
 static struct wt_loop *loop;
 static unsigned states_seen[SIM_HOSTS][2], messages_seen[128];
 
+static void go_down(const struct sim_fault *fault)
+{
+	for (unsigned a = 0; a < SIM_HOSTS; a++)
+		for (unsigned b = a; b < SIM_HOSTS; b++)
+			if (sim_pair_is(fault->pair, a, b))
+				sim_net_link(a, b)->down_until_ns = sim_now_ns + fault->length_ns;
+}
+
 static void happen(struct sim_fault *fault)
 {
 	fault->done = true;
 	fault->streaming = states_seen[0][1] > 0;
+	fault->aside = fault->streaming && fault->host && fault->host != sim_monitor_current();
+	fault->way_back =
+		sim_monitor_way_back() && sim_now_ns + 100 * SIM_MS < SIM_S + sim_world.guest.busy_ns;
 	sim_world.last_fault_ns = sim_now_ns;
-	sim_trace("FAULT: %s", names[fault->kind]);
+	if (fault->kind == SIM_RETARGET)
+		sim_trace("%s: host%u", names[fault->kind], fault->to);
+	else
+		sim_trace("FAULT: %s, host %u, between %u and %u", names[fault->kind], fault->host,
+			fault->pair.a, fault->pair.b);
 	switch (fault->kind) {
 	case SIM_CUT:
 	case SIM_CUT_SILENT:
-		sim_channels_cut(fault->kind == SIM_CUT_SILENT);
+		sim_channels_cut(fault->pair, fault->kind == SIM_CUT_SILENT);
 		break;
 	case SIM_DOWN:
-		sim_net.down_until_ns = sim_now_ns + fault->length_ns;
+		go_down(fault);
 		break;
 	case SIM_BREAK_ONE:
 		sim_paths_break_one(fault->which);
 		break;
 	case SIM_BREAK_TCP:
-		sim_paths_break(WT_FABRIC_TCP);
+		sim_paths_break(WT_FABRIC_TCP, fault->pair);
 		break;
 	case SIM_BREAK_VERBS:
 		sim_net.no_verbs_until_ns = sim_now_ns + fault->length_ns;
-		sim_paths_break(WT_FABRIC_VERBS);
+		sim_paths_break(WT_FABRIC_VERBS, fault->pair);
 		break;
 	case SIM_SLOW:
 		sim_paths_slow(
@@ -59,11 +74,14 @@ static void happen(struct sim_fault *fault)
 		break;
 	case SIM_CRASH_SOURCE:
 	case SIM_CRASH_DESTINATION:
-		sim_party_kill(sim_world.relays[fault->kind - SIM_CRASH_SOURCE]);
+		sim_party_kill(sim_world.relays[fault->host]);
 		break;
 	case SIM_CRASH_SOURCE_QEMU:
 	case SIM_CRASH_DESTINATION_QEMU:
-		sim_party_kill(sim_qemu_party(sim_world.qemus[fault->kind - SIM_CRASH_SOURCE_QEMU]));
+		sim_party_kill(sim_qemu_party(sim_world.qemus[fault->host]));
+		break;
+	case SIM_RETARGET:
+		sim_job_retarget(fault->to, fault->spare_source);
 		break;
 	case SIM_FAULT_KINDS:
 		break;
@@ -82,21 +100,26 @@ void sim_fault_state(struct sim_party *party, const char *state, bool before)
 	for (unsigned i = 0; i < sim_world.fault_count; i++) {
 		struct sim_fault *f = &sim_world.faults[i];
 
-		if (!f->done && f->when == SIM_AT_STATE && f->host == host && f->before == before &&
+		if (!f->done && f->when == SIM_AT_STATE && f->watched == host && f->before == before &&
 			f->number == seen)
 			happen(f);
 	}
 }
 
-void sim_fault_message(struct sim_party *party, unsigned type)
+void sim_fault_message(unsigned host, unsigned type)
 {
 	unsigned seen = type < 128 ? ++messages_seen[type] : 0;
 
 	for (unsigned i = 0; i < sim_world.fault_count; i++) {
 		struct sim_fault *f = &sim_world.faults[i];
 
-		if (!f->done && f->when == SIM_AT_MESSAGE && f->type == type && f->number == seen)
-			happen(f);
+		if (f->done || f->when != SIM_AT_MESSAGE || f->type != type || f->number != seen)
+			continue;
+		if (host && f->concerned)
+			f->host = host;
+		if (host && f->concerned && f->pair.a < SIM_HOSTS)
+			f->pair = (struct sim_pair){ .a = 0, .b = host };
+		happen(f);
 	}
 }
 
@@ -111,9 +134,57 @@ bool sim_fault_happened(enum sim_fault_kind kind)
 bool sim_fault_any(void)
 {
 	for (unsigned i = 0; i < sim_world.fault_count; i++)
-		if (sim_world.faults[i].done)
+		if (sim_world.faults[i].kind != SIM_RETARGET && sim_world.faults[i].done)
 			return true;
 	return false;
+}
+
+/* All hosts, or two of them. */
+static struct sim_pair draw_pair(void)
+{
+	struct sim_pair pair = { .a = SIM_HOSTS, .b = SIM_HOSTS };
+	unsigned shift;
+
+	if (sim_one_in(3))
+		return pair;
+	pair.a = (unsigned)sim_below(sim_world.destinations + 1);
+	shift = (unsigned)sim_between(1, sim_world.destinations);
+	pair.b = (pair.a + shift) % (sim_world.destinations + 1);
+	return pair;
+}
+
+static const unsigned change_types[] = { WT_MESSAGE_BLOCKS_END, WT_MESSAGE_READY, WT_MESSAGE_DRAIN,
+	WT_MESSAGE_MISSING, WT_MESSAGE_DRAINED, WT_MESSAGE_RESTART, WT_MESSAGE_BASE, WT_MESSAGE_BASE_END,
+	WT_MESSAGE_BASE_LEFT, WT_MESSAGE_EXPECT, WT_MESSAGE_EXPECTED, WT_MESSAGE_SERVE, WT_MESSAGE_SERVE_END,
+	WT_MESSAGE_HELPER, WT_MESSAGE_RELEASE, WT_RELAY_GUEST };
+
+static unsigned any_host(enum sim_fault_kind kind)
+{
+	if (kind == SIM_CRASH_SOURCE || kind == SIM_CRASH_SOURCE_QEMU)
+		return 0;
+	if (kind == SIM_CANCEL)
+		return (unsigned)sim_below(sim_world.destinations + 1);
+	return (unsigned)sim_between(1, sim_world.destinations);
+}
+
+/* A wish for another destination: at any time of the migration, or with a message. */
+static void draw_retarget(struct sim_fault *fault, uint64_t from_ns)
+{
+	static const unsigned types[] = { WT_MESSAGE_ANNOUNCE, WT_MESSAGE_LANDED, WT_RELAY_STREAM };
+	bool in_change = sim_one_in(2);
+
+	*fault = (struct sim_fault){ .kind = SIM_RETARGET,
+		.when = sim_one_in(3) ? SIM_AT_MESSAGE : SIM_AT_TIME,
+		.to = (unsigned)sim_between(1, sim_world.destinations),
+		.spare_source = sim_one_in(3),
+		.at_ns = from_ns,
+		.number = (unsigned)sim_between(1, in_change ? 4 : 30) };
+	fault->type = in_change ? change_types[sim_below(sizeof change_types / sizeof change_types[0])]
+				: types[sim_below(sizeof types / sizeof types[0])];
+	if (sim_one_in(12)) {
+		fault->when = SIM_AT_STATE;
+		fault->number = (unsigned)sim_between(1, 3);
+	}
 }
 
 static void draw(struct sim_fault *fault)
@@ -125,25 +196,42 @@ static void draw(struct sim_fault *fault)
 	*fault = (struct sim_fault){ .kind = (enum sim_fault_kind)sim_between(1, SIM_FAULT_KINDS - 1),
 		.when = (enum sim_fault_when)sim_between(1, 3),
 		.which = sim_random(),
-		.host = (unsigned)sim_below(SIM_HOSTS),
+		.pair = draw_pair(),
 		.before = sim_one_in(2),
 		.length_ns = sim_below(sim_one_in(4) ? 5 * SIM_S : 300 * SIM_MS) };
-	fault->at_ns = sim_now_ns + sim_below(sim_one_in(4) ? 2 * SIM_S : 250 * SIM_MS);
+	fault->host = any_host(fault->kind);
+	fault->concerned = sim_one_in(2) && fault->host;
+	fault->at_ns = sim_now_ns + sim_below(sim_one_in(4) ? 2 * SIM_S : 250 * SIM_MS) +
+		       sim_below(sim_world.guest.busy_ns + 1);
+	if (fault->when == SIM_AT_STATE && sim_one_in(2))
+		fault->watched = 0;
+	else if (fault->when == SIM_AT_STATE)
+		fault->watched = (unsigned)sim_between(1, sim_world.destinations);
 	fault->number = (unsigned)sim_between(1, 6);
 	fault->type = types[sim_below(sizeof types / sizeof types[0])];
 	if (fault->type == WT_MESSAGE_ANNOUNCE || fault->type == WT_MESSAGE_LANDED)
 		fault->number = (unsigned)sim_between(1, 30);
 	else if (fault->type != WT_RELAY_STREAM && fault->when == SIM_AT_MESSAGE)
 		fault->number = 1;
+	if (sim_world.retargets && sim_one_in(2)) {
+		fault->type = change_types[sim_below(sizeof change_types / sizeof change_types[0])];
+		fault->number = (unsigned)sim_between(1, 3);
+	}
 }
 
 void sim_faults_draw(void)
 {
+	uint64_t at_ns = sim_now_ns + sim_world.start_ns[0];
+
 	memset(states_seen, 0, sizeof states_seen);
 	memset(messages_seen, 0, sizeof messages_seen);
-	sim_world.fault_count = sim_one_in(3) ? 0 : (unsigned)sim_between(1, SIM_FAULTS_MAX);
+	sim_world.fault_count = sim_one_in(3) ? 0 : (unsigned)sim_between(1, 4);
 	for (unsigned i = 0; i < sim_world.fault_count; i++)
 		draw(&sim_world.faults[i]);
+	for (unsigned i = 0; i < sim_world.retargets; i++) {
+		at_ns += sim_below(sim_world.guest.busy_ns / sim_world.retargets);
+		draw_retarget(&sim_world.faults[sim_world.fault_count++], at_ns);
+	}
 }
 
 void sim_faults_start(void)

@@ -5,6 +5,7 @@
  * calls of the C library that would look outside (CMake: --wrap).
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -90,11 +91,18 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 
 /* ---- the job ---- */
 
+/* What an operator asks for. */
+struct request {
+	struct wt_job *job;
+	json_t *object; /* NULL: none */
+	struct wt_timer heard;
+};
+
 struct wt_job {
 	struct wt_loop *loop;
 	const struct wt_job_command *commands;
 	void *arg;
-	struct wt_timer told;
+	struct request requests[SIM_FAULTS_MAX];
 };
 
 static struct wt_job jobs[SIM_HOSTS];
@@ -113,29 +121,58 @@ void wt_job_close(struct wt_job *job)
 {
 	if (!job)
 		return;
-	wt_loop_timer_clear(job->loop, &job->told);
+	for (unsigned i = 0; i < SIM_FAULTS_MAX; i++) {
+		wt_loop_timer_clear(job->loop, &job->requests[i].heard);
+		json_decref(job->requests[i].object);
+	}
 	job->loop = NULL;
 }
 
-static void cancel_told(void *arg, uint64_t now_ns)
+static void request_heard(void *arg, uint64_t now_ns)
 {
-	struct wt_job *job = arg;
-	const struct wt_job_command *command = job->commands;
+	struct request *request = arg;
+	const char *name = json_string_value(json_object_get(request->object, "command"));
+	const struct wt_job_command *command = request->job->commands;
 	struct wt_error err = { 0 };
-	json_t *result = NULL;
+	json_t *result = NULL, *object = request->object;
 
-	while (strcmp(command->name, "cancel"))
+	while (strcmp(command->name, name))
 		command++;
-	if (command->run(job->arg, NULL, &result, &err))
-		sim_trace("cancel was refused: %s", wt_error_text(&err));
+	if (command->run(request->job->arg, object, &result, &err))
+		sim_trace("%s was refused: %s", name, wt_error_text(&err));
+	request->object = NULL;
+	json_decref(object);
 	json_decref(result);
 }
 
 /* The relay hears it in its own loop. */
+static void ask(unsigned host, json_t *object)
+{
+	struct wt_job *job = &jobs[host];
+	struct request *request = job->requests;
+
+	if (!job->loop) {
+		json_decref(object);
+		return;
+	}
+	while (request->object)
+		request++;
+	*request = (struct request){ .job = job, .object = object };
+	wt_loop_timer_set(job->loop, &request->heard, sim_now_ns, request_heard, request);
+}
+
 void sim_job_cancel(unsigned host)
 {
-	if (jobs[host].loop)
-		wt_loop_timer_set(jobs[host].loop, &jobs[host].told, sim_now_ns, cancel_told, &jobs[host]);
+	ask(host, json_pack("{s:s}", "command", "cancel"));
+}
+
+void sim_job_retarget(unsigned to, bool spare_source)
+{
+	char text[32];
+
+	snprintf(text, sizeof text, "host%u:%u/vm", to, SIM_PORT);
+	ask(0, json_pack("{s:s,s:s,s:s*}", "command", "retarget", "to", text, "prefer",
+		       spare_source ? "old-destination" : NULL));
 }
 
 /* ---- reports ---- */
@@ -155,6 +192,8 @@ unsigned wt_report_columns(const struct wt_report *report)
 	return 0;
 }
 
+const char *const sim_counted[SIM_COUNTED] = { "retarget", "retarget_done", "retarget_failed", "going_back" };
+
 void wt_report_event(struct wt_report *report, const char *event, json_t *fields, const char *text)
 {
 	const char *state = json_string_value(json_object_get(fields, "state"));
@@ -162,6 +201,13 @@ void wt_report_event(struct wt_report *report, const char *event, json_t *fields
 	sim_trace("%s: %s %s %s", sim_party_name(sim_current), event, state ? state : "", text ? text : "");
 	if (state && strcmp(event, "state") == 0)
 		sim_fault_state(sim_current, state, true);
+	if (state && sim_party_host(sim_current) == 0 && strcmp(state, "stopped") == 0)
+		sim_world.stop_known = true;
+	if (strcmp(event, "retarget_failed") == 0)
+		sim_check(sim_fault_any() || strstr(text, "the guest was stopped first"),
+			"nothing went wrong, and %s", text);
+	for (unsigned i = 0; i < SIM_COUNTED; i++)
+		sim_world.counts[i] += strcmp(event, sim_counted[i]) == 0;
 	json_decref(fields);
 }
 
@@ -172,8 +218,6 @@ void wt_report_progress(struct wt_report *report, json_t *fields, const char *te
 
 void wt_report_error(struct wt_report *report, const char *text)
 {
-	if (strstr(text, "this is not the guest's RAM"))
-		sim_world.sampled_out = true;
 	sim_trace("%s: error: %s", sim_party_name(sim_current), text);
 }
 

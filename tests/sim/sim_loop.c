@@ -15,7 +15,8 @@
 #include <sys/epoll.h>
 
 #define FD_BASE (1 << 20)
-#define FDS_MAX 256
+#define FDS_MAX 1024
+#define POLLS_MAX 128
 
 struct wt_loop *sim_loops;
 
@@ -294,8 +295,8 @@ void wt_loop_stop(struct wt_loop *loop, int code)
 
 void sim_loops_look(void)
 {
-	struct pollfd polls[64];
-	struct watch *watches[64];
+	struct pollfd polls[POLLS_MAX];
+	struct watch *watches[POLLS_MAX];
 	unsigned count = 0;
 
 	for (struct wt_loop *loop = sim_loops; loop; loop = loop->next)
@@ -304,7 +305,7 @@ void sim_loops_look(void)
 
 			if (watch->fd >= FD_BASE) {
 				watch->ready = fd_flag[watch->fd - FD_BASE] ? EPOLLIN : 0;
-			} else if (count < 64) {
+			} else if (count < POLLS_MAX) {
 				polls[count] =
 					(struct pollfd){ .fd = watch->fd, .events = (short)watch->events };
 				watches[count++] = watch;

@@ -21,7 +21,7 @@
 #endif
 
 #define STACK_BYTES (512u << 10)
-#define PARTIES_MAX 8
+#define PARTIES_MAX 16
 #define TURNS_MAX 4000000u
 #define TURN_NS 2000 /* how long a turn takes, on average */
 

@@ -155,9 +155,10 @@ static void flight_step(void *arg, uint64_t now_ns)
 	struct wt_path *path = flight->path;
 	bool last = now_ns >= flight->end_ns;
 
-	if (now_ns < sim_net.down_until_ns && !path->broken) {
-		flight->end_ns = sim_net.down_until_ns + sim_below(10 * SIM_MS);
-		wt_loop_timer_set(sim_card_loop, &flight->step, sim_net.down_until_ns, flight_step, flight);
+	if (now_ns < path->link->down_until_ns && !path->broken) {
+		flight->end_ns = path->link->down_until_ns + sim_below(10 * SIM_MS);
+		wt_loop_timer_set(
+			sim_card_loop, &flight->step, path->link->down_until_ns, flight_step, flight);
 		return;
 	}
 	if (!path->broken && !served(flight)) {
@@ -187,7 +188,7 @@ static void flight_step(void *arg, uint64_t now_ns)
 static void flight_start(struct wt_path *path, const struct wt_op *op)
 {
 	struct flight *flight = sim_fresh(sizeof *flight + op->length);
-	uint64_t rate = sim_net.bytes_per_s, start_ns = path->busy_until_ns, took_ns;
+	uint64_t rate = path->link->bytes_per_s, start_ns = path->busy_until_ns, took_ns;
 
 	sim_paths_local_write(op->local, op->length);
 	sim_check((uint8_t *)op->local >= op->local_region->base &&
@@ -202,7 +203,7 @@ static void flight_start(struct wt_path *path, const struct wt_op *op)
 	path->busy_until_ns = start_ns + took_ns;
 	flight->path = path;
 	flight->op = *op;
-	flight->end_ns = path->busy_until_ns + sim_between(1000, 1000 + sim_net.flight_ns);
+	flight->end_ns = path->busy_until_ns + sim_between(1000, 1000 + path->link->flight_ns);
 	flight->piece_bytes = op->length / PIECES_MAX > PIECE_MIN ? op->length / PIECES_MAX : PIECE_MIN;
 	if (flight->piece_bytes < 4096 && !sim_one_in(4))
 		flight->piece_bytes = 4096;
@@ -436,11 +437,25 @@ const char *wt_fabric_name(enum wt_fabric fabric)
 
 /* ---- faults ---- */
 
-void sim_paths_break(unsigned fabric)
+static unsigned host_of(const struct wt_path *path)
+{
+	return sim_party_host(path->endpoint->party);
+}
+
+void sim_paths_break(unsigned fabric, struct sim_pair pair)
 {
 	for (struct wt_path *p = paths; p; p = p->next)
-		if (p->pulls && p->endpoint->fabric == fabric)
+		if (p->pulls && p->endpoint->fabric == fabric && p->peer &&
+			sim_pair_is(pair, host_of(p), host_of(p->peer)))
 			path_break(p);
+}
+
+bool sim_paths_silent(unsigned host)
+{
+	for (const struct flight *f = flights; f; f = f->next)
+		if (host_of(f->path) == host)
+			return false;
+	return true;
 }
 
 static struct wt_path *any_path(uint64_t which)

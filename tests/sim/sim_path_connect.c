@@ -80,6 +80,17 @@ static struct wt_listener *listener_find(const struct sim_dial *dial)
 	return l;
 }
 
+/* One way to the listener; nobody knows where a port is to which nobody listens. */
+static uint64_t delay(const struct sim_dial *dial)
+{
+	unsigned from = sim_party_host(dial->endpoint->party), to = !from;
+
+	for (const struct wt_listener *l = listeners; l; l = l->next)
+		if (l->port == dial->port && l->fabric == dial->fabric)
+			to = sim_party_host(l->party);
+	return sim_net_delay(from, to);
+}
+
 static void dial_ended(void *arg, uint64_t now_ns);
 
 static void dial_end(struct sim_dial *dial, int code, uint64_t in_ns)
@@ -105,7 +116,7 @@ void sim_listener_close(struct wt_listener *listener)
 
 	for (struct sim_dial *d = dials; d; d = d->next)
 		if (d->waits && d->port == listener->port && d->fabric == listener->fabric)
-			dial_end(d, ECONNREFUSED, sim_net_delay());
+			dial_end(d, ECONNREFUSED, delay(d));
 	while (*at != listener)
 		at = &(*at)->next;
 	*at = listener->next;
@@ -163,8 +174,10 @@ int sim_request_admit(struct wt_request *request, struct wt_endpoint *endpoint, 
 	}
 	dial->path = sim_path_new(dial->endpoint, !path->pulls);
 	dial->path->peer = path;
+	dial->path->link = path->link =
+		sim_net_link(sim_party_host(dial->endpoint->party), sim_party_host(endpoint->party));
 	path->peer = dial->path;
-	dial_end(dial, 0, sim_net_delay());
+	dial_end(dial, 0, delay(dial));
 	return 0;
 }
 
@@ -177,7 +190,7 @@ void sim_request_refuse(struct wt_request *request)
 	if (dial->cancelled)
 		dial_free(dial);
 	else
-		dial_end(dial, ECONNREFUSED, sim_net_delay());
+		dial_end(dial, ECONNREFUSED, delay(dial));
 }
 
 static void dial_arrived(void *arg, uint64_t now_ns)
@@ -186,7 +199,7 @@ static void dial_arrived(void *arg, uint64_t now_ns)
 	struct wt_listener *listener = listener_find(dial);
 
 	if (!listener || (dial->fabric == WT_FABRIC_VERBS && now_ns < sim_net.no_verbs_until_ns)) {
-		dial_end(dial, listener ? EHOSTUNREACH : ECONNREFUSED, sim_net_delay());
+		dial_end(dial, listener ? EHOSTUNREACH : ECONNREFUSED, delay(dial));
 		return;
 	}
 	dial->waits = true;
@@ -225,7 +238,7 @@ struct sim_dial *sim_path_dial(struct wt_loop *loop, const struct wt_fabric_ops 
 	while (*at)
 		at = &(*at)->next;
 	*at = dial;
-	wt_loop_timer_set(sim_card_loop, &dial->arrives, sim_now_ns + sim_net_delay(), dial_arrived, dial);
+	wt_loop_timer_set(sim_card_loop, &dial->arrives, sim_now_ns + delay(dial), dial_arrived, dial);
 	dial_end(dial, ETIMEDOUT, timeout_ns);
 	return dial;
 }

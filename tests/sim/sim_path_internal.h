@@ -24,6 +24,7 @@ struct wt_path {
 	struct wt_path *next;
 	struct wt_endpoint *endpoint;
 	struct wt_path *peer; /* NULL: closed */
+	struct sim_link *link;
 	bool pulls, broken, seen_dead;
 	int fd;
 	unsigned depth, under_way, completion_count;

@@ -16,13 +16,17 @@
 #define RUNS_FROM 48 /* pages */
 #define POOL_BYTES (SIM_BLOCKS * BLOCK_BYTES)
 
-/* Memory of both, kept from one run to the next: fresh pages are expensive. */
+/* Memory of all, kept from one run to the next: fresh pages are expensive. */
 static struct {
 	int fd;
 	uint8_t *bytes, *copy;
-} pools[2];
+} pools[SIM_HOSTS];
 
-static struct sim_qemu *qemus[2];
+static struct sim_qemu *qemus[SIM_HOSTS];
+static const char *const names[SIM_HOSTS] = { "source", "destination 1", "destination 2", "destination 3",
+	"destination 4" };
+static const char *const party_names[SIM_HOSTS] = { "source QEMU", "destination QEMU 1", "destination QEMU 2",
+	"destination QEMU 3", "destination QEMU 4" };
 
 static void pool_open(unsigned i)
 {
@@ -152,8 +156,10 @@ void sim_qemu_set(struct sim_qemu *qemu, const char *status)
 	sim_trace("%s QEMU: %s", qemu->name, status);
 	qemu->status = status;
 	if (runs && !ran) {
-		sim_check(!qemu->other || !qemu->other->alive || strcmp(qemu->other->status, "running"),
-			"both guests run");
+		for (unsigned i = 0; i < SIM_HOSTS; i++)
+			sim_check(!qemus[i] || qemus[i] == qemu || !qemus[i]->alive ||
+					  strcmp(qemus[i]->status, "running"),
+				"two guests run");
 		sim_qmp_event(qemu, "RESUME");
 		sim_guest_start(qemu);
 	} else if (!runs && ran) {
@@ -222,9 +228,30 @@ bool sim_qemu_owns(const struct sim_qemu *qemu)
 		return true;
 	if (!qemu->guest.paused)
 		return false;
-	if (qemu == qemus[1])
-		return qemu->loaded && qemu->other->committed;
-	return strcmp(qemu->status, "finish-migrate") && (!qemu->committed || !qemu->other->alive);
+	if (qemu->source)
+		return qemu->loaded && qemu->source->committed;
+	return strcmp(qemu->status, "finish-migrate") && (!qemu->committed || !sim_qemu_any_loaded());
+}
+
+bool sim_qemu_any_loaded(void)
+{
+	for (unsigned i = 0; i < SIM_HOSTS; i++)
+		if (qemus[i] && qemus[i]->loaded && qemus[i]->alive)
+			return true;
+	return false;
+}
+
+bool sim_qemu_any_ran(void)
+{
+	for (unsigned i = 1; i < SIM_HOSTS; i++)
+		if (qemus[i] && qemus[i]->ran)
+			return true;
+	return false;
+}
+
+bool sim_qemu_begun(const struct sim_qemu *qemu)
+{
+	return qemu->begun;
 }
 
 bool sim_qemu_loaded(const struct sim_qemu *qemu)
@@ -242,7 +269,9 @@ void sim_qemu_pause(struct sim_qemu *qemu)
 	if (!qemu->alive || strcmp(qemu->status, "running"))
 		return;
 	qemu->paused_ns = sim_now_ns;
-	qemu->guest.paused = qemu->other->guest.paused = true;
+	for (unsigned i = 0; i < SIM_HOSTS; i++)
+		if (qemus[i])
+			qemus[i]->guest.paused = true;
 	sim_qemu_set(qemu, "paused");
 }
 
@@ -320,10 +349,10 @@ static void set_capabilities(struct sim_qemu *qemu, json_t *arguments)
 
 static int cont(struct sim_qemu *qemu, struct wt_error *err)
 {
-	if (qemu == qemus[1])
+	if (qemu->source)
 		return sim_destination_cont(qemu, err);
 	sim_check(
-		!qemu->committed || !qemu->other->ran, "the source is told to run after the destination ran");
+		!qemu->committed || !sim_qemu_any_ran(), "the source is told to run after a destination ran");
 	sim_check(!qemu->guest.paused || sim_now_ns - qemu->paused_ns < SIM_PAUSE_NS ||
 			  qemu->stopped_ns - qemu->paused_ns < SIM_PAUSE_NS,
 		"a guest that its operator had paused is told to run where it was");
@@ -369,15 +398,16 @@ json_t *sim_qemu_command(struct sim_qemu *qemu, const char *command, json_t *arg
 
 /* ---- life ---- */
 
-static struct sim_qemu *qemu_new(unsigned i, const char *name)
+static struct sim_qemu *qemu_new(unsigned i)
 {
 	struct sim_qemu *qemu = calloc(1, sizeof *qemu);
 
 	if (!qemu)
 		abort();
 	pool_open(i);
-	qemu->name = name;
-	qemu->party = sim_party_new(i ? "destination QEMU" : "source QEMU", i, NULL, NULL);
+	qemu->name = names[i];
+	qemu->host = i;
+	qemu->party = sim_party_new(party_names[i], i, NULL, NULL);
 	sim_party_on_death(qemu->party, died, qemu);
 	qemu->loop = sim_loop_new(qemu->party);
 	qemu->alive = true;
@@ -394,19 +424,18 @@ static struct sim_qemu *qemu_new(unsigned i, const char *name)
 
 static void block_place(struct sim_qemu *qemu, unsigned i, const struct sim_block *like)
 {
-	unsigned pool = qemu == qemus[1];
 	struct sim_block *block = &qemu->blocks[i];
 
 	*block = *like;
-	block->bytes = pools[pool].bytes + i * BLOCK_BYTES;
-	block->fd = pools[pool].fd;
+	block->bytes = pools[qemu->host].bytes + i * BLOCK_BYTES;
+	block->fd = pools[qemu->host].fd;
 	block->fd_offset = i * BLOCK_BYTES;
 	memset(block->dirty, 1, sizeof block->dirty);
 }
 
 struct sim_qemu *sim_qemu_source(const struct sim_guest *guest, unsigned blocks, const struct sim_block *list)
 {
-	struct sim_qemu *qemu = qemu_new(0, "source");
+	struct sim_qemu *qemu = qemu_new(0);
 
 	qemu->guest = *guest;
 	qemu->began_ns = sim_now_ns;
@@ -424,14 +453,13 @@ struct sim_qemu *sim_qemu_source(const struct sim_guest *guest, unsigned blocks,
 }
 
 /* Its memory may hold anything at first. */
-struct sim_qemu *sim_qemu_destination(struct sim_qemu *source)
+struct sim_qemu *sim_qemu_destination(struct sim_qemu *source, unsigned host)
 {
-	struct sim_qemu *qemu = qemu_new(1, "destination");
+	struct sim_qemu *qemu = qemu_new(host);
 	bool holes = sim_one_in(4);
 
 	qemu->guest = source->guest;
-	qemu->other = source;
-	source->other = qemu;
+	qemu->source = source;
 	qemu->block_count = source->block_count;
 	for (unsigned i = 0; i < source->block_count; i++) {
 		struct sim_block *block = &qemu->blocks[i];
@@ -452,7 +480,7 @@ struct sim_qemu *sim_qemu_destination(struct sim_qemu *source)
 void sim_qemu_close(struct sim_qemu *qemu)
 {
 	died(qemu);
-	qemus[qemu == qemus[1]] = NULL;
+	qemus[qemu->host] = NULL;
 	sw_free(&qemu->out);
 	sw_free(&qemu->tail);
 	json_decref(qemu->capabilities);
@@ -472,5 +500,9 @@ struct wt_loop *sim_qemu_loop(struct sim_qemu *qemu)
 
 struct sim_qemu *sim_qemu_find(const char *name)
 {
-	return qemus[strcmp(name, "source") != 0];
+	unsigned i = 0;
+
+	while (strcmp(names[i], name))
+		i++;
+	return qemus[i];
 }

@@ -35,6 +35,7 @@ struct sim_block {
 };
 
 struct sim_guest {
+	uint64_t busy_ns;       /* so long from its start it writes too fast for QEMU to stop it */
 	uint64_t write_ns;      /* on average, from one write to the next; 0: none */
 	uint64_t calm_after_ns; /* then it writes far less */
 	uint64_t hot_pages;     /* most writes go to so many pages */
@@ -45,8 +46,8 @@ struct sim_qemu;
 
 struct sim_qemu *sim_qemu_source(
 	const struct sim_guest *guest, unsigned blocks, const struct sim_block *list);
-/* Its blocks are the source's, empty; staged ones are shared here. */
-struct sim_qemu *sim_qemu_destination(struct sim_qemu *source);
+/* On this host. Its blocks are the source's, empty; staged ones are shared here. */
+struct sim_qemu *sim_qemu_destination(struct sim_qemu *source, unsigned host);
 void sim_qemu_close(struct sim_qemu *qemu);
 struct sim_party *sim_qemu_party(struct sim_qemu *qemu);
 struct wt_loop *sim_qemu_loop(struct sim_qemu *qemu);
@@ -55,6 +56,8 @@ const char *sim_qemu_status(const struct sim_qemu *qemu);
 bool sim_qemu_alive(const struct sim_qemu *qemu);
 /* It runs, or is the one that its operator keeps paused. */
 bool sim_qemu_owns(const struct sim_qemu *qemu);
+/* It has begun to take a guest in. */
+bool sim_qemu_begun(const struct sim_qemu *qemu);
 bool sim_qemu_loaded(const struct sim_qemu *qemu);
 bool sim_qemu_committed(const struct sim_qemu *qemu);
 const struct sim_block *sim_qemu_blocks(const struct sim_qemu *qemu, unsigned *ret_count);

@@ -102,7 +102,7 @@ static const struct wt_stream_events stream_events = {
 
 void sim_destination_check_memory(struct sim_qemu *qemu)
 {
-	const struct sim_qemu *source = qemu->other;
+	const struct sim_qemu *source = qemu->source;
 
 	sim_check(source->copied, "the destination has loaded a guest that was never stopped");
 	for (unsigned i = 0; i < qemu->block_count; i++)
@@ -120,6 +120,7 @@ static void loaded(void *arg, uint64_t now_ns)
 {
 	struct sim_qemu *qemu = arg;
 
+	sim_check(!sim_qemu_any_loaded(), "two destinations have loaded the guest");
 	qemu->loaded = true;
 	sim_qemu_set(qemu, "paused");
 	sim_qemu_set_migration(qemu, "completed");
@@ -127,13 +128,13 @@ static void loaded(void *arg, uint64_t now_ns)
 
 static void tail_arrived(struct sim_qemu *qemu)
 {
-	const struct stream_writer *sent = &qemu->other->tail;
+	const struct stream_writer *sent = &qemu->source->tail;
 
 	if (!qemu->ram_ended || qemu->tail.length < sent->length || qemu->step.fn || qemu->loaded)
 		return;
 	sim_check(qemu->tail.length == sent->length && !memcmp(qemu->tail.data, sent->data, sent->length),
 		"the state of devices did not arrive as it was sent");
-	if (strcmp(qemu->other->status, "finish-migrate") == 0 && qemu->other->alive)
+	if (strcmp(qemu->source->status, "finish-migrate") == 0 && qemu->source->alive)
 		sim_destination_check_memory(qemu);
 	wt_loop_timer_set(qemu->loop, &qemu->step, sim_now_ns + sim_below(LOAD_NS), loaded, qemu);
 }
@@ -213,6 +214,7 @@ int sim_destination_incoming(struct sim_qemu *qemu, const char *uri, struct wt_e
 	}
 	if (wt_stream_open(&stream_events, qemu, &qemu->reader))
 		sim_fail("no memory for a reader");
+	qemu->begun = true;
 	wt_loop_fd_set(qemu->loop, qemu->listen_fd, EPOLLIN, connected, qemu);
 	sim_qemu_set_migration(qemu, "active");
 	return 0;
@@ -232,11 +234,11 @@ void sim_destination_close(struct sim_qemu *qemu)
 
 int sim_destination_cont(struct sim_qemu *qemu, struct wt_error *err)
 {
-	const struct sim_qemu *source = qemu->other;
+	const struct sim_qemu *source = qemu->source;
 
 	sim_check(!strcmp(qemu->status, "paused"), "the destination is told to run while it is %s",
 		qemu->status);
-	sim_check(qemu->other->committed, "the destination is told to run before the source has committed");
+	sim_check(qemu->source->committed, "the destination is told to run before the source has committed");
 	sim_check(!qemu->guest.paused || source->stopped_ns - source->paused_ns < SIM_PAUSE_NS,
 		"a guest that its operator had paused is told to run");
 	if (qemu->refusals) {

@@ -13,9 +13,10 @@
 
 struct sim_qemu {
 	const char *name;
+	unsigned host;
 	struct sim_party *party;
 	struct wt_loop *loop;
-	struct sim_qemu *other;
+	struct sim_qemu *source; /* NULL: it is the source */
 	bool alive, committed, ran, told;
 	const char *status, *migration;
 	bool resumes; /* the migration stopped a running guest */
@@ -49,7 +50,7 @@ struct sim_qemu {
 	int listen_fd;
 	struct wt_stream *reader;
 	int number[SIM_BLOCKS]; /* of the stream's blocks here */
-	bool ram_ended, loaded, slow_to_read;
+	bool begun, ram_ended, loaded, slow_to_read;
 	struct wt_timer rests; /* until it reads on */
 	unsigned refusals;     /* of `cont`: a disk lock that the source releases late */
 };
@@ -57,6 +58,9 @@ struct sim_qemu {
 uint8_t *sim_copy_of(const struct sim_qemu *qemu, unsigned block);
 void sim_copy_take(struct sim_qemu *qemu);
 void sim_qemu_set(struct sim_qemu *qemu, const char *status);
+/* Any destination has loaded, and lives; has run its guest. */
+bool sim_qemu_any_loaded(void);
+bool sim_qemu_any_ran(void);
 void sim_qemu_set_migration(struct sim_qemu *qemu, const char *migration);
 void sim_qemu_hang_up(struct sim_qemu *qemu);
 /* Ends soon: what was answered still leaves. */

@@ -18,6 +18,7 @@
 
 #define RP_SHUT 1
 #define RP_PONG 2
+#define IDLE_NS (5 * SIM_MS) /* with nothing to send */
 
 static void step(void *arg, uint64_t now_ns);
 
@@ -141,11 +142,15 @@ static void put_prologue(struct sim_qemu *qemu)
 	sim_qemu_set_migration(qemu, "active");
 }
 
-static void put_part(struct sim_qemu *qemu)
+/* Answers how many pages. */
+static unsigned put_part(struct sim_qemu *qemu)
 {
+	unsigned count;
+
 	sw_section(&qemu->out, SW_PART, SW_RAM_ID, NULL, 0);
-	put_pages(qemu, (unsigned)sim_between(1, 48));
+	count = put_pages(qemu, (unsigned)sim_between(1, 48));
 	sw_eos(&qemu->out);
+	return count;
 }
 
 /* The guest is stopped: the rest of RAM, then devices, of which nobody knows the format. */
@@ -176,7 +181,7 @@ static bool little_is_left(struct sim_qemu *qemu)
 	double seconds = (double)(sim_now_ns - qemu->started_ns) / 1e9;
 	double limit = (double)json_integer_value(json_object_get(qemu->parameters, "downtime-limit")) / 1e3;
 
-	if (qemu->walks < qemu->walks_min)
+	if (qemu->walks < qemu->walks_min || sim_now_ns < qemu->began_ns + qemu->guest.busy_ns)
 		return false;
 	return (double)sim_source_remaining(qemu) <= (double)qemu->sent_bytes / seconds * limit;
 }
@@ -209,6 +214,7 @@ static bool push(struct sim_qemu *qemu)
 static void step(void *arg, uint64_t now_ns)
 {
 	struct sim_qemu *qemu = arg;
+	uint64_t rest_ns = 1000;
 
 	if (!push(qemu) || qemu->final)
 		return;
@@ -217,11 +223,11 @@ static void step(void *arg, uint64_t now_ns)
 		put_prologue(qemu);
 	else if (little_is_left(qemu))
 		put_end(qemu);
-	else
-		put_part(qemu);
+	else if (!put_part(qemu))
+		rest_ns = IDLE_NS;
 	wt_loop_timer_set(qemu->loop, &qemu->step,
-		now_ns + 1000 + (uint64_t)((double)qemu->out.length * 1e9 / (double)qemu->stream_rate), step,
-		qemu);
+		now_ns + rest_ns + (uint64_t)((double)qemu->out.length * 1e9 / (double)qemu->stream_rate),
+		step, qemu);
 }
 
 static void ready(void *arg, uint32_t events)

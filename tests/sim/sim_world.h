@@ -8,7 +8,8 @@
 #include "sim.h"
 #include "sim_qemu.h"
 
-#define SIM_FAULTS_MAX 4
+#define SIM_FAULTS_MAX 8
+#define SIM_PORT 7000
 
 enum sim_fault_kind {
 	SIM_CUT = 1, /* control and all its bytes; both ends notice */
@@ -26,6 +27,7 @@ enum sim_fault_kind {
 	SIM_CRASH_SOURCE_QEMU,
 	SIM_CRASH_DESTINATION_QEMU,
 	SIM_FAULT_KINDS,
+	SIM_RETARGET, /* no fault: the operator wants another destination, which is host `to` */
 };
 
 enum sim_fault_when {
@@ -38,13 +40,25 @@ struct sim_fault {
 	enum sim_fault_kind kind;
 	enum sim_fault_when when;
 	uint64_t at_ns, length_ns, which;
-	unsigned host, type, number;
-	bool before, done;
+	unsigned host, watched, type, number, to;
+	struct sim_pair pair; /* between whom */
+	bool before, done, spare_source;
 	bool streaming; /* the connection was up when it happened */
+	bool concerned; /* at a message: it befalls the destination whose session it is */
+	bool aside;     /* it befell a destination that was not the current one */
+	bool way_back;  /* there was one, for long enough */
 	struct wt_timer timer;
 };
 
+enum { SIM_COUNTED = 4 };
+extern const char *const sim_counted[SIM_COUNTED]; /* names of reports */
+
 struct sim_world {
+	unsigned destinations; /* on the hosts 1 to this number */
+	unsigned neighbour;    /* this one is on the source's own host; 0: none is */
+	unsigned retargets;    /* that the operator wants */
+	unsigned counts[SIM_COUNTED];
+	bool stop_known; /* the source relay knows that the guest is stopped */
 	struct sim_guest guest;
 	struct sim_block blocks[SIM_BLOCKS];
 	unsigned block_count;
@@ -62,20 +76,21 @@ struct sim_world {
 	struct sim_party *relays[SIM_HOSTS];
 	int codes[SIM_HOSTS]; /* of relays that ended by themselves */
 	uint64_t last_fault_ns;
-	bool sampled_out; /* README.md, "Known" */
 };
 
 extern struct sim_world sim_world;
 
 struct sim_qemu *sim_world_qemu(unsigned host);
-/* The operator cancels the job of this host. */
+/* The operator cancels the job of this host; tells the source's job of another destination. */
 void sim_job_cancel(unsigned host);
+void sim_job_retarget(unsigned to, bool spare_source);
 
 /* sim_fault.c */
 void sim_faults_draw(void);
 void sim_faults_start(void);
 /* A fault of this kind has happened. */
 bool sim_fault_happened(enum sim_fault_kind kind);
+/* Any fault has; a wish for another destination is none. */
 bool sim_fault_any(void);
 
 #endif
