@@ -379,6 +379,8 @@ static int start(struct wt_source *source, struct wt_error *err)
 	if (!r)
 		r = wt_source_memory_open(source, err);
 	if (!r)
+		r = wt_source_replica_open(source, err);
+	if (!r)
 		r = wt_source_server_open(wt_source_current(source), err);
 	if (r)
 		return r;
@@ -478,6 +480,7 @@ static void close_all(struct wt_source *source)
 	wt_outgoing_close(source->outgoing);
 	wt_relay_socket_close(&source->place);
 	wt_source_change_close(source);
+	wt_source_replica_close(source);
 	wt_memory_close(source->memory);
 	free(source->served);
 	json_decref(source->destination_facts);
@@ -499,6 +502,7 @@ int wt_source_run(const struct wt_source_options *options)
 		wt_loop_run(source.relay.loop);
 		code = conclude(&source);
 		linger(&source);
+		wt_source_replica_write(&source);
 	}
 	close_all(&source);
 	return code;

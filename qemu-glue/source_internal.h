@@ -14,6 +14,7 @@
 #include "preflight.h"
 #include "progress.h"
 #include "relay.h"
+#include "replica_writer.h"
 #include "source.h"
 #include "source_change.h"
 #include "source_switch.h"
@@ -28,6 +29,7 @@ struct wt_source {
 	struct wt_source_change change;
 	struct wt_relay_socket place; /* of the socket that QEMU connects to */
 	struct wt_outgoing *outgoing;
+	struct wt_replica_writer *replica; /* to be written; NULL: none */
 	struct wt_timer deadline, poll, progress, patience;
 	struct wt_error failure; /* the first thing that went wrong */
 
@@ -98,6 +100,11 @@ static inline struct wt_server *wt_source_server(const struct wt_source *source)
 {
 	return source->change.targets[source->change.machine.current].server;
 }
+
+/* source_replica.c: checks where RAM shall be kept; keeps it, if the guest has moved. */
+int wt_source_replica_open(struct wt_source *source, struct wt_error *err);
+void wt_source_replica_write(struct wt_source *source);
+void wt_source_replica_close(struct wt_source *source);
 
 /* source_report.c: reports progress from now on; tells what the migration was. */
 void wt_source_progress(struct wt_source *source);
