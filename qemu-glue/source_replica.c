@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * source_replica.c - keeps the guest's RAM in files when it has moved (docs/REPLICA.md), so that it may come
- * back by what it has changed alone.
+ * back by what it has changed alone; and the gate (digest_gate.h) while the destination has such a copy.
  *
  * The directory is checked, and locked, before anything begins. RAM is written when the guest runs elsewhere:
  * from our mapping, which outlives QEMU, and nobody changes it any more. What goes wrong then is said in one
@@ -41,6 +41,24 @@ static void told(struct wt_source *source, uint64_t start_ns)
 		source->options->keep_replica, ms);
 	wt_report_event(&source->relay.report, "replica",
 		json_pack("{s:s,s:f}", "directory", source->options->keep_replica, "ms", ms), text);
+}
+
+void wt_source_digests_begin(struct wt_source *source)
+{
+	struct wt_server_stats stats;
+
+	wt_source_stats(source, &stats);
+	wt_digest_gate_init(&source->digest_gate, stats.digests, wt_loop_now_ns(source->relay.loop));
+}
+
+void wt_source_digests_gate(struct wt_source *source)
+{
+	struct wt_server_stats stats;
+
+	wt_source_stats(source, &stats);
+	if (wt_digest_gate_step(
+		    &source->digest_gate, stats.digested_pages, wt_loop_now_ns(source->relay.loop)))
+		wt_source_downtime_limit(source);
 }
 
 void wt_source_replica_write(struct wt_source *source)

@@ -486,6 +486,7 @@ void wt_server_stats(const struct wt_server *s, struct wt_server_stats *ret_stat
 		.base_pages = s->base_pages,
 		.helper_pages = s->helper_pages,
 		.wanted_pages = s->wanted_pages,
+		.digests = s->digests != NULL,
 		.digested_pages = s->digested_pages,
 		.control_bytes = s->link.bytes,
 	};

@@ -93,6 +93,7 @@ struct wt_server_stats {
 	uint64_t base_pages;     /* that the puller needs of the base */
 	uint64_t helper_pages;   /* that helpers have, those of each counted */
 	uint64_t wanted_pages;   /* that the puller has asked for and that were not announced again yet */
+	bool digests;            /* are made: the puller wants them */
 	uint64_t digested_pages; /* whose digests were sent: the puller may have had them */
 	uint64_t control_bytes;  /* of messages, both ways, without TLS */
 };
