@@ -64,7 +64,7 @@ static int read_file(int fd, size_t length, char **ret_text)
 static int read_index(int fd, const char *from, struct wt_replica_index **ret_index, struct wt_error *err)
 {
 	struct stat st;
-	char *text;
+	char *text = NULL;
 	int r;
 
 	if (fstat(fd, &st))
