@@ -76,14 +76,14 @@ static struct wt_ram_block make_block(const char *name, unsigned pages, uint32_t
 	return block;
 }
 
-static void put_path(char path[256], const char *file)
+static void put_path(char path[512], const char *file)
 {
-	snprintf(path, 256, "%s/%s", directory, file);
+	snprintf(path, 512, "%s/%s", directory, file);
 }
 
 static void put(const char *file, const char *text)
 {
-	char path[256];
+	char path[512];
 	FILE *f;
 
 	put_path(path, file);
@@ -347,7 +347,7 @@ static void test_died(void **state)
 
 static void test_not_clobbered(void **state)
 {
-	char path[256];
+	char path[512];
 
 	assert_int_equal(mkdir(directory, 0700), 0);
 	write_replica(1); /* an empty directory is right */
@@ -373,7 +373,7 @@ static void test_others(void **state)
 {
 	static const char *const names[] = { "ram-0-0123456789abcdef.raw.bak", "ram-0-0123456789abcde.raw",
 		"ram--0123456789abcdef.raw", "ram-0-0123456789abcdeg.raw", "README", "x.tmp" };
-	char path[256];
+	char path[512];
 
 	write_replica(1);
 	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
@@ -445,7 +445,7 @@ static void expect_refused(const char *vm, const char *words)
 /* The image of a block of one page, as `index` in test_index names it. */
 static void put_image(const char *file, uint64_t length)
 {
-	char path[256];
+	char path[512];
 
 	put(file, "");
 	put_path(path, file);
@@ -496,7 +496,7 @@ static void test_index(void **state)
 		{ HEAD BLOCK("m", "4096", "folder") "]}", "is not a file" },
 		{ HEAD BLOCK("m", "4096", "fifo") "]}", "is not a file" },
 	};
-	char path[256];
+	char path[512];
 
 	assert_int_equal(mkdir(directory, 0700), 0);
 	put_image("a", WT_PAGE_SIZE);
@@ -520,7 +520,7 @@ static void test_index(void **state)
 
 static void test_no_index(void **state)
 {
-	char path[256];
+	char path[512];
 
 	expect_refused("web1", "cannot open the directory");
 	assert_int_equal(mkdir(directory, 0700), 0);
@@ -541,7 +541,7 @@ static void test_shrinks(void **state)
 {
 	struct wt_replica *replica;
 	uint8_t bytes[WT_PAGE_SIZE];
-	char path[256];
+	char path[512];
 
 	write_replica(1);
 	replica = read_replica();
