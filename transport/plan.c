@@ -54,6 +54,8 @@ void wt_plan_close(struct wt_plan *plan)
 {
 	if (!plan)
 		return;
+	for (uint64_t seq = plan->oldest; seq < plan->next_seq; seq++)
+		free(wt_plan_entry(plan, seq)->equal);
 	for (unsigned i = 0; i < plan->blocks; i++) {
 		wt_pageset_close(&plan->maps[i].busy);
 		wt_pageset_close(&plan->maps[i].wanted);
@@ -202,16 +204,21 @@ bool wt_plan_awaits(const struct wt_plan *plan, uint64_t seq, struct wt_extent *
 	return true;
 }
 
-void wt_plan_digested(struct wt_plan *plan, uint64_t seq, const uint64_t equal[WT_PLAN_DIGESTED_WORDS])
+int wt_plan_digested(struct wt_plan *plan, uint64_t seq, const uint64_t equal[WT_PLAN_DIGESTED_WORDS])
 {
 	struct entry *entry = wt_plan_entry(plan, seq);
 
 	assert(seq >= plan->oldest && seq < plan->next_seq && entry->awaits);
 	entry->awaits = false;
-	if (equal)
-		memcpy(entry->equal, equal, sizeof entry->equal);
 	plan->choice.kind = CHOSE_NOTHING;
 	wt_plan_look_again(plan);
+	if (!equal)
+		return 0;
+	entry->equal = malloc(WT_PLAN_DIGESTED_WORDS * sizeof *equal);
+	if (!entry->equal)
+		return -ENOMEM;
+	memcpy(entry->equal, equal, WT_PLAN_DIGESTED_WORDS * sizeof *equal);
+	return 0;
 }
 
 /* ---- what comes next ---- */
@@ -229,7 +236,7 @@ struct wt_work wt_plan_work_skip(const struct wt_work *work, uint32_t pages)
 
 static bool is_equal(const struct entry *entry, uint32_t page)
 {
-	return entry->equal[page / 64] >> (page % 64) & 1;
+	return entry->equal && entry->equal[page / 64] >> (page % 64) & 1;
 }
 
 /* Cuts the work to pages of which the caller has all, or none. */
@@ -353,6 +360,8 @@ void wt_plan_entry_start(struct wt_plan *plan, uint64_t seq, uint32_t pages)
 	entry->started += pages;
 	if (entry->started < entry->what.extent.pages)
 		return;
+	free(entry->equal);
+	entry->equal = NULL;
 	queue_remove(plan, seq);
 	if (parked)
 		wt_plan_look_again(plan);

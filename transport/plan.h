@@ -132,8 +132,8 @@ int wt_plan_announce(struct wt_plan *plan, uint64_t seq, const struct wt_announc
 /* Whether this announcement waits for its digests, and which pages they are. */
 bool wt_plan_awaits(const struct wt_plan *plan, uint64_t seq, struct wt_extent *ret_extent);
 /* Its digests were compared: a bit for each page that the caller has (NULL: none). It does not wait any more.
- */
-void wt_plan_digested(struct wt_plan *plan, uint64_t seq, const uint64_t equal[WT_PLAN_DIGESTED_WORDS]);
+ * -ENOMEM: as if the caller had none. */
+int wt_plan_digested(struct wt_plan *plan, uint64_t seq, const uint64_t equal[WT_PLAN_DIGESTED_WORDS]);
 
 /* A path to a server: answers its number; -ENOSPC. reach NULL: it reads everything that its server has. */
 int wt_plan_path_add(

@@ -30,7 +30,7 @@ struct entry {
 	uint32_t started;            /* pages */
 	uint32_t left;               /* pages that have not landed */
 	bool awaits;                 /* its digests */
-	uint64_t equal[WT_PLAN_DIGESTED_WORDS];
+	uint64_t *equal; /* of a digested one, while it is not started in full; NULL: no page is */
 };
 
 /* Sequence numbers; first 0: empty. */

@@ -154,7 +154,8 @@ static void compare(struct puller_replica *r, struct slot *slot, int status)
 			equal[i / 64] |= 1ull << (i % 64);
 			slot->left++;
 		}
-	wt_plan_digested(plan_of(r), c->seq, equal);
+	if (wt_plan_digested(plan_of(r), c->seq, slot->left ? equal : NULL))
+		slot->left = 0;
 	if (!slot->left)
 		slot_free(slot);
 }

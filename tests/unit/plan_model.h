@@ -126,7 +126,7 @@ static void digest(uint64_t seq)
 			s->copies[i] = m.source[e->block][e->page + i];
 			equal[i / 64] |= 1ull << (i % 64);
 		}
-	wt_plan_digested(m.plan, seq, percent ? equal : NULL);
+	check(wt_plan_digested(m.plan, seq, percent ? equal : NULL) == 0);
 }
 
 static void digest_all(void)

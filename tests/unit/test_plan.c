@@ -316,7 +316,7 @@ static void test_digests_are_awaited(void **state)
 	}
 	assert_false(wt_plan_peek(plan, 0, 0, &work));
 	assert_false(wt_plan_idle(plan));
-	wt_plan_digested(plan, 2, equal);
+	assert_int_equal(wt_plan_digested(plan, 2, equal), 0);
 	assert_false(wt_plan_awaits(plan, 2, &extent));
 	for (unsigned n = 0; n < 4; n++) { /* cut where the last one, which waits, comes near */
 		assert_true(wt_plan_peek(plan, runs[n].here ? WT_PLAN_NO_PATH : 0, 0, &work));
