@@ -18,15 +18,17 @@ static const char usage[] =
 	"  --data-host ADDRESS      address at which data connections are awaited (default: that of HOST)\n"
 	"  --device NAME            RDMA device\n"
 	"  --reconnect-timeout TIME how long a lost source is awaited (default 60s)\n"
+	"  --replica DIR            an old copy of the guest's RAM, see send --keep-replica: only what differs is pulled\n"
 	"  --wait TIME              how long to wait for a source at all (default: for ever)\n"
 	"  --job NAME               for watari status and cancel (default: the name of the VM and -incoming)\n"
 	"  --json                   events as JSON lines on standard output\n";
 
-enum { OPT_DATA_HOST = 256, OPT_WAIT };
+enum { OPT_DATA_HOST = 256, OPT_REPLICA, OPT_WAIT };
 
 static const struct option options[] = {
 	WT_OPTIONS_COMMON,
 	{ "data-host", 1, NULL, OPT_DATA_HOST },
+	{ "replica", 1, NULL, OPT_REPLICA },
 	{ "wait", 1, NULL, OPT_WAIT },
 	{ 0 },
 };
@@ -36,6 +38,9 @@ static bool take(int option, struct wt_destination_options *o)
 	switch (option) {
 	case OPT_DATA_HOST:
 		o->data_host = optarg;
+		return true;
+	case OPT_REPLICA:
+		o->replica = optarg;
 		return true;
 	case OPT_WAIT:
 		return wt_command_duration("--wait", optarg, &o->wait_ns);

@@ -26,6 +26,7 @@ static const char usage[] =
 	"  --reconnect-timeout TIME how long a lost connection is tried again (default 60s)\n"
 	"  --shared-storage         writable disks are seen by both hosts\n"
 	"  --keep-source            leave the source QEMU, stopped, after the move\n"
+	"  --keep-replica DIR       when the guest has moved, write its RAM there, so that it may come back by what differs\n"
 	"  --verify                 compare all RAM of both sides while both are stopped (adds to the downtime)\n"
 	"  --job NAME               for watari status and cancel (default: the name of the VM)\n"
 	"  --json                   events as JSON lines on standard output\n";
@@ -37,6 +38,7 @@ enum {
 	OPT_SWITCHOVER,
 	OPT_SHARED,
 	OPT_KEEP,
+	OPT_REPLICA,
 	OPT_VERIFY,
 	OPT_CONVERGE,
 	OPT_RATE,
@@ -53,6 +55,7 @@ static const struct option options[] = {
 	{ "switchover-timeout", 1, NULL, OPT_SWITCHOVER },
 	{ "shared-storage", 0, NULL, OPT_SHARED },
 	{ "keep-source", 0, NULL, OPT_KEEP },
+	{ "keep-replica", 1, NULL, OPT_REPLICA },
 	{ "verify", 0, NULL, OPT_VERIFY },
 	{ "auto-converge", 0, NULL, OPT_CONVERGE },
 	{ "max-rate", 1, NULL, OPT_RATE },
@@ -99,6 +102,9 @@ static bool take(int option, struct wt_source_options *o)
 		return true;
 	case OPT_KEEP:
 		o->keep_source = true;
+		return true;
+	case OPT_REPLICA:
+		o->keep_replica = optarg;
 		return true;
 	case OPT_VERIFY:
 		o->verify = true;

@@ -285,9 +285,11 @@ static int on_blocks_end(void *arg, struct wt_error *err)
 		WT_RELAY_QMP_NS, NULL, err);
 	if (!r)
 		r = wt_destination_feed_open(d, err);
-	if (!r)
-		wt_destination_event(d, WT_DESTINATION_EV_CONNECTED);
-	return r;
+	if (r)
+		return r;
+	wt_destination_replica_offer(d);
+	wt_destination_event(d, WT_DESTINATION_EV_CONNECTED);
+	return 0;
 }
 
 static void check_complete(struct wt_destination *d)
@@ -479,6 +481,7 @@ static const struct wt_puller_events puller_events = {
 	.serve = on_serve,
 	.serve_end = on_serve_end,
 	.release = on_release,
+	.replica_lost = wt_destination_replica_lost,
 };
 
 /* ---- beginning and end ---- */
@@ -544,6 +547,7 @@ static int start(struct wt_destination *d, struct wt_error *err)
 		r = listen_here(d, o->listen.port, err);
 	if (r)
 		return r;
+	wt_destination_replica_open(d);
 	snprintf(text, sizeof text, "waiting for %.80s on port %u", o->common.name, d->port);
 	wt_report_event(&d->relay.report, "listening", json_pack("{s:i}", "port", (int)d->port), text);
 	wt_loop_timer_set(d->relay.loop, &d->poll, wt_loop_now_ns(d->relay.loop) + WATCH_NS, poll_fired, d);
@@ -610,6 +614,7 @@ static void close_all(struct wt_destination *d)
 	wt_destination_serve_close(d);
 	wt_destination_feed_close(d);
 	wt_puller_close(d->puller);
+	wt_destination_replica_close(d);
 	free(d->blocks);
 	wt_relay_close(&d->relay);
 }

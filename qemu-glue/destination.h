@@ -16,6 +16,7 @@ struct wt_destination_options {
 	struct wt_relay_options common;
 	struct wt_address listen;
 	const char *data_host; /* where data connections are awaited; NULL: where `listen` says */
+	const char *replica;   /* directory with an old copy of the guest's RAM, or NULL */
 	uint64_t wait_ns;      /* for a source to come; 0: for ever */
 };
 

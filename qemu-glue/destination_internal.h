@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * destination_internal.h - the destination relay's state, shared by destination.c (who runs),
- * destination_feed.c (QEMU's end of the feed) and destination_serve.c (once it is retired).
+ * destination_feed.c (QEMU's end of the feed), destination_serve.c (once it is retired) and
+ * destination_replica.c (an old copy).
  */
 #ifndef WATARI_QEMU_DESTINATION_INTERNAL_H
 #define WATARI_QEMU_DESTINATION_INTERNAL_H
@@ -14,6 +15,7 @@
 #include "messages.h"
 #include "progress.h"
 #include "relay.h"
+#include "replica_file.h"
 #include "verify_job.h"
 
 /* Serving the destination that has taken the place of this one. */
@@ -27,6 +29,12 @@ struct wt_destination_serve {
 	struct wt_timer bury; /* the server has failed */
 };
 
+/* An old copy of the guest's RAM. */
+struct wt_destination_replica {
+	struct wt_replica *files;               /* NULL: none */
+	const struct wt_replica_block **images; /* by the server's number; NULL: none of this block */
+};
+
 struct wt_destination {
 	struct wt_relay relay;
 	const struct wt_destination_options *options;
@@ -36,6 +44,7 @@ struct wt_destination {
 	struct wt_feed feed;
 	struct wt_verify_job verify;
 	struct wt_destination_serve serve;
+	struct wt_destination_replica replica;
 	struct wt_relay_guest guest;
 	bool guest_known;
 	unsigned block_count;
@@ -71,5 +80,12 @@ void wt_destination_serve(struct wt_destination *destination, const struct wt_se
 void wt_destination_serve_end(struct wt_destination *destination, unsigned number);
 bool wt_destination_serves(const struct wt_destination *destination);
 void wt_destination_serve_close(struct wt_destination *destination);
+
+/* destination_replica.c: opens the replica that was named; lets the puller use it, now that the blocks are
+ * known; it cannot be read any more; closes it behind the puller. */
+void wt_destination_replica_open(struct wt_destination *destination);
+void wt_destination_replica_offer(struct wt_destination *destination);
+void wt_destination_replica_lost(void *destination, const struct wt_error *err);
+void wt_destination_replica_close(struct wt_destination *destination);
 
 #endif

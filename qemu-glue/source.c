@@ -69,6 +69,8 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 		return;
 	wt_source_take_figures(source, result);
 	wt_source_gate(source);
+	if (source->machine.state == WT_SOURCE_STREAMING)
+		wt_source_digests_gate(source);
 	if (strcmp(status, "completed") == 0) {
 		wt_qmp_execute(source->relay.qmp, "query-status", NULL, status_reply, source);
 	} else if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0) {
@@ -102,9 +104,9 @@ static void poll_fired(void *arg, uint64_t now_ns)
 		source->shut_sent = wt_outgoing_shut(source->outgoing);
 
 	wt_loop_timer_set(source->relay.loop, &source->poll,
-		now_ns + (urgent                        ? POLL_NS
-				 : source->change.gated ? GATED_NS
-							: WATCH_NS),
+		now_ns + (urgent                                                      ? POLL_NS
+				 : source->change.gated || source->digest_gate.closed ? GATED_NS
+										      : WATCH_NS),
 		poll_fired, source);
 	ask_qemu(source);
 	if (state == WT_SOURCE_STREAMING || state == WT_SOURCE_STOPPED)
@@ -240,7 +242,8 @@ static int prepare_qemu(struct wt_source *source, struct wt_error *err)
 	settings.pause_before_switchover = false;
 	settings.auto_converge |= o->auto_converge;
 	settings.max_bandwidth = o->max_rate ? o->max_rate : BANDWIDTH_MAX;
-	settings.downtime_limit_ms = o->downtime_limit_ms;
+	wt_source_digests_begin(source);
+	settings.downtime_limit_ms = wt_source_downtime_limit_ms(source);
 	settings.multifd = o->channels > 1;
 	if (settings.multifd)
 		settings.multifd_channels = o->channels;
@@ -379,6 +382,8 @@ static int start(struct wt_source *source, struct wt_error *err)
 	if (!r)
 		r = wt_source_memory_open(source, err);
 	if (!r)
+		r = wt_source_replica_open(source, err);
+	if (!r)
 		r = wt_source_server_open(wt_source_current(source), err);
 	if (r)
 		return r;
@@ -478,6 +483,7 @@ static void close_all(struct wt_source *source)
 	wt_outgoing_close(source->outgoing);
 	wt_relay_socket_close(&source->place);
 	wt_source_change_close(source);
+	wt_source_replica_close(source);
 	wt_memory_close(source->memory);
 	free(source->served);
 	json_decref(source->destination_facts);
@@ -499,6 +505,7 @@ int wt_source_run(const struct wt_source_options *options)
 		wt_loop_run(source.relay.loop);
 		code = conclude(&source);
 		linger(&source);
+		wt_source_replica_write(&source);
 	}
 	close_all(&source);
 	return code;

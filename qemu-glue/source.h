@@ -23,6 +23,7 @@ struct wt_source_options {
 	uint64_t switchover_timeout_ns; /* from the guest's stop to READY */
 	uint64_t max_rate;              /* bytes per second that QEMU may send; 0: no limit */
 	uint64_t give_up_ns;            /* from the start to the guest's stop; 0: for ever */
+	const char *keep_replica; /* directory to keep the guest's RAM in when it has moved; NULL: not */
 	bool verify, keep_source, shared_storage, auto_converge;
 };
 

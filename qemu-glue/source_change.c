@@ -63,10 +63,17 @@ static uint64_t content_pages(const struct wt_source *source)
 
 /* ---- the gate ---- */
 
-static void set_downtime_limit(struct wt_source *source, uint64_t ms)
+void wt_source_downtime_limit(struct wt_source *source)
 {
 	wt_qmp_execute(source->relay.qmp, "migrate-set-parameters",
-		json_pack("{s:I}", "downtime-limit", (json_int_t)ms), NULL, NULL);
+		json_pack("{s:I}", "downtime-limit", (json_int_t)wt_source_downtime_limit_ms(source)), NULL,
+		NULL);
+}
+
+uint64_t wt_source_downtime_limit_ms(const struct wt_source *source)
+{
+	return source->change.gated || source->digest_gate.closed ? GATED_DOWNTIME_MS
+								  : source->options->downtime_limit_ms;
 }
 
 static void gate_open(struct wt_source *source)
@@ -74,16 +81,18 @@ static void gate_open(struct wt_source *source)
 	if (!source->change.gated)
 		return;
 	source->change.gated = false;
-	set_downtime_limit(source, source->options->downtime_limit_ms);
+	wt_source_downtime_limit(source);
 	wt_outgoing_allow(source->outgoing, UINT64_MAX);
 }
 
 static void gate_close(struct wt_source *source)
 {
+	bool was = source->change.gated;
+
 	source->change.base_left_pages = UINT64_MAX;
-	if (!source->change.gated)
-		set_downtime_limit(source, GATED_DOWNTIME_MS);
 	source->change.gated = true;
+	if (!was)
+		wt_source_downtime_limit(source);
 }
 
 /* Pages of the base that are pulled within half a downtime, as fast as it went so far. */

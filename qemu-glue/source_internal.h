@@ -8,12 +8,14 @@
 
 #include <watari/server.h>
 
+#include "digest_gate.h"
 #include "migration_settings.h"
 #include "messages.h"
 #include "outgoing.h"
 #include "preflight.h"
 #include "progress.h"
 #include "relay.h"
+#include "replica_writer.h"
 #include "source.h"
 #include "source_change.h"
 #include "source_switch.h"
@@ -26,8 +28,10 @@ struct wt_source {
 	struct wt_memory *memory;
 	struct wt_source_switch machine;
 	struct wt_source_change change;
+	struct wt_digest_gate digest_gate;
 	struct wt_relay_socket place; /* of the socket that QEMU connects to */
 	struct wt_outgoing *outgoing;
+	struct wt_replica_writer *replica; /* to be written; NULL: none */
 	struct wt_timer deadline, poll, progress, patience;
 	struct wt_error failure; /* the first thing that went wrong */
 
@@ -80,6 +84,9 @@ void wt_source_target_expected(void *arg, unsigned number, uint16_t port);
 void wt_source_target_helper(void *arg, unsigned number, enum wt_helper_state state, const char *text);
 /* QEMU has said how much it has left. */
 void wt_source_gate(struct wt_source *source);
+/* What QEMU is to take for the limit on downtime as both gates are now; tells it. */
+uint64_t wt_source_downtime_limit_ms(const struct wt_source *source);
+void wt_source_downtime_limit(struct wt_source *source);
 /* The operator's wish; answers the number of the request, or -errno with the sentence. */
 int wt_source_retarget(struct wt_source *source, json_t *request, struct wt_error *err);
 /* Bytes that destinations which still count have not acknowledged. */
@@ -98,6 +105,15 @@ static inline struct wt_server *wt_source_server(const struct wt_source *source)
 {
 	return source->change.targets[source->change.machine.current].server;
 }
+
+/* source_replica.c: replicas, at the destination and to be kept here. Checks where RAM shall be kept; keeps
+ * it, if the guest has moved. */
+int wt_source_replica_open(struct wt_source *source, struct wt_error *err);
+/* The gate of digests, before QEMU begins, and now. */
+void wt_source_digests_begin(struct wt_source *source);
+void wt_source_digests_gate(struct wt_source *source);
+void wt_source_replica_write(struct wt_source *source);
+void wt_source_replica_close(struct wt_source *source);
 
 /* source_report.c: reports progress from now on; tells what the migration was. */
 void wt_source_progress(struct wt_source *source);

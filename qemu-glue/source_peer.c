@@ -260,6 +260,8 @@ void wt_source_stats(const struct wt_source *source, struct wt_server_stats *ret
 		ret_stats->announced_pages += one.announced_pages;
 		ret_stats->zero_pages += one.zero_pages;
 		ret_stats->staged_pages += one.staged_pages;
+		ret_stats->digested_pages += one.digested_pages;
+		ret_stats->control_bytes += one.control_bytes;
 		ret_stats->used |= one.used;
 	}
 }

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "source_internal.h"
 
@@ -116,8 +117,9 @@ struct account {
 	double total_ms, downtime_ms;
 	double last_pages_ms, verify_ms, load_ms, commit_ms, start_ms; /* parts of the downtime */
 	uint64_t ram_bytes, moved_pages, in_place_pages, copied_pages, zero_pages;
-	uint64_t stream_bytes, tcp_bytes, verbs_bytes;
-	unsigned channels; /* of QEMU's stream */
+	uint64_t stream_bytes, tcp_bytes, verbs_bytes, control_bytes;
+	uint64_t digested_pages, replica_pages; /* with a replica at the destination */
+	unsigned channels;                      /* of QEMU's stream */
 	const char *fabric;
 };
 
@@ -146,7 +148,8 @@ static struct account take_account(const struct wt_source *source)
 		.start_ms = ms_between(source->commit_ns, source->end_ns),
 		.stream_bytes = count_of(there, "stream_bytes"),
 		.tcp_bytes = count_of(there, "tcp_bytes"),
-		.verbs_bytes = count_of(there, "verbs_bytes") };
+		.verbs_bytes = count_of(there, "verbs_bytes"),
+		.replica_pages = count_of(there, "replica_pages") };
 
 	wt_source_stats(source, &stats);
 	a.last_pages_ms = ms_between(source->stop_ns, source->ready_ns) - a.verify_ms - a.load_ms;
@@ -158,6 +161,8 @@ static struct account take_account(const struct wt_source *source)
 	a.copied_pages = stats.staged_pages;
 	a.in_place_pages = a.moved_pages - a.copied_pages;
 	a.zero_pages = stats.zero_pages;
+	a.control_bytes = stats.control_bytes;
+	a.digested_pages = stats.digested_pages;
 	a.fabric = wt_fabric_name(stats.fabric);
 	wt_outgoing_stats(source->outgoing, &stream);
 	a.channels = stream.channels ? stream.channels : 1;
@@ -185,10 +190,12 @@ static json_t *summary_json(const struct wt_source *source, const struct account
 		"verified", (int)source->options->verify);
 	json_t *times = json_pack("{s:f,s:f,s:f,s:f,s:f}", "last_pages_ms", a->last_pages_ms, "verify_ms",
 		a->verify_ms, "load_ms", a->load_ms, "commit_ms", a->commit_ms, "start_ms", a->start_ms);
-	json_t *amounts = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "in_place_pages",
+	json_t *amounts = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "in_place_pages",
 		(json_int_t)a->in_place_pages, "copied_pages", (json_int_t)a->copied_pages, "zero_pages",
 		(json_int_t)a->zero_pages, "stream_bytes", (json_int_t)a->stream_bytes, "tcp_bytes",
-		(json_int_t)a->tcp_bytes, "verbs_bytes", (json_int_t)a->verbs_bytes);
+		(json_int_t)a->tcp_bytes, "verbs_bytes", (json_int_t)a->verbs_bytes, "control_bytes",
+		(json_int_t)a->control_bytes, "digested_pages", (json_int_t)a->digested_pages,
+		"replica_pages", (json_int_t)a->replica_pages);
 
 	json_object_set_new(fields, "channels", json_integer((json_int_t)a->channels));
 	json_object_update(fields, times);
@@ -223,5 +230,11 @@ void wt_source_summary(struct wt_source *source)
 		pages_text(a.in_place_pages, place), pages_text(a.copied_pages, copied),
 		pages_text(a.zero_pages, zero), wt_progress_size(a.stream_bytes, state),
 		wt_progress_size(a.tcp_bytes, tcp), wt_progress_size(a.verbs_bytes, verbs));
+	if (a.digested_pages) {
+		size_t length = strlen(text);
+
+		snprintf(text + length, sizeof text - length, "\n  replica   %s was there already",
+			pages_text(a.replica_pages, copied));
+	}
 	wt_report_event(&source->relay.report, "summary", summary_json(source, &a), text);
 }

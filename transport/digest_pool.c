@@ -48,7 +48,7 @@ struct wt_digest_pool {
 static int digest_run(struct wt_digester *digester, const struct wt_digest_run *run)
 {
 	const uint8_t *bytes = run->bytes;
-	int r = 0;
+	int r = run->fill ? run->fill(run->fill_arg, run) : 0;
 
 	for (uint32_t i = 0; i < run->pages && !r; i++)
 		r = wt_digester_page(digester, run->block, run->page + i, bytes + (size_t)i * WT_PAGE_SIZE,

@@ -19,7 +19,10 @@ struct wt_digest_run {
 	uint32_t block;
 	uint32_t pages; /* 1 .. WT_DIGEST_RUN_PAGES */
 	uint64_t page;  /* the first one's number in its block */
-	const void *bytes;
+	void *bytes;
+	/* NULL: they are there. Otherwise the worker brings them first; -errno becomes the run's status. */
+	int (*fill)(void *arg, const struct wt_digest_run *run);
+	void *fill_arg;
 	uint8_t *digests; /* WT_DIGEST_BYTES for each page; filled when the run is given back with status 0 */
 	uint64_t tag;     /* the caller's */
 };
@@ -34,7 +37,7 @@ void wt_digest_pool_close(struct wt_digest_pool *pool);
 
 /* -EAGAIN: WT_DIGEST_RUNS_MAX are under way, take some back first. -EINVAL: the number of pages. */
 int wt_digest_pool_submit(struct wt_digest_pool *pool, const struct wt_digest_run *run);
-/* The next run, in order: 1, and 0 or -EIO in *ret_status; 0: it is not ready. */
+/* The next run, in order: 1, and 0, -EIO or what fill said in *ret_status; 0: it is not ready. */
 int wt_digest_pool_next(struct wt_digest_pool *pool, struct wt_digest_run *ret_run, int *ret_status);
 /* Becomes readable when a run is ready; call next until it answers 0. */
 int wt_digest_pool_fd(const struct wt_digest_pool *pool);

@@ -75,6 +75,7 @@ static void session_output(void *arg, const void *bytes, size_t length)
 
 	if (!link->channel || link->gap)
 		return;
+	link->bytes += length;
 	if (wt_channel_send(link->channel, bytes, length) == -ENOMEM) {
 		link->gap = true; /* the stream is broken: only a new connection mends it */
 		timer_in(link, 0);
@@ -124,6 +125,7 @@ static void channel_bytes(void *arg, const uint8_t *data, size_t length)
 	struct wt_link *link = arg;
 	struct wt_error err = { 0 };
 
+	link->bytes += length;
 	if (link->failed || !wt_session_input(link->session, data, length, wt_loop_now_ns(link->loop), &err))
 		return;
 	if (err.code == ECONNABORTED && !link->failed)

@@ -41,6 +41,7 @@ struct wt_link {
 	struct wt_address peer; /* connector: borrowed strings */
 	const struct wt_psk *psk;
 	uint64_t connect_timeout_ns, give_up_ns, lost_since_ns;
+	uint64_t bytes; /* of frames, both ways */
 	struct wt_timer timer;
 	struct wt_error failure, last_error;
 };

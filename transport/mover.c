@@ -6,7 +6,8 @@
  *   2. Work goes to the path that is least full; how much a path may have under way the plan says. A path
  * that can do nothing now (full, or of a fabric on which its server has no regions any more) does not keep
  * the others from working.
- *   3. A turn is bounded: zeros are filled ZERO_BYTES at a time, so that the session stays alive meanwhile.
+ *   3. A turn is bounded: zeros and copies are made LOCAL_BYTES at a time, so that the session stays alive
+ * meanwhile.
  *   4. Reads that a living path answers with a refusal are repeated, but not for ever.
  *   5. Memory that is not there is never touched by ourselves (sink.h); whoever else touches it says EFAULT,
  * and the session ends.
@@ -22,7 +23,7 @@
 #include <sys/epoll.h>
 
 #define BATCH 32
-#define ZERO_BYTES (64ull << 20)
+#define LOCAL_BYTES (64ull << 20)
 #define FABRICS 4 /* by enum wt_fabric */
 #define ASKS_MAX 16
 /* How long refusals are put up with: the keys may just be changing while the control connection is away. */
@@ -56,8 +57,10 @@ struct wt_mover {
 	unsigned lost[WT_PLAN_SERVERS]; /* for wt_mover_lost */
 	struct wt_extent asks[ASKS_MAX];
 	unsigned ask_count;
+	wt_mover_copy copy;
+	void *copy_arg;
 	struct wt_timer wake;
-	uint64_t zero_bytes; /* filled in this turn */
+	uint64_t local_bytes; /* zeros and copies in this turn */
 	/* Reads are answered with refusals since then, 0: they are not; by server. */
 	uint64_t refused_since_ns[WT_PLAN_SERVERS];
 	struct wt_puller_stats stats;
@@ -376,23 +379,41 @@ int wt_mover_zero(struct wt_mover *m, const struct wt_extent *extent, struct wt_
 		&m->blocks[extent->block], extent->page << WT_PAGE_SHIFT, extent_bytes(extent), err);
 }
 
-/* 1: done; 0: another turn will; -errno with err filled: it cannot be done. */
-static int fill_zero(struct wt_mover *m, unsigned plan_path, const struct wt_work *work, struct wt_error *err)
+void wt_mover_copies(struct wt_mover *m, wt_mover_copy copy, void *arg)
+{
+	m->copy = copy;
+	m->copy_arg = arg;
+}
+
+/* What is here already. */
+static int fill_copy(struct wt_mover *m, const struct wt_work *work, struct wt_error *err)
+{
+	const struct wt_sink_block *block = &m->blocks[work->extent.block];
+	uint64_t offset = work->extent.page << WT_PAGE_SHIFT;
+	int r = wt_sink_populate(block, offset, extent_bytes(&work->extent), err);
+
+	m->stats.replica_pages += work->extent.pages;
+	return r ? r : m->copy(m->copy_arg, work, block->base + offset, err);
+}
+
+/* Work that needs no path. 1: done; 0: another turn will; -errno with err filled: it cannot be done. */
+static int fill_local(
+	struct wt_mover *m, unsigned plan_path, const struct wt_work *work, struct wt_error *err)
 {
 	uint64_t now_ns = wt_loop_now_ns(m->loop);
 	int id = -EAGAIN, r;
 
-	if (m->zero_bytes < ZERO_BYTES)
+	if (m->local_bytes < LOCAL_BYTES)
 		id = wt_plan_take(m->plan, plan_path, work->extent.pages, now_ns);
 
 	if (id < 0)
 		return 0;
-	r = wt_mover_zero(m, &work->extent, err);
+	r = work->content == WT_CONTENT_ZERO ? wt_mover_zero(m, &work->extent, err) : fill_copy(m, work, err);
 	if (r) {
 		wt_plan_done(m->plan, (unsigned)id, r, now_ns);
 		return r;
 	}
-	m->zero_bytes += extent_bytes(&work->extent);
+	m->local_bytes += extent_bytes(&work->extent);
 	wt_plan_done(m->plan, (unsigned)id, 0, now_ns);
 	return 1;
 }
@@ -418,15 +439,15 @@ static int place(struct wt_mover *m, struct lane *lane, const struct wt_work *wo
 	return r ? -EAGAIN : 0;
 }
 
-/* The next work for this lane that is not zeros, which are filled. 1: *work; otherwise like next_op. */
+/* The next work for this lane that needs a path; other work is done. 1: *work; otherwise like next_op. */
 static int next_work(struct wt_mover *m, struct lane *lane, struct wt_work *work, struct wt_error *err)
 {
 	while (wt_plan_peek(m->plan, lane->plan_path, wt_loop_now_ns(m->loop), work)) {
 		int r;
 
-		if (work->content != WT_CONTENT_ZERO)
+		if (!wt_work_is_local(work))
 			return 1;
-		r = fill_zero(m, lane->plan_path, work, err);
+		r = fill_local(m, lane->plan_path, work, err);
 		if (r <= 0)
 			return r;
 	}
@@ -591,14 +612,14 @@ bool wt_mover_turn(struct wt_mover *m, struct wt_error *err)
 		wt_error_set(err, EACCES, "the server refuses to let memory be read that it has announced");
 		return false;
 	}
-	m->zero_bytes = 0;
+	m->local_bytes = 0;
 	obey(m, err);
 	while (!err->code && wt_plan_peek(m->plan, WT_PLAN_NO_PATH, wt_loop_now_ns(m->loop), &work))
-		if (fill_zero(m, WT_PLAN_NO_PATH, &work, err) <= 0)
+		if (fill_local(m, WT_PLAN_NO_PATH, &work, err) <= 0)
 			break;
 	while (!err->code && fill_one(m, err))
 		any = true;
-	return any || m->zero_bytes;
+	return any || m->local_bytes;
 }
 
 /* As with a path's descriptor. */

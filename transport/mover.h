@@ -41,6 +41,9 @@ int wt_mover_start(struct wt_mover *mover);
 /* The same anew, with an empty plan; all that the servers have told is void. */
 int wt_mover_restart(struct wt_mover *mover);
 struct wt_plan *wt_mover_plan(struct wt_mover *mover);
+/* Who brings what is here already (IN_PLACE_DIGESTED work) to its place, at once; -errno with err filled. */
+typedef int (*wt_mover_copy)(void *arg, const struct wt_work *work, uint8_t *to, struct wt_error *err);
+void wt_mover_copies(struct wt_mover *mover, wt_mover_copy copy, void *arg);
 /* Zeros for these pages, at once. -errno with err filled. */
 int wt_mover_zero(struct wt_mover *mover, const struct wt_extent *extent, struct wt_error *err);
 

@@ -17,6 +17,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Looking further ahead than one operation can take would make long extents quadratic. */
 #define PEEK_PAGES 4096u
@@ -53,6 +54,8 @@ void wt_plan_close(struct wt_plan *plan)
 {
 	if (!plan)
 		return;
+	for (uint64_t seq = plan->oldest; seq < plan->next_seq; seq++)
+		free(wt_plan_entry(plan, seq)->equal);
 	for (unsigned i = 0; i < plan->blocks; i++) {
 		wt_pageset_close(&plan->maps[i].busy);
 		wt_pageset_close(&plan->maps[i].wanted);
@@ -170,20 +173,51 @@ int wt_plan_announce(struct wt_plan *plan, uint64_t seq, const struct wt_announc
 
 	if (seq != plan->next_seq || extent->block >= plan->blocks || !extent->pages)
 		return -EPROTO;
-	if (what->content < WT_CONTENT_IN_PLACE || what->content > WT_CONTENT_STAGED ||
+	if (what->content < WT_CONTENT_IN_PLACE || what->content > WT_CONTENT_IN_PLACE_DIGESTED ||
 		what->priority < WT_PRIORITY_BULK || what->priority > WT_PRIORITY_FAULT)
+		return -EPROTO;
+	if (what->content == WT_CONTENT_IN_PLACE_DIGESTED && extent->pages > WT_PLAN_DIGESTED_PAGES)
 		return -EPROTO;
 	pages = plan->maps[extent->block].busy.bits;
 	if (extent->page >= pages || extent->pages > pages - extent->page)
 		return -EPROTO;
 	if (plan->next_seq - plan->oldest + plan->ack_count >= WT_PENDING_ENTRIES)
 		return -ENOBUFS;
-	*entry = (struct entry){ .what = *what, .left = extent->pages };
+	*entry = (struct entry){
+		.what = *what, .left = extent->pages, .awaits = what->content == WT_CONTENT_IN_PLACE_DIGESTED
+	};
 	entry->what.priority = place_of(plan, extent, what->priority);
 	queue_add(plan, seq);
 	wt_plan_base_forget(plan, extent);
 	wt_pageset_prefetch(&plan->maps[extent->block].busy, extent->page);
 	plan->next_seq++;
+	return 0;
+}
+
+bool wt_plan_awaits(const struct wt_plan *plan, uint64_t seq, struct wt_extent *ret_extent)
+{
+	const struct entry *entry = &plan->entries[seq % WT_PENDING_ENTRIES];
+
+	if (seq < plan->oldest || seq >= plan->next_seq || !entry->awaits)
+		return false;
+	*ret_extent = entry->what.extent;
+	return true;
+}
+
+int wt_plan_digested(struct wt_plan *plan, uint64_t seq, const uint64_t equal[WT_PLAN_DIGESTED_WORDS])
+{
+	struct entry *entry = wt_plan_entry(plan, seq);
+
+	assert(seq >= plan->oldest && seq < plan->next_seq && entry->awaits);
+	entry->awaits = false;
+	plan->choice.kind = CHOSE_NOTHING;
+	wt_plan_look_again(plan);
+	if (!equal)
+		return 0;
+	entry->equal = malloc(WT_PLAN_DIGESTED_WORDS * sizeof *equal);
+	if (!entry->equal)
+		return -ENOMEM;
+	memcpy(entry->equal, equal, WT_PLAN_DIGESTED_WORDS * sizeof *equal);
 	return 0;
 }
 
@@ -200,9 +234,29 @@ struct wt_work wt_plan_work_skip(const struct wt_work *work, uint32_t pages)
 	return rest;
 }
 
-/* The next pages of an entry, up to the first busy one: 0 pages if that is the very next. */
-static struct wt_work entry_next(struct wt_plan *plan, const struct entry *entry)
+static bool is_equal(const struct entry *entry, uint32_t page)
 {
+	return entry->equal && entry->equal[page / 64] >> (page % 64) & 1;
+}
+
+/* Cuts the work to pages of which the caller has all, or none. */
+static void cut_to_alike(const struct entry *entry, uint64_t seq, struct wt_work *work)
+{
+	bool equal = is_equal(entry, entry->started);
+	uint32_t pages = 1;
+
+	while (pages < work->extent.pages && is_equal(entry, entry->started + pages) == equal)
+		pages++;
+	work->extent.pages = pages;
+	work->content = equal ? WT_CONTENT_IN_PLACE_DIGESTED : WT_CONTENT_IN_PLACE;
+	work->seq = equal ? seq : 0;
+}
+
+/* The next pages of an entry, up to the first busy one: 0 pages if that is the very next, or if it awaits its
+ * digests. */
+static struct wt_work entry_next(struct wt_plan *plan, uint64_t seq)
+{
+	const struct entry *entry = wt_plan_entry(plan, seq);
 	struct wt_work all = { .content = entry->what.content,
 		.extent = entry->what.extent,
 		.staged_offset = entry->what.staged_offset };
@@ -210,6 +264,12 @@ static struct wt_work entry_next(struct wt_plan *plan, const struct entry *entry
 	struct wt_extent *extent = &work.extent;
 	uint64_t busy;
 
+	if (entry->awaits) {
+		extent->pages = 0;
+		return work;
+	}
+	if (work.content == WT_CONTENT_IN_PLACE_DIGESTED)
+		cut_to_alike(entry, seq, &work);
 	if (extent->pages > PEEK_PAGES)
 		extent->pages = PEEK_PAGES;
 	busy = wt_pageset_next(&plan->maps[extent->block].busy, extent->page, extent->page + extent->pages);
@@ -247,7 +307,7 @@ static bool find_parked(struct wt_plan *plan, struct choice *ret_choice)
 {
 	for (unsigned i = 0; plan->look_at && i < LOOK_MAX; i++) {
 		struct entry *entry = wt_plan_entry(plan, plan->look_at);
-		struct wt_work work = entry_next(plan, entry);
+		struct wt_work work = entry_next(plan, plan->look_at);
 		struct wt_extent all = work.extent;
 
 		cut_before_parked(plan, &work.extent, 1);
@@ -275,7 +335,7 @@ bool wt_plan_find_announced(struct wt_plan *plan, struct choice *ret_choice)
 	if (find_parked(plan, ret_choice))
 		return true;
 	for (uint64_t seq = due(plan); seq; seq = due(plan)) {
-		struct wt_work work = entry_next(plan, wt_plan_entry(plan, seq));
+		struct wt_work work = entry_next(plan, seq);
 
 		cut_before_parked(plan, &work.extent, 0);
 		if (work.extent.pages) {
@@ -300,6 +360,8 @@ void wt_plan_entry_start(struct wt_plan *plan, uint64_t seq, uint32_t pages)
 	entry->started += pages;
 	if (entry->started < entry->what.extent.pages)
 		return;
+	free(entry->equal);
+	entry->equal = NULL;
 	queue_remove(plan, seq);
 	if (parked)
 		wt_plan_look_again(plan);

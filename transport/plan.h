@@ -24,6 +24,10 @@
  * buffers: the page stays wanted and is not busy, a path that has nothing else to do may pull the same pages
  * a second time, and wt_plan_settle says which pages are still to be copied into place.
  *
+ * An announcement of IN_PLACE_DIGESTED content waits, like one that touches a busy page, until
+ * wt_plan_digested has said which of its pages the caller has already. Those are then work of this content,
+ * for which no path is needed and which the caller does at once; the others are work as of IN_PLACE.
+ *
  * staged_offset counts from the beginning of the session; the ring's size is the server's business.
  *
  * Pure: no I/O, no clock, no threads. Two bits per page and one for each helper; no operation takes time per
@@ -46,6 +50,8 @@
 #define WT_PLAN_ALL UINT32_MAX                  /* in place of a server */
 #define WT_PLAN_BASE_PAGES 256u                 /* of one operation of the base at most */
 #define WT_PLAN_COPIES (WT_PLAN_BASE_PAGES / 2) /* runs that one settle answers, at most */
+#define WT_PLAN_DIGESTED_PAGES 256u             /* of one announcement with digests, at most */
+#define WT_PLAN_DIGESTED_WORDS (WT_PLAN_DIGESTED_PAGES / 64)
 
 struct wt_plan;
 
@@ -65,7 +71,14 @@ struct wt_work {
 	bool bounce; /* it must not go into the pages; see wt_plan_settle */
 	struct wt_extent extent;
 	uint64_t staged_offset; /* of the extent's first byte; STAGED only */
+	uint64_t seq;           /* of its announcement; IN_PLACE_DIGESTED only */
 };
+
+/* Work that the caller does here and at once: no path is needed. */
+static inline bool wt_work_is_local(const struct wt_work *work)
+{
+	return work->content == WT_CONTENT_ZERO || work->content == WT_CONTENT_IN_PLACE_DIGESTED;
+}
 
 struct wt_seq_range {
 	uint64_t first, count;
@@ -115,6 +128,12 @@ void wt_plan_missing(
 /* Server 0 announces. -EPROTO: seq is not the next one, or the extent is not in a block; -ENOBUFS: too many
  * pending. */
 int wt_plan_announce(struct wt_plan *plan, uint64_t seq, const struct wt_announcement *announcement);
+
+/* Whether this announcement waits for its digests, and which pages they are. */
+bool wt_plan_awaits(const struct wt_plan *plan, uint64_t seq, struct wt_extent *ret_extent);
+/* Its digests were compared: a bit for each page that the caller has (NULL: none). It does not wait any more.
+ * -ENOMEM: as if the caller had none. */
+int wt_plan_digested(struct wt_plan *plan, uint64_t seq, const uint64_t equal[WT_PLAN_DIGESTED_WORDS]);
 
 /* A path to a server: answers its number; -ENOSPC. reach NULL: it reads everything that its server has. */
 int wt_plan_path_add(

@@ -29,6 +29,8 @@ struct entry {
 	uint64_t behind, before;     /* sequence numbers of its neighbours in the queue, 0: none */
 	uint32_t started;            /* pages */
 	uint32_t left;               /* pages that have not landed */
+	bool awaits;                 /* its digests */
+	uint64_t *equal; /* of a digested one, while it is not started in full; NULL: no page is */
 };
 
 /* Sequence numbers; first 0: empty. */
@@ -149,7 +151,7 @@ struct wt_plan {
 
 static inline uint64_t wt_work_bytes(const struct wt_work *work)
 {
-	return work->content == WT_CONTENT_ZERO ? 0 : (uint64_t)work->extent.pages << WT_PAGE_SHIFT;
+	return wt_work_is_local(work) ? 0 : (uint64_t)work->extent.pages << WT_PAGE_SHIFT;
 }
 
 static inline struct entry *wt_plan_entry(struct wt_plan *plan, uint64_t seq)

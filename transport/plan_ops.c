@@ -28,7 +28,7 @@ static bool choose(struct wt_plan *plan, unsigned number, bool full, uint64_t no
 	struct choice *choice = &plan->choice;
 
 	if ((!path || !path->server) && wt_plan_find_announced(plan, choice)) {
-		if (choice->work.content == WT_CONTENT_ZERO)
+		if (wt_work_is_local(&choice->work))
 			return true;
 		if (path && !full && in_reach(path, &choice->work))
 			return true;
@@ -48,7 +48,7 @@ bool wt_plan_peek(struct wt_plan *plan, unsigned number, uint64_t now_ns, struct
 		choice->kind = CHOSE_NOTHING;
 		return false;
 	}
-	if (choice->work.content != WT_CONTENT_ZERO && !wt_plan_may_pay(plan, path->server, now_ns)) {
+	if (!wt_work_is_local(&choice->work) && !wt_plan_may_pay(plan, path->server, now_ns)) {
 		choice->kind = CHOSE_NOTHING;
 		return false;
 	}

@@ -123,6 +123,7 @@ void wt_puller_close(struct wt_puller *p)
 	wt_loop_timer_clear(p->loop, &p->drain);
 	wt_loop_timer_clear(p->loop, &p->helpers);
 	wt_puller_listen_end(p);
+	wt_puller_replica_end(p);
 	wt_mover_close(p->mover);
 	for (unsigned i = 0; i < WT_PLAN_SERVERS; i++)
 		wt_link_close(&p->servers[i].link);
@@ -160,4 +161,5 @@ uint64_t wt_puller_heard_ns(const struct wt_puller *p)
 void wt_puller_stats(const struct wt_puller *p, struct wt_puller_stats *ret_stats)
 {
 	wt_mover_stats(p->mover, ret_stats);
+	ret_stats->digested_pages = p->digested_pages;
 }

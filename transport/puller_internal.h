@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * puller_internal.h - what the files of the puller share: puller.c (the object, its turns), puller_listen.c
- * (who may come in), puller_server.c (messages of a server), puller_retarget.c (base, helpers, drain).
+ * (who may come in), puller_server.c (messages of a server), puller_retarget.c (base, helpers, drain),
+ * puller_replica.c (what is here already).
  */
 #ifndef WT_PULLER_INTERNAL_H
 #define WT_PULLER_INTERNAL_H
@@ -46,6 +47,8 @@ enum puller_phase {
 	PULLER_DRAINED,
 };
 
+struct puller_replica;
+
 struct wt_puller {
 	struct wt_loop *loop;
 	struct wt_puller_config config;
@@ -82,6 +85,9 @@ struct wt_puller {
 	uint64_t left_told, left_told_ns;
 	uint64_t words[WT_WIRE_WORDS_MAX];
 
+	struct puller_replica *replica; /* NULL: none, or not any more */
+	uint64_t digested_pages;
+
 	uint8_t payload[WT_WIRE_PAYLOAD_MAX];
 };
 
@@ -104,6 +110,10 @@ void wt_puller_server_accept(struct puller_server *server, struct wt_channel *ch
 	const struct wt_hello *hello, const uint8_t *rest, size_t rest_length);
 /* Tells each server which fabrics have no path left. */
 void wt_puller_tell_lost(struct wt_puller *puller);
+
+/* puller_replica.c: DIGESTS; the old copy is of no use any more. */
+int wt_puller_digests(struct wt_puller *puller, const uint8_t *payload, size_t length, struct wt_error *err);
+void wt_puller_replica_end(struct wt_puller *puller);
 
 /* puller_retarget.c */
 int wt_puller_retarget_message(

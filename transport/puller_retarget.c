@@ -299,6 +299,7 @@ static int take_restart(struct wt_puller *p, const uint8_t *payload, size_t leng
 
 	if (wt_wire_epoch_decode(payload, length, &epoch) || p->phase != PULLER_DRAINED || epoch != p->epoch)
 		return malformed(err, "beginning anew");
+	wt_puller_replica_end(p); /* the server does not digest any more */
 	if (wt_mover_restart(p->mover))
 		return wt_error_set(err, ENOMEM, "no memory for page maps");
 	wt_loop_timer_clear(p->loop, &p->helpers);

@@ -100,7 +100,8 @@ static int take_announce(struct wt_puller *p, const uint8_t *payload, size_t len
 	if (!p->started || wt_wire_announce_decode(payload, length, &seq, list, &count))
 		return wt_error_set(err, EPROTO, "the server's announcement is malformed");
 	for (unsigned i = 0; i < count; i++)
-		if (wt_plan_announce(wt_mover_plan(p->mover), seq + i, &list[i]))
+		if ((list[i].content == WT_CONTENT_IN_PLACE_DIGESTED && !p->replica) ||
+			wt_plan_announce(wt_mover_plan(p->mover), seq + i, &list[i]))
 			return wt_error_set(err, EPROTO,
 				"the server announced what is not in any block, or out of order");
 	p->was_idle = false;
@@ -136,6 +137,8 @@ static int message(void *arg, unsigned type, const uint8_t *payload, size_t leng
 			err, EPROTO, "a helper sent a message of type %u, which is not its business", type);
 	if (type == WT_MESSAGE_ANNOUNCE)
 		return take_announce(p, payload, length, err);
+	if (type == WT_MESSAGE_DIGESTS)
+		return wt_puller_digests(p, payload, length, err);
 	if (type < WT_MESSAGE_APPLICATION)
 		return wt_puller_retarget_message(p, type, payload, length, err);
 	if (!p->events->message)

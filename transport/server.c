@@ -83,6 +83,7 @@ void wt_server_close(struct wt_server *s)
 	if (!s)
 		return;
 	wt_loop_timer_clear(s->loop, &s->rate);
+	wt_server_digest_stop(s);
 	wt_server_retarget_close(s);
 	wt_rails_close(s->rails);
 	wt_link_close(&s->link);
@@ -240,6 +241,8 @@ static int link_message(void *arg, unsigned type, const uint8_t *payload, size_t
 
 	if (type == WT_MESSAGE_READY)
 		return peer_ready(s, payload, length, err);
+	if (type == WT_MESSAGE_DIGEST_KEY)
+		return wt_server_digest_key(s, payload, length, err);
 	if (type == WT_MESSAGE_PATHS_LOST)
 		return paths_lost(s, payload, length, err);
 	if (type == WT_MESSAGE_LANDED)
@@ -272,6 +275,7 @@ int wt_server_batch_flush(struct wt_server *s)
 void wt_server_flush(struct wt_server *s)
 {
 	wt_server_batch_flush(s);
+	wt_server_digest_more(s);
 }
 
 static void rate_allows(void *arg, uint64_t now_ns)
@@ -295,7 +299,8 @@ void wt_server_rate_limit(struct wt_server *s, uint64_t bytes_per_s)
 	wt_loop_timer_set(s->loop, &s->rate, now_ns, rate_allows, s);
 }
 
-/* Numbers one announcement and puts it into the batch. Its priority is settled here. */
+/* Numbers one announcement and puts it into the batch. Its priority, and whether it is digested, are settled
+ * here. */
 static int announce_one(struct wt_server *s, struct wt_announcement *what)
 {
 	uint64_t now_ns = wt_loop_now_ns(s->loop), wait_ns, seq;
@@ -303,7 +308,11 @@ static int announce_one(struct wt_server *s, struct wt_announcement *what)
 
 	if (s->batch_count == WT_WIRE_ANNOUNCEMENTS_MAX && wt_server_batch_flush(s))
 		return -EAGAIN;
-	what->priority = s->final ? WT_PRIORITY_FINAL : wt_announce_priority(s->log, &what->extent);
+	what->priority = wt_announce_priority(s->log, &what->extent);
+	if (s->digests && what->content == WT_CONTENT_IN_PLACE && what->priority == WT_PRIORITY_BULK)
+		what->content = WT_CONTENT_IN_PLACE_DIGESTED;
+	if (s->final)
+		what->priority = WT_PRIORITY_FINAL;
 	if (what->priority < s->priority_min)
 		what->priority = s->priority_min;
 	r = wt_announce_add(s->log, what, now_ns, &seq);
@@ -477,6 +486,9 @@ void wt_server_stats(const struct wt_server *s, struct wt_server_stats *ret_stat
 		.base_pages = s->base_pages,
 		.helper_pages = s->helper_pages,
 		.wanted_pages = s->wanted_pages,
+		.digests = s->digests != NULL,
+		.digested_pages = s->digested_pages,
+		.control_bytes = s->link.bytes,
 	};
 	if (!s->log)
 		return;

@@ -22,6 +22,7 @@ enum wt_server_phase {
 };
 
 struct wt_base_job;
+struct wt_server_digests;
 
 /* Pages that were pending, as they were announced last. */
 struct wt_pending_run {
@@ -51,12 +52,13 @@ struct wt_server {
 	uint64_t batch_first_seq;
 	bool final; /* the guest has stopped */
 	uint64_t announced_pages, zero_pages, staged_pages;
-	uint64_t base_pages, helper_pages;
+	uint64_t base_pages, helper_pages, digested_pages;
 
 	enum wt_server_phase phase;
-	uint32_t epoch;           /* of the last DRAIN */
-	int former;               /* in the memory's history; -1: none */
-	struct wt_base_job *base; /* NULL: none is being sent */
+	uint32_t epoch;                    /* of the last DRAIN */
+	int former;                        /* in the memory's history; -1: none */
+	struct wt_base_job *base;          /* NULL: none is being sent */
+	struct wt_server_digests *digests; /* NULL: none are wanted */
 
 	/* What the puller has asked for. */
 	struct wt_bitmap *wanted; /* by block; NULL: nothing ever was */
@@ -80,6 +82,12 @@ int wt_server_announce_extent(
 
 /* server_base.c */
 void wt_server_base_stop(struct wt_server *server);
+
+/* server_digest.c: DIGEST_KEY; digests what was announced, sends what was digested; ends that. */
+int wt_server_digest_key(
+	struct wt_server *server, const uint8_t *payload, size_t length, struct wt_error *err);
+void wt_server_digest_more(struct wt_server *server);
+void wt_server_digest_stop(struct wt_server *server);
 
 /* server_retarget.c */
 int wt_server_retarget_message(

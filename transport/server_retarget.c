@@ -107,6 +107,7 @@ static void stop_serving(struct wt_server *s)
 {
 	wt_rails_close(s->rails);
 	s->rails = NULL;
+	wt_server_digest_stop(s);
 	s->batch_count = 0; /* what was not sent is pending like what was */
 	forget_wants(s);
 }

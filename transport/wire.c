@@ -13,6 +13,7 @@
 _Static_assert(
 	WT_SESSION_ID_BYTES + WT_PATH_TOKEN_BYTES == WT_PATH_HELLO_BYTES, "a path hello is id and token");
 _Static_assert(WT_WIRE_ANNOUNCEMENTS_MAX *WT_WIRE_ANNOUNCEMENT_BYTES + 12 <= WT_WIRE_PAYLOAD_MAX, "payload");
+_Static_assert(WT_WIRE_DIGESTS_MAX *WT_DIGEST_BYTES + 12 <= WT_WIRE_PAYLOAD_MAX, "payload");
 _Static_assert(WT_WIRE_WORDS_MAX * 8 + 19 <= WT_WIRE_PAYLOAD_MAX, "payload");
 
 #define BLOCK_PAGES_MAX (1ull << 40) /* as the length of a block is bounded */
@@ -571,6 +572,39 @@ int wt_wire_want_decode(const uint8_t *bytes, size_t length, enum wt_priority *r
 	*ret_priority = (enum wt_priority)priority;
 	*ret_count = count;
 	return finish(&c);
+}
+
+size_t wt_wire_digest_key_encode(const uint8_t key[WT_DIGEST_KEY_BYTES], uint8_t *ret_bytes)
+{
+	return put_bytes(ret_bytes, key, WT_DIGEST_KEY_BYTES) - ret_bytes;
+}
+
+int wt_wire_digest_key_decode(const uint8_t *bytes, size_t length, uint8_t ret_key[WT_DIGEST_KEY_BYTES])
+{
+	struct cursor c = { bytes, length, false };
+
+	get_bytes(&c, ret_key, WT_DIGEST_KEY_BYTES);
+	return finish(&c);
+}
+
+size_t wt_wire_digests_encode(uint64_t first_seq, const uint8_t *digests, unsigned pages, uint8_t *ret_bytes)
+{
+	uint8_t *at = put(put(ret_bytes, first_seq, 8), pages, 4);
+
+	return put_bytes(at, digests, (size_t)pages * WT_DIGEST_BYTES) - ret_bytes;
+}
+
+int wt_wire_digests_decode(const uint8_t *bytes, size_t length, uint64_t *ret_first_seq,
+	const uint8_t **ret_digests, unsigned *ret_pages)
+{
+	struct cursor c = { bytes, length, false };
+
+	*ret_first_seq = get(&c, 8);
+	*ret_pages = (unsigned)get(&c, 4);
+	*ret_digests = c.at;
+	if (!*ret_pages || *ret_pages > WT_WIRE_DIGESTS_MAX)
+		return -EPROTO;
+	return c.bad || c.left != (size_t)*ret_pages * WT_DIGEST_BYTES ? -EPROTO : 0;
 }
 
 void wt_wire_path_hello_encode(const uint8_t session_id[WT_SESSION_ID_BYTES],

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include <watari/block.h>
+#include <watari/digest.h>
 #include <watari/path.h>
 
 #include "announce.h"
@@ -41,8 +42,9 @@
 #define WT_WIRE_PAGES_MAX (1u << 20)      /* that one BASE or MISSING speaks of */
 #define WT_WIRE_ZERO_PAGES_MAX (1u << 14) /* the same, of kind zero: they are filled at once */
 #define WT_WIRE_WORDS_MAX (WT_WIRE_PAGES_MAX / 64)
-#define WT_WIRE_WANTED_MAX 1024 /* extents in one message */
-#define WT_WIRE_TEXT_MAX 255    /* bytes of a host, label or reason in the messages below */
+#define WT_WIRE_WANTED_MAX 1024    /* extents in one message */
+#define WT_WIRE_DIGESTS_MAX 16384u /* pages in one message */
+#define WT_WIRE_TEXT_MAX 255       /* bytes of a host, label or reason in the messages below */
 
 /* Frame types below 16 belong to the session and carry no number; from WT_MESSAGE_APPLICATION on to the user.
  */
@@ -75,6 +77,10 @@ enum wt_message {
 	WT_MESSAGE_WANT = 36,      /* puller -> server: announce these (again) */
 	WT_MESSAGE_RELEASE = 37,   /* server -> drained puller: not needed any more */
 	WT_MESSAGE_AHEAD = 43,     /* server -> puller: pages that are still to be announced, 8 bytes */
+
+	/* Content that the puller may have already. */
+	WT_MESSAGE_DIGEST_KEY = 38, /* puller -> server: digest what is announced, with this key */
+	WT_MESSAGE_DIGESTS = 39,    /* server -> puller */
 
 	WT_MESSAGE_APPLICATION = 64,
 };
@@ -235,6 +241,14 @@ size_t wt_wire_want_encode(
 	enum wt_priority priority, const struct wt_extent *list, unsigned count, uint8_t *ret_bytes);
 int wt_wire_want_decode(const uint8_t *bytes, size_t length, enum wt_priority *ret_priority,
 	struct wt_extent ret_list[WT_WIRE_WANTED_MAX], unsigned *ret_count);
+
+/* DIGESTS: WT_DIGEST_BYTES for each page of digested announcements, from first_seq on and each in whole. The
+ * decoder's digests lie in `bytes`. */
+size_t wt_wire_digest_key_encode(const uint8_t key[WT_DIGEST_KEY_BYTES], uint8_t *ret_bytes);
+int wt_wire_digest_key_decode(const uint8_t *bytes, size_t length, uint8_t ret_key[WT_DIGEST_KEY_BYTES]);
+size_t wt_wire_digests_encode(uint64_t first_seq, const uint8_t *digests, unsigned pages, uint8_t *ret_bytes);
+int wt_wire_digests_decode(const uint8_t *bytes, size_t length, uint64_t *ret_first_seq,
+	const uint8_t **ret_digests, unsigned *ret_pages);
 
 /* The path hello: which session, with its secret. */
 void wt_wire_path_hello_encode(const uint8_t session_id[WT_SESSION_ID_BYTES],

@@ -88,9 +88,11 @@ static void fuzz_helpers(const uint8_t *data, size_t size)
 	struct wt_wire_expected expected;
 	struct wt_wire_serve serve;
 	struct wt_wire_helper helper;
+	uint8_t server, key[WT_DIGEST_KEY_BYTES];
+	const uint8_t *digests;
 	enum wt_priority priority;
 	unsigned count;
-	uint8_t server;
+	uint64_t seq;
 
 	if (wt_wire_expect_decode(data, size, &expect) == 0)
 		check_same(data, size, wt_wire_expect_encode(&expect, payload));
@@ -104,6 +106,10 @@ static void fuzz_helpers(const uint8_t *data, size_t size)
 		check_same(data, size, wt_wire_helper_encode(&helper, payload));
 	if (wt_wire_want_decode(data, size, &priority, extents, &count) == 0)
 		check_same(data, size, wt_wire_want_encode(priority, extents, count, payload));
+	if (wt_wire_digest_key_decode(data, size, key) == 0)
+		check_same(data, size, wt_wire_digest_key_encode(key, payload));
+	if (wt_wire_digests_decode(data, size, &seq, &digests, &count) == 0)
+		check_same(data, size, wt_wire_digests_encode(seq, digests, count, payload));
 }
 
 static void fuzz_greetings(const uint8_t *data, size_t size)

@@ -81,6 +81,7 @@ static void write_helpers(void)
 	};
 	const struct wt_wire_helper helper = { .server = 1, .state = WT_WIRE_HELPER_LOST, .text = "gone" };
 	const struct wt_extent extents[2] = { { .pages = 1 }, { .pages = 9, .page = 1 } };
+	static const uint8_t digests[2 * WT_DIGEST_BYTES] = { 1, 2, 3 };
 
 	write_seed("expect", wt_wire_expect_encode(&expect, payload));
 	write_seed("expected", wt_wire_expected_encode(&expected, payload));
@@ -88,6 +89,8 @@ static void write_helpers(void)
 	write_seed("serve_end", wt_wire_serve_end_encode(1, payload));
 	write_seed("helper", wt_wire_helper_encode(&helper, payload));
 	write_seed("want", wt_wire_want_encode(WT_PRIORITY_FAULT, extents, 2, payload));
+	write_seed("digest_key", wt_wire_digest_key_encode(digests, payload));
+	write_seed("digests", wt_wire_digests_encode(1, digests, 2, payload));
 }
 
 int main(int argc, char **argv)

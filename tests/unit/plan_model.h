@@ -43,7 +43,8 @@ struct model_seq {
 	struct wt_announcement what;
 	uint64_t *versions;
 	uint32_t left, started;
-	bool acked;
+	bool acked, awaits;
+	uint64_t *copies; /* of a digested one: the versions that are here already, 0: it is not */
 };
 
 struct model_path {
@@ -75,7 +76,7 @@ static struct {
 
 /* How often, so that a test knows that it happened. */
 static struct {
-	uint64_t base_ops, bounce_ops, lost_races, asks, overtaken;
+	uint64_t base_ops, bounce_ops, lost_races, asks, overtaken, copied;
 } seen;
 
 /* ---- the source ---- */
@@ -93,6 +94,7 @@ static void announce(struct wt_announcement what)
 	what.priority = (enum wt_priority)(WT_PRIORITY_BULK + seed_below(WT_PRIORITY_FAULT));
 	s->what = what;
 	s->left = e->pages;
+	s->awaits = what.content == WT_CONTENT_IN_PLACE_DIGESTED;
 	s->versions = calloc(e->pages, sizeof *s->versions);
 	for (uint32_t i = 0; i < e->pages; i++) {
 		s->versions[i] = m.source[e->block][e->page + i];
@@ -106,6 +108,41 @@ static void announce(struct wt_announcement what)
 	}
 	check(wt_plan_announce(m.plan, m.next_seq, &what) == 0);
 	m.next_seq++;
+}
+
+/* The digests of an announcement have come: some of its pages are here already, as the source has them now.
+ */
+static void digest(uint64_t seq)
+{
+	struct model_seq *s = &m.seqs[seq];
+	const struct wt_extent *e = &s->what.extent;
+	uint64_t equal[WT_PLAN_DIGESTED_WORDS] = { 0 };
+	unsigned percent = (unsigned)seed_below(4) * 33;
+
+	s->awaits = false;
+	s->copies = calloc(e->pages, sizeof *s->copies);
+	for (uint32_t i = 0; i < e->pages; i++)
+		if (seed_below(100) < percent) {
+			s->copies[i] = m.source[e->block][e->page + i];
+			equal[i / 64] |= 1ull << (i % 64);
+		}
+	check(wt_plan_digested(m.plan, seq, percent ? equal : NULL) == 0);
+}
+
+static void digest_all(void)
+{
+	for (uint64_t seq = m.popped; seq < m.next_seq; seq++)
+		if (m.seqs[seq].awaits)
+			digest(seq);
+}
+
+static void digest_step(void)
+{
+	for (uint64_t seq = m.popped; seq < m.next_seq; seq++)
+		if (m.seqs[seq].awaits && seed_below(3)) {
+			digest(seq);
+			return;
+		}
 }
 
 static void guest_writes(const struct wt_extent *e, bool zero)
@@ -131,6 +168,8 @@ static bool announce_extent(const struct wt_extent *e, bool zero)
 		what.content = WT_CONTENT_STAGED;
 		what.staged_offset = m.ring_next * WT_PAGE_SIZE;
 		m.ring_next += e->pages;
+	} else if (m.reads[e->block] && e->pages <= WT_PLAN_DIGESTED_PAGES && seed_below(2)) {
+		what.content = WT_CONTENT_IN_PLACE_DIGESTED;
 	}
 	announce(what);
 	return true;
@@ -262,8 +301,10 @@ static void open_model(void)
 static void close_model(void)
 {
 	wt_plan_close(m.plan);
-	for (uint64_t seq = 1; seq < m.next_seq; seq++)
+	for (uint64_t seq = 1; seq < m.next_seq; seq++) {
 		free(m.seqs[seq].versions);
+		free(m.seqs[seq].copies);
+	}
 }
 
 /* ---- transfers ---- */
@@ -278,6 +319,8 @@ static uint64_t content_now(const struct model_op *op, uint32_t i)
 		return m.ring[(w->staged_offset / WT_PAGE_SIZE + i) % RING_PAGES];
 	if (w->content == WT_CONTENT_ZERO) /* right unless something newer is announced behind */
 		return s->versions[page - s->what.extent.page];
+	if (w->content == WT_CONTENT_IN_PLACE_DIGESTED)
+		return s->copies[page - s->what.extent.page];
 	if (op->kind != KIND_ANNOUNCED && m.paths[op->path].server)
 		return m.helper[m.paths[op->path].server][w->extent.block][page];
 	return m.source[w->extent.block][page];
@@ -310,6 +353,17 @@ static void check_order(const struct wt_extent *e, uint64_t of)
 	}
 }
 
+/* All pages of the work are here already, or none, as its content says. */
+static bool fits_copies(const struct wt_work *w, const struct model_seq *s, uint64_t skip)
+{
+	if (s->awaits || (w->content != WT_CONTENT_IN_PLACE && w->content != s->what.content))
+		return false;
+	for (uint32_t i = 0; i < w->extent.pages && skip + i < s->what.extent.pages; i++)
+		if ((s->copies[skip + i] != 0) != (w->content == s->what.content))
+			return false;
+	return true;
+}
+
 /* The announcement whose next pages these are. */
 static uint64_t seq_of(const struct wt_work *w)
 {
@@ -318,11 +372,13 @@ static uint64_t seq_of(const struct wt_work *w)
 		uint64_t skip = w->extent.page - s->what.extent.page;
 
 		if (!waits(seq) || s->what.extent.block != w->extent.block || skip != s->started ||
-			w->content != s->what.content ||
+			!(s->what.content == WT_CONTENT_IN_PLACE_DIGESTED ? fits_copies(w, s, skip)
+									  : w->content == s->what.content) ||
 			(w->content == WT_CONTENT_STAGED &&
 				w->staged_offset != s->what.staged_offset + skip * WT_PAGE_SIZE))
 			continue;
 		check(skip + w->extent.pages <= s->what.extent.pages);
+		check(w->content != WT_CONTENT_IN_PLACE_DIGESTED || w->seq == seq);
 		return seq;
 	}
 	check(!"no announcement fits");
@@ -386,6 +442,7 @@ static bool take_step(struct model_path *path)
 	op.work.extent.pages = pages;
 	m.ops[id] = op;
 	m.used[m.used_count++] = (unsigned)id;
+	seen.copied += work.content == WT_CONTENT_IN_PLACE_DIGESTED;
 	seen.base_ops += op.kind == KIND_BASE;
 	seen.bounce_ops += op.kind == KIND_BOUNCE;
 	if (op.kind == KIND_BOUNCE)

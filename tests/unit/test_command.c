@@ -98,6 +98,23 @@ static void test_converging(void **state)
 	assert_int_equal(o.downtime_limit_ms, 1500);
 }
 
+static void test_replicas(void **state)
+{
+	struct wt_source_options o;
+	struct wt_destination_options d;
+
+	assert_int_equal(parse_send(BASE "--keep-replica /var/kept h:1/n", &o), WT_COMMAND_RUN);
+	assert_string_equal(o.keep_replica, "/var/kept");
+	assert_int_equal(parse_receive(BASE "--replica /var/kept :1/n", &d), WT_COMMAND_RUN);
+	assert_string_equal(d.replica, "/var/kept");
+	assert_int_equal(parse_send(BASE "--replica /var/kept h:1/n", &o), WT_EXIT_USAGE);
+	assert_int_equal(parse_receive(BASE "--keep-replica /var/kept :1/n", &d), WT_EXIT_USAGE);
+	assert_int_equal(parse_send(BASE "h:1/n", &o), WT_COMMAND_RUN);
+	assert_null(o.keep_replica);
+	assert_int_equal(parse_receive(BASE ":1/n", &d), WT_COMMAND_RUN);
+	assert_null(d.replica);
+}
+
 static void test_rates(void **state)
 {
 	static const struct {
@@ -202,6 +219,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_converging),
+		cmocka_unit_test(test_replicas),
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_job_names),

@@ -114,7 +114,7 @@ static void transfer_step(unsigned fail_percent)
 	struct model_op *op;
 
 	m.now_ns += seed_below(2000000);
-	switch (seed_below(6)) {
+	switch (seed_below(7)) {
 	case 0:
 	case 1:
 		take_step(&m.paths[seed_below(PATHS)]);
@@ -130,6 +130,9 @@ static void transfer_step(unsigned fail_percent)
 			done((unsigned)seed_below(m.used_count), seed_below(100) < fail_percent);
 		break;
 	case 4:
+		digest_step();
+		break;
+	case 5:
 		if (seed_below(40) == 0)
 			path_step();
 		obey();
@@ -161,6 +164,7 @@ static void finish(void)
 
 			while (m.dirty[b][p] && !announce_extent(&one, m.zero[b][p])) {
 				m.now_ns += 5000000;
+				digest_all();
 				all_take();
 				while (m.used_count)
 					done(0, false);
@@ -171,6 +175,7 @@ static void finish(void)
 		check(guard < 100000);
 		m.now_ns += 5000000;
 		obey();
+		digest_step();
 		all_take();
 		if (m.used_count)
 			done((unsigned)seed_below(m.used_count), seed_below(10) == 0);
@@ -209,13 +214,13 @@ static void test_memories_are_equal_in_the_end(void **state)
 	seed_runs(200, random_run);
 	print_message(
 		"operations: %llu of the base, %llu into bounce buffers (%llu lost the race), %llu of the base "
-		"overtaken by announcements; asked %llu times\n",
+		"overtaken by announcements; asked %llu times, copied %llu times\n",
 		(unsigned long long)seen.base_ops, (unsigned long long)seen.bounce_ops,
 		(unsigned long long)seen.lost_races, (unsigned long long)seen.overtaken,
-		(unsigned long long)seen.asks);
+		(unsigned long long)seen.asks, (unsigned long long)seen.copied);
 	if (!getenv("WATARI_SEED"))
-		assert_true(
-			seen.base_ops && seen.bounce_ops && seen.lost_races && seen.overtaken && seen.asks);
+		assert_true(seen.base_ops && seen.bounce_ops && seen.lost_races && seen.overtaken &&
+			    seen.asks && seen.copied);
 }
 
 /* ---- small cases ---- */
@@ -261,7 +266,8 @@ static void test_hostile_announcements(void **state)
 		{ 1, UINT64_MAX, 0, 1, WT_CONTENT_ZERO },
 		{ 1, UINT64_MAX, 0, UINT32_MAX, WT_CONTENT_ZERO },
 		{ 1, 0, 0, 1, 0 },
-		{ 1, 0, 0, 1, 4 },
+		{ 1, 0, 0, 1, 5 },
+		{ 1, 0, 0, WT_PLAN_DIGESTED_PAGES + 1, WT_CONTENT_IN_PLACE_DIGESTED },
 		{ 1, 0, 0, 1, -1 },
 	};
 	struct wt_plan *plan = plan_with(0, 0, WT_CONTENT_ZERO);
@@ -277,6 +283,56 @@ static void test_hostile_announcements(void **state)
 		assert_int_equal(wt_plan_announce(plan, bad[i].seq, &what), -EPROTO);
 	}
 	assert_false(wt_plan_peek(plan, 0, 0, &work));
+	assert_true(wt_plan_idle(plan));
+	wt_plan_close(plan);
+}
+
+/* Ten of 100 pages each; the second one waits for its digests, and only what touches it waits behind it. */
+static void test_digests_are_awaited(void **state)
+{
+	struct wt_plan *plan = plan_with(0, 0, WT_CONTENT_ZERO);
+	struct wt_announcement what = { .priority = WT_PRIORITY_BULK };
+	const uint64_t equal[WT_PLAN_DIGESTED_WORDS] = { 0x7, 1ull << 35 };
+	static const struct {
+		uint32_t page, pages;
+		bool here;
+	} runs[] = { { 128, 3, true }, { 131, 61, false }, { 192, 35, false }, { 227, 1, true } };
+	struct wt_extent extent;
+	struct wt_seq_range acked;
+	struct wt_work work;
+
+	for (uint64_t seq = 1; seq <= 10; seq++) {
+		what.extent = (struct wt_extent){ .page = seq == 10 ? 200 : (seq - 1) * 128, .pages = 100 };
+		what.content = seq == 2 ? WT_CONTENT_IN_PLACE_DIGESTED : WT_CONTENT_IN_PLACE;
+		assert_int_equal(wt_plan_announce(plan, seq, &what), 0);
+	}
+	assert_false(wt_plan_awaits(plan, 1, &extent) || wt_plan_awaits(plan, 11, &extent));
+	assert_true(wt_plan_awaits(plan, 2, &extent) && extent.page == 128 && extent.pages == 100);
+	for (unsigned n = 0; n < 8; n++) {
+		assert_true(wt_plan_peek(plan, 0, 0, &work));
+		assert_true(work.content == WT_CONTENT_IN_PLACE && work.extent.page % 128 == 0 &&
+			    work.extent.page != 128);
+		wt_plan_done(plan, (unsigned)wt_plan_take(plan, 0, 100, 0), 0, 0);
+	}
+	assert_false(wt_plan_peek(plan, 0, 0, &work));
+	assert_false(wt_plan_idle(plan));
+	assert_int_equal(wt_plan_digested(plan, 2, equal), 0);
+	assert_false(wt_plan_awaits(plan, 2, &extent));
+	for (unsigned n = 0; n < 4; n++) { /* cut where the last one, which waits, comes near */
+		assert_true(wt_plan_peek(plan, runs[n].here ? WT_PLAN_NO_PATH : 0, 0, &work));
+		assert_true(work.extent.page == runs[n].page && work.extent.pages == runs[n].pages);
+		assert_int_equal(
+			work.content, runs[n].here ? WT_CONTENT_IN_PLACE_DIGESTED : WT_CONTENT_IN_PLACE);
+		assert_int_equal(work.seq, runs[n].here ? 2 : 0);
+		wt_plan_done(plan,
+			(unsigned)wt_plan_take(
+				plan, runs[n].here ? WT_PLAN_NO_PATH : 0, work.extent.pages, 0),
+			0, 0);
+	}
+	while (wt_plan_acks(plan, &acked, 1))
+		assert_true(acked.first + acked.count <= 10);
+	assert_true(wt_plan_peek(plan, 0, 0, &work) && work.extent.page == 200);
+	wt_plan_done(plan, (unsigned)wt_plan_take(plan, 0, 100, 0), 0, 0);
 	assert_true(wt_plan_idle(plan));
 	wt_plan_close(plan);
 }
@@ -496,6 +552,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hostile_announcements),
+		cmocka_unit_test(test_digests_are_awaited),
 		cmocka_unit_test(test_pending_is_bounded),
 		cmocka_unit_test(test_scattered_acknowledgements),
 		cmocka_unit_test(test_one_writer_per_page),

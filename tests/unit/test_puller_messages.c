@@ -67,6 +67,20 @@ static int on_block(
 	return 0;
 }
 
+static bool with_copy; /* the puller has an old copy, of which nothing is right */
+
+static int read_copy(void *arg, uint32_t block, uint64_t page, uint32_t pages, void *ret_bytes)
+{
+	return -ENOENT;
+}
+
+static int on_blocks_end(void *arg, struct wt_error *err)
+{
+	static const struct wt_puller_replica copy = { .read = read_copy };
+
+	return with_copy ? wt_puller_replica(t.puller, &copy, err) : 0;
+}
+
 static void on_failed(void *arg, const struct wt_error *err)
 {
 	t.error = *err;
@@ -94,6 +108,7 @@ static void on_release(void *arg)
 }
 
 static const struct wt_puller_events puller_events = { .block = on_block,
+	.blocks_end = on_blocks_end,
 	.failed = on_failed,
 	.drained = on_drained,
 	.undrained = on_undrained,
@@ -323,6 +338,85 @@ static void bad_direction(void)
 	say_epoch(WT_MESSAGE_DRAINED, 1);
 }
 
+static void say_digested(uint64_t seq, uint32_t pages)
+{
+	struct wt_announcement what = { .extent = { .page = seq * 256, .pages = pages },
+		.content = WT_CONTENT_IN_PLACE_DIGESTED,
+		.priority = WT_PRIORITY_BULK };
+
+	say(WT_MESSAGE_ANNOUNCE, wt_wire_announce_encode(seq, &what, 1, t.payload));
+}
+
+static void say_digests(uint64_t seq, unsigned pages)
+{
+	static const uint8_t digests[600 * WT_DIGEST_BYTES] = { 1 };
+
+	say(WT_MESSAGE_DIGESTS, wt_wire_digests_encode(seq, digests, pages, t.payload));
+}
+
+static void bad_digested(void)
+{
+	say_digested(1, 10);
+}
+
+static void bad_digests(void)
+{
+	say_digests(1, 1);
+}
+
+static void bad_digests_of_nothing(void)
+{
+	say_zero_announcement(1);
+	say_digests(1, 1);
+}
+
+static void bad_digests_of_a_part(void)
+{
+	say_digested(1, 10);
+	say_digests(1, 9);
+}
+
+static void bad_digests_of_too_much(void)
+{
+	say_digested(1, 10);
+	say_digests(1, 11);
+}
+
+static void bad_digests_twice(void)
+{
+	say_digested(1, 10);
+	say_digested(2, 20);
+	say_digests(1, 30);
+	say_digests(2, 20);
+}
+
+static void bad_digested_length(void)
+{
+	say_digested(1, 257);
+}
+
+static void test_digests_that_do_not_fit(void **state)
+{
+	static const struct {
+		void (*say)(void);
+		bool copy;
+	} bad[] = { { bad_digested, false }, { bad_digests, false }, { bad_digests, true },
+		{ bad_digests_of_nothing, true }, { bad_digests_of_a_part, true },
+		{ bad_digests_of_too_much, true }, { bad_digests_twice, true },
+		{ bad_digested_length, true } };
+
+	for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		with_copy = bad[i].copy;
+		begin();
+		with_copy = false;
+		bad[i].say();
+		wait_for(FAILED);
+		if (!strstr(t.error.text, "the server"))
+			fail_msg("case %u says: %s", i, t.error.text);
+		finish();
+	}
+}
+
 static void test_what_does_not_fit(void **state)
 {
 	static void (*const bad[])(void) = { bad_drain, bad_undrain, bad_second_drain, bad_restart,
@@ -463,6 +557,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_does_not_fit),
+		cmocka_unit_test(test_digests_that_do_not_fit),
 		cmocka_unit_test(test_base_is_counted_and_zeros_are_filled),
 		cmocka_unit_test(test_left_and_come_back),
 		cmocka_unit_test(test_a_helper_is_expected_once_it_may_come),

@@ -43,6 +43,7 @@ static struct wt_memory *memory;
 static uint8_t *ram;
 static int ram_fd;
 static struct side o, n;
+static const uint8_t *digest_key; /* with which pullers ask for digests; NULL: they do not */
 
 /* ---- events and waiting ---- */
 
@@ -225,6 +226,8 @@ static void serve(struct side *side, bool passive, const uint8_t *id)
 	check(wt_server_open(loop, &config, &server_events, side, &side->server, &err) == 0);
 	check(wt_server_start(side->server, &err) == 0);
 	hear(side, WT_MESSAGE_BLOCKS_END, 1);
+	if (digest_key)
+		fake_say(&side->fake, WT_MESSAGE_DIGEST_KEY, digest_key, WT_DIGEST_KEY_BYTES);
 	fake_ready(&side->fake);
 	wait_for(side, is_ready);
 	check(side->ready == 1);
@@ -802,7 +805,7 @@ static void hostile(unsigned type, const void *payload, size_t length)
 
 static void test_hostile_puller(void **state)
 {
-	static const uint8_t zeros[16], one[4] = { 1 };
+	static const uint8_t zeros[WT_DIGEST_KEY_BYTES], one[4] = { 1 };
 
 	seed_start(1);
 	hostile(WT_MESSAGE_DRAINED, one, 4); /* nobody told it to drain */
@@ -811,7 +814,129 @@ static void test_hostile_puller(void **state)
 	hostile(WT_MESSAGE_EXPECTED, zeros, 3);
 	hostile(WT_MESSAGE_HELPER, zeros, 4);
 	hostile(WT_MESSAGE_BASE_LEFT, zeros, 4);
+	hostile(WT_MESSAGE_DIGEST_KEY, zeros, WT_DIGEST_KEY_BYTES); /* too late */
+	hostile(WT_MESSAGE_DIGESTS, zeros, 12 + WT_DIGEST_BYTES);
 	hostile(WT_MESSAGE_DRAIN, one, 4); /* it is the server who says that */
+}
+
+/* ---- digests ---- */
+
+static const uint8_t some_key[WT_DIGEST_KEY_BYTES] = { 1, 2, 3 };
+
+/* Its pages, as the messages of digests have them, in `digests`; each message behind what it speaks of. */
+static unsigned hear_digests(struct side *side, uint8_t *ret_digests)
+{
+	static struct wt_announcement list[WT_WIRE_ANNOUNCEMENTS_MAX];
+	uint64_t next = 1, seq, told = 0;
+	unsigned pages = 0, count;
+	const uint8_t *digests;
+
+	for (unsigned i = 0; i < side->fake.count; i++) {
+		const struct fake_message *message = &side->fake.messages[i];
+
+		if (message->type == WT_MESSAGE_ANNOUNCE) {
+			check(!wt_wire_announce_decode(
+				message->payload, message->length, &seq, list, &count));
+			next += count;
+		}
+		if (message->type != WT_MESSAGE_DIGESTS)
+			continue;
+		check(!wt_wire_digests_decode(message->payload, message->length, &seq, &digests, &count));
+		check(seq > told && seq < next);
+		told = seq;
+		memcpy(ret_digests + (size_t)pages * WT_DIGEST_BYTES, digests,
+			(size_t)count * WT_DIGEST_BYTES);
+		pages += count;
+	}
+	return pages;
+}
+
+static uint8_t digests[2 * PAGES_MAX * WT_DIGEST_BYTES];
+
+static bool has_260_digests(void)
+{
+	return hear_digests(waiting_for, digests) >= 260;
+}
+
+static void check_digests(uint32_t first, uint32_t pages)
+{
+	struct wt_digester *digester;
+	uint8_t digest[WT_DIGEST_BYTES];
+	struct wt_error err = { 0 };
+
+	check(wt_digester_open(some_key, &digester, &err) == 0);
+	for (uint32_t i = 0; i < pages; i++) {
+		check(wt_digester_page(digester, RAM, i, ram + (size_t)i * WT_PAGE_SIZE, digest) == 0);
+		check(!memcmp(digest, digests + (size_t)(first + i) * WT_DIGEST_BYTES, sizeof digest));
+	}
+	wt_digester_close(digester);
+}
+
+/* What is announced for the first time and lies in place, in pieces; nothing of it when nobody has asked. */
+static void test_digests_follow_their_announcements(void **state)
+{
+	static const enum wt_content contents[2][6] = {
+		{ 0, WT_CONTENT_IN_PLACE_DIGESTED, WT_CONTENT_IN_PLACE_DIGESTED, WT_CONTENT_IN_PLACE,
+			WT_CONTENT_ZERO, WT_CONTENT_STAGED },
+		{ 0, WT_CONTENT_IN_PLACE, WT_CONTENT_IN_PLACE, WT_CONTENT_IN_PLACE, WT_CONTENT_ZERO,
+			WT_CONTENT_STAGED },
+	};
+	struct wt_server_stats stats;
+
+	seed_start(1);
+	for (unsigned i = 0; i < 2; i++) {
+		digest_key = i ? NULL : some_key;
+		open_world();
+		for (uint32_t k = 0; k < 260 * WT_PAGE_SIZE / 8; k++)
+			((uint64_t *)ram)[k] = k % 3 ? seed_next() : 0;
+		serve(&o, false, NULL);
+		digest_key = NULL;
+		check(announce(&o, RAM, 0, 260, WT_CONTENT_IN_PLACE) == 0);
+		check(announce(&o, RAM, 10, 5, WT_CONTENT_IN_PLACE) == 0);
+		check(announce(&o, RAM, 270, 5, WT_CONTENT_ZERO) == 0);
+		check(announce(&o, ROM, 0, 5, WT_CONTENT_IN_PLACE) == 0);
+		wait_for(&o, all_is_heard);
+		for (unsigned seq = 1; seq <= 5; seq++)
+			check(heard.list[seq].content == contents[i][seq]);
+		if (!i)
+			wait_for(&o, has_260_digests);
+		settle(&o);
+		check(hear_digests(&o, digests) == (i ? 0 : 260));
+		if (!i)
+			check_digests(0, 260);
+		wt_server_stats(o.server, &stats);
+		check(stats.digested_pages == (i ? 0 : 260));
+		check(stats.pending_bytes == 270 * WT_PAGE_SIZE);
+		close_world();
+	}
+}
+
+/* Left while it digests, and come back to: announcements go on, without digests. */
+static void test_digests_end_with_a_drain(void **state)
+{
+	struct wt_error err = { 0 };
+
+	seed_start(1);
+	digest_key = some_key;
+	open_world();
+	serve(&o, false, NULL);
+	digest_key = NULL;
+	check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
+	wait_for(&o, all_is_heard);
+	check(heard.list[1].content == WT_CONTENT_IN_PLACE_DIGESTED);
+	check(wt_server_drain(o.server) == 0);
+	hear(&o, WT_MESSAGE_DRAIN, 1);
+	fake_hang_up(&o.fake);
+	fake_epoch(&o.fake, WT_MESSAGE_DRAINED, 1);
+	wait_for(&o, is_drained);
+	o.ready = 0;
+	check(wt_server_restart(o.server, &err) == 0);
+	hear(&o, WT_MESSAGE_RESTART, 1);
+	wait_for(&o, is_ready);
+	check(announce(&o, RAM, 100, 100, WT_CONTENT_IN_PLACE) == 0);
+	wait_for(&o, all_is_heard);
+	check(heard.list[1].content == WT_CONTENT_IN_PLACE);
+	close_world();
 }
 
 /* ---- random ---- */
@@ -1017,6 +1142,8 @@ int main(void)
 		cmocka_unit_test(test_asking_for_what_there_is_not),
 		cmocka_unit_test(test_helpers_are_arranged),
 		cmocka_unit_test(test_hostile_puller),
+		cmocka_unit_test(test_digests_follow_their_announcements),
+		cmocka_unit_test(test_digests_end_with_a_drain),
 		cmocka_unit_test(test_take_over_at_any_moment),
 	};
 

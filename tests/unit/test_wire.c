@@ -49,6 +49,12 @@ union message {
 		unsigned count;
 		struct wt_extent list[WT_WIRE_WANTED_MAX];
 	} want;
+	uint8_t digest_key[WT_DIGEST_KEY_BYTES];
+	struct {
+		uint64_t first_seq;
+		unsigned pages;
+		uint8_t bytes[WT_WIRE_DIGESTS_MAX * WT_DIGEST_BYTES];
+	} digests;
 };
 
 enum kind {
@@ -68,6 +74,8 @@ enum kind {
 	SERVE_END,
 	HELPER,
 	WANT,
+	DIGEST_KEY,
+	DIGESTS,
 	KINDS
 };
 
@@ -108,9 +116,24 @@ static size_t encode(enum kind kind, const union message *in)
 		return wt_wire_serve_end_encode(in->serve_end, buffer);
 	case HELPER:
 		return wt_wire_helper_encode(&in->helper, buffer);
+	case DIGEST_KEY:
+		return wt_wire_digest_key_encode(in->digest_key, buffer);
+	case DIGESTS:
+		return wt_wire_digests_encode(
+			in->digests.first_seq, in->digests.bytes, in->digests.pages, buffer);
 	default:
 		return wt_wire_want_encode(in->want.priority, in->want.list, in->want.count, buffer);
 	}
+}
+
+static int decode_digests(const uint8_t *bytes, size_t length, union message *out)
+{
+	const uint8_t *digests;
+	int r = wt_wire_digests_decode(bytes, length, &out->digests.first_seq, &digests, &out->digests.pages);
+
+	if (!r)
+		memcpy(out->digests.bytes, digests, (size_t)out->digests.pages * WT_DIGEST_BYTES);
+	return r;
 }
 
 static int decode_bytes(enum kind kind, const uint8_t *bytes, size_t length, union message *out)
@@ -147,6 +170,10 @@ static int decode_bytes(enum kind kind, const uint8_t *bytes, size_t length, uni
 		return wt_wire_serve_end_decode(bytes, length, &out->serve_end);
 	case HELPER:
 		return wt_wire_helper_decode(bytes, length, &out->helper);
+	case DIGEST_KEY:
+		return wt_wire_digest_key_decode(bytes, length, out->digest_key);
+	case DIGESTS:
+		return decode_digests(bytes, length, out);
 	default:
 		return wt_wire_want_decode(
 			bytes, length, &out->want.priority, out->want.list, &out->want.count);
@@ -243,6 +270,16 @@ static void random_change(enum kind kind, union message *ret)
 		ret->helper.server = helper;
 		ret->helper.state = (enum wt_wire_helper_state)(1 + seed_below(3));
 		random_text(ret->helper.text, sizeof ret->helper.text);
+		break;
+	case DIGEST_KEY:
+		for (unsigned i = 0; i < WT_DIGEST_KEY_BYTES; i++)
+			ret->digest_key[i] = (uint8_t)seed_next();
+		break;
+	case DIGESTS:
+		ret->digests.first_seq = seed_next();
+		ret->digests.pages = (unsigned)(1 + seed_below(seed_below(4) ? 4 : WT_WIRE_DIGESTS_MAX));
+		for (unsigned i = 0; i < ret->digests.pages * WT_DIGEST_BYTES; i += 8)
+			memcpy(ret->digests.bytes + i, &(uint64_t){ seed_next() }, 8);
 		break;
 	default:
 		ret->want.priority = (enum wt_priority)(1 + seed_below(4));
@@ -555,6 +592,12 @@ static void test_limits(void **state)
 	assert_int_equal(decode(LANDED, buffer, 4, &again), -EPROTO);
 	memcpy(buffer, (uint8_t[4]){ 1, 4, 0, 0 }, 4); /* 1025 ranges */
 	assert_int_equal(decode(LANDED, buffer, 4 + 1025 * 16, &again), -EPROTO);
+	memset(buffer, 0, 12);
+	assert_int_equal(decode(DIGESTS, buffer, 12, &again), -EPROTO); /* of no page */
+	buffer[9] = 0x40;                                               /* 16384 pages */
+	assert_int_equal(decode(DIGESTS, buffer, 12 + 16384 * WT_DIGEST_BYTES, &again), 0);
+	buffer[8] = 1;
+	assert_int_equal(decode(DIGESTS, buffer, 12 + 16385 * WT_DIGEST_BYTES, &again), -EPROTO);
 }
 
 /* The format itself, so that nobody changes it without noticing. */

@@ -53,6 +53,7 @@ struct world {
 	unsigned hidden; /* bits of blocks whose memory the server cannot read */
 	uint16_t port;
 	uint64_t give_up_ns, rate_limit;
+	const struct wt_puller_replica *replica; /* of the puller, NULL: none */
 
 	/* The waiting test. */
 	bool (*until)(struct world *w);
@@ -71,6 +72,7 @@ struct world {
 	int command;
 	void (*call)(struct world *w);
 	sem_t called;
+	atomic_uint replica_lost;
 	atomic_uint connected, landed, lost, back, failed, refused, messages, disorder;
 	bool end_seen;
 	const char *refuse_block;
@@ -130,7 +132,14 @@ static int on_block(
 
 static int on_blocks_end(void *arg, struct wt_error *err)
 {
-	return 0;
+	struct world *w = arg;
+
+	return w->replica ? wt_puller_replica(w->puller, w->replica, err) : 0;
+}
+
+static void on_replica_lost(void *arg, const struct wt_error *err)
+{
+	((struct world *)arg)->replica_lost++;
 }
 
 static void answer_end(struct world *w)
@@ -208,7 +217,8 @@ static const struct wt_puller_events puller_events = { .connected = on_connected
 	.lost = on_lost,
 	.back = on_back,
 	.failed = on_failed,
-	.refused = on_refused };
+	.refused = on_refused,
+	.replica_lost = on_replica_lost };
 
 static void on_command(void *arg, uint32_t events)
 {

@@ -25,9 +25,10 @@ struct wt_extent {
 /* What an announcement says of an extent's content. */
 enum wt_content {
 	WT_CONTENT_INVALID = 0,
-	WT_CONTENT_IN_PLACE = 1, /* read it where it lies in the block */
-	WT_CONTENT_ZERO = 2,     /* all bytes are zero; nothing to read */
-	WT_CONTENT_STAGED = 3,   /* a copy lies in the server's ring, at a given offset */
+	WT_CONTENT_IN_PLACE = 1,          /* read it where it lies in the block */
+	WT_CONTENT_ZERO = 2,              /* all bytes are zero; nothing to read */
+	WT_CONTENT_STAGED = 3,            /* a copy lies in the server's ring, at a given offset */
+	WT_CONTENT_IN_PLACE_DIGESTED = 4, /* in place, and digests follow: the puller may have it already */
 };
 
 #endif

@@ -14,7 +14,9 @@
  * (wt_puller_need, wt_puller_has, wt_puller_base_end). Each page is pulled from whoever is free first. A
  * helper that fails, or whose blocks are not those of server 0, is lost alone.
  *
- * One thread: the loop's. No callback may call wt_puller_close.
+ * A puller that has an old copy of the memory (wt_puller_replica) pulls only what differs from it.
+ *
+ * One thread: the loop's, but for the reading of a replica. No callback may call wt_puller_close.
  */
 #ifndef WATARI_PULLER_H
 #define WATARI_PULLER_H
@@ -83,6 +85,16 @@ struct wt_puller_events {
 	void (*serve)(void *arg, const struct wt_server_order *order);
 	void (*serve_end)(void *arg, unsigned number);
 	void (*release)(void *arg);
+	/* The old copy cannot be read any more; it goes on without. */
+	void (*replica_lost)(void *arg, const struct wt_error *err);
+};
+
+/* An old copy of the memory. */
+struct wt_puller_replica {
+	/* Brings pages of a block. Called by several threads at once, until wt_puller_close. -ENOENT: there
+	 * is no copy of these; another -errno: it cannot be read any more. */
+	int (*read)(void *arg, uint32_t block, uint64_t page, uint32_t pages, void *ret_bytes);
+	void *arg;
 };
 
 struct wt_puller_stats {
@@ -91,6 +103,8 @@ struct wt_puller_stats {
 	uint64_t pulled_bytes[4];              /* by enum wt_fabric */
 	uint64_t server_bytes[WT_SERVERS_MAX]; /* pulled, by server */
 	uint64_t pulled_pages, zero_pages, repeated_pages;
+	uint64_t replica_pages;  /* that the old copy had */
+	uint64_t digested_pages; /* that were compared with it */
 };
 
 int wt_puller_open(struct wt_loop *loop, const struct wt_puller_config *config,
@@ -106,6 +120,14 @@ int wt_puller_send(struct wt_puller *puller, unsigned type, const void *payload,
 /* Bytes of messages that the peer has not acknowledged. */
 size_t wt_puller_unsent(const struct wt_puller *puller);
 uint64_t wt_puller_heard_ns(const struct wt_puller *puller);
+/*
+ * There is an old copy: in `blocks_end` only. The server then digests what it announces, and what is the same
+ * here is copied instead of pulled. The copy is not trusted: what is copied are the very bytes that were
+ * digested. -errno with err filled: it goes without.
+ */
+int wt_puller_replica(
+	struct wt_puller *puller, const struct wt_puller_replica *replica, struct wt_error *err);
+
 /* ---- several servers ---- */
 
 /*

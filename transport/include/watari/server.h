@@ -7,6 +7,9 @@
  * bound on what may be pending is reached. What cannot be mapped can be announced with its bytes (a *staged*
  * copy).
  *
+ * A puller that has an old copy of the memory says so, by itself; then digests of what is announced for the
+ * first time are made in threads, and follow the announcements.
+ *
  * Another puller can take over: wt_server_drain to the one that is left, then wt_server_base and
  * wt_server_hand_over to the server of the new one. The one that is left keeps what it has and may serve it,
  * too (wt_server_serve), as a *helper*: by a server of its own that is *passive*, which announces nothing.
@@ -87,9 +90,12 @@ struct wt_server_stats {
 	uint64_t announced_pages, zero_pages, staged_pages;
 	uint64_t pending_bytes, pending_limit;
 	uint64_t landed_seq, next_seq;
-	uint64_t base_pages;   /* that the puller needs of the base */
-	uint64_t helper_pages; /* that helpers have, those of each counted */
-	uint64_t wanted_pages; /* that the puller has asked for and that were not announced again yet */
+	uint64_t base_pages;     /* that the puller needs of the base */
+	uint64_t helper_pages;   /* that helpers have, those of each counted */
+	uint64_t wanted_pages;   /* that the puller has asked for and that were not announced again yet */
+	bool digests;            /* are made: the puller wants them */
+	uint64_t digested_pages; /* whose digests were sent: the puller may have had them */
+	uint64_t control_bytes;  /* of messages, both ways, without TLS */
 };
 
 enum wt_base_policy {

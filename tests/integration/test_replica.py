@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""test_replica.py CASE... - a guest comes back to a host that has kept its RAM in files, on this machine.
+
+  come_back  there and back: only what has changed is pulled
+  useless    replicas that are of no use: it comes without them, and is told why
+  refused    where RAM cannot be kept, nothing begins
+"""
+
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.cases import expect, main, refused, still_fine  # noqa: E402
+from harness.guests import Guest  # noqa: E402
+from harness.migration import Migration, events, watari  # noqa: E402
+
+GUEST = {"mb": 192, "work_mb": 100, "rate": 200}
+
+
+def move(source, *, keep=None, replica=None):
+    """Moves the guest with RAM compared; answers (where it runs, summary, notes of the destination)."""
+    destination = Guest(source.host, source.image, incoming=True, **GUEST)
+    destination.image = source.image
+    migration = Migration(source, destination, send=["--verify", *(["--keep-replica", keep] if keep else [])],
+                          receive=["--replica", replica] if replica else [])
+    summary = migration.succeed()
+    source.ended()
+    expect(summary["verified"], f"not compared: {summary}")
+    if keep:
+        expect(any(e["event"] == "replica" for e in events(migration.sender)), f"no replica: {migration.sender.tail()}")
+    return destination, summary, [e.get("text", "") for e in events(migration.receiver) if e["event"] == "note"]
+
+
+def begin(host, image):
+    guest = Guest(host, image, **GUEST)
+    guest.image = image
+    guest.wait_reports(2)
+    return guest
+
+
+def case_come_back(host, image):
+    kept = f"{host.run_dir}/kept"
+    there, first, _ = move(begin(host, image), keep=kept)
+    expect(first["digested_pages"] == 0 and first["replica_pages"] == 0, f"nobody asked for digests: {first}")
+    there.wait_reports(2)
+    back, summary, notes = move(there, keep=kept, replica=kept)
+    expect(not notes, f"notes: {notes}")
+    there_bytes, back_bytes = (s["tcp_bytes"] + s["control_bytes"] for s in (first, summary))
+    print(f"  there {there_bytes} bytes, back {back_bytes}; {summary['digested_pages']} pages digested, "
+          f"{summary['replica_pages']} equal; down {summary['downtime_ms']:.0f} ms", flush=True)
+    expect(summary["digested_pages"] > 100 << 8, f"digested: {summary}")
+    expect(summary["replica_pages"] > 0.9 * summary["digested_pages"], f"equal: {summary}")
+    expect(back_bytes < 0.1 * there_bytes, f"bytes: {summary}")
+    back.wait_round()
+    again, summary, _ = move(back, replica=kept)  # of the second one: the first was replaced
+    expect(summary["replica_pages"] > 0.9 * summary["digested_pages"], f"equal: {summary}")
+    again.wait_round()
+
+
+def images(directory):
+    return [os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(".raw")]
+
+
+def case_useless(host, image):
+    kept = f"{host.run_dir}/kept"
+    guest, _, _ = move(begin(host, image), keep=kept)
+    index = f"{kept}/index.json"
+
+    for path in images(kept):  # as long as it was, and nothing in it is right
+        with open(path, "r+b") as file:
+            for offset in range(0, os.path.getsize(path), 4096):
+                file.seek(offset)
+                file.write(b"damaged!")
+    guest, summary, notes = move(guest, replica=kept)
+    expect(summary["digested_pages"] and not summary["replica_pages"] and not notes, f"damaged: {summary} {notes}")
+
+    with open(index) as file:
+        right = json.load(file)
+    wrong = json.loads(json.dumps(right))
+    wrong["blocks"][0]["name"] = "elsewhere"
+    for what, change, word in (
+            ("another layout", {**right, "blocks": wrong["blocks"]}, "layout"),
+            ("another guest", {**right, "vm": "other"}, "other"),
+            ("another format", {**right, "format": 2}, "format"),
+            ("an image cut short", None, "cut short"),
+            ("no replica", "", "index.json")):
+        if change == "":
+            os.unlink(index)
+        else:
+            with open(index, "w") as file:
+                json.dump(change or right, file)
+        if change is None:
+            os.truncate(images(kept)[0], 4096)
+        guest, summary, notes = move(guest, replica=kept)
+        expect(len(notes) == 1 and word in notes[0] and "without" in notes[0], f"{what}: {notes}")
+        expect(not summary["digested_pages"], f"{what}: {summary}")
+    guest.wait_round()
+
+
+def case_refused(host, image):
+    guest = begin(host, image)
+    for directory, word in ((host.run_dir, "no replica"), ("/nowhere/kept", "/nowhere/kept")):
+        sender = host.start([watari(), "send", "--qmp", guest.qmp, "--insecure", "--keep-replica", directory, "127.0.0.1:1/vm"], "send")
+        refused(sender, word)
+        still_fine(guest)
+
+
+if __name__ == "__main__":
+    sys.exit(main(globals(), __doc__))

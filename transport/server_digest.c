@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * server_digest.c - digests of what is announced, for a puller that may have it already. See server.h;
+ * docs/PROTOCOL.md has the messages.
+ *
+ *   1. A page is digested only after it was announced, and its digest leaves behind its announcement.
+ *   2. Digests leave in the order of the numbers. sent <= ready <= submitted <= sent + RUNS; run n lies in
+ * slot n % RUNS, those of [ready, submitted) belong to the pool.
+ *   3. What is being digested is pending, so the bound on what is pending, by which QEMU judges the link,
+ * counts it. Nothing else waits for digests.
+ *   4. Only what is announced for the first time is digested: what is announced again was written since, so
+ *      that an old copy of it is worth little, and its digest would take time when time matters.
+ *
+ * Why an equal digest is as good as a read. Let a page be announced at A, digested at D > A, and the puller's
+ * copy have the same digest. If the page did not change between A and the end of D, the copy is what was
+ * announced. If it did, QEMU announces it again, because its dirty bit was cleared before A; the copy then is
+ * content of that time, or a mixture of such contents, which is what a read might have brought, too; and the
+ * later announcement supersedes it, in the puller's order of announcements of one page. After the guest has
+ * stopped the last announcement of each page speaks of memory that does not change.
+ *
+ * Memory that may be discarded is not digested: reading its holes would fill them.
+ *
+ * The loop's thread; the pool's threads read the memory.
+ */
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "digest_pool.h"
+#include "server_internal.h"
+
+#define RUNS WT_DIGEST_RUNS_MAX
+#define RUN_BYTES (WT_DIGEST_RUN_PAGES * WT_DIGEST_BYTES)
+
+_Static_assert(RUNS *WT_DIGEST_RUN_PAGES <= WT_WIRE_DIGESTS_MAX, "all runs fit into one message");
+
+struct wt_server_digests {
+	struct wt_digest_pool *pool;
+	uint64_t look_at; /* the announcement that is looked at next */
+	uint64_t submitted, ready, sent;
+	struct {
+		uint64_t seq;
+		uint32_t pages;
+		uint8_t digests[RUN_BYTES];
+	} runs[RUNS];
+	uint8_t gathered[RUNS * RUN_BYTES];
+};
+
+/* Takes on what was announced, as far as there is room. */
+static void submit(struct wt_server *s)
+{
+	struct wt_server_digests *d = s->digests;
+	struct wt_announcement what;
+
+	if (d->look_at < wt_announce_oldest(s->log))
+		d->look_at = wt_announce_oldest(s->log);
+	while (d->submitted - d->sent < RUNS && d->look_at < wt_announce_next_seq(s->log)) {
+		uint64_t seq = d->look_at++, slot = d->submitted % RUNS;
+		struct wt_digest_run run;
+
+		if (!wt_announce_entry(s->log, seq, &what) || what.content != WT_CONTENT_IN_PLACE_DIGESTED)
+			continue;
+		d->runs[slot].seq = seq;
+		d->runs[slot].pages = what.extent.pages;
+		run = (struct wt_digest_run){ .block = what.extent.block,
+			.page = what.extent.page,
+			.pages = what.extent.pages,
+			.bytes = wt_memory_block(s->memory, what.extent.block)->base +
+				 (what.extent.page << WT_PAGE_SHIFT),
+			.digests = d->runs[slot].digests };
+		if (wt_digest_pool_submit(d->pool, &run)) {
+			d->look_at = seq; /* the pool has no room; it will */
+			return;
+		}
+		d->submitted++;
+	}
+}
+
+/* What is ready leaves as one message; it stays if the session is full. */
+static void send_ready(struct wt_server *s)
+{
+	struct wt_server_digests *d = s->digests;
+	uint64_t next = d->sent;
+	unsigned pages = 0;
+
+	if (d->sent == d->ready || wt_server_batch_flush(s))
+		return;
+	for (; next < d->ready; next++) {
+		memcpy(d->gathered + (size_t)pages * WT_DIGEST_BYTES, d->runs[next % RUNS].digests,
+			(size_t)d->runs[next % RUNS].pages * WT_DIGEST_BYTES);
+		pages += d->runs[next % RUNS].pages;
+	}
+	if (wt_link_send(&s->link, WT_MESSAGE_DIGESTS, s->payload,
+		    wt_wire_digests_encode(d->runs[d->sent % RUNS].seq, d->gathered, pages, s->payload)))
+		return;
+	s->digested_pages += pages;
+	d->sent = next;
+}
+
+static void digested(void *arg, uint32_t events)
+{
+	struct wt_server *s = arg;
+	struct wt_server_digests *d = s->digests;
+	struct wt_digest_run run;
+	int status;
+
+	while (wt_digest_pool_next(d->pool, &run, &status)) {
+		if (status) /* the digest of nothing: the page will be read */
+			memset(run.digests, 0xff, (size_t)run.pages * WT_DIGEST_BYTES);
+		d->ready++;
+	}
+	wt_server_digest_more(s);
+}
+
+void wt_server_digest_more(struct wt_server *s)
+{
+	if (!s->digests || s->link.failed)
+		return;
+	send_ready(s);
+	submit(s);
+}
+
+void wt_server_digest_stop(struct wt_server *s)
+{
+	if (!s->digests)
+		return;
+	wt_loop_fd_clear(s->loop, wt_digest_pool_fd(s->digests->pool));
+	wt_digest_pool_close(s->digests->pool);
+	free(s->digests);
+	s->digests = NULL;
+}
+
+/* The puller has an old copy. What is missing here is told, and all is announced as ever. */
+static int start(struct wt_server *s, const uint8_t *key, struct wt_error *err)
+{
+	struct wt_server_digests *d = calloc(1, sizeof *d);
+	int r;
+
+	if (!d)
+		return wt_error_set(err, ENOMEM, "no memory to digest pages");
+	r = wt_digest_pool_open(key, 0, &d->pool, err);
+	if (!r) {
+		r = wt_loop_fd_set(s->loop, wt_digest_pool_fd(d->pool), EPOLLIN, digested, s);
+		if (r)
+			wt_error_set(err, -r, "no memory to digest pages");
+	}
+	if (r) {
+		wt_digest_pool_close(d->pool);
+		free(d);
+		return r;
+	}
+	s->digests = d;
+	return 0;
+}
+
+static void note(struct wt_server *s, const char *text)
+{
+	if (s->events->note)
+		s->events->note(s->arg, text);
+}
+
+int wt_server_digest_key(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	uint8_t key[WT_DIGEST_KEY_BYTES];
+	struct wt_error why = { 0 };
+
+	if (s->peer_known || s->digests || s->config.passive ||
+		wt_wire_digest_key_decode(payload, length, key))
+		return wt_error_set(err, EPROTO,
+			"the puller's message on digests is malformed, or comes at the wrong time");
+	if (s->config.may_discard)
+		note(s, "the destination's replica is of no use: this memory may be discarded, so it is not digested");
+	else if (start(s, key, &why))
+		note(s, wt_error_text(&why));
+	OPENSSL_cleanse(key, sizeof key);
+	return 0;
+}
