@@ -79,7 +79,7 @@ struct wt_puller {
 	uint64_t drain_until_ns;
 	struct wt_timer drain;
 	struct wt_timer helpers; /* those that have not come until then are not waited for */
-	unsigned missing_block; /* TELLING: from here on */
+	unsigned missing_block;  /* TELLING: from here on */
 	uint64_t missing_page;
 	bool base; /* its end has come: what is left is told */
 	uint64_t left_told, left_told_ns;

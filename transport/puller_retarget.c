@@ -7,8 +7,8 @@
  * nothing can be under way.
  *   2. A drained puller writes no page: nothing is started, every path is closed, none is admitted. Only then
  * it says what is missing, and only behind that DRAINED.
- *   3. A helper that is lost, or has not come in time, takes what only it had from the list of what can be read,
- * and nothing else.
+ *   3. A helper that is lost, or has not come in time, takes what only it had from the list of what can be
+ * read, and nothing else.
  */
 #include <errno.h>
 #include <stdio.h>
