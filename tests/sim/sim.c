@@ -282,6 +282,12 @@ static bool has_staged(void)
 	return false;
 }
 
+/* It befell a destination that was not the current one, and did not become it before that was noticed. */
+static bool aside(const struct sim_fault *fault)
+{
+	return fault->aside && fault->host != sim_monitor_current();
+}
+
 /* No other fault has happened. */
 static bool alone(const struct sim_fault *fault)
 {
@@ -304,10 +310,10 @@ static bool survives(const struct sim_fault *fault)
 	case SIM_RETARGET:
 		return true;
 	case SIM_CRASH_DESTINATION_QEMU:
-		return (fault->aside || (fault->way_back && alone(fault))) && !has_staged();
+		return (aside(fault) || (fault->way_back && alone(fault))) && !has_staged();
 	case SIM_CRASH_DESTINATION:
 	case SIM_CANCEL:
-		return fault->aside && !has_staged();
+		return aside(fault) && !has_staged();
 	case SIM_CUT:
 		return fault->streaming;
 	case SIM_DOWN:

@@ -212,6 +212,7 @@ static void saw(struct watched *s, unsigned type, const uint8_t *payload, size_t
 	case WT_MESSAGE_RESTART:
 		session_empty(s);
 		s->drained = false;
+		current = s->host;
 		break;
 	case WT_MESSAGE_BASE_END:
 		current = s->host;
