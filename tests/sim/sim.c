@@ -104,13 +104,12 @@ static void draw_uneven(struct sim_link *link)
 
 static void draw_network(void)
 {
-	bool uneven = sim_world.retargets && sim_one_in(3);
-
+	sim_world.uneven = sim_world.retargets && sim_one_in(3);
 	memset(&sim_net, 0, sizeof sim_net);
 	for (unsigned a = 0; a < SIM_HOSTS; a++)
 		for (unsigned b = a; b < SIM_HOSTS; b++) {
 			draw_link(sim_net_link(a, b));
-			if (uneven)
+			if (sim_world.uneven)
 				draw_uneven(sim_net_link(a, b));
 		}
 	if (sim_world.neighbour)
@@ -305,7 +304,6 @@ static bool survives(const struct sim_fault *fault)
 	case SIM_BREAK_ONE:
 	case SIM_BREAK_TCP:
 	case SIM_BREAK_VERBS:
-	case SIM_SLOW:
 	case SIM_PAUSE:
 	case SIM_RETARGET:
 		return true;
@@ -314,6 +312,8 @@ static bool survives(const struct sim_fault *fault)
 	case SIM_CRASH_DESTINATION:
 	case SIM_CANCEL:
 		return aside(fault) && !has_staged();
+	case SIM_SLOW: /* where all is slow already the switchover may take too long */
+		return !sim_world.uneven;
 	case SIM_CUT:
 		return fault->streaming;
 	case SIM_DOWN:
