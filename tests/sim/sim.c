@@ -104,13 +104,12 @@ static void draw_uneven(struct sim_link *link)
 
 static void draw_network(void)
 {
-	bool uneven = sim_world.retargets && sim_one_in(3);
-
+	sim_world.uneven = sim_world.retargets && sim_one_in(3);
 	memset(&sim_net, 0, sizeof sim_net);
 	for (unsigned a = 0; a < SIM_HOSTS; a++)
 		for (unsigned b = a; b < SIM_HOSTS; b++) {
 			draw_link(sim_net_link(a, b));
-			if (uneven)
+			if (sim_world.uneven)
 				draw_uneven(sim_net_link(a, b));
 		}
 	if (sim_world.neighbour)
@@ -282,6 +281,12 @@ static bool has_staged(void)
 	return false;
 }
 
+/* It befell a destination that was not the current one, and did not become it before that was noticed. */
+static bool aside(const struct sim_fault *fault)
+{
+	return fault->aside && fault->host != sim_monitor_current();
+}
+
 /* No other fault has happened. */
 static bool alone(const struct sim_fault *fault)
 {
@@ -299,15 +304,16 @@ static bool survives(const struct sim_fault *fault)
 	case SIM_BREAK_ONE:
 	case SIM_BREAK_TCP:
 	case SIM_BREAK_VERBS:
-	case SIM_SLOW:
 	case SIM_PAUSE:
 	case SIM_RETARGET:
 		return true;
 	case SIM_CRASH_DESTINATION_QEMU:
-		return (fault->aside || (fault->way_back && alone(fault))) && !has_staged();
+		return (aside(fault) || (fault->way_back && alone(fault))) && !has_staged();
 	case SIM_CRASH_DESTINATION:
 	case SIM_CANCEL:
-		return fault->aside && !has_staged();
+		return aside(fault) && !has_staged();
+	case SIM_SLOW: /* where all is slow already the switchover may take too long */
+		return !sim_world.uneven;
 	case SIM_CUT:
 		return fault->streaming;
 	case SIM_DOWN:
@@ -387,6 +393,8 @@ static void check_destination_words(unsigned host)
 		return;
 	sim_check(code != WT_EXIT_FAILED || !sim_qemu_alive(d),
 		"destination %u failed, and did not end its QEMU", host);
+	sim_check(code == WT_EXIT_OK || sim_fault_any() || !sim_monitor_drained(host),
+		"nothing went wrong, and destination %u, which was left, was not released (%d)", host, code);
 	sim_check(code != WT_EXIT_OK || sim_qemu_owns(d) || !sim_qemu_alive(d),
 		"destination %u is not needed any more, and did not end its QEMU", host);
 }

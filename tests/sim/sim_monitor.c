@@ -82,6 +82,14 @@ unsigned sim_monitor_current(void)
 	return current;
 }
 
+bool sim_monitor_drained(unsigned host)
+{
+	for (unsigned i = 0; i < session_count; i++)
+		if (sessions[i].drained && sessions[i].host == host)
+			return true;
+	return false;
+}
+
 bool sim_monitor_way_back(void)
 {
 	for (unsigned i = 0; i < session_count; i++) {
@@ -204,6 +212,7 @@ static void saw(struct watched *s, unsigned type, const uint8_t *payload, size_t
 	case WT_MESSAGE_RESTART:
 		session_empty(s);
 		s->drained = false;
+		current = s->host;
 		break;
 	case WT_MESSAGE_BASE_END:
 		current = s->host;

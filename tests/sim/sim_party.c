@@ -275,8 +275,9 @@ uint64_t sim_turns(void)
 
 void sim_start(uint64_t seed)
 {
-	random_state = seed * 0x9e3779b97f4a7c15ull + 1;
-	sim_now_ns = SIM_S; /* 0 means `never` in many places */
+	random_state = seed;
+	random_state = sim_random(); /* neighbours have nothing in common */
+	sim_now_ns = SIM_S;          /* 0 means `never` in many places */
 	turns = 0;
 }
 

@@ -57,6 +57,7 @@ struct sim_world {
 	unsigned destinations; /* on the hosts 1 to this number */
 	unsigned neighbour;    /* this one is on the source's own host; 0: none is */
 	unsigned retargets;    /* that the operator wants */
+	bool uneven;           /* links are slow, and differ */
 	unsigned counts[SIM_COUNTED];
 	bool stop_known; /* the source relay knows that the guest is stopped */
 	struct sim_guest guest;
