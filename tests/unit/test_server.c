@@ -885,6 +885,22 @@ static void test_digests_follow_their_announcements(void **state)
 	}
 }
 
+/* Digested while it is still gathered with others: the announcement leaves first. */
+static void test_digests_wait_for_their_announcements(void **state)
+{
+	struct wt_extent gathered = { .block = RAM, .page = 250, .pages = 10 };
+
+	seed_start(1);
+	digest_key = some_key;
+	open_world();
+	serve(&o, false, NULL);
+	digest_key = NULL;
+	check(announce(&o, RAM, 0, 250, WT_CONTENT_IN_PLACE) == 0);
+	check(wt_server_announce(o.server, &gathered, WT_CONTENT_IN_PLACE) == 0);
+	wait_for(&o, has_260_digests);
+	close_world();
+}
+
 /* Left while it digests, and come back to: announcements go on, without digests. */
 static void test_digests_end_with_a_drain(void **state)
 {
@@ -1116,6 +1132,7 @@ int main(void)
 		cmocka_unit_test(test_helpers_are_arranged),
 		cmocka_unit_test(test_hostile_puller),
 		cmocka_unit_test(test_digests_follow_their_announcements),
+		cmocka_unit_test(test_digests_wait_for_their_announcements),
 		cmocka_unit_test(test_digests_end_with_a_drain),
 		cmocka_unit_test(test_take_over_at_any_moment),
 	};
