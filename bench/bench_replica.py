@@ -47,6 +47,9 @@ def come_back(host, image, run):
     if not summary["digested_pages"]:
         raise Failure(f"nothing was digested: {summary}")
     moved = summary["tcp_bytes"] + summary["verbs_bytes"] + summary["control_bytes"]
+    print(f"{moved / (summary['digested_pages'] * 4096):.4f} of {summary['digested_pages']} pages, {summary['replica_pages']} equal; "
+          f"pages {summary['tcp_bytes']} bytes, control {summary['control_bytes']}; "
+          f"down {summary['downtime_ms'] - summary['destination']['verify_ms']:.0f} ms", file=sys.stderr, flush=True)
     return {"comeback_bytes": moved / (summary["digested_pages"] * 4096),
             "comeback": summary["total_ms"] - summary["destination"]["verify_ms"], "there": out["total_ms"]}
 

@@ -19,16 +19,18 @@ static const char usage[] =
 	"  --device NAME            RDMA device\n"
 	"  --reconnect-timeout TIME how long a lost source is awaited (default 60s)\n"
 	"  --replica DIR            an old copy of the guest's RAM, see send --keep-replica: only what differs is pulled\n"
+	"  --reuse-memory           the same of this QEMU's RAM, if its file has old content of the guest\n"
 	"  --wait TIME              how long to wait for a source at all (default: for ever)\n"
 	"  --job NAME               for watari status and cancel (default: the name of the VM and -incoming)\n"
 	"  --json                   events as JSON lines on standard output\n";
 
-enum { OPT_DATA_HOST = 256, OPT_REPLICA, OPT_WAIT };
+enum { OPT_DATA_HOST = 256, OPT_REPLICA, OPT_REUSE, OPT_WAIT };
 
 static const struct option options[] = {
 	WT_OPTIONS_COMMON,
 	{ "data-host", 1, NULL, OPT_DATA_HOST },
 	{ "replica", 1, NULL, OPT_REPLICA },
+	{ "reuse-memory", 0, NULL, OPT_REUSE },
 	{ "wait", 1, NULL, OPT_WAIT },
 	{ 0 },
 };
@@ -41,6 +43,9 @@ static bool take(int option, struct wt_destination_options *o)
 		return true;
 	case OPT_REPLICA:
 		o->replica = optarg;
+		return true;
+	case OPT_REUSE:
+		o->reuse_memory = true;
 		return true;
 	case OPT_WAIT:
 		return wt_command_duration("--wait", optarg, &o->wait_ns);

@@ -17,6 +17,7 @@ struct wt_destination_options {
 	struct wt_address listen;
 	const char *data_host; /* where data connections are awaited; NULL: where `listen` says */
 	const char *replica;   /* directory with an old copy of the guest's RAM, or NULL */
+	bool reuse_memory;     /* this QEMU's RAM itself has old content of the guest */
 	uint64_t wait_ns;      /* for a source to come; 0: for ever */
 };
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * destination_replica.c - an old copy of the guest's RAM in files (docs/REPLICA.md): given to the puller,
- * which pulls only what differs from it.
+ * destination_replica.c - an old copy of the guest's RAM, in files (docs/REPLICA.md) or in the memory of this
+ * QEMU itself: given to the puller, which pulls only what differs from it.
  *
  * A replica only saves bytes. Whatever is wrong with it is said in one sentence, and the guest comes without.
  * It is open while the relay lives; threads of the puller read it.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "destination_internal.h"
 #include "relay_peer.h"
@@ -31,13 +31,31 @@ void wt_destination_replica_open(struct wt_destination *d)
 		go_without(d, &err);
 }
 
+/* What lies in our own memory: through its file, so that holes stay holes, and there is no SIGBUS. What
+ * changes meanwhile is torn here, and digested as it is. */
+static int read_own(const struct wt_ram_block *block, uint64_t page, uint32_t pages, uint8_t *ret_bytes)
+{
+	uint64_t offset = page << WT_PAGE_SHIFT, end = offset + ((uint64_t)pages << WT_PAGE_SHIFT);
+	ssize_t n;
+
+	for (; offset < end; offset += (uint64_t)n, ret_bytes += n) {
+		n = pread(block->fd, ret_bytes, end - offset, (off_t)(block->fd_offset + offset));
+		if (n < 0 && errno == EINTR)
+			n = 0;
+		else if (n <= 0)
+			return n ? -errno : -ENODATA;
+	}
+	return 0;
+}
+
 /* A thread's. */
 static int read_pages(void *arg, uint32_t block, uint64_t page, uint32_t pages, void *ret_bytes)
 {
-	const struct wt_destination_replica *replica = arg;
-	const struct wt_replica_block *image = replica->images[block];
+	const struct wt_destination *d = arg;
 
-	return image ? wt_replica_read(image, page, pages, ret_bytes) : -ENOENT;
+	if (d->replica.images[block])
+		return wt_replica_read(d->replica.images[block], page, pages, ret_bytes);
+	return d->options->reuse_memory ? read_own(d->blocks[block], page, pages, ret_bytes) : -ENOENT;
 }
 
 /* The image of each block, by the server's number; answers how many there are. */
@@ -46,8 +64,9 @@ static unsigned find_images(struct wt_destination *d)
 	unsigned found = 0;
 
 	for (unsigned i = 0; i < d->block_count; i++) {
-		d->replica.images[i] =
-			wt_replica_find(d->replica.files, d->blocks[i]->name, d->blocks[i]->length);
+		if (d->replica.files)
+			d->replica.images[i] =
+				wt_replica_find(d->replica.files, d->blocks[i]->name, d->blocks[i]->length);
 		found += d->replica.images[i] != NULL;
 	}
 	return found;
@@ -55,18 +74,18 @@ static unsigned find_images(struct wt_destination *d)
 
 void wt_destination_replica_offer(struct wt_destination *d)
 {
-	struct wt_puller_replica source = { .read = read_pages, .arg = &d->replica };
+	struct wt_puller_replica source = { .read = read_pages, .arg = d };
 	struct wt_error err = { 0 };
 	unsigned found;
 
-	if (!d->replica.files)
+	if (!d->replica.files && !d->options->reuse_memory)
 		return;
 	free(d->replica.images);
 	d->replica.images = calloc(d->block_count + 1, sizeof(*d->replica.images));
 	found = d->replica.images ? find_images(d) : 0;
 	if (!d->replica.images)
 		wt_error_set(&err, ENOMEM, "no memory for a list of images");
-	else if (!found)
+	else if (!found && d->replica.files)
 		wt_error_set(&err, EINVAL,
 			"the replica in %s has no block of the name and length of this guest's; it is of another layout",
 			d->options->replica);

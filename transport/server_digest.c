@@ -18,7 +18,8 @@
  * later announcement supersedes it, in the puller's order of announcements of one page. After the guest has
  * stopped the last announcement of each page speaks of memory that does not change.
  *
- * Memory that may be discarded is not digested: reading its holes would fill them.
+ * Memory that may be discarded is read through its file, into buffers: reading its holes in the mapping would
+ * fill them.
  *
  * The loop's thread; the pool's threads read the memory.
  */
@@ -27,12 +28,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "digest_pool.h"
 #include "server_internal.h"
 
 #define RUNS WT_DIGEST_RUNS_MAX
 #define RUN_BYTES (WT_DIGEST_RUN_PAGES * WT_DIGEST_BYTES)
+#define READ_BYTES ((size_t)WT_DIGEST_RUN_PAGES << WT_PAGE_SHIFT)
 
 _Static_assert(RUNS *WT_DIGEST_RUN_PAGES <= WT_WIRE_DIGESTS_MAX, "all runs fit into one message");
 
@@ -46,7 +49,41 @@ struct wt_server_digests {
 		uint8_t digests[RUN_BYTES];
 	} runs[RUNS];
 	uint8_t gathered[RUNS * RUN_BYTES];
+	uint8_t *bytes; /* of memory that may be discarded, READ_BYTES for each run; NULL: it may not */
 };
+
+/* A worker's. */
+static int read_block(void *arg, const struct wt_digest_run *run)
+{
+	const struct wt_served_block *block = arg;
+	uint64_t offset = run->page << WT_PAGE_SHIFT, length = (uint64_t)run->pages << WT_PAGE_SHIFT,
+		 done = 0;
+	ssize_t n;
+
+	for (; done < length; done += (uint64_t)n) {
+		n = pread(block->fd, (uint8_t *)run->bytes + done, length - done,
+			(off_t)(block->fd_offset + offset + done));
+		if (n < 0 && errno == EINTR)
+			n = 0;
+		else if (n <= 0)
+			return n ? -errno : -ENODATA;
+	}
+	return 0;
+}
+
+/* Where a run's pages are, or will be. */
+static void place(struct wt_server *s, struct wt_digest_run *run, uint64_t slot)
+{
+	const struct wt_served_block *block = wt_memory_block(s->memory, run->block);
+
+	if (s->digests->bytes && block->fd >= 0) {
+		run->bytes = s->digests->bytes + slot * READ_BYTES;
+		run->fill = read_block;
+		run->fill_arg = (void *)block;
+	} else {
+		run->bytes = block->base + (run->page << WT_PAGE_SHIFT);
+	}
+}
 
 /* Takes on what was announced, as far as there is room. */
 static void submit(struct wt_server *s)
@@ -67,9 +104,8 @@ static void submit(struct wt_server *s)
 		run = (struct wt_digest_run){ .block = what.extent.block,
 			.page = what.extent.page,
 			.pages = what.extent.pages,
-			.bytes = wt_memory_block(s->memory, what.extent.block)->base +
-				 (what.extent.page << WT_PAGE_SHIFT),
 			.digests = d->runs[slot].digests };
+		place(s, &run, slot);
 		if (wt_digest_pool_submit(d->pool, &run)) {
 			d->look_at = seq; /* the pool has no room; it will */
 			return;
@@ -128,6 +164,7 @@ void wt_server_digest_stop(struct wt_server *s)
 		return;
 	wt_loop_fd_clear(s->loop, wt_digest_pool_fd(s->digests->pool));
 	wt_digest_pool_close(s->digests->pool);
+	free(s->digests->bytes);
 	free(s->digests);
 	s->digests = NULL;
 }
@@ -138,8 +175,12 @@ static int start(struct wt_server *s, const uint8_t *key, struct wt_error *err)
 	struct wt_server_digests *d = calloc(1, sizeof *d);
 	int r;
 
-	if (!d)
+	if (d && s->config.may_discard)
+		d->bytes = malloc(RUNS * READ_BYTES);
+	if (!d || (s->config.may_discard && !d->bytes)) {
+		free(d);
 		return wt_error_set(err, ENOMEM, "no memory to digest pages");
+	}
 	r = wt_digest_pool_open(key, 0, &d->pool, err);
 	if (!r) {
 		r = wt_loop_fd_set(s->loop, wt_digest_pool_fd(d->pool), EPOLLIN, digested, s);
@@ -148,17 +189,12 @@ static int start(struct wt_server *s, const uint8_t *key, struct wt_error *err)
 	}
 	if (r) {
 		wt_digest_pool_close(d->pool);
+		free(d->bytes);
 		free(d);
 		return r;
 	}
 	s->digests = d;
 	return 0;
-}
-
-static void note(struct wt_server *s, const char *text)
-{
-	if (s->events->note)
-		s->events->note(s->arg, text);
 }
 
 int wt_server_digest_key(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
@@ -170,10 +206,8 @@ int wt_server_digest_key(struct wt_server *s, const uint8_t *payload, size_t len
 		wt_wire_digest_key_decode(payload, length, key))
 		return wt_error_set(err, EPROTO,
 			"the puller's message on digests is malformed, or comes at the wrong time");
-	if (s->config.may_discard)
-		note(s, "the destination's replica is of no use: this memory may be discarded, so it is not digested");
-	else if (start(s, key, &why))
-		note(s, wt_error_text(&why));
+	if (start(s, key, &why) && s->events->note)
+		s->events->note(s->arg, wt_error_text(&why));
 	OPENSSL_cleanse(key, sizeof key);
 	return 0;
 }

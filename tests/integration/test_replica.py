@@ -4,6 +4,7 @@
 
   come_back  there and back: only what has changed is pulled
   useless    replicas that are of no use: it comes without them, and is told why
+  reused     a second attempt, with what the first one has left in the destination's RAM file
   refused    where RAM cannot be kept, nothing begins
 """
 
@@ -15,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.cases import expect, main, refused, still_fine  # noqa: E402
 from harness.guests import Guest  # noqa: E402
+from harness.hosts import wait_for  # noqa: E402
 from harness.migration import Migration, events, watari  # noqa: E402
 
 GUEST = {"mb": 192, "work_mb": 100, "rate": 200}
@@ -98,6 +100,27 @@ def case_useless(host, image):
         expect(len(notes) == 1 and word in notes[0] and "without" in notes[0], f"{what}: {notes}")
         expect(not summary["digested_pages"], f"{what}: {summary}")
     guest.wait_round()
+
+
+def case_reused(host, image):
+    guest = begin(host, image)
+    file = {"backend": "file", "ram_file": f"{host.run_dir}/destination.ram", **GUEST}
+    with open(file["ram_file"], "wb") as made:  # QEMU removes what it makes itself
+        made.truncate(GUEST["mb"] << 20)
+    first = Migration(guest, Guest(host, image, incoming=True, **file), send=["--max-rate", "24M"])
+    wait_for(lambda: next((e["moved_bytes"] for e in reversed(events(first.sender)) if e["event"] == "progress"), 0) > 80 << 20,
+             "most of the memory")
+    code, text = host.call([watari(), "cancel", "vm"])
+    expect(code == 0, text)
+    expect(first.finish() == (1, 1), f"cancelled: {first.sender.tail()}")
+    still_fine(guest)
+    first.destination.ended()
+
+    destination = Guest(host, image, incoming=True, **file)
+    summary = Migration(guest, destination, send=["--verify"], receive=["--reuse-memory"]).succeed()
+    print(f"  {summary['digested_pages']} pages digested, {summary['replica_pages']} equal", flush=True)
+    expect(summary["verified"] and summary["replica_pages"] > 64 << 8, f"equal: {summary}")
+    destination.wait_round()
 
 
 def case_refused(host, image):

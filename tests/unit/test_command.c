@@ -107,6 +107,9 @@ static void test_replicas(void **state)
 	assert_string_equal(o.keep_replica, "/var/kept");
 	assert_int_equal(parse_receive(BASE "--replica /var/kept :1/n", &d), WT_COMMAND_RUN);
 	assert_string_equal(d.replica, "/var/kept");
+	assert_false(d.reuse_memory);
+	assert_int_equal(parse_receive(BASE "--reuse-memory :1/n", &d), WT_COMMAND_RUN);
+	assert_true(d.reuse_memory);
 	assert_int_equal(parse_send(BASE "--replica /var/kept h:1/n", &o), WT_EXIT_USAGE);
 	assert_int_equal(parse_receive(BASE "--keep-replica /var/kept :1/n", &d), WT_EXIT_USAGE);
 	assert_int_equal(parse_send(BASE "h:1/n", &o), WT_COMMAND_RUN);

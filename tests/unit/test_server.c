@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -43,6 +44,7 @@ static struct wt_memory *memory;
 static uint8_t *ram;
 static int ram_fd;
 static struct side o, n;
+static bool may_discard;
 static const uint8_t *digest_key; /* with which pullers ask for digests; NULL: they do not */
 
 /* ---- events and waiting ---- */
@@ -216,6 +218,7 @@ static void serve(struct side *side, bool passive, const uint8_t *id)
 		.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP),
 		.paths = 1,
 		.passive = passive,
+		.may_discard = may_discard,
 		.session_id = id,
 		.connect_timeout_ns = 10 * SECOND_NS,
 		.give_up_ns = 10 * SECOND_NS };
@@ -911,6 +914,49 @@ static void test_digests_follow_their_announcements(void **state)
 	}
 }
 
+static uint64_t allocated(void)
+{
+	struct stat st;
+
+	check(fstat(ram_fd, &st) == 0);
+	return (uint64_t)st.st_blocks * 512 / WT_PAGE_SIZE;
+}
+
+/* Holes, which the guest has given back after they were announced, stay holes. */
+static void test_digests_of_memory_that_may_be_discarded(void **state)
+{
+	seed_start(1);
+	digest_key = some_key;
+	may_discard = true;
+	open_world();
+	for (uint32_t i = 0; i < 100 * WT_PAGE_SIZE / 8; i++)
+		((uint64_t *)ram)[i] = seed_next();
+	serve(&o, false, NULL);
+	digest_key = NULL;
+	may_discard = false;
+	check(announce(&o, RAM, 0, 260, WT_CONTENT_IN_PLACE) == 0);
+	wait_for(&o, has_260_digests);
+	check(allocated() == 100);
+	check_digests(0, 260);
+	close_world();
+}
+
+/* Digested while it is still gathered with others: the announcement leaves first. */
+static void test_digests_wait_for_their_announcements(void **state)
+{
+	struct wt_extent gathered = { .block = RAM, .page = 250, .pages = 10 };
+
+	seed_start(1);
+	digest_key = some_key;
+	open_world();
+	serve(&o, false, NULL);
+	digest_key = NULL;
+	check(announce(&o, RAM, 0, 250, WT_CONTENT_IN_PLACE) == 0);
+	check(wt_server_announce(o.server, &gathered, WT_CONTENT_IN_PLACE) == 0);
+	wait_for(&o, has_260_digests);
+	close_world();
+}
+
 /* Left while it digests, and come back to: announcements go on, without digests. */
 static void test_digests_end_with_a_drain(void **state)
 {
@@ -1143,6 +1189,8 @@ int main(void)
 		cmocka_unit_test(test_helpers_are_arranged),
 		cmocka_unit_test(test_hostile_puller),
 		cmocka_unit_test(test_digests_follow_their_announcements),
+		cmocka_unit_test(test_digests_of_memory_that_may_be_discarded),
+		cmocka_unit_test(test_digests_wait_for_their_announcements),
 		cmocka_unit_test(test_digests_end_with_a_drain),
 		cmocka_unit_test(test_take_over_at_any_moment),
 	};
