@@ -26,6 +26,7 @@
 #define RUN_RETRY_NS 50000000ull
 #define RUN_TRIES 200 /* a disk lock that the source releases late */
 #define LINGER_NS 1000000000ull
+#define QUIT_NS 10000000000ull
 
 /* ---- asking QEMU ---- */
 
@@ -90,6 +91,7 @@ static void qmp_closed(void *arg, const struct wt_error *err)
 {
 	struct wt_destination *d = arg;
 
+	d->qemu_gone = true;
 	wt_error_set(&d->failure, EIO, "the destination QEMU ended; see its standard error");
 	wt_destination_event(d, WT_DESTINATION_EV_QEMU_GONE);
 }
@@ -201,8 +203,10 @@ static void carry_out(struct wt_destination *d, unsigned actions)
 		send_text(d, WT_RELAY_UNLOADED, "");
 	if (actions & WT_DESTINATION_DO_WAIT_HELPER && !wt_destination_serves(d))
 		served_no_more(d);
-	if (actions & WT_DESTINATION_DO_QUIT_QEMU)
+	if (actions & WT_DESTINATION_DO_QUIT_QEMU) {
+		d->quitting = true;
 		wt_qmp_execute(d->relay.qmp, "quit", NULL, NULL, NULL);
+	}
 	if (actions & WT_DESTINATION_DO_FINISH)
 		wt_loop_stop(d->relay.loop, 0);
 }
@@ -557,13 +561,16 @@ static int start(struct wt_destination *d, struct wt_error *err)
 
 /*
  * Done, or long enough waited. The word that the guest runs here must arrive: the source waits for it as long
- * as for a lost connection. Other last words are worth a second.
+ * as for a lost connection. Other last words are worth a second. A QEMU that was told to quit is waited for:
+ * it forgets what it has not done yet when its monitor's connection is closed.
  */
 static void linger_fired(void *arg, uint64_t now_ns)
 {
 	struct wt_destination *d = arg;
 
-	if (now_ns >= d->linger_until_ns || !d->puller || !wt_puller_unsent(d->puller))
+	bool unsent = d->puller && wt_puller_unsent(d->puller), quitting = d->quitting && !d->qemu_gone;
+
+	if (now_ns >= d->linger_until_ns || (!unsent && !quitting))
 		wt_loop_stop(d->relay.loop, 0);
 	else
 		wt_loop_timer_set(d->relay.loop, &d->deadline, now_ns + POLL_NS, linger_fired, d);
@@ -573,9 +580,9 @@ static void linger(struct wt_destination *d)
 {
 	uint64_t now_ns = wt_loop_now_ns(d->relay.loop);
 
-	d->linger_until_ns =
-		now_ns + (d->machine.state == WT_DESTINATION_DONE ? d->options->common.reconnect_timeout_ns
-								  : LINGER_NS);
+	d->linger_until_ns = now_ns + (d->quitting ? QUIT_NS : LINGER_NS);
+	if (d->machine.state == WT_DESTINATION_DONE)
+		d->linger_until_ns = now_ns + d->options->common.reconnect_timeout_ns;
 	wt_loop_timer_set(d->relay.loop, &d->deadline, now_ns + POLL_NS, linger_fired, d);
 	wt_loop_run(d->relay.loop);
 }

@@ -47,6 +47,7 @@ struct wt_destination {
 	struct wt_destination_replica replica;
 	struct wt_relay_guest guest;
 	bool guest_known;
+	bool quitting, qemu_gone; /* QEMU was told to; has */
 	unsigned block_count;
 	const struct wt_ram_block **blocks; /* by the server's number */
 	struct wt_timer poll, progress, deadline;
