@@ -131,7 +131,7 @@ static void draw_destinations(void)
 		return;
 	w->destinations = (unsigned)sim_between(2, SIM_HOSTS - 1);
 	w->retargets = (unsigned)sim_between(1, RETARGETS_MAX);
-	w->guest.busy_ns = w->retargets * sim_between(50 * SIM_MS, 400 * SIM_MS);
+	w->guest.busy_ns = SIM_CONNECT_NS + w->retargets * sim_between(50 * SIM_MS, 400 * SIM_MS);
 	if (sim_one_in(4))
 		w->neighbour = (unsigned)sim_between(1, w->destinations);
 }

@@ -156,7 +156,7 @@ static struct sim_pair draw_pair(void)
 static const unsigned change_types[] = { WT_MESSAGE_BLOCKS_END, WT_MESSAGE_READY, WT_MESSAGE_DRAIN,
 	WT_MESSAGE_MISSING, WT_MESSAGE_DRAINED, WT_MESSAGE_RESTART, WT_MESSAGE_BASE, WT_MESSAGE_BASE_END,
 	WT_MESSAGE_BASE_LEFT, WT_MESSAGE_EXPECT, WT_MESSAGE_EXPECTED, WT_MESSAGE_SERVE, WT_MESSAGE_SERVE_END,
-	WT_MESSAGE_HELPER, WT_MESSAGE_RELEASE, WT_RELAY_GUEST };
+	WT_MESSAGE_HELPER, WT_MESSAGE_RELEASE, WT_RELAY_GUEST, SIM_CONNECTS };
 
 static unsigned any_host(enum sim_fault_kind kind)
 {
@@ -168,14 +168,14 @@ static unsigned any_host(enum sim_fault_kind kind)
 }
 
 /* A wish for another destination: at any time of the migration, or with a message. */
-static void draw_retarget(struct sim_fault *fault, uint64_t from_ns)
+static void draw_retarget(struct sim_fault *fault, unsigned to, uint64_t from_ns)
 {
 	static const unsigned types[] = { WT_MESSAGE_ANNOUNCE, WT_MESSAGE_LANDED, WT_RELAY_STREAM };
 	bool in_change = sim_one_in(2);
 
 	*fault = (struct sim_fault){ .kind = SIM_RETARGET,
 		.when = sim_one_in(3) ? SIM_AT_MESSAGE : SIM_AT_TIME,
-		.to = (unsigned)sim_between(1, sim_world.destinations),
+		.to = to,
 		.spare_source = sim_one_in(3),
 		.at_ns = from_ns,
 		.number = (unsigned)sim_between(1, in_change ? 4 : 30) };
@@ -199,6 +199,8 @@ static void draw(struct sim_fault *fault)
 		.pair = draw_pair(),
 		.before = sim_one_in(2),
 		.length_ns = sim_below(sim_one_in(4) ? 5 * SIM_S : 300 * SIM_MS) };
+	if (sim_world.retargets && sim_one_in(5))
+		fault->kind = sim_one_in(2) ? SIM_CRASH_DESTINATION : SIM_CRASH_DESTINATION_QEMU;
 	fault->host = any_host(fault->kind);
 	fault->concerned = sim_one_in(2) && fault->host;
 	fault->at_ns = sim_now_ns + sim_below(sim_one_in(4) ? 2 * SIM_S : 250 * SIM_MS) +
@@ -221,16 +223,20 @@ static void draw(struct sim_fault *fault)
 
 void sim_faults_draw(void)
 {
-	uint64_t at_ns = sim_now_ns + sim_world.start_ns[0];
+	uint64_t at_ns = sim_now_ns + sim_world.start_ns[0] + sim_below((2 * SIM_CONNECT_NS));
+	unsigned to = 1;
 
 	memset(states_seen, 0, sizeof states_seen);
 	memset(messages_seen, 0, sizeof messages_seen);
-	sim_world.fault_count = sim_one_in(3) ? 0 : (unsigned)sim_between(1, 4);
+	sim_world.fault_count = sim_one_in(3) ? 0 : (unsigned)sim_between(1, sim_one_in(2) ? 1 : 4);
 	for (unsigned i = 0; i < sim_world.fault_count; i++)
 		draw(&sim_world.faults[i]);
 	for (unsigned i = 0; i < sim_world.retargets; i++) {
+		if (!sim_one_in(8))
+			to = 1 + (to - 1 + (unsigned)sim_between(1, sim_world.destinations - 1)) %
+					 sim_world.destinations;
 		at_ns += sim_below(sim_world.guest.busy_ns / sim_world.retargets);
-		draw_retarget(&sim_world.faults[sim_world.fault_count++], at_ns);
+		draw_retarget(&sim_world.faults[sim_world.fault_count++], to, at_ns);
 	}
 }
 

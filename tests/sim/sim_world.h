@@ -10,6 +10,7 @@
 
 #define SIM_FAULTS_MAX 8
 #define SIM_PORT 7000
+#define SIM_CONNECT_NS (150 * SIM_MS) /* until memory moves, about */
 
 enum sim_fault_kind {
 	SIM_CUT = 1, /* control and all its bytes; both ends notice */
