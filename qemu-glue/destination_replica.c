@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "destination_internal.h"
 #include "relay_peer.h"
@@ -31,23 +30,6 @@ void wt_destination_replica_open(struct wt_destination *d)
 		go_without(d, &err);
 }
 
-/* What lies in our own memory: through its file, so that holes stay holes, and there is no SIGBUS. What
- * changes meanwhile is torn here, and digested as it is. */
-static int read_own(const struct wt_ram_block *block, uint64_t page, uint32_t pages, uint8_t *ret_bytes)
-{
-	uint64_t offset = page << WT_PAGE_SHIFT, end = offset + ((uint64_t)pages << WT_PAGE_SHIFT);
-	ssize_t n;
-
-	for (; offset < end; offset += (uint64_t)n, ret_bytes += n) {
-		n = pread(block->fd, ret_bytes, end - offset, (off_t)(block->fd_offset + offset));
-		if (n < 0 && errno == EINTR)
-			n = 0;
-		else if (n <= 0)
-			return n ? -errno : -ENODATA;
-	}
-	return 0;
-}
-
 /* A thread's. */
 static int read_pages(void *arg, uint32_t block, uint64_t page, uint32_t pages, void *ret_bytes)
 {
@@ -55,7 +37,8 @@ static int read_pages(void *arg, uint32_t block, uint64_t page, uint32_t pages, 
 
 	if (d->replica.images[block])
 		return wt_replica_read(d->replica.images[block], page, pages, ret_bytes);
-	return d->options->reuse_memory ? read_own(d->blocks[block], page, pages, ret_bytes) : -ENOENT;
+	return d->options->reuse_memory ? wt_ram_block_read(d->blocks[block], page, pages, ret_bytes)
+					: -ENOENT;
 }
 
 /* The image of each block, by the server's number; answers how many there are. */

@@ -166,3 +166,22 @@ void wt_ram_block_unmap(struct wt_ram_block *block)
 	block->base = NULL;
 	block->fd = -1;
 }
+
+int wt_ram_block_read(const struct wt_ram_block *block, uint64_t page, uint32_t pages, void *ret_bytes)
+{
+	uint64_t all = block->length >> WT_PAGE_SHIFT, offset = page << WT_PAGE_SHIFT, end;
+	uint8_t *bytes = ret_bytes;
+	ssize_t n;
+
+	if (page > all || pages > all - page)
+		return -EINVAL;
+	for (end = offset + ((uint64_t)pages << WT_PAGE_SHIFT); offset < end; offset += (uint64_t)n) {
+		n = pread(block->fd, bytes, end - offset, (off_t)(block->fd_offset + offset));
+		if (n < 0 && errno == EINTR)
+			n = 0;
+		else if (n <= 0)
+			return n ? -errno : -ENODATA;
+		bytes += n;
+	}
+	return 0;
+}

@@ -35,5 +35,10 @@ struct wt_ram_block {
  */
 void wt_ram_block_map(pid_t pid, const struct wt_proc_maps *maps, uint64_t host, struct wt_ram_block *block);
 void wt_ram_block_unmap(struct wt_ram_block *block);
+/*
+ * Copies pages of a shared block through its file, so that holes stay holes and there is no SIGBUS. They may
+ * change meanwhile. Any thread. -EINVAL: not in the block; -ENODATA: the file has shrunk; -EIO ...
+ */
+int wt_ram_block_read(const struct wt_ram_block *block, uint64_t page, uint32_t pages, void *ret_bytes);
 
 #endif
