@@ -160,6 +160,6 @@ void sim_monitor_written(const void *base, size_t length);
 void sim_fault_state(struct sim_party *party, const char *state, bool before);
 /* host: of the destination whose session it is; 0: not known. */
 void sim_fault_message(unsigned host, unsigned type);
-#define SIM_CONNECTS 0 /* in place of a type: it begins a control connection */
+#define SIM_CONNECTS 0 /* in place of a type: a control connection begins */
 
 #endif

@@ -243,7 +243,6 @@ int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, c
 	c->events = *events;
 	c->arg = arg;
 	*ret_channel = c;
-	sim_fault_message(there, SIM_CONNECTS);
 	snprintf(c->peer_name, sizeof c->peer_name, "%s", address->host);
 	while (listener && (listener->port != address->port || sim_party_host(listener->party) != there))
 		listener = listener->next;
@@ -264,6 +263,7 @@ int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, c
 	snprintf(peer->peer_name, sizeof peer->peer_name, "host%u", here);
 	put(peer, PIECE_ACCEPT, there_ns, 0, NULL, 0);
 	put(c, PIECE_OPEN, there_ns + sim_net_delay(here, there), 0, NULL, 0);
+	sim_fault_message(there, SIM_CONNECTS);
 	return 0;
 }
 

@@ -185,6 +185,13 @@ static void draw_retarget(struct sim_fault *fault, unsigned to, uint64_t from_ns
 		fault->when = SIM_AT_STATE;
 		fault->number = (unsigned)sim_between(1, 3);
 	}
+	if (sim_world.retargets && sim_one_in(10)) { /* the first connection of a helper is cut */
+		fault->kind = SIM_CUT;
+		fault->when = SIM_AT_MESSAGE;
+		fault->type = SIM_CONNECTS;
+		fault->number = 3;
+		fault->pair = (struct sim_pair){ .a = SIM_HOSTS, .b = SIM_HOSTS };
+	}
 }
 
 static void draw(struct sim_fault *fault)
@@ -218,6 +225,13 @@ static void draw(struct sim_fault *fault)
 	if (sim_world.retargets && sim_one_in(2)) {
 		fault->type = change_types[sim_below(sizeof change_types / sizeof change_types[0])];
 		fault->number = (unsigned)sim_between(1, 3);
+	}
+	if (sim_world.retargets && sim_one_in(10)) { /* the first connection of a helper is cut */
+		fault->kind = SIM_CUT;
+		fault->when = SIM_AT_MESSAGE;
+		fault->type = SIM_CONNECTS;
+		fault->number = 3;
+		fault->pair = (struct sim_pair){ .a = SIM_HOSTS, .b = SIM_HOSTS };
 	}
 }
 
