@@ -6,10 +6,8 @@
  * Hand-over to the current target, from the one that was left: what had been announced is listed (the base),
  * what was pending is announced anew, the stripped stream is repeated, and QEMU is read on. In this order,
  * each step ended by an event of the page server.
- *
- * The gate: QEMU stops the guest when it has little left to send. While the new destination lacks more of the
- * base than is pulled within a downtime, that would be too early. So QEMU may send only so much that it keeps
- * FLOOR to send, and its limit on downtime is lowered, so that little is enough.
+ * Meanwhile, and until the new destination lacks little, QEMU is kept from stopping the guest
+ * (source_gate.c).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -25,10 +23,6 @@
 #define PREPARE_NS 30000000000ull
 #define DRAIN_NS 2000000000ull
 #define AGAIN_NS 5000000ull
-#define FLOOR_BYTES (12u << 20)  /* what QEMU keeps to send */
-#define CHANNEL_BYTES (1u << 20) /* ... and for each channel: its socket, and packets of multifd */
-#define FLOOR_NS 150000000ull    /* ... and what it may send before its figures are known anew */
-#define GATED_DOWNTIME_MS 1
 
 static struct wt_source_target *target_of(struct wt_source *source, int number)
 {
@@ -59,74 +53,6 @@ static uint64_t content_pages(const struct wt_source *source)
 
 	wt_source_stats(source, &stats);
 	return stats.announced_pages - stats.zero_pages;
-}
-
-/* ---- the gate ---- */
-
-void wt_source_downtime_limit(struct wt_source *source)
-{
-	wt_qmp_execute(source->relay.qmp, "migrate-set-parameters",
-		json_pack("{s:I}", "downtime-limit", (json_int_t)wt_source_downtime_limit_ms(source)), NULL,
-		NULL);
-}
-
-uint64_t wt_source_downtime_limit_ms(const struct wt_source *source)
-{
-	return source->change.gated || source->digest_gate.closed ? GATED_DOWNTIME_MS
-								  : source->options->downtime_limit_ms;
-}
-
-static void gate_open(struct wt_source *source)
-{
-	if (!source->change.gated)
-		return;
-	source->change.gated = false;
-	wt_source_downtime_limit(source);
-	wt_outgoing_allow(source->outgoing, UINT64_MAX);
-}
-
-static void gate_close(struct wt_source *source)
-{
-	bool was = source->change.gated;
-
-	source->change.base_left_pages = UINT64_MAX;
-	source->change.gated = true;
-	if (!was)
-		wt_source_downtime_limit(source);
-}
-
-/* Pages of the base that are pulled within half a downtime, as fast as it went so far. */
-static uint64_t little(const struct wt_source *source)
-{
-	const struct wt_source_change *c = &source->change;
-	uint64_t us = (wt_report_now_ns() - c->base_since_ns) / 1000;
-
-	if (c->base_left_pages >= c->base_pages || !us)
-		return 0;
-	return (c->base_pages - c->base_left_pages) * source->options->downtime_limit_ms * 500 / us;
-}
-
-void wt_source_gate(struct wt_source *source)
-{
-	struct wt_outgoing_stats stats;
-	uint64_t keep, may, since;
-
-	if (!source->change.gated || !source->outgoing)
-		return;
-	if (source->change.machine.stopped || source->change.base_left_pages <= little(source)) {
-		gate_open(source);
-		return;
-	}
-	wt_outgoing_stats(source->outgoing, &stats);
-	keep = (FLOOR_BYTES + (uint64_t)source->options->channels * CHANNEL_BYTES +
-		       source->rate.bytes_per_s * FLOOR_NS / 1000000000) >>
-	       WT_PAGE_SHIFT;
-	may = source->said.remaining_bytes >> WT_PAGE_SHIFT;
-	may = may > keep ? may - keep : 0;
-	since = stats.read_pages - source->said.read_pages;
-	may = may > since ? may - since : 0;
-	wt_outgoing_allow(source->outgoing, may);
-	wt_server_ahead(wt_source_server(source), may);
 }
 
 /* ---- telling ---- */
@@ -279,7 +205,7 @@ static void hand_over(struct wt_source *source)
 
 	c->drain_waits = c->handing = false;
 	wt_error_clear(&source->failure); /* that of a destination that does not matter any more */
-	gate_close(source);
+	wt_source_gate_close(source);
 	if (c->machine.roles[c->machine.old] == WT_TARGET_DROPPED &&
 		wt_server_leave(c->targets[c->machine.old].server) == -ENOMEM) {
 		wt_error_set(&err, ENOMEM, "no memory for the pages that were on their way");
@@ -531,7 +457,7 @@ void wt_source_change_event(
 	if (c->machine.state != before)
 		wt_loop_timer_clear(source->relay.loop, &c->deadline);
 	if (c->machine.stopped)
-		gate_open(source);
+		wt_source_gate_open(source);
 	if (c->machine.state == WT_RETARGET_OVER)
 		c->drain_waits = c->handing = false;
 	carry_out(source, actions);

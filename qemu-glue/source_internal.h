@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * source_internal.h - the source relay's state, shared by source.c (who runs), source_peer.c (page servers),
- * source_change.c (which destination) and source_report.c (what people are told).
+ * source_change.c (which destination), source_gate.c (when QEMU may stop the guest) and source_report.c (what
+ * people are told).
  */
 #ifndef WATARI_QEMU_SOURCE_INTERNAL_H
 #define WATARI_QEMU_SOURCE_INTERNAL_H
@@ -82,11 +83,6 @@ void wt_source_target_base_sent(void *arg);
 void wt_source_target_base_left(void *arg, uint64_t pages);
 void wt_source_target_expected(void *arg, unsigned number, uint16_t port);
 void wt_source_target_helper(void *arg, unsigned number, enum wt_helper_state state, const char *text);
-/* QEMU has said how much it has left. */
-void wt_source_gate(struct wt_source *source);
-/* What QEMU is to take for the limit on downtime as both gates are now; tells it. */
-uint64_t wt_source_downtime_limit_ms(const struct wt_source *source);
-void wt_source_downtime_limit(struct wt_source *source);
 /* The operator's wish; answers the number of the request, or -errno with the sentence. */
 int wt_source_retarget(struct wt_source *source, json_t *request, struct wt_error *err);
 /* Bytes that destinations which still count have not acknowledged. */
@@ -94,6 +90,16 @@ size_t wt_source_unsent(const struct wt_source *source);
 /* ABORT to every destination that may hear it. */
 void wt_source_abort_all(struct wt_source *source, const char *why);
 void wt_source_change_close(struct wt_source *source);
+
+/* source_gate.c: closed from a hand-over on until the new destination lacks little, or the guest is stopped.
+ */
+void wt_source_gate_close(struct wt_source *source);
+void wt_source_gate_open(struct wt_source *source);
+/* QEMU has said how much it has left, or the new destination what it lacks. */
+void wt_source_gate(struct wt_source *source);
+/* What QEMU is to take for the limit on downtime as both gates are now; tells it. */
+uint64_t wt_source_downtime_limit_ms(const struct wt_source *source);
+void wt_source_downtime_limit(struct wt_source *source);
 
 static inline struct wt_source_target *wt_source_current(struct wt_source *source)
 {

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * source_gate.c - keeps QEMU from stopping the guest too early.
+ *
+ * QEMU stops it when it has little left to send. While the new destination lacks more of the base than is
+ * pulled within a downtime, that would be too early: QEMU may send only so much that it keeps FLOOR to send,
+ * and its limit on downtime is lowered, so that little is enough. The limit is lowered while digests are
+ * sent, too (digest_gate.h), and put back when neither gate is closed.
+ */
+#include "source_internal.h"
+
+#define FLOOR_BYTES (12u << 20)  /* what QEMU keeps to send */
+#define CHANNEL_BYTES (1u << 20) /* ... and for each channel: its socket, and packets of multifd */
+#define FLOOR_NS 150000000ull    /* ... and what it may send before its figures are known anew */
+#define GATED_DOWNTIME_MS 1
+
+void wt_source_downtime_limit(struct wt_source *source)
+{
+	wt_qmp_execute(source->relay.qmp, "migrate-set-parameters",
+		json_pack("{s:I}", "downtime-limit", (json_int_t)wt_source_downtime_limit_ms(source)), NULL,
+		NULL);
+}
+
+uint64_t wt_source_downtime_limit_ms(const struct wt_source *source)
+{
+	return source->change.gated || source->digest_gate.closed ? GATED_DOWNTIME_MS
+								  : source->options->downtime_limit_ms;
+}
+
+void wt_source_gate_open(struct wt_source *source)
+{
+	if (!source->change.gated)
+		return;
+	source->change.gated = false;
+	wt_source_downtime_limit(source);
+	wt_outgoing_allow(source->outgoing, UINT64_MAX);
+}
+
+void wt_source_gate_close(struct wt_source *source)
+{
+	bool was = source->change.gated;
+
+	source->change.base_left_pages = UINT64_MAX;
+	source->change.gated = true;
+	if (!was)
+		wt_source_downtime_limit(source);
+}
+
+/* Pages of the base that are pulled within half a downtime, as fast as it went so far. */
+static uint64_t little(const struct wt_source *source)
+{
+	const struct wt_source_change *c = &source->change;
+	uint64_t us = (wt_report_now_ns() - c->base_since_ns) / 1000;
+
+	if (c->base_left_pages >= c->base_pages || !us)
+		return 0;
+	return (c->base_pages - c->base_left_pages) * source->options->downtime_limit_ms * 500 / us;
+}
+
+void wt_source_gate(struct wt_source *source)
+{
+	struct wt_outgoing_stats stats;
+	uint64_t keep, may, since;
+
+	if (!source->change.gated || !source->outgoing)
+		return;
+	if (source->change.machine.stopped || source->change.base_left_pages <= little(source)) {
+		wt_source_gate_open(source);
+		return;
+	}
+	wt_outgoing_stats(source->outgoing, &stats);
+	keep = (FLOOR_BYTES + (uint64_t)source->options->channels * CHANNEL_BYTES +
+		       source->rate.bytes_per_s * FLOOR_NS / 1000000000) >>
+	       WT_PAGE_SHIFT;
+	may = source->said.remaining_bytes >> WT_PAGE_SHIFT;
+	may = may > keep ? may - keep : 0;
+	since = stats.read_pages - source->said.read_pages;
+	may = may > since ? may - since : 0;
+	wt_outgoing_allow(source->outgoing, may);
+	wt_server_ahead(wt_source_server(source), may);
+}
