@@ -25,6 +25,8 @@
 
 #include <linux/magic.h>
 
+#include "read_pages.h"
+
 static uint64_t mapping_length(const struct wt_ram_block *block)
 {
 	return (block->length + block->backing_page_size - 1) / block->backing_page_size *
@@ -169,19 +171,5 @@ void wt_ram_block_unmap(struct wt_ram_block *block)
 
 int wt_ram_block_read(const struct wt_ram_block *block, uint64_t page, uint32_t pages, void *ret_bytes)
 {
-	uint64_t all = block->length >> WT_PAGE_SHIFT, offset = page << WT_PAGE_SHIFT, end;
-	uint8_t *bytes = ret_bytes;
-	ssize_t n;
-
-	if (page > all || pages > all - page)
-		return -EINVAL;
-	for (end = offset + ((uint64_t)pages << WT_PAGE_SHIFT); offset < end; offset += (uint64_t)n) {
-		n = pread(block->fd, bytes, end - offset, (off_t)(block->fd_offset + offset));
-		if (n < 0 && errno == EINTR)
-			n = 0;
-		else if (n <= 0)
-			return n ? -errno : -ENODATA;
-		bytes += n;
-	}
-	return 0;
+	return wt_read_pages(block->fd, block->fd_offset, block->length, page, pages, ret_bytes);
 }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "printable.h"
+#include "read_pages.h"
 #include "replica_directory.h"
 
 static int check_image(
@@ -143,19 +144,5 @@ const struct wt_replica_block *wt_replica_find(
 
 int wt_replica_read(const struct wt_replica_block *block, uint64_t page, uint32_t pages, void *ret_bytes)
 {
-	uint64_t all = block->length >> WT_PAGE_SHIFT, offset = page << WT_PAGE_SHIFT, end;
-	uint8_t *bytes = ret_bytes;
-	ssize_t n;
-
-	if (page > all || pages > all - page)
-		return -EINVAL;
-	for (end = offset + ((uint64_t)pages << WT_PAGE_SHIFT); offset < end; offset += (uint64_t)n) {
-		n = pread(block->fd, bytes, end - offset, (off_t)offset);
-		if (n < 0 && errno == EINTR)
-			n = 0;
-		else if (n <= 0)
-			return n ? -errno : -ENODATA;
-		bytes += n;
-	}
-	return 0;
+	return wt_read_pages(block->fd, 0, block->length, page, pages, ret_bytes);
 }
