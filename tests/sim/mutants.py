@@ -50,8 +50,8 @@ MUTANTS = [
       ("\tack(plan, seq);\n\twhile (plan->oldest", "\twhile (plan->oldest")]),
     ("announced again while it is pulled, and forgotten", "transport/plan.c",
      [("int wt_plan_announce(", "static void ack(struct wt_plan *plan, uint64_t seq);\nint wt_plan_announce("),
-      ("\t*entry = (struct entry){ .what = *what, .left = extent->pages };\n",
-       "\t*entry = (struct entry){ .what = *what, .left = extent->pages };\n"
+      ("\tentry->what.priority = place_of(plan, extent, what->priority);\n",
+       "\tentry->what.priority = place_of(plan, extent, what->priority);\n"
        "\tif (wt_pageset_next(&plan->maps[extent->block].busy, extent->page, extent->page + extent->pages) <\n"
        "\t\textent->page + extent->pages) {\n\t\tentry->left = 0;\n\t\tack(plan, seq);\n\t\tplan->next_seq++;\n"
        "\t\treturn 0;\n\t}\n")]),
@@ -152,8 +152,8 @@ MUTANTS = [
     ("a destination that is left ends its QEMU", "qemu-glue/destination_switch.c",
      [("\t\t\treturn go(m, WT_DESTINATION_RETIRED, 0);\n",
        "\t\t\treturn go(m, WT_DESTINATION_RETIRED, WT_DESTINATION_DO_QUIT_QEMU);\n")]),
-    ("QEMU is read whatever the new destination lacks", "qemu-glue/source_change.c",
-     [("\twt_outgoing_allow(source->outgoing, may > since ? may - since : 0);\n",
+    ("QEMU is read whatever the new destination lacks", "qemu-glue/source_gate.c",
+     [("\twt_outgoing_allow(source->outgoing, may);\n",
        "\twt_outgoing_allow(source->outgoing, UINT64_MAX);\n")]),
     ("QEMU stays held after a change", "qemu-glue/source_change.c",
      [("\t\twt_outgoing_hold(source->outgoing, false);\n", "\t\t(void)source;\n")]),
