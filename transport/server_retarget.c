@@ -263,6 +263,12 @@ void wt_server_expect(struct wt_server *s, unsigned number,
 		&s->link, WT_MESSAGE_EXPECT, s->payload, wt_wire_expect_encode(&expect, s->payload));
 }
 
+int wt_server_expect_replica(struct wt_server *s, unsigned number,
+	const uint8_t session_id[WT_SERVER_SESSION_ID_BYTES], const char *label)
+{
+	return -ENOSYS;
+}
+
 void wt_server_no_helper(struct wt_server *s, unsigned number, const char *why)
 {
 	struct wt_wire_helper helper = { .server = (uint8_t)number, .state = WT_WIRE_HELPER_LOST };
