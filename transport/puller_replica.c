@@ -223,16 +223,19 @@ static int take_one(struct puller_replica *r, uint64_t seq, const uint8_t *diges
 int wt_puller_digests(struct wt_puller *p, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct puller_replica *r = p->replica;
+	struct wt_wire_digests message;
 	const uint8_t *digests;
 	unsigned pages;
 	uint64_t seq;
 	int n = 0;
 
-	if (!r || wt_wire_digests_decode(payload, length, &seq, &digests, &pages) || seq <= r->told_seq)
+	if (!r || wt_wire_digests_decode(payload, length, &message) || message.keys != 1 ||
+		message.first_seq <= r->told_seq)
 		return wt_error_set(err, EPROTO,
 			"the server's message of digests is malformed, or comes at the wrong time");
-	p->digested_pages += pages;
-	for (; pages; seq++) {
+	p->digested_pages += pages = message.pages;
+	digests = message.digests;
+	for (seq = message.first_seq; pages; seq++) {
 		n = take_one(r, seq, digests, pages);
 		if (n < 0)
 			return wt_error_set(
@@ -264,7 +267,7 @@ void wt_puller_replica_end(struct wt_puller *p)
 
 int wt_puller_replica(struct wt_puller *p, const struct wt_puller_replica *source, struct wt_error *err)
 {
-	uint8_t key[WT_DIGEST_KEY_BYTES];
+	struct wt_wire_digest_keys keys = { .count = 1 };
 	struct puller_replica *r;
 	int e;
 
@@ -280,8 +283,8 @@ int wt_puller_replica(struct wt_puller *p, const struct wt_puller_replica *sourc
 	if (!r->bytes)
 		e = wt_error_set(err, ENOMEM, "no memory to compare with a replica");
 	else
-		e = getrandom(key, sizeof key, 0) == sizeof key
-			    ? wt_digest_pool_open(key, 0, &r->pool, err)
+		e = getrandom(keys.key[0], WT_DIGEST_KEY_BYTES, 0) == WT_DIGEST_KEY_BYTES
+			    ? wt_digest_pool_open(keys.key[0], 1, 0, &r->pool, err)
 			    : wt_error_set(err, EIO, "no random numbers from the kernel");
 	if (!e) {
 		e = wt_loop_fd_set(p->loop, wt_digest_pool_fd(r->pool), EPOLLIN, compared, r);
@@ -293,9 +296,9 @@ int wt_puller_replica(struct wt_puller *p, const struct wt_puller_replica *sourc
 	} else {
 		wt_mover_copies(p->mover, copy, r);
 		wt_link_must_send(&p->servers[0].link, WT_MESSAGE_DIGEST_KEY, p->payload,
-			wt_wire_digest_key_encode(key, p->payload));
+			wt_wire_digest_keys_encode(&keys, p->payload));
 	}
-	OPENSSL_cleanse(key, sizeof key);
-	OPENSSL_cleanse(p->payload, WT_DIGEST_KEY_BYTES);
+	OPENSSL_cleanse(&keys, sizeof keys);
+	OPENSSL_cleanse(p->payload, sizeof keys);
 	return e;
 }
