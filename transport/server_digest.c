@@ -58,8 +58,7 @@ struct wt_server_digests {
 	uint8_t *bytes; /* of memory that may be discarded, READ_BYTES for each run; NULL: it may not */
 };
 
-/* A worker's. */
-static int read_block(void *arg, const struct wt_digest_run *run)
+int wt_server_read_run(void *arg, const struct wt_digest_run *run)
 {
 	const struct wt_served_block *block = arg;
 	uint64_t offset = run->page << WT_PAGE_SHIFT, length = (uint64_t)run->pages << WT_PAGE_SHIFT,
@@ -84,7 +83,7 @@ static void place(struct wt_server *s, struct wt_digest_run *run, uint64_t slot)
 
 	if (s->digests->bytes && block->fd >= 0) {
 		run->bytes = s->digests->bytes + slot * READ_BYTES;
-		run->fill = read_block;
+		run->fill = wt_server_read_run;
 		run->fill_arg = (void *)block;
 	} else {
 		run->bytes = block->base + (run->page << WT_PAGE_SHIFT);

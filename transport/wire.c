@@ -682,7 +682,9 @@ int wt_wire_answer_decode(const uint8_t *bytes, size_t length, struct wt_wire_an
 		return -EPROTO;
 	if (ret_answer->status == WT_WIRE_ANSWER_DIGESTS)
 		return ret_answer->pages ? 0 : -EPROTO;
-	return ret_answer->status == WT_WIRE_ANSWER_UNREADABLE && !ret_answer->pages ? 0 : -EPROTO;
+	return ret_answer->status && ret_answer->status <= WT_WIRE_ANSWER_NONE && !ret_answer->pages
+		       ? 0
+		       : -EPROTO;
 }
 
 void wt_wire_path_hello_encode(const uint8_t session_id[WT_SESSION_ID_BYTES],

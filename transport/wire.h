@@ -276,7 +276,8 @@ struct wt_wire_ask {
 enum wt_wire_answer_status {
 	WT_WIRE_ANSWER_INVALID = 0,
 	WT_WIRE_ANSWER_DIGESTS = 1,
-	WT_WIRE_ANSWER_UNREADABLE = 2, /* the copy cannot be read there; pages is 0 */
+	WT_WIRE_ANSWER_UNREADABLE = 2, /* the copy cannot be read; pages is 0 */
+	WT_WIRE_ANSWER_NONE = 3,       /* there is no copy of this block; pages is 0 */
 };
 
 struct wt_wire_answer {
