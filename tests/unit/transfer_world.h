@@ -54,6 +54,8 @@ struct world {
 	uint16_t port;
 	uint64_t give_up_ns, rate_limit;
 	const struct wt_puller_replica *replica; /* of the puller, NULL: none */
+	bool remote;                             /* it wants one of another host, of this session and key */
+	uint8_t remote_id[WT_SERVER_SESSION_ID_BYTES], remote_key[WT_DIGEST_KEY_BYTES];
 
 	/* The waiting test. */
 	bool (*until)(struct world *w);
@@ -72,7 +74,8 @@ struct world {
 	int command;
 	void (*call)(struct world *w);
 	sem_t called;
-	atomic_uint replica_lost;
+	atomic_uint replica_wanted, replica_joined, replica_lost;
+	struct wt_error replica_error;
 	atomic_uint connected, landed, lost, back, failed, refused, messages, disorder;
 	bool end_seen;
 	const char *refuse_block;
@@ -134,12 +137,28 @@ static int on_blocks_end(void *arg, struct wt_error *err)
 {
 	struct world *w = arg;
 
-	return w->replica ? wt_puller_replica(w->puller, w->replica, err) : 0;
+	int r = w->replica  ? wt_puller_replica(w->puller, w->replica, err)
+		: w->remote ? wt_puller_replica_remote(w->puller, "third", w->remote_id, w->remote_key, err)
+			    : 0;
+
+	w->replica_wanted++;
+	world_news(w);
+	return r;
+}
+
+static void on_replica_joined(void *arg, const char *label)
+{
+	((struct world *)arg)->replica_joined++;
+	world_news(arg);
 }
 
 static void on_replica_lost(void *arg, const struct wt_error *err)
 {
-	((struct world *)arg)->replica_lost++;
+	struct world *w = arg;
+
+	w->replica_error = *err;
+	w->replica_lost++;
+	world_news(w);
 }
 
 static void answer_end(struct world *w)
@@ -218,6 +237,7 @@ static const struct wt_puller_events puller_events = { .connected = on_connected
 	.back = on_back,
 	.failed = on_failed,
 	.refused = on_refused,
+	.replica_joined = on_replica_joined,
 	.replica_lost = on_replica_lost };
 
 static void on_command(void *arg, uint32_t events)
