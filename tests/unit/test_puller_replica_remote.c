@@ -310,11 +310,8 @@ static bool has_landed_some(struct world *u)
 	return stats.landed_seq > 3;
 }
 
-static void leave_in_the_middle(void (*leave)(void), const char *text)
+static void announce_some(void)
 {
-	begin_with_copy(64);
-	third_prepare();
-	serve_with_third();
 	announce(0, 0, 2000, WT_CONTENT_IN_PLACE);
 	while (!announce_rest()) {
 		wt_server_flush(w.server);
@@ -322,6 +319,14 @@ static void leave_in_the_middle(void (*leave)(void), const char *text)
 	}
 	wt_server_flush(w.server);
 	check(world_until(&w, has_landed_some));
+}
+
+static void leave_in_the_middle(void (*leave)(void), const char *text)
+{
+	begin_with_copy(64);
+	third_prepare();
+	serve_with_third();
+	announce_some();
 	leave();
 	announce_as_it_is();
 	end(100);
@@ -402,6 +407,76 @@ static void test_other_memory(void **state)
 	check(!w.replica_joined && puller_stats.replica_pages == 0);
 }
 
+/* ---- the source knows of it ---- */
+
+static bool source_knows(struct world *u)
+{
+	return u->helper_state;
+}
+
+static void serve_and_expect(void)
+{
+	w.replica_number = 3;
+	memset(w.remote_id, 0x33, sizeof w.remote_id);
+	world_serve(&w, "vm");
+	check(world_until(&w, is_ready) && w.ready == 1);
+	check(wt_server_expect_replica(w.server, 3, w.remote_id, "too late") == -EINVAL);
+}
+
+static void test_the_source_expects_it(void **state)
+{
+	seed_start(12);
+	begin_with_copy(16);
+	third_prepare();
+	serve_and_expect();
+	check(w.expected_number == 3 && w.expected_port == w.port);
+	third_open(w.remote_id, w.expected_key);
+	check(world_until(&w, source_knows) && w.helper_state == WT_HELPER_JOINED);
+	check(!strcmp(w.helper_text, "3 old") && w.replica_joined == 1);
+	w.helper_state = WT_HELPER_INVALID;
+	announce_some();
+	third_freeze();
+	announce_as_it_is();
+	w.writes_left = 1;
+	check(world_until(&w, guest_is_done));
+	check(w.helper_state == WT_HELPER_LOST && w.replica_lost == 1);
+	check(strstr(w.helper_text, "3 the replica old has given nothing for 2 s"));
+	third_end();
+	end_equal();
+	check(puller_stats.replica_pages > 0 && puller_stats.pulled_pages > 0);
+	check(puller_stats.server_bytes[3] == puller_stats.replica_bytes);
+}
+
+static void test_the_source_says_that_it_does_not_come(void **state)
+{
+	seed_start(13);
+	begin_with_copy(16);
+	serve_and_expect();
+	wt_server_no_helper(w.server, 3, "its host is down");
+	announce_as_it_is();
+	w.writes_left = 1;
+	check(world_until(&w, guest_is_done));
+	end_equal();
+	check(w.replica_lost == 1 &&
+		strstr(w.replica_error.text, "the replica old is gone: its host is down"));
+}
+
+/* The puller has one of its own. */
+static void test_one_replica_is_enough(void **state)
+{
+	seed_start(14);
+	begin_with_copy(16);
+	third_prepare();
+	w.remote = true;
+	serve_and_expect();
+	check(world_until(&w, source_knows) && w.helper_state == WT_HELPER_UNREACHABLE);
+	check(!w.expected_number && !strcmp(w.helper_text, "3 this destination has a replica already"));
+	third_open(w.remote_id, w.remote_key);
+	announce_as_it_is();
+	end(1);
+	check(puller_stats.pulled_pages == 0 && puller_stats.replica_pages == puller_stats.digested_pages);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -416,6 +491,9 @@ int main(void)
 		cmocka_unit_test_teardown(test_late, abandon),
 		cmocka_unit_test_teardown(test_never, abandon),
 		cmocka_unit_test_teardown(test_other_memory, abandon),
+		cmocka_unit_test_teardown(test_the_source_expects_it, abandon),
+		cmocka_unit_test_teardown(test_the_source_says_that_it_does_not_come, abandon),
+		cmocka_unit_test_teardown(test_one_replica_is_enough, abandon),
 	};
 
 	cmocka_set_test_filter(getenv("WATARI_TEST"));

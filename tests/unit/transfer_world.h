@@ -67,6 +67,13 @@ struct world {
 	char note[400];
 	unsigned notes, ready, rooms, server_lost, server_back, server_failed, answers, done, messages_sent;
 	struct wt_error server_error;
+	/* A replica that the server has the puller expect; 0: none. Number, key and state as they were told.
+	 */
+	unsigned replica_number, expected_number;
+	uint16_t expected_port;
+	uint8_t expected_key[WT_DIGEST_KEY_BYTES];
+	enum wt_helper_state helper_state;
+	char helper_text[300];
 
 	/* The puller's side; written by its thread. */
 	pthread_t thread;
@@ -332,13 +339,32 @@ static void on_server_failed(void *arg, const struct wt_error *err)
 	w->server_error = *err;
 }
 
+static void on_expected_replica(void *arg, unsigned number, uint16_t port, const uint8_t *digest_key)
+{
+	struct world *w = arg;
+
+	w->expected_number = number;
+	w->expected_port = port;
+	memcpy(w->expected_key, digest_key, sizeof w->expected_key);
+}
+
+static void on_helper(void *arg, unsigned number, enum wt_helper_state state, const char *text)
+{
+	struct world *w = arg;
+
+	w->helper_state = state;
+	snprintf(w->helper_text, sizeof w->helper_text, "%u %s", number, text);
+}
+
 static const struct wt_server_events server_events = { .ready = on_ready,
 	.room = on_room,
 	.message = on_answer,
 	.lost = on_server_lost,
 	.back = on_server_back,
 	.failed = on_server_failed,
-	.note = on_note };
+	.note = on_note,
+	.expected_replica = on_expected_replica,
+	.helper = on_helper };
 
 static bool on_busy(void *arg, uint64_t now_ns)
 {
@@ -459,6 +485,9 @@ static inline void world_serve(struct world *w, const char *name)
 		world_memory_open(w);
 	config.memory = w->memory;
 	assert_int_equal(wt_server_open(w->loop, &config, &server_events, w, &w->server, &err), 0);
+	if (w->replica_number)
+		assert_int_equal(
+			wt_server_expect_replica(w->server, w->replica_number, w->remote_id, "old"), 0);
 	assert_int_equal(wt_server_start(w->server, &err), 0);
 }
 
