@@ -1052,11 +1052,11 @@ static void test_a_replica_answers(void **state)
 	ask_replica(6, ROM, 1, 3);
 	answer = answered(0);
 	check(answer.tag == 5 && answer.status == WT_WIRE_ANSWER_DIGESTS && answer.pages == 256);
+	check(allocated() == 100);
 	memcpy(digests, answer.digests, (size_t)256 * WT_DIGEST_BYTES);
 	check_digests(0, 1, 256);
 	answer = answered(1);
 	check(answer.tag == 6 && answer.status == WT_WIRE_ANSWER_NONE);
-	check(allocated() == 100);
 	check(ftruncate(ram_fd, 10 * WT_PAGE_SIZE) == 0);
 	ask_replica(7, RAM, 9, 2);
 	answer = answered(2);
