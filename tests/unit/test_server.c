@@ -1018,7 +1018,7 @@ static void ask_replica(uint64_t tag, uint32_t block, uint64_t page, uint32_t pa
 static struct wt_wire_answer answered(unsigned index)
 {
 	const struct fake_message *message;
-	struct wt_wire_answer answer;
+	struct wt_wire_answer answer = { 0 };
 
 	hear(&o, WT_MESSAGE_REPLICA_ANSWER, index + 1);
 	message = fake_find(&o.fake, WT_MESSAGE_REPLICA_ANSWER, 0);
@@ -1045,7 +1045,7 @@ static void open_replica(void)
 /* In order; what it has no copy of, and what cannot be read, is said. Holes stay holes. */
 static void test_a_replica_answers(void **state)
 {
-	struct wt_wire_answer answer;
+	struct wt_wire_answer answer = { 0 };
 
 	open_replica();
 	ask_replica(5, RAM, 0, 256);
