@@ -22,6 +22,7 @@ static struct {
 	struct wt_server *server;
 	pthread_t thread;
 	bool running;
+	struct proxy proxy; /* before the puller, for this host */
 	int command, fds[WORLD_BLOCKS];
 	uint8_t *blocks[WORLD_BLOCKS];
 	uint64_t lengths[WORLD_BLOCKS];
@@ -59,6 +60,7 @@ static void *third_main(void *arg)
 static void third_prepare(void)
 {
 	memset(&third, 0, sizeof third);
+	proxy_open(&third.proxy, w.port);
 	for (unsigned b = 0; b < WORLD_BLOCKS; b++) {
 		third.lengths[b] = w.blocks[b].length;
 		third.blocks[b] = world_memory(third.lengths[b], &third.fds[b]);
@@ -68,7 +70,7 @@ static void third_prepare(void)
 
 static void third_open(const uint8_t *id, const uint8_t *key)
 {
-	struct wt_server_config config = { .peer = { .host = "127.0.0.1", .port = w.port },
+	struct wt_server_config config = { .peer = { .host = "127.0.0.1" },
 		.name = "vm",
 		.fabrics = WORLD_FABRICS,
 		.paths = 2,
@@ -86,6 +88,7 @@ static void third_open(const uint8_t *id, const uint8_t *key)
 		check(wt_memory_block_add(third.memory, w.blocks[b].name, third.blocks[b], third.lengths[b],
 			      third.fds[b], 0, &err) == (int)b);
 	config.memory = third.memory;
+	config.peer.port = third.proxy.ports[PROXY_CONTROL];
 	check(wt_server_open(third.loop, &config, &third_events, NULL, &third.server, &err) == 0);
 	check(wt_server_start(third.server, &err) == 0);
 	third.running = true;
@@ -116,6 +119,7 @@ static void third_close(void)
 static void third_end(void)
 {
 	third_close();
+	proxy_close(&third.proxy);
 	wt_loop_close(third.loop);
 	close(third.command);
 	for (unsigned b = 0; b < WORLD_BLOCKS; b++) {
@@ -347,6 +351,37 @@ static void test_dies(void **state)
 	leave_in_the_middle(third_close, "the replica third ");
 }
 
+/* Its paths are cut, and its session is: what was under way is read again. */
+static void test_connections_are_cut(void **state)
+{
+	seed_start(15);
+	begin_with_copy(64);
+	third_prepare();
+	serve_with_third();
+	announce_some();
+	proxy_cut_after(&third.proxy, PROXY_DATA, 3 * MIB);
+	proxy_rule(&third.proxy, PROXY_CONTROL, true, false, false);
+	announce_as_it_is();
+	w.writes_left = 1;
+	check(world_until(&w, guest_is_done));
+	check(proxy_cuts(&third.proxy) >= 2);
+	end(1);
+	check(!w.replica_lost);
+	/* Zeros that were announced with content are not read from it. */
+	check(puller_stats.replica_pages > puller_stats.digested_pages / 20 * 19);
+}
+
+static void stall_data(void)
+{
+	proxy_rule(&third.proxy, PROXY_DATA, false, false, true);
+}
+
+static void test_paths_stall(void **state)
+{
+	seed_start(16);
+	leave_in_the_middle(stall_data, "the replica third has given nothing for 2 s");
+}
+
 static bool has_digested(struct world *u)
 {
 	wt_server_flush(u->server);
@@ -488,6 +523,8 @@ int main(void)
 		cmocka_unit_test_teardown(test_a_copy_that_cannot_be_read, abandon),
 		cmocka_unit_test_teardown(test_silent, abandon),
 		cmocka_unit_test_teardown(test_dies, abandon),
+		cmocka_unit_test_teardown(test_connections_are_cut, abandon),
+		cmocka_unit_test_teardown(test_paths_stall, abandon),
 		cmocka_unit_test_teardown(test_late, abandon),
 		cmocka_unit_test_teardown(test_never, abandon),
 		cmocka_unit_test_teardown(test_other_memory, abandon),
