@@ -53,11 +53,13 @@ static int wait_for(const char *job, json_int_t number)
 		json_decref(status);
 		if (r < 0)
 			return failed(&err);
-		if (r == 0)
+		if (r <= 1)
 			break;
 		poll(NULL, 0, POLL_MS);
 	}
-	printf("%s: the new destination has all it needs of the old one\n", job);
+	printf("%s: %s\n", job,
+		r ? "the guest was stopped already; it goes on at the source, and a new migration has begun"
+		  : "the new destination has all it needs of the old one");
 	return WT_EXIT_OK;
 }
 

@@ -302,7 +302,10 @@ void wt_source_target_drained(void *arg)
 {
 	struct wt_source_target *target = arg;
 
-	wt_source_change_event(target->source, WT_RETARGET_EV_OLD_DRAINED, target);
+	if (target->source->change.machine.roles[number_of(target)] == WT_TARGET_KEPT)
+		target->drained = true;
+	else
+		wt_source_change_event(target->source, WT_RETARGET_EV_OLD_DRAINED, target);
 }
 
 void wt_source_target_base_left(void *arg, uint64_t pages)
@@ -404,9 +407,15 @@ static void open_next(struct wt_source *source)
 
 static void release_all(struct wt_source *source)
 {
-	for (unsigned i = 0; i < WT_TARGETS_MAX; i++)
-		if (serves(source, i))
-			wt_server_release(source->change.targets[i].server);
+	for (unsigned i = 0; i < WT_TARGETS_MAX; i++) {
+		struct wt_source_target *target = &source->change.targets[i];
+		bool kept = source->change.machine.roles[i] == WT_TARGET_KEPT;
+
+		if (serves(source, i) || (kept && target->drained))
+			wt_server_release(target->server);
+		else if (kept) /* only who has drained can be released */
+			send_abort(target, "the guest runs elsewhere");
+	}
 }
 
 static void carry_out(struct wt_source *source, unsigned actions)
@@ -445,6 +454,8 @@ static void carry_out(struct wt_source *source, unsigned actions)
 		release_all(source);
 	if (actions & WT_RETARGET_DO_RAISE_TROUBLE)
 		wt_source_event(source, c->befell);
+	if (actions & WT_RETARGET_DO_RESTART)
+		wt_source_event(source, WT_SOURCE_EV_RESTART);
 }
 
 void wt_source_change_event(
@@ -469,7 +480,10 @@ void wt_source_target_lost(
 	struct wt_source *source = target->source;
 	struct wt_source_change *c = &source->change;
 
-	if (target == wt_source_current(source)) {
+	if (c->machine.roles[number_of(target)] == WT_TARGET_KEPT) {
+		if (target != wt_source_current(source) && wt_source_server(source))
+			no_helper(source, number_of(target));
+	} else if (target == wt_source_current(source)) {
 		c->befell = event;
 		if (!source->failure.code)
 			source->failure = *err;
@@ -505,6 +519,7 @@ int wt_source_retarget(struct wt_source *source, json_t *json, struct wt_error *
 		.replay = &replay };
 	struct wt_source_target *target;
 	int r = wt_retarget_request_take(json, &request, err);
+	bool restarts = wt_source_retarget_restarts(&c->machine, source->machine.state);
 
 	if (source->outgoing)
 		wt_outgoing_check(source->outgoing, &replay);
@@ -523,11 +538,14 @@ int wt_source_retarget(struct wt_source *source, json_t *json, struct wt_error *
 	target->request.spare_source = request.spare_source;
 	wt_error_clear(&c->why);
 	c->last = (struct wt_source_change_figures){ .start_ns = wt_report_now_ns() };
-	c->report = (struct wt_retarget_report){ .number = c->report.number + 1 };
+	c->report = (struct wt_retarget_report){ .number = c->report.number + 1, .restarts = restarts };
 	wt_target_text(&target->address, c->to);
 	c->report.to = c->to;
-	told(source, "retarget", "another destination takes over");
-	wt_source_change_event(source, WT_RETARGET_EV_RETARGET, target);
+	told(source, "retarget",
+		restarts
+			? "the guest is stopped already: it goes on here, and a new migration to another destination begins"
+			: "another destination takes over");
+	wt_source_change_event(source, restarts ? WT_RETARGET_EV_RESTART : WT_RETARGET_EV_RETARGET, target);
 	return (int)c->report.number;
 }
 
