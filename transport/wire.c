@@ -13,7 +13,7 @@
 _Static_assert(
 	WT_SESSION_ID_BYTES + WT_PATH_TOKEN_BYTES == WT_PATH_HELLO_BYTES, "a path hello is id and token");
 _Static_assert(WT_WIRE_ANNOUNCEMENTS_MAX *WT_WIRE_ANNOUNCEMENT_BYTES + 12 <= WT_WIRE_PAYLOAD_MAX, "payload");
-_Static_assert(WT_WIRE_DIGESTS_MAX *WT_DIGEST_BYTES + 12 <= WT_WIRE_PAYLOAD_MAX, "payload");
+_Static_assert(WT_WIRE_DIGESTS_MAX *WT_WIRE_KEYS_MAX *WT_DIGEST_BYTES + 13 <= WT_WIRE_PAYLOAD_MAX, "payload");
 _Static_assert(WT_WIRE_WORDS_MAX * 8 + 19 <= WT_WIRE_PAYLOAD_MAX, "payload");
 
 #define BLOCK_PAGES_MAX (1ull << 40) /* as the length of a block is bounded */
@@ -460,11 +460,37 @@ int wt_wire_base_left_decode(const uint8_t *bytes, size_t length, uint64_t *ret_
 	return finish(&c);
 }
 
+static bool get_bool(struct cursor *c)
+{
+	uint64_t value = get(c, 1);
+
+	c->bad |= value > 1;
+	return value == 1;
+}
+
+/* A key that may be there or not; zeros if not. */
+static uint8_t *put_key(uint8_t *at, bool there, const uint8_t key[WT_DIGEST_KEY_BYTES])
+{
+	at = put(at, there, 1);
+	return there ? put_bytes(at, key, WT_DIGEST_KEY_BYTES) : at;
+}
+
+static bool get_key(struct cursor *c, uint8_t ret_key[WT_DIGEST_KEY_BYTES])
+{
+	bool there = get_bool(c);
+
+	memset(ret_key, 0, WT_DIGEST_KEY_BYTES);
+	if (there)
+		get_bytes(c, ret_key, WT_DIGEST_KEY_BYTES);
+	return there;
+}
+
 size_t wt_wire_expect_encode(const struct wt_wire_expect *expect, uint8_t *ret_bytes)
 {
 	uint8_t *at = put(ret_bytes, expect->server, 1);
 
 	at = put_bytes(at, expect->session_id, WT_SESSION_ID_BYTES);
+	at = put(at, expect->replica, 1);
 	return put_text(at, expect->label) - ret_bytes;
 }
 
@@ -474,13 +500,16 @@ int wt_wire_expect_decode(const uint8_t *bytes, size_t length, struct wt_wire_ex
 
 	ret_expect->server = get_helper(&c);
 	get_bytes(&c, ret_expect->session_id, WT_SESSION_ID_BYTES);
+	ret_expect->replica = get_bool(&c);
 	get_text(&c, ret_expect->label, sizeof ret_expect->label);
 	return finish(&c);
 }
 
 size_t wt_wire_expected_encode(const struct wt_wire_expected *expected, uint8_t *ret_bytes)
 {
-	return put(put(ret_bytes, expected->server, 1), expected->port, 2) - ret_bytes;
+	uint8_t *at = put(put(ret_bytes, expected->server, 1), expected->port, 2);
+
+	return put_key(at, expected->replica, expected->key) - ret_bytes;
 }
 
 int wt_wire_expected_decode(const uint8_t *bytes, size_t length, struct wt_wire_expected *ret_expected)
@@ -489,6 +518,7 @@ int wt_wire_expected_decode(const uint8_t *bytes, size_t length, struct wt_wire_
 
 	ret_expected->server = get_helper(&c);
 	ret_expected->port = (uint16_t)get(&c, 2);
+	ret_expected->replica = get_key(&c, ret_expected->key);
 	return finish(&c);
 }
 
@@ -500,7 +530,8 @@ size_t wt_wire_serve_encode(const struct wt_wire_serve *serve, uint8_t *ret_byte
 	at = put_text(at, serve->name);
 	at = put_bytes(at, serve->session_id, WT_SESSION_ID_BYTES);
 	at = put(at, serve->server, 1);
-	return put(at, serve->epoch, 4) - ret_bytes;
+	at = put(at, serve->epoch, 4);
+	return put_key(at, serve->replica, serve->key) - ret_bytes;
 }
 
 int wt_wire_serve_decode(const uint8_t *bytes, size_t length, struct wt_wire_serve *ret_serve)
@@ -513,6 +544,7 @@ int wt_wire_serve_decode(const uint8_t *bytes, size_t length, struct wt_wire_ser
 	get_bytes(&c, ret_serve->session_id, WT_SESSION_ID_BYTES);
 	ret_serve->server = get_helper(&c);
 	ret_serve->epoch = (uint32_t)get(&c, 4);
+	ret_serve->replica = get_key(&c, ret_serve->key);
 	return finish(&c);
 }
 
@@ -574,37 +606,85 @@ int wt_wire_want_decode(const uint8_t *bytes, size_t length, enum wt_priority *r
 	return finish(&c);
 }
 
-size_t wt_wire_digest_key_encode(const uint8_t key[WT_DIGEST_KEY_BYTES], uint8_t *ret_bytes)
+size_t wt_wire_digest_keys_encode(const struct wt_wire_digest_keys *keys, uint8_t *ret_bytes)
 {
-	return put_bytes(ret_bytes, key, WT_DIGEST_KEY_BYTES) - ret_bytes;
+	return put_bytes(put(ret_bytes, keys->count, 1), keys->key, keys->count * sizeof keys->key[0]) -
+	       ret_bytes;
 }
 
-int wt_wire_digest_key_decode(const uint8_t *bytes, size_t length, uint8_t ret_key[WT_DIGEST_KEY_BYTES])
+int wt_wire_digest_keys_decode(const uint8_t *bytes, size_t length, struct wt_wire_digest_keys *ret_keys)
 {
 	struct cursor c = { bytes, length, false };
 
-	get_bytes(&c, ret_key, WT_DIGEST_KEY_BYTES);
+	*ret_keys = (struct wt_wire_digest_keys){ .count = (unsigned)get(&c, 1) };
+	if (!ret_keys->count || ret_keys->count > WT_WIRE_KEYS_MAX)
+		return -EPROTO;
+	get_bytes(&c, ret_keys->key, ret_keys->count * sizeof ret_keys->key[0]);
 	return finish(&c);
 }
 
-size_t wt_wire_digests_encode(uint64_t first_seq, const uint8_t *digests, unsigned pages, uint8_t *ret_bytes)
+size_t wt_wire_digests_encode(const struct wt_wire_digests *digests, uint8_t *ret_bytes)
 {
-	uint8_t *at = put(put(ret_bytes, first_seq, 8), pages, 4);
+	uint8_t *at = put(put(ret_bytes, digests->first_seq, 8), digests->pages, 4);
 
-	return put_bytes(at, digests, (size_t)pages * WT_DIGEST_BYTES) - ret_bytes;
+	at = put(at, digests->keys, 1);
+	return put_bytes(at, digests->digests, (size_t)digests->pages * digests->keys * WT_DIGEST_BYTES) -
+	       ret_bytes;
 }
 
-int wt_wire_digests_decode(const uint8_t *bytes, size_t length, uint64_t *ret_first_seq,
-	const uint8_t **ret_digests, unsigned *ret_pages)
+int wt_wire_digests_decode(const uint8_t *bytes, size_t length, struct wt_wire_digests *ret_digests)
 {
 	struct cursor c = { bytes, length, false };
 
-	*ret_first_seq = get(&c, 8);
-	*ret_pages = (unsigned)get(&c, 4);
-	*ret_digests = c.at;
-	if (!*ret_pages || *ret_pages > WT_WIRE_DIGESTS_MAX)
+	ret_digests->first_seq = get(&c, 8);
+	ret_digests->pages = (unsigned)get(&c, 4);
+	ret_digests->keys = (unsigned)get(&c, 1);
+	ret_digests->digests = c.at;
+	if (!ret_digests->pages || ret_digests->pages > WT_WIRE_DIGESTS_MAX || !ret_digests->keys ||
+		ret_digests->keys > WT_WIRE_KEYS_MAX)
 		return -EPROTO;
-	return c.bad || c.left != (size_t)*ret_pages * WT_DIGEST_BYTES ? -EPROTO : 0;
+	return c.bad || c.left != (size_t)ret_digests->pages * ret_digests->keys * WT_DIGEST_BYTES ? -EPROTO
+												   : 0;
+}
+
+size_t wt_wire_ask_encode(const struct wt_wire_ask *ask, uint8_t *ret_bytes)
+{
+	return put_extent(put(ret_bytes, ask->tag, 8), &ask->extent) - ret_bytes;
+}
+
+int wt_wire_ask_decode(const uint8_t *bytes, size_t length, struct wt_wire_ask *ret_ask)
+{
+	struct cursor c = { bytes, length, false };
+
+	ret_ask->tag = get(&c, 8);
+	get_extent(&c, &ret_ask->extent);
+	c.bad |= ret_ask->extent.pages > WT_WIRE_ASK_PAGES_MAX;
+	return finish(&c);
+}
+
+size_t wt_wire_answer_encode(const struct wt_wire_answer *answer, uint8_t *ret_bytes)
+{
+	uint8_t *at = put(put(put(ret_bytes, answer->tag, 8), answer->status, 1), answer->pages, 4);
+
+	return put_bytes(at, answer->digests, (size_t)answer->pages * WT_DIGEST_BYTES) - ret_bytes;
+}
+
+int wt_wire_answer_decode(const uint8_t *bytes, size_t length, struct wt_wire_answer *ret_answer)
+{
+	struct cursor c = { bytes, length, false };
+
+	ret_answer->tag = get(&c, 8);
+	ret_answer->status = (enum wt_wire_answer_status)get(&c, 1);
+	ret_answer->pages = (unsigned)get(&c, 4);
+	ret_answer->digests = c.at;
+	if (c.bad || ret_answer->pages > WT_WIRE_ASK_PAGES_MAX ||
+		c.left != (size_t)ret_answer->pages * WT_DIGEST_BYTES)
+		return -EPROTO;
+	if (ret_answer->status == WT_WIRE_ANSWER_DIGESTS)
+		return ret_answer->pages ? 0 : -EPROTO;
+	return ret_answer->status && ret_answer->status <= WT_WIRE_ANSWER_NONE && !ret_answer->pages
+		       ? 0
+		       : -EPROTO;
 }
 
 void wt_wire_path_hello_encode(const uint8_t session_id[WT_SESSION_ID_BYTES],

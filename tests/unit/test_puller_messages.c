@@ -351,7 +351,9 @@ static void say_digests(uint64_t seq, unsigned pages)
 {
 	static const uint8_t digests[600 * WT_DIGEST_BYTES] = { 1 };
 
-	say(WT_MESSAGE_DIGESTS, wt_wire_digests_encode(seq, digests, pages, t.payload));
+	struct wt_wire_digests message = { .first_seq = seq, .keys = 1, .pages = pages, .digests = digests };
+
+	say(WT_MESSAGE_DIGESTS, wt_wire_digests_encode(&message, t.payload));
 }
 
 static void bad_digested(void)

@@ -45,7 +45,7 @@ static uint8_t *ram;
 static int ram_fd;
 static struct side o, n;
 static bool may_discard;
-static const uint8_t *digest_key; /* with which pullers ask for digests; NULL: they do not */
+static struct wt_wire_digest_keys digest_keys; /* with which pullers ask for digests; count 0: they do not */
 
 /* ---- events and waiting ---- */
 
@@ -224,13 +224,16 @@ static void serve(struct side *side, bool passive, const uint8_t *id)
 		.give_up_ns = 10 * SECOND_NS };
 	struct wt_error err = { 0 };
 
+	uint8_t bytes[sizeof digest_keys];
+
 	fake_open(&side->fake, loop);
 	config.peer = (struct wt_address){ .host = "127.0.0.1", .port = side->fake.port };
 	check(wt_server_open(loop, &config, &server_events, side, &side->server, &err) == 0);
 	check(wt_server_start(side->server, &err) == 0);
 	hear(side, WT_MESSAGE_BLOCKS_END, 1);
-	if (digest_key)
-		fake_say(&side->fake, WT_MESSAGE_DIGEST_KEY, digest_key, WT_DIGEST_KEY_BYTES);
+	if (digest_keys.count)
+		fake_say(&side->fake, WT_MESSAGE_DIGEST_KEY, bytes,
+			wt_wire_digest_keys_encode(&digest_keys, bytes));
 	fake_ready(&side->fake);
 	wait_for(side, is_ready);
 	check(side->ready == 1);
@@ -809,6 +812,7 @@ static void hostile(unsigned type, const void *payload, size_t length)
 static void test_hostile_puller(void **state)
 {
 	static const uint8_t zeros[WT_DIGEST_KEY_BYTES], one[4] = { 1 };
+	static const uint8_t key[1 + WT_DIGEST_KEY_BYTES] = { 1 }, ask[8 + 16] = { [8 + 12] = 1 };
 
 	seed_start(1);
 	hostile(WT_MESSAGE_DRAINED, one, 4); /* nobody told it to drain */
@@ -817,14 +821,21 @@ static void test_hostile_puller(void **state)
 	hostile(WT_MESSAGE_EXPECTED, zeros, 3);
 	hostile(WT_MESSAGE_HELPER, zeros, 4);
 	hostile(WT_MESSAGE_BASE_LEFT, zeros, 4);
-	hostile(WT_MESSAGE_DIGEST_KEY, zeros, WT_DIGEST_KEY_BYTES); /* too late */
-	hostile(WT_MESSAGE_DIGESTS, zeros, 12 + WT_DIGEST_BYTES);
-	hostile(WT_MESSAGE_DRAIN, one, 4); /* it is the server who says that */
+	hostile(WT_MESSAGE_DIGEST_KEY, key, sizeof key); /* too late */
+	hostile(WT_MESSAGE_DIGESTS, zeros, 13 + WT_DIGEST_BYTES);
+	hostile(WT_MESSAGE_REPLICA_ASK, ask, sizeof ask); /* it is no replica */
+	hostile(WT_MESSAGE_DRAIN, one, 4);                /* it is the server who says that */
 }
 
 /* ---- digests ---- */
 
-static const uint8_t some_key[WT_DIGEST_KEY_BYTES] = { 1, 2, 3 };
+static const uint8_t some_keys[2][WT_DIGEST_KEY_BYTES] = { { 1, 2, 3 }, { 4, 5, 6 } };
+
+static void want_digests(unsigned keys)
+{
+	digest_keys.count = keys;
+	memcpy(digest_keys.key, some_keys, sizeof some_keys);
+}
 
 /* Its pages, as the messages of digests have them, in `digests`; each message behind what it speaks of. */
 static unsigned hear_digests(struct side *side, uint8_t *ret_digests)
@@ -832,7 +843,7 @@ static unsigned hear_digests(struct side *side, uint8_t *ret_digests)
 	static struct wt_announcement list[WT_WIRE_ANNOUNCEMENTS_MAX];
 	uint64_t next = 1, seq, told = 0;
 	unsigned pages = 0, count;
-	const uint8_t *digests;
+	struct wt_wire_digests said;
 
 	for (unsigned i = 0; i < side->fake.count; i++) {
 		const struct fake_message *message = &side->fake.messages[i];
@@ -844,33 +855,33 @@ static unsigned hear_digests(struct side *side, uint8_t *ret_digests)
 		}
 		if (message->type != WT_MESSAGE_DIGESTS)
 			continue;
-		check(!wt_wire_digests_decode(message->payload, message->length, &seq, &digests, &count));
-		check(seq > told && seq < next);
-		told = seq;
-		memcpy(ret_digests + (size_t)pages * WT_DIGEST_BYTES, digests,
-			(size_t)count * WT_DIGEST_BYTES);
-		pages += count;
+		check(!wt_wire_digests_decode(message->payload, message->length, &said));
+		check(said.first_seq > told && said.first_seq < next && said.keys >= 1);
+		told = said.first_seq;
+		memcpy(ret_digests + (size_t)pages * said.keys * WT_DIGEST_BYTES, said.digests,
+			(size_t)said.pages * said.keys * WT_DIGEST_BYTES);
+		pages += said.pages;
 	}
 	return pages;
 }
 
-static uint8_t digests[2 * PAGES_MAX * WT_DIGEST_BYTES];
+static uint8_t digests[2 * 2 * PAGES_MAX * WT_DIGEST_BYTES];
 
 static bool has_260_digests(void)
 {
 	return hear_digests(waiting_for, digests) >= 260;
 }
 
-static void check_digests(uint32_t first, uint32_t pages)
+static void check_digests(unsigned key, unsigned keys, uint32_t pages)
 {
 	struct wt_digester *digester;
 	uint8_t digest[WT_DIGEST_BYTES];
 	struct wt_error err = { 0 };
 
-	check(wt_digester_open(some_key, &digester, &err) == 0);
+	check(wt_digester_open(some_keys[key], &digester, &err) == 0);
 	for (uint32_t i = 0; i < pages; i++) {
 		check(wt_digester_page(digester, RAM, i, ram + (size_t)i * WT_PAGE_SIZE, digest) == 0);
-		check(!memcmp(digest, digests + (size_t)(first + i) * WT_DIGEST_BYTES, sizeof digest));
+		check(!memcmp(digest, digests + (size_t)(i * keys + key) * WT_DIGEST_BYTES, sizeof digest));
 	}
 	wt_digester_close(digester);
 }
@@ -879,36 +890,36 @@ static void check_digests(uint32_t first, uint32_t pages)
 static void test_digests_follow_their_announcements(void **state)
 {
 	static const enum wt_content contents[2][6] = {
-		{ 0, WT_CONTENT_IN_PLACE_DIGESTED, WT_CONTENT_IN_PLACE_DIGESTED, WT_CONTENT_IN_PLACE,
-			WT_CONTENT_ZERO, WT_CONTENT_STAGED },
 		{ 0, WT_CONTENT_IN_PLACE, WT_CONTENT_IN_PLACE, WT_CONTENT_IN_PLACE, WT_CONTENT_ZERO,
 			WT_CONTENT_STAGED },
+		{ 0, WT_CONTENT_IN_PLACE_DIGESTED, WT_CONTENT_IN_PLACE_DIGESTED, WT_CONTENT_IN_PLACE,
+			WT_CONTENT_ZERO, WT_CONTENT_STAGED },
 	};
 	struct wt_server_stats stats;
 
 	seed_start(1);
-	for (unsigned i = 0; i < 2; i++) {
-		digest_key = i ? NULL : some_key;
+	for (unsigned keys = 0; keys <= 2; keys++) {
+		want_digests(keys);
 		open_world();
 		for (uint32_t k = 0; k < 260 * WT_PAGE_SIZE / 8; k++)
 			((uint64_t *)ram)[k] = k % 3 ? seed_next() : 0;
 		serve(&o, false, NULL);
-		digest_key = NULL;
+		want_digests(0);
 		check(announce(&o, RAM, 0, 260, WT_CONTENT_IN_PLACE) == 0);
 		check(announce(&o, RAM, 10, 5, WT_CONTENT_IN_PLACE) == 0);
 		check(announce(&o, RAM, 270, 5, WT_CONTENT_ZERO) == 0);
 		check(announce(&o, ROM, 0, 5, WT_CONTENT_IN_PLACE) == 0);
 		wait_for(&o, all_is_heard);
 		for (unsigned seq = 1; seq <= 5; seq++)
-			check(heard.list[seq].content == contents[i][seq]);
-		if (!i)
+			check(heard.list[seq].content == contents[keys > 0][seq]);
+		if (keys)
 			wait_for(&o, has_260_digests);
 		settle(&o);
-		check(hear_digests(&o, digests) == (i ? 0 : 260));
-		if (!i)
-			check_digests(0, 260);
+		check(hear_digests(&o, digests) == (keys ? 260 : 0));
+		for (unsigned key = 0; key < keys; key++)
+			check_digests(key, keys, 260);
 		wt_server_stats(o.server, &stats);
-		check(stats.digested_pages == (i ? 0 : 260));
+		check(stats.digested_pages == (keys ? 260 : 0));
 		check(stats.pending_bytes == 270 * WT_PAGE_SIZE);
 		close_world();
 	}
@@ -926,18 +937,18 @@ static uint64_t allocated(void)
 static void test_digests_of_memory_that_may_be_discarded(void **state)
 {
 	seed_start(1);
-	digest_key = some_key;
+	want_digests(1);
 	may_discard = true;
 	open_world();
 	for (uint32_t i = 0; i < 100 * WT_PAGE_SIZE / 8; i++)
 		((uint64_t *)ram)[i] = seed_next();
 	serve(&o, false, NULL);
-	digest_key = NULL;
+	want_digests(0);
 	may_discard = false;
 	check(announce(&o, RAM, 0, 260, WT_CONTENT_IN_PLACE) == 0);
 	wait_for(&o, has_260_digests);
 	check(allocated() == 100);
-	check_digests(0, 260);
+	check_digests(0, 1, 260);
 	close_world();
 }
 
@@ -947,10 +958,10 @@ static void test_digests_wait_for_their_announcements(void **state)
 	struct wt_extent gathered = { .block = RAM, .page = 250, .pages = 10 };
 
 	seed_start(1);
-	digest_key = some_key;
+	want_digests(1);
 	open_world();
 	serve(&o, false, NULL);
-	digest_key = NULL;
+	want_digests(0);
 	check(announce(&o, RAM, 0, 250, WT_CONTENT_IN_PLACE) == 0);
 	check(wt_server_announce(o.server, &gathered, WT_CONTENT_IN_PLACE) == 0);
 	wait_for(&o, has_260_digests);
@@ -963,10 +974,10 @@ static void test_digests_end_with_a_drain(void **state)
 	struct wt_error err = { 0 };
 
 	seed_start(1);
-	digest_key = some_key;
+	want_digests(1);
 	open_world();
 	serve(&o, false, NULL);
-	digest_key = NULL;
+	want_digests(0);
 	check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
 	wait_for(&o, all_is_heard);
 	check(heard.list[1].content == WT_CONTENT_IN_PLACE_DIGESTED);

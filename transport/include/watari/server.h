@@ -54,7 +54,8 @@ struct wt_server_config {
 	bool passive;
 	const uint8_t *session_id; /* WT_SERVER_SESSION_ID_BYTES; NULL: a random one */
 	/* Only with passive, WT_DIGEST_KEY_BYTES: the memory is an old copy, a *replica*. The puller asks for
-	 * digests of it under this key, and reads what it finds equal. NULL: it is no replica. */
+	 * digests of it under this key, and reads what it finds equal. A block without memory and file is one
+	 * of which there is no copy. NULL: it is no replica. */
 	const uint8_t *digest_key;
 	uint64_t rate_limit; /* bytes of content announced per second, on average; 0: no limit */
 	uint64_t connect_timeout_ns;
