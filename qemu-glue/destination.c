@@ -502,6 +502,7 @@ static const struct wt_puller_events puller_events = {
 	.serve = on_serve,
 	.serve_end = on_serve_end,
 	.release = on_release,
+	.replica_joined = wt_destination_replica_joined,
 	.replica_lost = wt_destination_replica_lost,
 };
 
@@ -544,6 +545,7 @@ static void listen_again(void *arg, uint64_t now_ns)
 	struct wt_destination *d = arg;
 	struct wt_error err = { 0 };
 
+	wt_destination_replica_unask(d);
 	wt_puller_close(d->puller);
 	wt_destination_feed_close(d);
 	wt_feed_init(&d->feed, d->relay.loop);

@@ -34,8 +34,7 @@ static unsigned number_of(const struct wt_source_target *target)
 	return (unsigned)(target - target->source->change.targets);
 }
 
-/* As which helper a target serves the current one: 1 to 7. */
-static unsigned helper_number(const struct wt_source *source, unsigned target)
+unsigned wt_source_helper_number(const struct wt_source *source, unsigned target)
 {
 	return (target + WT_TARGETS_MAX - (unsigned)source->change.machine.current) % WT_TARGETS_MAX;
 }
@@ -190,7 +189,7 @@ static void send_base(struct wt_source *source)
 	for (unsigned i = 0; i < WT_TARGETS_MAX; i++) {
 		if (!serves(source, i))
 			continue;
-		base.helper[base.helpers].number = helper_number(source, i);
+		base.helper[base.helpers].number = wt_source_helper_number(source, i);
 		base.helper[base.helpers++].server = c->targets[i].server;
 	}
 	if (wt_server_base(wt_source_server(source), &base, &err))
@@ -276,7 +275,7 @@ bool wt_source_target_room(struct wt_source_target *target)
 static void no_helper(struct wt_source *source, unsigned target)
 {
 	wt_server_no_helper(
-		wt_source_server(source), helper_number(source, target), "the source has lost it");
+		wt_source_server(source), wt_source_helper_number(source, target), "the source has lost it");
 }
 
 void wt_source_target_base_sent(void *arg)
@@ -303,7 +302,7 @@ void wt_source_target_drained(void *arg)
 	struct wt_source_target *target = arg;
 
 	if (target->source->change.machine.roles[number_of(target)] == WT_TARGET_KEPT)
-		target->drained = true;
+		wt_source_kept_drained(target);
 	else
 		wt_source_change_event(target->source, WT_RETARGET_EV_OLD_DRAINED, target);
 }
@@ -341,12 +340,12 @@ static void send_expect(struct wt_source *source)
 		/* Where a unix socket leads is known on one host only. */
 		if (wt_source_current(source)->address.unix_path ||
 			RAND_bytes(target->session_id, sizeof target->session_id) != 1) {
-			wt_server_no_helper(wt_source_server(source), helper_number(source, i),
+			wt_server_no_helper(wt_source_server(source), wt_source_helper_number(source, i),
 				"it cannot be told where to come");
 			continue;
 		}
-		wt_server_expect(wt_source_server(source), helper_number(source, i), target->session_id,
-			wt_target_text(&target->address, label));
+		wt_server_expect(wt_source_server(source), wt_source_helper_number(source, i),
+			target->session_id, wt_target_text(&target->address, label));
 	}
 }
 
@@ -357,7 +356,7 @@ static void send_serve(struct wt_source_target *target, uint16_t port)
 	struct wt_server_order order = { .host = wt_source_current(source)->address.host,
 		.port = port,
 		.name = source->options->common.name,
-		.number = helper_number(source, number_of(target)) };
+		.number = wt_source_helper_number(source, number_of(target)) };
 
 	memcpy(order.session_id, target->session_id, sizeof order.session_id);
 	if (target->serves)
@@ -374,7 +373,7 @@ void wt_source_target_expected(void *arg, unsigned number, uint16_t port)
 		wt_source_retarget_step(&source->change.machine, WT_RETARGET_EV_EXPECTED, number_of(target));
 
 	for (unsigned i = 0; actions & WT_RETARGET_DO_SEND_SERVE && i < WT_TARGETS_MAX; i++)
-		if (serves(source, i) && helper_number(source, i) == number)
+		if (serves(source, i) && wt_source_helper_number(source, i) == number)
 			send_serve(&source->change.targets[i], port);
 }
 
@@ -390,7 +389,8 @@ void wt_source_target_helper(void *arg, unsigned number, enum wt_helper_state st
 		wt_printable((const uint8_t *)text, strlen(text), said, sizeof said));
 	wt_relay_told_note(&source->relay, note);
 	if (target != wt_source_current(source) && target->serves == number &&
-		number == helper_number(source, number_of(target))) /* it speaks of the current one */
+		number ==
+			wt_source_helper_number(source, number_of(target))) /* it speaks of the current one */
 		wt_server_no_helper(wt_source_server(source), number, said);
 }
 

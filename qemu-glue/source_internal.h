@@ -88,9 +88,12 @@ void wt_source_target_drained(void *arg);
 void wt_source_target_base_sent(void *arg);
 void wt_source_target_base_left(void *arg, uint64_t pages);
 void wt_source_target_expected(void *arg, unsigned number, uint16_t port);
+void wt_source_target_expected_replica(void *arg, unsigned number, uint16_t port, const uint8_t *digest_key);
 void wt_source_target_helper(void *arg, unsigned number, enum wt_helper_state state, const char *text);
 /* The operator's wish; answers the number of the request, or -errno with the sentence. */
 int wt_source_retarget(struct wt_source *source, json_t *request, struct wt_error *err);
+/* As which helper, or replica, a target serves the current one: 1 to 7. */
+unsigned wt_source_helper_number(const struct wt_source *source, unsigned target);
 /* Bytes that destinations which still count have not acknowledged. */
 size_t wt_source_unsent(const struct wt_source *source);
 /* ABORT to every destination that may hear it. */
@@ -140,11 +143,14 @@ void wt_source_no_convergence(const struct wt_source *source, struct wt_error *e
 /*
  * source_restart.c: another destination for a guest that is stopped. The destinations are told that this
  * migration is given up; QEMU is as before it; a new migration begins, on failure the source is as in
- * CONNECTING; what the operator is told when the state has changed.
+ * CONNECTING; what the operator is told when the state has changed. The destination that was given up: the
+ * new one, whose page server has not started, shall expect it as a replica; it pulls no more.
  */
 void wt_source_keep(struct wt_source *source);
 void wt_source_restore_qemu(struct wt_source *source);
 int wt_source_restart(struct wt_source *source, struct wt_error *err);
+void wt_source_kept_expect(struct wt_source_target *now);
+void wt_source_kept_drained(struct wt_source_target *kept);
 void wt_source_restart_report(struct wt_source *source);
 void wt_source_restart_close(struct wt_source *source);
 

@@ -188,6 +188,7 @@ static const struct wt_server_events server_events = {
 	.base_sent = wt_source_target_base_sent,
 	.base_left = wt_source_target_base_left,
 	.expected = wt_source_target_expected,
+	.expected_replica = wt_source_target_expected_replica,
 	.helper = wt_source_target_helper,
 };
 
@@ -244,7 +245,10 @@ int wt_source_server_open(struct wt_source_target *target, struct wt_error *err)
 	config.memory = source->memory;
 	target->attempt = source->formers;
 	r = wt_server_open(source->relay.loop, &config, &server_events, target, &target->server, err);
-	return r ? r : wt_server_start(target->server, err);
+	if (r)
+		return r;
+	wt_source_kept_expect(target);
+	return wt_server_start(target->server, err);
 }
 
 struct wt_relay_guest wt_source_guest(const struct wt_source *source)

@@ -4,7 +4,8 @@
  * up, and the same job begins a new one.
  *
  *   1. The destination that is given up is told KEEP, which is an ABORT: its guest never runs. Its relay
- *      keeps what it has, stops pulling, and stays connected until it is released.
+ *      keeps what it has, stops pulling, and stays connected until it is released. For the new destination
+ *      that is a replica: what is still right there is not pulled from here again.
  *   2. A new migration begins when the source QEMU has its guest again, with settings as they were, and
  *      outside of the loop: then no callback of what is closed is on the stack.
  *   3. Page servers of the time before, and the memory that they share, stay until the relay ends, as what
@@ -18,17 +19,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+
 #include "relay_peer.h"
 #include "source_internal.h"
 
 #define AGAIN_NS 5000000ull
 
+/* The one that was given up last. */
 static struct wt_source_target *kept(struct wt_source *source)
 {
-	for (unsigned i = 0; i < WT_TARGETS_MAX; i++)
-		if (source->change.machine.roles[i] == WT_TARGET_KEPT && !source->change.targets[i].drained)
-			return &source->change.targets[i];
-	return NULL;
+	struct wt_source_target *last = NULL;
+
+	for (unsigned i = 0; i < WT_TARGETS_MAX; i++) {
+		struct wt_source_target *target = &source->change.targets[i];
+
+		if (source->change.machine.roles[i] == WT_TARGET_KEPT &&
+			(!last || target->attempt > last->attempt))
+			last = target;
+	}
+	return last;
+}
+
+static unsigned number_of(const struct wt_source_target *target)
+{
+	return (unsigned)(target - target->source->change.targets);
 }
 
 /* It stops pulling as soon as it can be told: only then its memory can be served. */
@@ -37,7 +53,7 @@ static void try_drain(void *arg, uint64_t now_ns)
 	struct wt_source *source = arg;
 	struct wt_source_target *target = kept(source);
 
-	if (target && wt_server_drain(target->server) == -EAGAIN)
+	if (target && !target->drained && wt_server_drain(target->server) == -EAGAIN)
 		wt_loop_timer_set(source->relay.loop, &source->change.drain,
 			wt_loop_now_ns(source->relay.loop) + AGAIN_NS, try_drain, source);
 }
@@ -57,6 +73,62 @@ void wt_source_keep(struct wt_source *source)
 	}
 	try_drain(source, 0);
 }
+
+/* ---- what it has is an old copy for the new destination ---- */
+
+void wt_source_kept_expect(struct wt_source_target *now)
+{
+	struct wt_source *source = now->source;
+	struct wt_source_target *target = kept(source);
+	char label[WT_TARGET_TEXT_MAX];
+
+	/* Another destination, later on, is given what this one has. And where a unix socket leads is known
+	 * on one host only. */
+	if (!target || now != wt_source_current(source) || now->address.unix_path ||
+		RAND_bytes(target->session_id, sizeof target->session_id) != 1)
+		return;
+	wt_server_expect_replica(now->server, wt_source_helper_number(source, number_of(target)),
+		target->session_id, wt_target_text(&target->address, label));
+}
+
+/* It is told to serve as soon as it can, and it is known where. */
+static void serve(struct wt_source_target *target)
+{
+	struct wt_source *source = target->source;
+	struct wt_server_order order = { .host = wt_source_current(source)->address.host,
+		.port = target->port,
+		.name = source->options->common.name,
+		.number = wt_source_helper_number(source, number_of(target)),
+		.digest_key = target->digest_key };
+
+	if (!target->drained || !target->port)
+		return;
+	memcpy(order.session_id, target->session_id, sizeof order.session_id);
+	target->serves = order.number;
+	target->port = 0;
+	wt_server_serve(target->server, &order);
+	OPENSSL_cleanse(target->digest_key, sizeof target->digest_key);
+}
+
+void wt_source_kept_drained(struct wt_source_target *target)
+{
+	target->drained = true;
+	serve(target);
+}
+
+void wt_source_target_expected_replica(void *arg, unsigned number, uint16_t port, const uint8_t *digest_key)
+{
+	struct wt_source_target *now = arg, *target = kept(now->source);
+
+	if (!target || now != wt_source_current(now->source) ||
+		wt_source_helper_number(now->source, number_of(target)) != number)
+		return;
+	target->port = port;
+	memcpy(target->digest_key, digest_key, sizeof target->digest_key);
+	serve(target);
+}
+
+/* ---- the new migration ---- */
 
 /*
  * After an abort: QEMU as it was, and the guest runs on if it ran. It never had a chance to run elsewhere:
