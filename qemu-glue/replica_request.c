@@ -161,7 +161,7 @@ int wt_replica_request_parse(
 			"this watari replica is asked in a way that it does not know (%" JSON_INTEGER_FORMAT
 			"); use the same version on both hosts",
 			json_integer_value(version));
-	else if (!version)
+	else if (!json_is_integer(version))
 		r = wt_error_set(
 			err, EPROTO, "a request for a replica makes no sense; is it a watari receive?");
 	else if ((r = take_request(object, &request)))
