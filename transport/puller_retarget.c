@@ -183,7 +183,7 @@ int wt_puller_expect(struct wt_puller *p, unsigned number,
 	if (!number || number >= WT_PLAN_SERVERS)
 		return -EINVAL;
 	s = &p->servers[number];
-	if (s->link.session)
+	if (s->link.session || wt_puller_is_replica(s))
 		return -EEXIST;
 	s->expected = true;
 	memcpy(s->id, session_id, sizeof s->id);

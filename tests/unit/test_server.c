@@ -45,6 +45,7 @@ static uint8_t *ram;
 static int ram_fd;
 static struct side o, n;
 static bool may_discard;
+static const uint8_t *replica_key;             /* servers are replicas with this one; NULL: they are not */
 static struct wt_wire_digest_keys digest_keys; /* with which pullers ask for digests; count 0: they do not */
 
 /* ---- events and waiting ---- */
@@ -220,6 +221,7 @@ static void serve(struct side *side, bool passive, const uint8_t *id)
 		.passive = passive,
 		.may_discard = may_discard,
 		.session_id = id,
+		.digest_key = replica_key,
 		.connect_timeout_ns = 10 * SECOND_NS,
 		.give_up_ns = 10 * SECOND_NS };
 	struct wt_error err = { 0 };
@@ -759,6 +761,8 @@ static void test_asking_for_what_there_is_not(void **state)
 	close_world();
 }
 
+static const uint8_t some_keys[2][WT_DIGEST_KEY_BYTES] = { { 1, 2, 3 }, { 4, 5, 6 } };
+
 static bool is_told(void)
 {
 	return waiting_for->helpers && waiting_for->expected && waiting_for->base_left;
@@ -790,6 +794,13 @@ static void test_helpers_are_arranged(void **state)
 	message = fake_find(&o.fake, WT_MESSAGE_SERVE, 0);
 	check(message && wt_wire_serve_decode(message->payload, message->length, &serve_there) == 0);
 	check(serve_there.server == 3 && serve_there.port == 4711 && !strcmp(serve_there.host, "192.0.2.1"));
+	check(!serve_there.replica && !expect.replica);
+	order.digest_key = some_keys[0];
+	wt_server_serve(o.server, &order);
+	hear(&o, WT_MESSAGE_SERVE, 2);
+	message = fake_find(&o.fake, WT_MESSAGE_SERVE, (unsigned)(message - o.fake.messages) + 1);
+	check(message && wt_wire_serve_decode(message->payload, message->length, &serve_there) == 0);
+	check(serve_there.replica && !memcmp(serve_there.key, some_keys[0], sizeof some_keys[0]));
 	check(fake_heard(&o.fake, WT_MESSAGE_SERVE_END) == 1);
 	fake_say(&o.fake, WT_MESSAGE_EXPECTED, bytes,
 		wt_wire_expected_encode(&(struct wt_wire_expected){ .server = 3, .port = 99 }, bytes));
@@ -828,8 +839,6 @@ static void test_hostile_puller(void **state)
 }
 
 /* ---- digests ---- */
-
-static const uint8_t some_keys[2][WT_DIGEST_KEY_BYTES] = { { 1, 2, 3 }, { 4, 5, 6 } };
 
 static void want_digests(unsigned keys)
 {
@@ -993,6 +1002,74 @@ static void test_digests_end_with_a_drain(void **state)
 	check(announce(&o, RAM, 100, 100, WT_CONTENT_IN_PLACE) == 0);
 	wait_for(&o, all_is_heard);
 	check(heard.list[1].content == WT_CONTENT_IN_PLACE);
+	close_world();
+}
+
+/* ---- a replica ---- */
+
+static void ask_replica(uint64_t tag, uint32_t block, uint64_t page, uint32_t pages)
+{
+	struct wt_wire_ask what = { .tag = tag, .extent = { .block = block, .page = page, .pages = pages } };
+	uint8_t payload[64];
+
+	fake_say(&o.fake, WT_MESSAGE_REPLICA_ASK, payload, wt_wire_ask_encode(&what, payload));
+}
+
+static struct wt_wire_answer answered(unsigned index)
+{
+	const struct fake_message *message;
+	struct wt_wire_answer answer = { 0 };
+
+	hear(&o, WT_MESSAGE_REPLICA_ANSWER, index + 1);
+	message = fake_find(&o.fake, WT_MESSAGE_REPLICA_ANSWER, 0);
+	for (; index; index--)
+		message = fake_find(
+			&o.fake, WT_MESSAGE_REPLICA_ANSWER, (unsigned)(message - o.fake.messages) + 1);
+	check(message && !wt_wire_answer_decode(message->payload, message->length, &answer));
+	return answer;
+}
+
+static void open_replica(void)
+{
+	static const uint8_t id[WT_SERVER_SESSION_ID_BYTES] = { 7 };
+
+	seed_start(1);
+	open_world();
+	for (uint32_t i = 0; i < 100 * WT_PAGE_SIZE / 8; i++)
+		((uint64_t *)ram)[i] = seed_next();
+	replica_key = some_keys[0];
+	serve(&o, true, id);
+	replica_key = NULL;
+}
+
+/* In order; what it has no copy of, and what cannot be read, is said. Holes stay holes. */
+static void test_a_replica_answers(void **state)
+{
+	struct wt_wire_answer answer = { 0 };
+
+	open_replica();
+	ask_replica(5, RAM, 0, 256);
+	ask_replica(6, ROM, 1, 3);
+	answer = answered(0);
+	check(answer.tag == 5 && answer.status == WT_WIRE_ANSWER_DIGESTS && answer.pages == 256);
+	check(allocated() == 100);
+	memcpy(digests, answer.digests, (size_t)256 * WT_DIGEST_BYTES);
+	check_digests(0, 1, 256);
+	answer = answered(1);
+	check(answer.tag == 6 && answer.status == WT_WIRE_ANSWER_NONE);
+	check(ftruncate(ram_fd, 10 * WT_PAGE_SIZE) == 0);
+	ask_replica(7, RAM, 9, 2);
+	answer = answered(2);
+	check(answer.tag == 7 && answer.status == WT_WIRE_ANSWER_UNREADABLE);
+	close_world();
+}
+
+static void test_a_replica_is_asked_too_much(void **state)
+{
+	open_replica();
+	ask_replica(1, RAM, PAGES_MAX - 1, 2);
+	wait_for(&o, has_failed);
+	check(strstr(o.text, "asks for digests that there are not"));
 	close_world();
 }
 
@@ -1203,6 +1280,8 @@ int main(void)
 		cmocka_unit_test(test_digests_of_memory_that_may_be_discarded),
 		cmocka_unit_test(test_digests_wait_for_their_announcements),
 		cmocka_unit_test(test_digests_end_with_a_drain),
+		cmocka_unit_test(test_a_replica_answers),
+		cmocka_unit_test(test_a_replica_is_asked_too_much),
 		cmocka_unit_test(test_take_over_at_any_moment),
 	};
 

@@ -157,8 +157,8 @@ void wt_puller_no_replica(struct wt_puller *puller, const char *why);
 
 /*
  * A helper with this session will come. label: for people, copied. Expecting a number again that is not
- * there (any more) replaces what was said. -EINVAL: no such number; -EEXIST: it is there. One that has not
- * come give_up_ns after wt_puller_base_end is not waited for: it counts as lost.
+ * there (any more) replaces what was said. -EINVAL: no such number; -EEXIST: it is there, or is the
+ * replica's. One that has not come give_up_ns after wt_puller_base_end is not waited for: it counts as lost.
  */
 int wt_puller_expect(struct wt_puller *puller, unsigned number,
 	const uint8_t session_id[WT_SERVER_SESSION_ID_BYTES], const char *label);
