@@ -20,6 +20,7 @@ static const char usage[] =
 	"usage: watari retarget JOB --to HOST:PORT/NAME [--prefer old-destination] [--no-wait]\n"
 	"Moves a guest that is on its way to one destination to another one instead. The guest runs on, and what the\n"
 	"old destination has is pulled from there, too. Returns when the new one needs the old one no more.\n"
+	"If the guest is stopped already, it goes on at the source, and a new migration to the other destination begins.\n"
 	"  --to HOST:PORT/NAME        where watari receive waits for the guest; or unix:PATH//NAME\n"
 	"  --prefer old-destination   spare the source: pull from the old destination whatever it has\n"
 	"  --no-wait                  return when the job has begun\n";

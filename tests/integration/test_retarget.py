@@ -256,7 +256,11 @@ def case_stopped(host, image):
     wait_state(journey, "restarted")
     expect(journey.source.status() == "running", f"the guest is {journey.source.status()} at the source")
     summary = journey.arrived(1)
-    expect(summary["verified"] and summary["retarget"]["good"], f"{summary}")
+    expect(summary["verified"] and summary["retarget"]["good"] and summary["retarget"]["restarted"], f"{summary}")
+    replica, pulled = summary["destination"]["replica_bytes"], summary["tcp_bytes"]
+    print(f"  {pulled} bytes pulled, {replica} of them from the destination that was given up; down {summary['downtime_ms']:.0f} ms", flush=True)
+    expect(summary["replica_pages"] > 0.5 * summary["digested_pages"] > 0, f"{summary}")
+    expect(pulled - replica < 0.3 * pulled, f"{summary}")
     expect(journey.ends[0].process.wait(30) == 0, f"the one that was given up: {journey.ends[0].process.tail()}")
 
     # Nobody is there: the guest goes on at the source, and all ends.
