@@ -12,6 +12,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <watari/server.h>
+
 #include "guest_ram.h"
 #include "job.h"
 #include "preflight.h"
@@ -266,6 +268,17 @@ void wt_sabotage_before(const char *state)
 void wt_sabotage_after(const char *state)
 {
 	sim_fault_state(sim_current, state, false);
+}
+
+/* ---- replicas: threads make the digests, and here are none ---- */
+
+int __wrap_wt_server_expect_replica(
+	struct wt_server *server, unsigned number, const uint8_t *session_id, const char *label);
+
+int __wrap_wt_server_expect_replica(
+	struct wt_server *server, unsigned number, const uint8_t *session_id, const char *label)
+{
+	return -EINVAL;
 }
 
 /* ---- the C library ---- */
