@@ -333,6 +333,14 @@ void wt_puller_replica_gone(struct puller_server *s, const struct wt_error *err)
 	p->replica->number = 0;
 }
 
+void wt_puller_no_replica(struct wt_puller *p, const char *why)
+{
+	struct puller_replica *r = p->replica;
+
+	if (r && r->reader && !p->failed && !p->servers[r->number].link.session)
+		give_up(r, EHOSTUNREACH, why);
+}
+
 /* ---- opening ---- */
 
 /* Opens all but the keys' way to whoever is to have them. */

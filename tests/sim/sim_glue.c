@@ -12,6 +12,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <watari/server.h>
+
 #include "guest_ram.h"
 #include "job.h"
 #include "preflight.h"
@@ -166,10 +168,22 @@ void sim_job_cancel(unsigned host)
 	ask(host, json_pack("{s:s}", "command", "cancel"));
 }
 
+/* Once the guest is stopped only who has no part in the migration can have it. */
+static unsigned fresh(unsigned to)
+{
+	for (unsigned host = 1; host <= sim_world.destinations; host++)
+		if (!sim_qemu_begun(sim_world.qemus[host]) && sim_qemu_alive(sim_world.qemus[host]) &&
+			!sim_party_dead(sim_world.relays[host]) && !sim_party_ended(sim_world.relays[host]))
+			return host;
+	return to;
+}
+
 void sim_job_retarget(unsigned to, bool spare_source)
 {
 	char text[32];
 
+	if (sim_world.stop_known)
+		to = fresh(to);
 	snprintf(text, sizeof text, "host%u:%u/vm", to, SIM_PORT);
 	ask(0, json_pack("{s:s,s:s,s:s*}", "command", "retarget", "to", text, "prefer",
 		       spare_source ? "old-destination" : NULL));
@@ -192,7 +206,24 @@ unsigned wt_report_columns(const struct wt_report *report)
 	return 0;
 }
 
-const char *const sim_counted[SIM_COUNTED] = { "retarget", "retarget_done", "retarget_failed", "going_back" };
+const char *const sim_counted[SIM_COUNTED] = { "retarget", "retarget_done", "retarget_failed", "going_back",
+	"retarget_restarted" };
+
+/* The source's relay; what a new migration means to who watches. */
+static void source_state(const char *event, const char *state, json_t *fields)
+{
+	unsigned host;
+
+	if (state && strcmp(state, "stopped") == 0)
+		sim_world.stop_known = true;
+	if (state && strcmp(state, "restarting") == 0)
+		sim_world.restarts++;
+	if (state && strcmp(state, "again") == 0)
+		sim_world.stop_known = false;
+	if (strcmp(event, "retarget_restarted") == 0 &&
+		sscanf(json_string_value(json_object_get(fields, "to")), "host%u", &host) == 1)
+		sim_monitor_now(host);
+}
 
 void wt_report_event(struct wt_report *report, const char *event, json_t *fields, const char *text)
 {
@@ -201,8 +232,8 @@ void wt_report_event(struct wt_report *report, const char *event, json_t *fields
 	sim_trace("%s: %s %s %s", sim_party_name(sim_current), event, state ? state : "", text ? text : "");
 	if (state && strcmp(event, "state") == 0)
 		sim_fault_state(sim_current, state, true);
-	if (state && sim_party_host(sim_current) == 0 && strcmp(state, "stopped") == 0)
-		sim_world.stop_known = true;
+	if (sim_party_host(sim_current) == 0)
+		source_state(event, state, fields);
 	if (strcmp(event, "retarget_failed") == 0)
 		sim_check(sim_fault_any() || strstr(text, "the guest was stopped first"),
 			"nothing went wrong, and %s", text);
@@ -237,6 +268,17 @@ void wt_sabotage_before(const char *state)
 void wt_sabotage_after(const char *state)
 {
 	sim_fault_state(sim_current, state, false);
+}
+
+/* ---- replicas: threads make the digests, and here are none ---- */
+
+int __wrap_wt_server_expect_replica(
+	struct wt_server *server, unsigned number, const uint8_t *session_id, const char *label);
+
+int __wrap_wt_server_expect_replica(
+	struct wt_server *server, unsigned number, const uint8_t *session_id, const char *label)
+{
+	return -EINVAL;
 }
 
 /* ---- the C library ---- */

@@ -82,6 +82,11 @@ unsigned sim_monitor_current(void)
 	return current;
 }
 
+void sim_monitor_now(unsigned host)
+{
+	current = host;
+}
+
 bool sim_monitor_drained(unsigned host)
 {
 	for (unsigned i = 0; i < session_count; i++)

@@ -51,7 +51,7 @@ struct sim_fault {
 	struct wt_timer timer;
 };
 
-enum { SIM_COUNTED = 4 };
+enum { SIM_COUNTED = 5, SIM_RESTARTED = 4 };
 extern const char *const sim_counted[SIM_COUNTED]; /* names of reports */
 
 struct sim_world {
@@ -60,7 +60,8 @@ struct sim_world {
 	unsigned retargets;    /* that the operator wants */
 	bool uneven;           /* links are slow, and differ */
 	unsigned counts[SIM_COUNTED];
-	bool stop_known; /* the source relay knows that the guest is stopped */
+	bool stop_known;   /* the source relay knows that the guest is stopped */
+	unsigned restarts; /* migrations that were given up for another destination */
 	struct sim_guest guest;
 	struct sim_block blocks[SIM_BLOCKS];
 	unsigned block_count;

@@ -425,6 +425,25 @@ static void test_never(void **state)
 	check(puller_stats.replica_pages == 0);
 }
 
+/* Whoever asked it to come knows that it does not: nothing waits. */
+static void test_does_not_come(void **state)
+{
+	seed_start(10);
+	begin_with_copy(16);
+	third_prepare();
+	serve();
+	wt_puller_no_replica(w.puller, "does not come: it is of another layout");
+	assert_int_equal(w.replica_lost, 1);
+	check(strstr(w.replica_error.text, "the replica third does not come: it is of another layout"));
+	wt_puller_no_replica(w.puller, "twice");
+	assert_int_equal(w.replica_lost, 1);
+	announce_as_it_is();
+	w.writes_left = 1;
+	check(world_until(&w, guest_is_done));
+	end_equal();
+	check(puller_stats.replica_pages == 0);
+}
+
 static void test_other_memory(void **state)
 {
 	seed_start(11);
@@ -527,6 +546,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_paths_stall, abandon),
 		cmocka_unit_test_teardown(test_late, abandon),
 		cmocka_unit_test_teardown(test_never, abandon),
+		cmocka_unit_test_teardown(test_does_not_come, abandon),
 		cmocka_unit_test_teardown(test_other_memory, abandon),
 		cmocka_unit_test_teardown(test_the_source_expects_it, abandon),
 		cmocka_unit_test_teardown(test_the_source_says_that_it_does_not_come, abandon),

@@ -149,6 +149,10 @@ int wt_puller_replica_remote(struct wt_puller *puller, const char *label,
 	uint8_t ret_session_id[WT_SERVER_SESSION_ID_BYTES], uint8_t ret_key[WT_DIGEST_KEY_BYTES],
 	struct wt_error *err);
 
+/* The replica on another host does not come: nothing waits for it. why: what follows its name in
+ * `replica_lost`, such as "is not there". Nothing happens if it is here. */
+void wt_puller_no_replica(struct wt_puller *puller, const char *why);
+
 /* ---- several servers ---- */
 
 /*
