@@ -297,9 +297,10 @@ static int on_blocks_end(void *arg, struct wt_error *err)
 	return 0;
 }
 
+/* After KEEP it still lands what was under way: that completes nothing. */
 static void check_complete(struct wt_destination *d)
 {
-	if (d->feed.gated && wt_puller_all_landed(d->puller))
+	if (d->machine.state != WT_DESTINATION_RETIRED && d->feed.gated && wt_puller_all_landed(d->puller))
 		wt_destination_event(d, WT_DESTINATION_EV_RAM_COMPLETE);
 }
 

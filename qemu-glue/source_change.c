@@ -481,7 +481,7 @@ void wt_source_target_lost(
 	struct wt_source_change *c = &source->change;
 
 	if (c->machine.roles[number_of(target)] == WT_TARGET_KEPT) {
-		if (target != wt_source_current(source) && wt_source_server(source))
+		if (target->expected)
 			no_helper(source, number_of(target));
 	} else if (target == wt_source_current(source)) {
 		c->befell = event;

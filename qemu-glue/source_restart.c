@@ -30,16 +30,10 @@
 /* The one that was given up last. */
 static struct wt_source_target *kept(struct wt_source *source)
 {
-	struct wt_source_target *last = NULL;
-
-	for (unsigned i = 0; i < WT_TARGETS_MAX; i++) {
-		struct wt_source_target *target = &source->change.targets[i];
-
-		if (source->change.machine.roles[i] == WT_TARGET_KEPT &&
-			(!last || target->attempt > last->attempt))
-			last = target;
-	}
-	return last;
+	for (unsigned i = 0; i < WT_TARGETS_MAX; i++)
+		if (source->change.machine.roles[i] == WT_TARGET_KEPT)
+			return &source->change.targets[i];
+	return NULL;
 }
 
 static unsigned number_of(const struct wt_source_target *target)
@@ -120,9 +114,13 @@ void wt_source_target_expected_replica(void *arg, unsigned number, uint16_t port
 {
 	struct wt_source_target *now = arg, *target = kept(now->source);
 
-	if (!target || now != wt_source_current(now->source) ||
-		wt_source_helper_number(now->source, number_of(target)) != number)
+	if (now != wt_source_current(now->source))
 		return;
+	if (!target || wt_source_helper_number(now->source, number_of(target)) != number) {
+		wt_server_no_helper(now->server, number, "the source has lost it");
+		return;
+	}
+	target->expected = true;
 	target->port = port;
 	memcpy(target->digest_key, digest_key, sizeof target->digest_key);
 	serve(target);

@@ -226,6 +226,9 @@ static unsigned restart(struct wt_source_retarget *m, unsigned target)
 {
 	if (!m->stopped || m->state == WT_RETARGET_OVER || m->roles[target] != WT_TARGET_FREE)
 		return 0;
+	for (int i = 0; i < WT_TARGETS_MAX; i++) /* one old copy is enough: the newest */
+		if (m->roles[i] == WT_TARGET_KEPT)
+			m->roles[i] = WT_TARGET_HELPER;
 	m->roles[m->current] = WT_TARGET_KEPT;
 	m->roles[target] = WT_TARGET_NEXT;
 	m->next = (int)target;

@@ -130,6 +130,33 @@ void wt_job_close(struct wt_job *job)
 	job->loop = NULL;
 }
 
+/* Once the guest is stopped only who has no part in the migration can have it. */
+static void choose_fresh(json_t *object)
+{
+	char text[32];
+
+	for (unsigned host = 1; host <= sim_world.destinations; host++) {
+		if (sim_world.asked & 1u << host || sim_qemu_begun(sim_world.qemus[host]) ||
+			!sim_qemu_alive(sim_world.qemus[host]) || sim_party_dead(sim_world.relays[host]) ||
+			sim_party_ended(sim_world.relays[host]))
+			continue;
+		snprintf(text, sizeof text, "host%u:%u/vm", host, SIM_PORT);
+		json_object_set_new(object, "to", json_string(text));
+		return;
+	}
+	sim_world.hopeless = true;
+}
+
+static void note_wish(json_t *object)
+{
+	unsigned host;
+
+	if (sim_world.stop_known)
+		choose_fresh(object);
+	if (sscanf(json_string_value(json_object_get(object, "to")), "host%u", &host) == 1)
+		sim_world.asked |= 1u << host;
+}
+
 static void request_heard(void *arg, uint64_t now_ns)
 {
 	struct request *request = arg;
@@ -140,6 +167,8 @@ static void request_heard(void *arg, uint64_t now_ns)
 
 	while (strcmp(command->name, name))
 		command++;
+	if (strcmp(name, "retarget") == 0)
+		note_wish(object);
 	if (command->run(request->job->arg, object, &result, &err))
 		sim_trace("%s was refused: %s", name, wt_error_text(&err));
 	request->object = NULL;
@@ -168,22 +197,10 @@ void sim_job_cancel(unsigned host)
 	ask(host, json_pack("{s:s}", "command", "cancel"));
 }
 
-/* Once the guest is stopped only who has no part in the migration can have it. */
-static unsigned fresh(unsigned to)
-{
-	for (unsigned host = 1; host <= sim_world.destinations; host++)
-		if (!sim_qemu_begun(sim_world.qemus[host]) && sim_qemu_alive(sim_world.qemus[host]) &&
-			!sim_party_dead(sim_world.relays[host]) && !sim_party_ended(sim_world.relays[host]))
-			return host;
-	return to;
-}
-
 void sim_job_retarget(unsigned to, bool spare_source)
 {
 	char text[32];
 
-	if (sim_world.stop_known)
-		to = fresh(to);
 	snprintf(text, sizeof text, "host%u:%u/vm", to, SIM_PORT);
 	ask(0, json_pack("{s:s,s:s,s:s*}", "command", "retarget", "to", text, "prefer",
 		       spare_source ? "old-destination" : NULL));
@@ -216,8 +233,12 @@ static void source_state(const char *event, const char *state, json_t *fields)
 
 	if (state && strcmp(state, "stopped") == 0)
 		sim_world.stop_known = true;
-	if (state && strcmp(state, "restarting") == 0)
+	if (state && strcmp(state, "restarting") == 0) {
 		sim_world.restarts++;
+		sim_world.begins_anew = true;
+	}
+	if (strcmp(event, "retarget_restarted") == 0)
+		sim_world.begins_anew = false;
 	if (state && strcmp(state, "again") == 0)
 		sim_world.stop_known = false;
 	if (strcmp(event, "retarget_restarted") == 0 &&
@@ -230,10 +251,10 @@ void wt_report_event(struct wt_report *report, const char *event, json_t *fields
 	const char *state = json_string_value(json_object_get(fields, "state"));
 
 	sim_trace("%s: %s %s %s", sim_party_name(sim_current), event, state ? state : "", text ? text : "");
-	if (state && strcmp(event, "state") == 0)
-		sim_fault_state(sim_current, state, true);
 	if (sim_party_host(sim_current) == 0)
 		source_state(event, state, fields);
+	if (state && strcmp(event, "state") == 0)
+		sim_fault_state(sim_current, state, true);
 	if (strcmp(event, "retarget_failed") == 0)
 		sim_check(sim_fault_any() || strstr(text, "the guest was stopped first"),
 			"nothing went wrong, and %s", text);

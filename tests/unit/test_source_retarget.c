@@ -254,9 +254,14 @@ static void test_restart_again(void **state)
 	struct wt_source_retarget m;
 
 	wt_source_retarget_init(&m);
-	for (unsigned n = 1; n < WT_TARGETS_MAX; n++)
-		WALK(&m, { EV(GUEST_STOPPED), 0, 0, IN(IDLE) }, { EV(RESTART), n, DO(RESTART), IN(OVER) },
-			{ EV(AGAIN), 0, 0, IN(IDLE) });
+	for (unsigned n = 1; n < WT_TARGETS_MAX; n++) {
+		WALK(&m, { EV(GUEST_STOPPED), 0, 0, IN(IDLE) }, { EV(RESTART), n, DO(RESTART), IN(OVER) });
+		assert_int_equal(m.roles[n - 1], WT_TARGET_KEPT);
+		if (n > 1) /* the one of the time before is not needed any more, and may go */
+			WALK(&m, { EV(LOST), n - 2, 0, IN(OVER) });
+		WALK(&m, { EV(AGAIN), 0, 0, IN(IDLE) });
+		assert_true(n == 1 || m.roles[n - 2] == WT_TARGET_DROPPED);
+	}
 	assert_int_equal(m.current, WT_TARGETS_MAX - 1);
 	assert_int_equal(wt_source_retarget_free(&m), -1);
 	WALK(&m, { EV(RUNS), 0, DO(RELEASE_ALL), IN(OVER) }, { EV(AGAIN), 0, 0, IN(OVER) });
