@@ -268,6 +268,12 @@ unsigned wt_puller_replica_lost_fabrics(struct wt_puller *p)
 	return p->replica->reader ? wt_reader_lost(p->replica->reader) : 0;
 }
 
+void wt_puller_replica_pause(struct wt_puller *p)
+{
+	if (p->replica && p->replica->reader)
+		wt_reader_stop(p->replica->reader);
+}
+
 int wt_puller_replica_endpoint(struct wt_puller *p, const struct wt_fabric_ops *ops, const char *peer_host,
 	struct wt_endpoint **ret_endpoint, struct wt_error *err)
 {

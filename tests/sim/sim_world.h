@@ -62,6 +62,8 @@ struct sim_world {
 	unsigned counts[SIM_COUNTED];
 	bool stop_known;   /* the source relay knows that the guest is stopped */
 	unsigned restarts; /* migrations that were given up for another destination */
+	bool replicas_lie; /* they give other bytes than they have digested */
+	unsigned blamed;   /* and that was said of one */
 	struct sim_guest guest;
 	struct sim_block blocks[SIM_BLOCKS];
 	unsigned block_count;
