@@ -22,7 +22,7 @@
 
 #include "wire.h"
 
-#define WT_READER_PATHS_MAX 16u
+#define WT_READER_PATHS_MAX 32u
 #define WT_READER_READS_MAX 256u /* under way, and done but not told by wt_reader_next */
 
 struct wt_reader;
