@@ -130,6 +130,8 @@ void wt_puller_replica_gone(struct puller_server *server, const struct wt_error 
 /* Reads from it; whether something happened. false from arm: there is news already. */
 bool wt_puller_replica_turn(struct wt_puller *puller);
 bool wt_puller_replica_arm(struct wt_puller *puller);
+/* Closes its paths; it connects others. */
+void wt_puller_replica_pause(struct wt_puller *puller);
 /* What the mover has for other servers. After it was given up they do nothing, and there is no endpoint. */
 int wt_puller_replica_region_add(struct wt_puller *puller, const struct wt_wire_region *region);
 void wt_puller_replica_regions_clear(struct wt_puller *puller, enum wt_fabric fabric);

@@ -9,7 +9,7 @@
  *   2. It is no server of the plan: it has a session, paths and buffers of its own, and no page of the guest
  * is written by a read from it.
  *   3. Each slot that is ASKED or READING is owed by the replica. One that owes something and gives nothing
- * for QUIET_TURNS of the watch is given up; and so is one that cannot be read from WAIT_NS after the first
+ * for QUIET_TURNS of the watch is given up; and so is one that cannot be read from WAIT_NS after a
  * comparison began to wait for it. The server's pages never wait longer.
  *   4. Given up is for good: its paths are closed, what it owed is unequal, its session ends.
  *
@@ -89,7 +89,7 @@ int wt_compare_ask(struct puller_replica *r, struct slot *slot, const struct com
 	}
 	if (wt_link_send(&s->link, WT_MESSAGE_REPLICA_ASK, p->payload, wt_wire_ask_encode(&ask, p->payload)))
 		return -EAGAIN;
-	r->due_ns = UINT64_MAX; /* from now on the watch looks at what it owes */
+	r->due_ns = 0;
 	slot->state = SLOT_ASKED;
 	return 0;
 }
@@ -268,6 +268,12 @@ unsigned wt_puller_replica_lost_fabrics(struct wt_puller *p)
 	return p->replica->reader ? wt_reader_lost(p->replica->reader) : 0;
 }
 
+void wt_puller_replica_pause(struct wt_puller *p)
+{
+	if (p->replica && p->replica->reader)
+		wt_reader_stop(p->replica->reader);
+}
+
 int wt_puller_replica_endpoint(struct wt_puller *p, const struct wt_fabric_ops *ops, const char *peer_host,
 	struct wt_endpoint **ret_endpoint, struct wt_error *err)
 {
@@ -306,7 +312,7 @@ static void watch(void *arg, uint64_t now_ns)
 		give_up(r, ETIMEDOUT, "has given nothing for 2 s");
 	if (!r->lost && r->due_ns && now_ns >= r->due_ns)
 		give_up(r, ETIMEDOUT,
-			p->servers[r->number].ready ? "is here, and no data connection was made to it for 5 s"
+			p->servers[r->number].ready ? "is here, and there is no data connection to it for 5 s"
 						    : "has not come for 5 s");
 }
 

@@ -359,6 +359,7 @@ static void drain_turn(struct wt_puller *p, uint64_t now_ns)
 
 	if (p->phase == PULLER_DRAINING && (wt_plan_drained(plan) || now_ns >= p->drain_until_ns)) {
 		wt_mover_stop(p->mover);
+		wt_puller_replica_pause(p);
 		p->missing_block = 0;
 		p->missing_page = 0;
 		p->phase = PULLER_TELLING;

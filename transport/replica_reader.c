@@ -90,6 +90,22 @@ static bool has_lane(const struct wt_reader *r, enum wt_fabric fabric)
 	return false;
 }
 
+/* It has failed, or is given up: its server may not see that by itself. */
+static void lane_lost(struct wt_reader *r, struct lane *lane)
+{
+	enum wt_fabric fabric = lane->ops->fabric;
+
+	lane_close(r, lane);
+	if (!has_lane(r, fabric))
+		r->lost |= WT_FABRIC_BIT(fabric);
+}
+
+void wt_reader_stop(struct wt_reader *r)
+{
+	while (r->lane_count)
+		lane_lost(r, &r->lanes[r->lane_count - 1]);
+}
+
 /* Paths that come later open it anew, perhaps on another device. */
 static void endpoint_close(struct fabric *fabric)
 {
@@ -250,7 +266,6 @@ int wt_reader_read(struct wt_reader *r, const struct wt_extent *extent, uint8_t 
 static void poll_lane(struct wt_reader *r, struct lane *lane)
 {
 	struct wt_completion completions[BATCH];
-	enum wt_fabric fabric = lane->ops->fabric;
 	int n;
 
 	while ((n = lane->ops->poll(lane->path, completions, BATCH)) > 0) {
@@ -258,11 +273,8 @@ static void poll_lane(struct wt_reader *r, struct lane *lane)
 		for (int i = 0; i < n; i++)
 			read_done(r, (unsigned)completions[i].cookie, completions[i].status);
 	}
-	if (n == 0)
-		return;
-	lane_close(r, lane);
-	if (!has_lane(r, fabric))
-		r->lost |= WT_FABRIC_BIT(fabric);
+	if (n < 0)
+		lane_lost(r, lane);
 }
 
 int wt_reader_next(struct wt_reader *r, struct wt_reader_done *ret_done)

@@ -22,7 +22,7 @@
 
 #include "wire.h"
 
-#define WT_READER_PATHS_MAX 16u
+#define WT_READER_PATHS_MAX 32u
 #define WT_READER_READS_MAX 256u /* under way, and done but not told by wt_reader_next */
 
 struct wt_reader;
@@ -44,6 +44,9 @@ void wt_reader_regions_clear(struct wt_reader *reader, enum wt_fabric fabric);
 int wt_reader_endpoint(struct wt_reader *reader, const struct wt_fabric_ops *ops, const char *device,
 	const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err);
 int wt_reader_path_add(struct wt_reader *reader, const struct wt_fabric_ops *ops, struct wt_path *path);
+/* Closes all paths: nothing writes the buffer until others are added. What was under way is done, with an
+ * error. */
+void wt_reader_stop(struct wt_reader *reader);
 /* Something can be read. */
 bool wt_reader_ready(const struct wt_reader *reader);
 /* Fabrics of which the last path has failed since the last call, as WT_FABRIC_BIT()s. */

@@ -449,6 +449,7 @@ static void run_seed(uint64_t seed)
 	sim_start(seed);
 	sim_monitor_reset();
 	draw_world();
+	w->replicas_lie = seed % 3 == 0;
 	sim_paths_open();
 	w->qemus[0] = sim_qemu_source(&w->guest, w->block_count, w->blocks);
 	for (unsigned host = 1; host <= w->destinations; host++)
@@ -506,7 +507,7 @@ int main(int argc, char **argv)
 	const char *one = getenv("WATARI_SEED"), *times = getenv("WATARI_RUNS");
 	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1,
 		 count = argc > 2 ? strtoull(argv[2], NULL, 0) : 100;
-	uint64_t stats[5] = { 0 }, counts[SIM_COUNTED] = { 0 }, turn_count = 0;
+	uint64_t stats[5] = { 0 }, counts[SIM_COUNTED] = { 0 }, turn_count = 0, blamed = 0;
 	struct timespec began, ended;
 
 	/* What one run frees the next one uses: fresh pages are expensive. */
@@ -527,6 +528,7 @@ int main(int argc, char **argv)
 		stats[sim_world.codes[0] < 0 ? 4 : sim_world.codes[0]]++;
 		for (unsigned i = 0; i < SIM_COUNTED; i++)
 			counts[i] += sim_world.counts[i];
+		blamed += sim_world.blamed;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &ended);
 	printf("sim: %llu seeds: moved %llu, not moved %llu, undecided %llu, source crashed %llu; %.0f turns and "
@@ -538,8 +540,8 @@ int main(int argc, char **argv)
 			(double)(ended.tv_nsec - began.tv_nsec) / 1e6) /
 			(double)count);
 	printf("sim: changes of the destination: taken %llu, done %llu, failed %llu, begun anew %llu; went back %llu "
-	       "times\n",
+	       "times; replicas that lied and were found %llu\n",
 		(unsigned long long)counts[0], (unsigned long long)counts[1], (unsigned long long)counts[2],
-		(unsigned long long)counts[4], (unsigned long long)counts[3]);
+		(unsigned long long)counts[4], (unsigned long long)counts[3], (unsigned long long)blamed);
 	return 0;
 }

@@ -65,6 +65,8 @@ struct sim_world {
 	unsigned restarts; /* migrations that were given up for another destination */
 	unsigned asked;    /* a bit for each host that was to be the destination */
 	bool hopeless;     /* nobody was left who could have the guest then */
+	bool replicas_lie; /* they give other bytes than they have digested */
+	unsigned blamed;   /* and that was said of one */
 	struct sim_guest guest;
 	struct sim_block blocks[SIM_BLOCKS];
 	unsigned block_count;

@@ -351,6 +351,29 @@ static void test_dies(void **state)
 	leave_in_the_middle(third_close, "the replica third ");
 }
 
+static bool all_has_landed(struct world *u)
+{
+	wt_server_flush(u->server);
+	return wt_server_all_landed(u->server);
+}
+
+/* Nothing was asked of it, so that it owes nothing: what is asked of it later does not wait for ever. */
+static void test_dies_idle(void **state)
+{
+	seed_start(17);
+	begin_with_copy(64);
+	third_prepare();
+	serve_with_third();
+	announce_some();
+	check(world_until(&w, all_has_landed));
+	third_close();
+	announce_as_it_is();
+	end(100);
+	assert_int_equal(w.replica_lost, 1);
+	check(strstr(w.replica_error.text, "no data connection to it for 5 s") ||
+		strstr(w.replica_error.text, "has given nothing for 2 s"));
+}
+
 /* Its paths are cut, and its session is: what was under way is read again. */
 static void test_connections_are_cut(void **state)
 {
@@ -542,6 +565,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_a_copy_that_cannot_be_read, abandon),
 		cmocka_unit_test_teardown(test_silent, abandon),
 		cmocka_unit_test_teardown(test_dies, abandon),
+		cmocka_unit_test_teardown(test_dies_idle, abandon),
 		cmocka_unit_test_teardown(test_connections_are_cut, abandon),
 		cmocka_unit_test_teardown(test_paths_stall, abandon),
 		cmocka_unit_test_teardown(test_late, abandon),
