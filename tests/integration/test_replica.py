@@ -161,8 +161,8 @@ def case_remote(host, image):
     expect(from_replica > 0.8 * first["tcp_bytes"] and from_source < 0.1 * first["tcp_bytes"], f"bytes: {summary}")
     guest.wait_round()
     wait_for(lambda: replica.event("served"), "the replica to hear that it is over")
-    guest, summary, _ = move(guest, replica=replica.target())  # it serves one after the other
-    expect(summary["replica_pages"] > 0.9 * summary["digested_pages"], f"equal: {summary}")
+    guest, summary, _ = move(guest, replica=replica.target())  # it serves one after the other; the guest has written meanwhile
+    expect(summary["replica_pages"] > 0.5 * summary["digested_pages"], f"equal: {summary}")
     guest.wait_round()
     replica.process.signal(signal.SIGINT)
     expect(replica.process.wait(30) == 0, f"replica: {replica.process.tail()}")
