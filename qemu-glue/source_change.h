@@ -24,6 +24,11 @@ struct wt_source_target {
 	uint64_t position; /* where the stripped stream stands there, since it retired */
 	unsigned serves;   /* as which helper it serves the current target; 0: it was not told to */
 	uint8_t session_id[WT_SERVER_SESSION_ID_BYTES]; /* of that service */
+	unsigned attempt; /* of the migration that it was opened for: source->formers of that time */
+	bool drained;     /* kept, and it pulls no more */
+	bool expected;    /* ... and the current one awaits it as a replica */
+	uint16_t port;    /* ... where it is expected as a replica, and has not been told; 0: nowhere */
+	uint8_t digest_key[WT_DIGEST_KEY_BYTES]; /* ... and the key for that */
 };
 
 /* One change, from its request on. */

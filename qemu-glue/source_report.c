@@ -174,11 +174,11 @@ static json_t *retarget_json(const struct wt_source *source, const struct accoun
 {
 	const struct wt_source_change_figures *last = &source->change.last;
 
-	return json_pack("{s:i,s:s,s:b,s:f,s:I,s:I,s:I}", "number", (int)source->change.report.number, "to",
-		source->change.report.to, "good", (int)source->change.report.good, "ms",
-		ms_between(last->start_ns, last->end_ns), "need_pages", (json_int_t)last->need_pages,
-		"helper_pages", (json_int_t)last->helper_pages, "announced_pages",
-		(json_int_t)(a->moved_pages - last->announced_before));
+	return json_pack("{s:i,s:s,s:b,s:b,s:f,s:I,s:I,s:I}", "number", (int)source->change.report.number,
+		"to", source->change.report.to, "good", (int)source->change.report.good, "restarted",
+		(int)source->change.report.restarts, "ms", ms_between(last->start_ns, last->end_ns),
+		"need_pages", (json_int_t)last->need_pages, "helper_pages", (json_int_t)last->helper_pages,
+		"announced_pages", (json_int_t)(a->moved_pages - last->announced_before));
 }
 
 static json_t *summary_json(const struct wt_source *source, const struct account *a)

@@ -169,6 +169,14 @@ MUTANTS = [
      [("\twt_server_undrain(wt_source_server(source));\n", "")]),
     ("a lost destination leaves no way back", "qemu-glue/source_retarget.c",
      [("\tback = way_back(m);\n", "\tback = -1;\n")]),
+    ("bytes of a replica are not digested again", "transport/puller_replica.c",
+     [("\t\tif (!memcmp(slot->ours + i", "\t\tif (!r->source.read || !memcmp(slot->ours + i")]),
+    ("bytes of a replica are digested before all have come", "transport/puller_replica_remote.c",
+     [("\treturn !slot->reads && !left;\n", "\treturn !left;\n")]),
+    ("a puller that has drained reads on from its replica", "transport/puller_retarget.c",
+     [("\t\twt_puller_replica_pause(p);\n", "")]),
+    ("what a replica owed when it was given up is waited for", "transport/puller_replica_remote.c",
+     [("\t\tslot_owes_nothing(r, &r->slots[i]);\n", "\t\t(void)slot_owes_nothing;\n")]),
 ]
 
 

@@ -31,7 +31,7 @@ static void go_down(const struct sim_fault *fault)
 static void happen(struct sim_fault *fault)
 {
 	fault->done = true;
-	fault->streaming = states_seen[0][1] > 0;
+	fault->streaming = states_seen[0][1] > 0 && !sim_world.begins_anew;
 	fault->aside = fault->streaming && fault->host && fault->host != sim_monitor_current();
 	fault->way_back =
 		sim_monitor_way_back() && sim_now_ns + 100 * SIM_MS < SIM_S + sim_world.guest.busy_ns;
