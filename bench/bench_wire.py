@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""watari's verbs path against perftest, between two lab hosts over soft-RoCE.
+
+Both read the memory of the other host, at the same sizes. Of each, several settings are tried once, and the best of them
+then runs in turn with the other's best; so neither loses for a flag. Two lab hosts share the processors of this machine,
+so this compares what the two cost per byte and per read, not what a NIC carries.
+
+  page_read_bw        MiB/s of reads of 64 KiB and of 1 MiB, against ib_read_bw of that size
+  page_read_lat       median time of one read of 4 KiB, against ib_read_lat
+  scattered_4k_rate   reads per second of 4 KiB from random places of 32 MiB, against ib_read_bw -s 4096, which reads one
+                      place again and again
+"""
+
+import itertools
+import os
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+
+from figures import interleave, options, show  # noqa: E402
+from harness.hosts import lab, lab_usable  # noqa: E402
+from harness.wire import perftest, watari_wire  # noqa: E402
+
+POLL, SLEEP = (), ("-e",)
+OURS_BW = (POLL, SLEEP, ("-e", "-q", "2"), ("-e", "-q", "4"))
+THEIRS_BW = (POLL, SLEEP, ("-e", "-q", "2"), ("-e", "-l", "16"), ("-e", "-q", "2", "-Q", "1"))
+LATENCY = (POLL, SLEEP)
+ports = itertools.count(19000)
+
+
+def ours_bw(hosts, column, size, count, more):
+    return lambda setting: watari_wire("wt_read_bw", *hosts, ["-s", size, "-n", each(count, setting), *more, *setting])[-1][column]
+
+
+def each(count, setting):
+    """How many reads on each path, of all that are asked for."""
+    return str(count // int(setting[setting.index("-q") + 1]) if "-q" in setting else count)
+
+
+def theirs(name, hosts, column, size, count):
+    return lambda setting: perftest(name, *hosts, next(ports), ["-s", size, "-n", each(count, setting), *setting])[column]
+
+
+def best_of(name, run, settings, better):
+    """The setting with the best of one run each; says what was found."""
+    found = {setting: run(setting) for setting in settings}
+    print(f"wire: {name}: " + ", ".join(f"{' '.join(setting) or 'poll'} {value:.1f}" for setting, value in found.items()),
+          file=sys.stderr, flush=True)
+    return (min if better == "lower" else max)(found, key=found.get)
+
+
+def compare(args, metric, case, unit, better, ours, our_settings, baseline, baseline_run, baseline_settings):
+    ours_set = best_of(f"{metric} {case}: watari", ours, our_settings, better)
+    theirs_set = best_of(f"{metric} {case}: {baseline}", baseline_run, baseline_settings, better)
+    found = interleave({"ours": lambda: ours(ours_set), "theirs": lambda: baseline_run(theirs_set)}, args.runs)
+    show(args, "wire", case, metric, unit, better, found["ours"], " ".join([baseline, *theirs_set]), found["theirs"])
+
+
+def measure(args, hosts):
+    for case, size, count in (("64KiB", "65536", 1600), ("1MiB", "1048576", 100)):
+        compare(args, "page_read_bw", case, "MiB/s", "higher", ours_bw(hosts, "bw_average_mib_s", size, count, ()), OURS_BW,
+                "ib_read_bw", theirs("ib_read_bw", hosts, 3, size, count), THEIRS_BW)
+    compare(args, "page_read_lat", "4KiB", "us", "lower",
+            lambda setting: watari_wire("wt_read_lat", *hosts, ["-s", "4096", "-n", "3000", *setting])[-1]["t_typical_us"], LATENCY,
+            "ib_read_lat", theirs("ib_read_lat", hosts, 4, "4096", 3000), LATENCY)
+    rate = ours_bw(hosts, "msg_rate_mpps", "4096", 12000, ("--scattered",))
+    peer = theirs("ib_read_bw", hosts, 4, "4096", 12000)
+    compare(args, "scattered_4k_rate", "4KiB", "1/s", "higher", lambda setting: 1e6 * rate(setting), OURS_BW,
+            "ib_read_bw", lambda setting: 1e6 * peer(setting), THEIRS_BW)
+
+
+def main():
+    args = options(__doc__, runs=5)
+    if reason := lab_usable():
+        print(f"wire: the lab cannot run here: {reason}", file=sys.stderr)
+        return 77
+    with lab(2) as hosts:
+        measure(args, hosts)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
