@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -17,15 +18,37 @@
 #define PAGE 4096u
 #define HUGE_PAGE (2u << 20)
 
+/* The kernel promises more than it has, and then ends processes: so it is asked before. */
+static uint64_t available_bytes(void)
+{
+	unsigned long long kib = 0;
+	char line[128];
+	FILE *file = fopen("/proc/meminfo", "re");
+
+	while (file && !kib && fgets(line, sizeof line, file))
+		sscanf(line, "MemAvailable: %llu", &kib);
+	if (file)
+		fclose(file);
+	return (uint64_t)kib * 1024;
+}
+
+static int shortage(struct wt_error *err, int code, uint64_t length, bool huge)
+{
+	return wt_error_set(err, code, "there is no memory of %llu bytes%s: %s", (unsigned long long)length,
+		huge ? " in huge pages of 2 MiB (see /proc/sys/vm/nr_hugepages)" : "", strerror(code));
+}
+
 int wt_bench_memory_open(uint64_t length, bool huge, struct wt_bench_memory *ret, struct wt_error *err)
 {
 	uint64_t unit = huge ? HUGE_PAGE : PAGE;
 	unsigned flags = MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
 	void *base = MAP_FAILED;
-	int fd = memfd_create("bench", flags);
-	int code;
+	int fd, code;
 
+	if (!huge && length > available_bytes())
+		return shortage(err, ENOMEM, length, huge);
 	length = (length + unit - 1) / unit * unit;
+	fd = memfd_create("bench", flags);
 	/* Populated by writing: a huge page that is missing is then an error, and not a signal. */
 	if (fd >= 0 && !ftruncate(fd, (off_t)length) && !fallocate(fd, 0, 0, (off_t)length))
 		base = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
@@ -33,10 +56,7 @@ int wt_bench_memory_open(uint64_t length, bool huge, struct wt_bench_memory *ret
 		code = errno;
 		if (fd >= 0)
 			close(fd);
-		return wt_error_set(err, code, "there is no memory of %llu bytes%s: %s",
-			(unsigned long long)length,
-			huge ? " in huge pages of 2 MiB (see /proc/sys/vm/nr_hugepages)" : "",
-			strerror(code));
+		return shortage(err, code, length, huge);
 	}
 	*ret = (struct wt_bench_memory){ .base = base, .length = length, .fd = fd };
 	return 0;
