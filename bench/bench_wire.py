@@ -14,6 +14,7 @@ so this compares what the two cost per byte and per read, not what a NIC carries
 
 import itertools
 import os
+import signal
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -76,6 +77,7 @@ def main():
     if reason := lab_usable():
         print(f"wire: the lab cannot run here: {reason}", file=sys.stderr)
         return 77
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so ends the lab
     with lab(2) as hosts:
         measure(args, hosts)
     return 0
