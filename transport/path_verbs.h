@@ -61,7 +61,7 @@ struct wt_request {
 struct wt_verbs_slot {
 	uint64_t cookie;
 	uint32_t length;
-	int status; /* while it is known */
+	int status; /* of a request that failed; after that no slot is used again */
 };
 
 struct wt_path {

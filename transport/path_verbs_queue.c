@@ -202,7 +202,6 @@ static void work_prepare(struct wt_path *path, unsigned at, const struct wt_op *
 
 	path->slots[slot].cookie = op->cookie;
 	path->slots[slot].length = op->length;
-	path->slots[slot].status = 0;
 	piece->addr = (uint64_t)(uintptr_t)op->local;
 	piece->length = op->length;
 	piece->lkey = op->local_region->mr->lkey;
