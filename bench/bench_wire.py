@@ -24,15 +24,13 @@ from figures import interleave, options, show  # noqa: E402
 from harness.hosts import lab, lab_usable  # noqa: E402
 from harness.wire import perftest, watari_wire  # noqa: E402
 
-POLL, SLEEP = (), ("-e",)
-OURS_BW = (POLL, SLEEP, ("-e", "-q", "2"), ("-e", "-q", "4"))
-THEIRS_BW = (POLL, SLEEP, ("-e", "-q", "2"), ("-e", "-l", "16"), ("-e", "-q", "2", "-Q", "1"))
+POLL, SLEEP, PAIR, CHAIN, BOTH = (), ("-e",), ("-e", "-q", "2"), ("-e", "-l", "16"), ("-e", "-q", "2", "-l", "16")
+BANDWIDTH = (POLL, SLEEP, PAIR, CHAIN, BOTH)
 LATENCY = (POLL, SLEEP)
+LATENCIES = 1000
+RUN_S = 1.5  # how long one run shall take, about
+CHAINS = 32  # two paths, chains of 16
 ports = itertools.count(19000)
-
-
-def ours_bw(hosts, column, size, count, more):
-    return lambda setting: watari_wire("wt_read_bw", *hosts, ["-s", size, "-n", each(count, setting), *more, *setting])[-1][column]
 
 
 def each(count, setting):
@@ -40,8 +38,18 @@ def each(count, setting):
     return str(count // int(setting[setting.index("-q") + 1]) if "-q" in setting else count)
 
 
+def ours(name, hosts, column, size, count, more=()):
+    return lambda setting: watari_wire(name, *hosts, ["-s", size, "-n", each(count, setting), *more, *setting])[-1][column]
+
+
 def theirs(name, hosts, column, size, count):
     return lambda setting: perftest(name, *hosts, next(ports), ["-s", size, "-n", each(count, setting), *setting])[column]
+
+
+def enough(hosts, size):
+    """How many reads take RUN_S, about; whole chains on each path."""
+    rate = watari_wire("wt_read_bw", *hosts, ["-s", size, "-D", "1", *SLEEP])[-1]["msg_rate_mpps"] * 1e6
+    return max(1, int(rate * RUN_S / CHAINS)) * CHAINS
 
 
 def best_of(name, run, settings, better):
@@ -52,24 +60,29 @@ def best_of(name, run, settings, better):
     return (min if better == "lower" else max)(found, key=found.get)
 
 
-def compare(args, metric, case, unit, better, ours, our_settings, baseline, baseline_run, baseline_settings):
-    ours_set = best_of(f"{metric} {case}: watari", ours, our_settings, better)
-    theirs_set = best_of(f"{metric} {case}: {baseline}", baseline_run, baseline_settings, better)
-    found = interleave({"ours": lambda: ours(ours_set), "theirs": lambda: baseline_run(theirs_set)}, args.runs)
-    show(args, "wire", case, metric, unit, better, found["ours"], " ".join([baseline, *theirs_set]), found["theirs"])
+def compare(args, metric, case, unit, better, settings, mine, baseline, peer):
+    """mine and peer are functions of a setting."""
+    my_setting = best_of(f"{metric} {case}: watari", mine, settings, better)
+    its_setting = best_of(f"{metric} {case}: {baseline}", peer, settings, better)
+    found = interleave({"mine": lambda: mine(my_setting), "peer": lambda: peer(its_setting)}, args.runs)
+    show(args, "wire", case, metric, unit, better, found["mine"], " ".join([baseline, *its_setting]), found["peer"])
+
+
+def per_second(run):
+    return lambda setting: 1e6 * run(setting)
 
 
 def measure(args, hosts):
-    for case, size, count in (("64KiB", "65536", 1600), ("1MiB", "1048576", 100)):
-        compare(args, "page_read_bw", case, "MiB/s", "higher", ours_bw(hosts, "bw_average_mib_s", size, count, ()), OURS_BW,
-                "ib_read_bw", theirs("ib_read_bw", hosts, 3, size, count), THEIRS_BW)
-    compare(args, "page_read_lat", "4KiB", "us", "lower",
-            lambda setting: watari_wire("wt_read_lat", *hosts, ["-s", "4096", "-n", "3000", *setting])[-1]["t_typical_us"], LATENCY,
-            "ib_read_lat", theirs("ib_read_lat", hosts, 4, "4096", 3000), LATENCY)
-    rate = ours_bw(hosts, "msg_rate_mpps", "4096", 12000, ("--scattered",))
-    peer = theirs("ib_read_bw", hosts, 4, "4096", 12000)
-    compare(args, "scattered_4k_rate", "4KiB", "1/s", "higher", lambda setting: 1e6 * rate(setting), OURS_BW,
-            "ib_read_bw", lambda setting: 1e6 * peer(setting), THEIRS_BW)
+    for case, size in (("64KiB", "65536"), ("1MiB", "1048576")):
+        count = enough(hosts, size)
+        compare(args, "page_read_bw", case, "MiB/s", "higher", BANDWIDTH, ours("wt_read_bw", hosts, "bw_average_mib_s", size, count),
+                "ib_read_bw", theirs("ib_read_bw", hosts, 3, size, count))
+    compare(args, "page_read_lat", "4KiB", "us", "lower", LATENCY, ours("wt_read_lat", hosts, "t_typical_us", "4096", LATENCIES),
+            "ib_read_lat", theirs("ib_read_lat", hosts, 4, "4096", LATENCIES))
+    count = enough(hosts, "4096")
+    compare(args, "scattered_4k_rate", "4KiB", "1/s", "higher", BANDWIDTH,
+            per_second(ours("wt_read_bw", hosts, "msg_rate_mpps", "4096", count, ("--scattered",))),
+            "ib_read_bw", per_second(theirs("ib_read_bw", hosts, 4, "4096", count)))
 
 
 def main():
