@@ -83,7 +83,7 @@ void wt_verbs_close(struct wt_path *path)
 
 static int watch(const struct wt_path *path, int fd)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+	struct epoll_event event = { .events = EPOLLIN };
 
 	return epoll_ctl(path->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }

@@ -13,8 +13,8 @@
  *      completed with the error.
  *   4. Before sleeping: notification is requested, then the queue is looked at once more (arm keeps what it
  *      finds for poll). The descriptors of both channels are level-triggered.
- * The connection's events cost a system call to look at: poll does so after a sleep, now and then when idle,
- * and until the path is established. A serving end has nothing to poll but these.
+ * The connection's events cost a system call to look at: poll does so when no completion has ended a sleep,
+ * now and then when idle, and until the path is established. A serving end has nothing to poll but these.
  * Threads: the owner's. No allocation, no logging.
  */
 #include "path_verbs.h"
@@ -22,10 +22,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 #define POLL_BATCH 32
-#define IDLE_POLLS 64
+#define IDLE_POLLS 1024
 #define SIGNAL_EVERY 16u
 #define SIGNAL_BYTES (256u << 10)
 
@@ -90,20 +89,16 @@ static void events_take(struct wt_path *path)
 	}
 }
 
-/* After a sleep: which of the two channels has news, in one system call. */
+/* After a sleep. What is not looked at keeps the descriptor readable. */
 static void channels_look(struct wt_path *path)
 {
-	struct epoll_event ready[2];
 	struct ibv_cq *cq;
 	void *context;
-	int n = epoll_wait(path->epoll, ready, 2, 0);
 
-	for (int i = 0; i < n; i++) {
-		if (ready[i].data.fd == path->cm.channel->fd)
-			events_take(path);
-		else if (ibv_get_cq_event(path->completions, &cq, &context) == 0)
-			ibv_ack_cq_events(cq, 1);
-	}
+	if (path->role == WT_ROLE_PULL && ibv_get_cq_event(path->completions, &cq, &context) == 0)
+		ibv_ack_cq_events(cq, 1);
+	else
+		events_take(path);
 }
 
 static void pop(struct wt_path *path, int status, struct wt_completion *ret_completion)
