@@ -4,12 +4,15 @@
 
 Both read the memory of the other host, at the same sizes. Of each, several settings are tried once, and the best of them
 then runs in turn with the other's best; so neither loses for a flag. Two lab hosts share the processors of this machine,
-so this compares what the two cost per byte and per read, not what a NIC carries.
+so this compares what the two cost per byte and per read, not what a NIC carries. On a busy machine rates say little; what
+the reads cost the two hosts in processor time says more.
 
   page_read_bw        MiB/s of reads of 64 KiB and of 1 MiB, against ib_read_bw of that size
+  page_read_cpu       seconds of processor time of both hosts per GiB of these runs, the start of the programs included
   page_read_lat       median time of one read of 4 KiB, against ib_read_lat
   scattered_4k_rate   reads per second of 4 KiB from random places of 32 MiB, against ib_read_bw -s 4096, which reads one
                       place again and again
+  scattered_4k_cpu    ... and their processor time
 """
 
 import itertools
@@ -30,6 +33,7 @@ LATENCY = (POLL, SLEEP)
 LATENCIES = 1000
 RUN_S = 1.5  # how long one run shall take, about
 CHAINS = 32  # two paths, chains of 16
+GIB = 1 << 30
 ports = itertools.count(19000)
 
 
@@ -38,12 +42,22 @@ def each(count, setting):
     return str(count // int(setting[setting.index("-q") + 1]) if "-q" in setting else count)
 
 
+def costed(hosts, run):
+    """run(setting), and the processor time of the hosts meanwhile."""
+    def both(setting):
+        before = sum(host.cpu_seconds() for host in hosts)
+        return {"value": run(setting), "cpu": sum(host.cpu_seconds() for host in hosts) - before}
+    return both
+
+
 def ours(name, hosts, column, size, count, more=()):
-    return lambda setting: watari_wire(name, *hosts, ["-s", size, "-n", each(count, setting), *more, *setting])[-1][column]
+    return costed(hosts, lambda setting: watari_wire(
+        name, *hosts, ["-s", size, "-n", each(count, setting), *more, *setting])[-1][column])
 
 
 def theirs(name, hosts, column, size, count):
-    return lambda setting: perftest(name, *hosts, next(ports), ["-s", size, "-n", each(count, setting), *setting])[column]
+    return costed(hosts, lambda setting: perftest(
+        name, *hosts, next(ports), ["-s", size, "-n", each(count, setting), *setting])[column])
 
 
 def enough(hosts, size):
@@ -55,34 +69,38 @@ def enough(hosts, size):
 def best_of(name, run, settings, better):
     """The setting with the best of one run each; says what was found."""
     found = {setting: run(setting) for setting in settings}
-    print(f"wire: {name}: " + ", ".join(f"{' '.join(setting) or 'poll'} {value:.1f}" for setting, value in found.items()),
-          file=sys.stderr, flush=True)
-    return (min if better == "lower" else max)(found, key=found.get)
+    print(f"wire: {name}: " + ", ".join(f"{' '.join(setting) or 'poll'} {one['value']:.6g} ({one['cpu']:.1f} s)"
+                                        for setting, one in found.items()), file=sys.stderr, flush=True)
+    return (min if better == "lower" else max)(found, key=lambda setting: found[setting]["value"])
 
 
-def compare(args, metric, case, unit, better, settings, mine, baseline, peer):
-    """mine and peer are functions of a setting."""
-    my_setting = best_of(f"{metric} {case}: watari", mine, settings, better)
-    its_setting = best_of(f"{metric} {case}: {baseline}", peer, settings, better)
+def compare(args, case, settings, baseline, mine, peer, metric, scale=1, gib=None):
+    """metric: (name, unit, better). mine and peer are functions of a setting. gib: what each run moves."""
+    name, unit, better = metric
+    my_setting = best_of(f"{name} {case}: watari", mine, settings, better)
+    its_setting = best_of(f"{name} {case}: {baseline}", peer, settings, better)
     found = interleave({"mine": lambda: mine(my_setting), "peer": lambda: peer(its_setting)}, args.runs)
-    show(args, "wire", case, metric, unit, better, found["mine"], " ".join([baseline, *its_setting]), found["peer"])
+    baseline = " ".join([baseline, *its_setting])
 
+    def say(what, of, in_unit, good, factor):
+        ours_found, its_found = ([run[of] * factor for run in found[who]] for who in ("mine", "peer"))
+        show(args, "wire", case, what, in_unit, good, ours_found, baseline, its_found)
 
-def per_second(run):
-    return lambda setting: 1e6 * run(setting)
+    say(name, "value", unit, better, scale)
+    if gib:
+        say(name.rsplit("_", 1)[0] + "_cpu", "cpu", "s/GiB", "lower", 1 / gib)
 
 
 def measure(args, hosts):
-    for case, size in (("64KiB", "65536"), ("1MiB", "1048576")):
-        count = enough(hosts, size)
-        compare(args, "page_read_bw", case, "MiB/s", "higher", BANDWIDTH, ours("wt_read_bw", hosts, "bw_average_mib_s", size, count),
-                "ib_read_bw", theirs("ib_read_bw", hosts, 3, size, count))
-    compare(args, "page_read_lat", "4KiB", "us", "lower", LATENCY, ours("wt_read_lat", hosts, "t_typical_us", "4096", LATENCIES),
-            "ib_read_lat", theirs("ib_read_lat", hosts, 4, "4096", LATENCIES))
+    for case, size in (("64KiB", 65536), ("1MiB", 1048576)):
+        count = enough(hosts, str(size))
+        compare(args, case, BANDWIDTH, "ib_read_bw", ours("wt_read_bw", hosts, "bw_average_mib_s", str(size), count),
+                theirs("ib_read_bw", hosts, 3, str(size), count), ("page_read_bw", "MiB/s", "higher"), 1, count * size / GIB)
+    compare(args, "4KiB", LATENCY, "ib_read_lat", ours("wt_read_lat", hosts, "t_typical_us", "4096", LATENCIES),
+            theirs("ib_read_lat", hosts, 4, "4096", LATENCIES), ("page_read_lat", "us", "lower"))
     count = enough(hosts, "4096")
-    compare(args, "scattered_4k_rate", "4KiB", "1/s", "higher", BANDWIDTH,
-            per_second(ours("wt_read_bw", hosts, "msg_rate_mpps", "4096", count, ("--scattered",))),
-            "ib_read_bw", per_second(theirs("ib_read_bw", hosts, 4, "4096", count)))
+    compare(args, "4KiB", BANDWIDTH, "ib_read_bw", ours("wt_read_bw", hosts, "msg_rate_mpps", "4096", count, ("--scattered",)),
+            theirs("ib_read_bw", hosts, 4, "4096", count), ("scattered_4k_rate", "1/s", "higher"), 1e6, count * 4096 / GIB)
 
 
 def main():
