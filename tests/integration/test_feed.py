@@ -5,13 +5,16 @@
 """
 
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.cases import SMALL, expect, main  # noqa: E402
+from harness.cases import HURRY, SMALL, expect, main  # noqa: E402
 from harness.guests import Guest  # noqa: E402
-from harness.migration import BUILD, Migration  # noqa: E402
+from harness.hosts import wait_for  # noqa: E402
+from harness.migration import BUILD, Migration, events  # noqa: E402
+from harness.talking import Disk, Network, written  # noqa: E402
 
 BUSY = {**SMALL, "rate": 8000}  # many pages are dirtied while it moves
 FEED = {"LD_PRELOAD": os.path.join(BUILD, "libwatari-feed.so")}
@@ -39,6 +42,75 @@ def case_feed(host, image):
         expect(summary["stream_bytes"] > 0 and summary["channels"] == channels, f"what came is not as sent: {summary}")
         print(f"  {machine}, {channels} channels: {summary['total_ms']:.0f} ms, down {summary['downtime_ms']:.0f} ms, "
               f"left out {summary['skipped_bytes'] >> 20} MiB", flush=True)
+
+
+def case_beside(host, image):
+    """An NBD disk and socket networks, which also send guest RAM from QEMU, run beside the migration: every byte that
+    arrives there is compared."""
+    for channels in (1, 4):
+        disk = Disk(host)
+        networks = [Network(host, f"tcp{channels}", False), Network(host, f"unix{channels}", True)]
+        extra = [*SANDBOX, *disk.options(), *networks[0].options(1), *networks[1].options(2)]
+        guest = {**BUSY, "extra": extra, "append": "wt.talk=2"}
+        source = Guest(host, image, env=FEED, **guest)
+        wait_for(lambda: min(written(source)) > 100 and all(n.frames > 100 for n in networks), "the guest to talk", 120)
+        destination = Guest(host, image, incoming=True, **guest)
+        move = Migration(source, destination, send=["--verify", "--shared-storage", "--max-rate", "20M",
+                                                    "--channels", str(channels)])
+        wait_for(lambda: any(e["event"] == "migrating" for e in events(move.sender)) or not move.sender.running(), "the migration")
+        begun = [n.frames for n in networks]
+        wait_for(lambda: all(n.frames > b + 200 for n, b in zip(networks, begun)) or not move.sender.running(), "frames")
+        summary = move.succeed()
+        expect(all(n.frames > b + 200 for n, b in zip(networks, begun)), "nothing was sent beside the migration")
+        expect(summary["feed"] and summary["skipped_bytes"] == summary["moved_bytes"], f"RAM was not left out: {summary}")
+        blocks_moved = written(source)[0]
+        wait_for(lambda: written(destination)[0] > blocks_moved + 100, "the guest to talk on", 120)
+        destination.wait_round()
+        destination.call("stop")
+        disk.check(written(destination)[0])
+        for network in networks:
+            network.check()
+        destination.quit()
+        print(f"  {channels} channels: {written(destination)[0]} blocks and {[n.frames for n in networks]} frames are right, "
+              f"left out {summary['skipped_bytes'] >> 20} MiB in {summary['total_ms']:.0f} ms", flush=True)
+
+
+def case_off(host, image):
+    """Nothing is left out with --no-feed, nor where the library is not preloaded, and all is as ever."""
+    for send, env in ((["--no-feed"], FEED), ([], None)):
+        summary = move(host, image, BUSY, send, env)
+        expect(not summary["feed"] and summary["skipped_bytes"] == 0, f"RAM was left out: {summary}")
+
+
+def stands_still(guest):
+    """Has QEMU sent nothing for a while?"""
+    def sent():
+        return guest.call("query-migrate")[1].get("ram", {}).get("transferred")
+
+    return (before := sent()) and all(sent() == before for _ in range(5))
+
+
+def case_abort(host, image):
+    """A relay that dies, or is cancelled, while QEMU waits for credit: the guest runs on, and moves the next time."""
+    source = Guest(host, image, env=FEED, **BUSY)
+    source.wait_reports(2)
+    for channels, number in ((1, signal.SIGKILL), (4, signal.SIGTERM)):
+        destination = Guest(host, image, incoming=True, **BUSY)
+        move = Migration(source, destination, send=["--max-rate", "30M", "--channels", str(channels), *HURRY], receive=HURRY)
+        wait_for(lambda: any(e["event"] == "progress" and e["moved_bytes"] > 0 for e in events(move.sender)), "the migration")
+        move.sender.signal(signal.SIGSTOP)
+        wait_for(lambda: stands_still(source), "QEMU to wait")
+        move.sender.signal(number)
+        move.sender.signal(signal.SIGCONT)
+        expect(move.finish()[0] != 0, "it was not aborted")
+        wait_for(lambda: source.status() == "running", "the source guest to run on")
+        source.wait_round()
+        destination.quit()
+    destination = Guest(host, image, incoming=True, **BUSY)
+    summary = Migration(source, destination, send=["--verify"]).succeed()
+    expect(summary["feed"] and summary["skipped_bytes"] == summary["moved_bytes"], f"not all RAM was left out: {summary}")
+    destination.wait_round()
+    destination.quit()
 
 
 if __name__ == "__main__":
