@@ -83,13 +83,29 @@ static void slot_free(struct slot *slot)
 	atomic_fetch_sub(&slots_used, 1);
 }
 
-static void slot_leave(struct slot *slot)
+/* DEAD -> BUSY; false: somebody else does it, or did. */
+static bool slot_seize(struct slot *slot)
 {
 	uint32_t dead = SLOT_DEAD;
 
-	if (atomic_fetch_sub(&slot->users, 1) == 1 &&
-		atomic_compare_exchange_strong(&slot->state, &dead, SLOT_BUSY))
-		slot_free(slot);
+	return atomic_compare_exchange_strong(&slot->state, &dead, SLOT_BUSY);
+}
+
+/* Whoever comes between seizing and looking is seen, and sees that it is not DEAD; so it is looked at again.
+ */
+static void slot_leave(struct slot *slot)
+{
+	uint32_t left = atomic_fetch_sub(&slot->users, 1) - 1;
+
+	while (!left && slot_seize(slot)) {
+		left = atomic_load(&slot->users);
+		if (!left) {
+			slot_free(slot);
+			return;
+		}
+		atomic_store(&slot->state, SLOT_DEAD);
+		left = atomic_load(&slot->users);
+	}
 }
 
 /* The live channel of a descriptor, entered; NULL: none. */
