@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 from figures import options, show  # noqa: E402
 from harness.guests import Guest, build_guest  # noqa: E402
 from harness.hosts import Failure, Host  # noqa: E402
-from harness.migration import BUILD, Migration  # noqa: E402
+from harness.migration import FEED, Migration  # noqa: E402
 
 GUEST = {"mb": 2048, "work_mb": 1500, "rate": 0}
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -33,8 +33,7 @@ def process_seconds(pid):
 
 
 def move(host, image, channels, feed):
-    env = {"LD_PRELOAD": os.path.join(BUILD, "libwatari-feed.so")} if feed else None
-    source = Guest(host, image, env=env, **GUEST)
+    source = Guest(host, image, env=FEED if feed else None, **GUEST)
     source.wait_reports(2, 300)
     source.call("stop")
     destination = Guest(host, image, incoming=True, **GUEST)
