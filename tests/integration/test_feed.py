@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.cases import HURRY, SMALL, expect, main  # noqa: E402
 from harness.guests import Guest  # noqa: E402
 from harness.hosts import wait_for  # noqa: E402
+from harness.journey import Journey  # noqa: E402
 from harness.migration import FEED, Migration, events  # noqa: E402
 from harness.talking import Disk, Network, written  # noqa: E402
 
@@ -88,6 +89,15 @@ def case_old(host, image):
         destination.call("cont")
         destination.wait_round()
         destination.quit()
+
+
+def case_retarget(host, image):
+    """The destination changes on the way. What QEMU has left out is announced to the new one like everything else."""
+    journey = Journey(host, image, 2, ["--channels", "4"], source={"env": FEED})
+    journey.wait_part(0.3)
+    journey.change(1)
+    summary = journey.arrived(1)
+    expect(summary["feed"] and summary["skipped_bytes"] > 0 and summary["verified"], f"RAM was not left out: {summary}")
 
 
 def case_off(host, image):
