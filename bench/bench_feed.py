@@ -6,7 +6,7 @@
   relay_cpu   CPU seconds of watari send per GiB; over tcp the same process sends the pages, too
   total_time  from QEMU's first byte to the destination's word
 
-The guest has 2 GiB, 1.5 GiB of them full of random words, and is stopped. Both ends are on this machine, over tcp.
+The guest has 1 GiB full of random words, and is stopped. Both ends are on this machine, over tcp.
 """
 
 import os
@@ -21,7 +21,7 @@ from harness.guests import Guest, build_guest  # noqa: E402
 from harness.hosts import Failure, Host  # noqa: E402
 from harness.migration import FEED, Migration  # noqa: E402
 
-GUEST = {"mb": 2048, "work_mb": 1500, "rate": 0}
+GUEST = {"mb": 1280, "work_mb": 1024, "rate": 0}
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
