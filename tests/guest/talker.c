@@ -92,6 +92,18 @@ static void open_nics(void)
 		nic_count++;
 }
 
+/* Again while the NIC's queue is full. */
+static void send_frame(int nic, const uint8_t *frame, size_t length)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+
+	while (send(nic, frame, length, 0) != (ssize_t)length) {
+		if (errno != ENOBUFS)
+			give_up("a frame");
+		nanosleep(&pause, NULL);
+	}
+}
+
 static void talk(void)
 {
 	uint8_t *frame = frame_page + PAD_BYTES;
@@ -109,8 +121,7 @@ static void talk(void)
 	frame[13] = TYPE & 0xff;
 	fill(frame + HEADER_BYTES, frames, FRAME_WORDS);
 	for (unsigned i = 0; i < nic_count; i++)
-		if (send(nics[i], frame, frame_bytes, 0) != (ssize_t)frame_bytes && errno != ENOBUFS)
-			give_up("a frame");
+		send_frame(nics[i], frame, frame_bytes);
 	frames++;
 }
 
