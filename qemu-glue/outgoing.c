@@ -14,7 +14,7 @@
  *      a destination that has got all of it can be continued later, and another one can take over (replay.h).
  *   6. Pages of each mapped block are compared with the mapping, until one is equal. If none of the first
  * SAMPLES is, what we serve is not the guest's memory: no guest writes so many of them anew before they are
- * read.
+ * read. Where QEMU leaves bytes out, it gives samples (skip_page.h).
  *
  * QEMU's connections are outgoing_feeds.c's.
  */
@@ -104,6 +104,8 @@ static int on_block(void *arg, uint32_t index, const char *name, uint64_t length
 	blocks[index] = (struct outgoing_block){ .number = -1 };
 	r = o->events.block(o->arg, name, length, &blocks[index].number, &blocks[index].base, err);
 	*ret_in_place = blocks[index].number >= 0;
+	if (!r && *ret_in_place && wt_skip_offer_has(o->offer, blocks[index].base))
+		wt_stream_block_absent(o->reader, index);
 	if (!r && *ret_in_place && !blocks[index].base && !o->run_bytes) {
 		o->run_bytes = malloc(EXTENT_PAGES * (size_t)WT_PAGE_SIZE);
 		if (!o->run_bytes)
@@ -135,6 +137,25 @@ static int sample(struct outgoing_block *block, uint64_t page, const uint8_t *by
 		SAMPLES);
 }
 
+int wt_outgoing_compare(struct wt_outgoing *o, const uint8_t *base, uint64_t page, const uint8_t *bytes,
+	bool *ret_proven, struct wt_error *err)
+{
+	uint32_t count = wt_stream_block_count(o->reader);
+	int r = 0;
+
+	*ret_proven = count > 0;
+	for (uint32_t i = 0; !r && i < count; i++) {
+		struct outgoing_block *block = &o->blocks[i];
+
+		if (!block->base)
+			continue;
+		if (block->base == base)
+			r = sample(block, page, bytes, err);
+		*ret_proven &= block->equal;
+	}
+	return r;
+}
+
 static int on_page(void *arg, uint32_t block, uint64_t page, const uint8_t *bytes, struct wt_error *err)
 {
 	struct wt_outgoing *o = arg;
@@ -146,7 +167,7 @@ static int on_page(void *arg, uint32_t block, uint64_t page, const uint8_t *byte
 	if (r)
 		return r;
 	o->pages++;
-	return o->blocks[block].base ? sample(&o->blocks[block], page, bytes, err) : 0;
+	return bytes && o->blocks[block].base ? sample(&o->blocks[block], page, bytes, err) : 0;
 }
 
 static int on_zero(void *arg, uint32_t block, uint64_t page, struct wt_error *err)
@@ -168,7 +189,10 @@ static int on_ram_part(void *arg, struct wt_error *err)
 static int on_ram_end(void *arg, struct wt_error *err)
 {
 	struct wt_outgoing *o = arg;
+	int r = wt_outgoing_check_skipped(o, err);
 
+	if (r)
+		return r;
 	wt_replay_ram_end(o->replay);
 	o->ram_ended = true;
 	o->ram_end_at = o->pass_length;
@@ -374,6 +398,12 @@ int wt_outgoing_open(struct wt_loop *loop, const struct wt_outgoing_events *even
 	return 0;
 }
 
+int wt_outgoing_offer(
+	struct wt_outgoing *o, const struct wt_skip_block *blocks, unsigned count, struct wt_error *err)
+{
+	return wt_skip_offer_open(o->path, blocks, count, &o->offer, err);
+}
+
 void wt_outgoing_start(struct wt_outgoing *o, struct wt_server *server)
 {
 	o->server = server;
@@ -450,8 +480,11 @@ void wt_outgoing_stats(const struct wt_outgoing *o, struct wt_outgoing_stats *re
 	*ret_stats = (struct wt_outgoing_stats){
 		.pages = o->pages, .read_pages = o->read_pages, .passed_bytes = o->passed_bytes
 	};
-	for (unsigned i = 0; i < o->feed_count; i++)
+	for (unsigned i = 0; i < o->feed_count; i++) {
 		ret_stats->channels += o->feeds[i]->channel != NULL;
+		ret_stats->feed |= o->feeds[i]->skips;
+		ret_stats->skipped_bytes += wt_outgoing_absent_bytes(o->feeds[i]);
+	}
 }
 
 void wt_outgoing_close(struct wt_outgoing *o)
@@ -462,6 +495,7 @@ void wt_outgoing_close(struct wt_outgoing *o)
 	wt_loop_timer_clear(o->loop, &o->retry);
 	wt_outgoing_feeds_close(o);
 	wt_stream_close(o->reader);
+	wt_skip_offer_close(o->offer);
 	wt_replay_close(o->replay);
 	free(o->blocks);
 	free(o->run_bytes);

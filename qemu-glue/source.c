@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "messages.h"
+#include "relay_peer.h"
 #include "sabotage.h"
 #include "source_internal.h"
 
@@ -223,6 +224,28 @@ static const struct wt_outgoing_events outgoing_events = {
 	.block = stream_block, .guest_stopped = stream_guest_stopped, .trouble = stream_trouble
 };
 
+/* A QEMU that has our library may leave out what is read in place. */
+static void offer_feed(struct wt_source *source)
+{
+	struct wt_skip_block *blocks = calloc(source->relay.ram->count + 1, sizeof *blocks);
+	struct wt_error err = { 0 };
+	unsigned count = 0;
+
+	for (unsigned i = 0; blocks && source->served[i]; i++) {
+		const struct wt_ram_block *block = source->served[i];
+
+		if (block->base && block->host)
+			blocks[count++] = (struct wt_skip_block){ block->host, block->length, block->base };
+	}
+	if (!blocks)
+		wt_error_set(&err, ENOMEM, "no memory to tell QEMU what it may leave out");
+	else
+		wt_outgoing_offer(source->outgoing, blocks, count, &err);
+	if (err.code)
+		wt_relay_told_note(&source->relay, wt_error_text(&err));
+	free(blocks);
+}
+
 static int open_outgoing(struct wt_source *source, struct wt_error *err)
 {
 	int r = wt_relay_socket_open(&source->place, "stream", err);
@@ -233,6 +256,8 @@ static int open_outgoing(struct wt_source *source, struct wt_error *err)
 		r = wt_outgoing_listen(source->outgoing, source->place.path, err);
 	if (!r)
 		r = wt_outgoing_keep(source->outgoing, err);
+	if (!r && !source->options->no_feed)
+		offer_feed(source);
 	if (!r)
 		wt_outgoing_start(source->outgoing, wt_source_server(source));
 	return r;

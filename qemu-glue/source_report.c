@@ -120,6 +120,8 @@ struct account {
 	uint64_t stream_bytes, tcp_bytes, verbs_bytes, control_bytes;
 	uint64_t digested_pages, replica_pages; /* with a replica at the destination */
 	unsigned channels;                      /* of QEMU's stream */
+	bool feed;                              /* QEMU left guest RAM out of it */
+	uint64_t skipped_bytes;
 	const char *fabric;
 };
 
@@ -166,6 +168,8 @@ static struct account take_account(const struct wt_source *source)
 	a.fabric = wt_fabric_name(stats.fabric);
 	wt_outgoing_stats(source->outgoing, &stream);
 	a.channels = stream.channels ? stream.channels : 1;
+	a.feed = stream.feed;
+	a.skipped_bytes = stream.skipped_bytes;
 	return a;
 }
 
@@ -198,6 +202,8 @@ static json_t *summary_json(const struct wt_source *source, const struct account
 		"replica_pages", (json_int_t)a->replica_pages);
 
 	json_object_set_new(fields, "channels", json_integer((json_int_t)a->channels));
+	json_object_set_new(fields, "feed", json_boolean(a->feed));
+	json_object_set_new(fields, "skipped_bytes", json_integer((json_int_t)a->skipped_bytes));
 	json_object_update(fields, times);
 	json_object_update(fields, amounts);
 	json_decref(times);
@@ -235,6 +241,12 @@ void wt_source_summary(struct wt_source *source)
 
 		snprintf(text + length, sizeof text - length, "\n  replica   %s was there already",
 			pages_text(a.replica_pages, copied));
+	}
+	if (a.feed) {
+		size_t length = strlen(text);
+
+		snprintf(text + length, sizeof text - length, "\n  feed      QEMU left out %s",
+			wt_progress_size(a.skipped_bytes, copied));
 	}
 	wt_report_event(&source->relay.report, "summary", summary_json(source, &a), text);
 }

@@ -68,6 +68,9 @@ static void test_defaults(void **state)
 	assert_string_equal(o.peer.host, "host");
 	assert_int_equal(o.peer.port, 4711);
 	assert_int_equal(o.downtime_limit_ms, 300);
+	assert_false(o.no_feed);
+	assert_int_equal(parse_send(BASE "--no-feed host:4711/web1", &o), WT_COMMAND_RUN);
+	assert_true(o.no_feed);
 	assert_true(o.switchover_timeout_ns == 2 * SECOND);
 	assert_true(o.common.reconnect_timeout_ns == 60 * SECOND);
 	assert_int_equal(o.give_up_ns, 0);
