@@ -90,9 +90,11 @@ void wt_bench_pattern_fill(uint8_t *base, uint64_t length)
 uint64_t wt_bench_pattern_compare(const uint8_t *base, uint64_t offset, uint64_t length)
 {
 	for (uint64_t i = 0; i < length; i++) {
-		uint64_t at = offset + i;
+		uint64_t at = offset + i, word = word_at(at / 8);
 
-		if (base[i] != (uint8_t)(word_at(at / 8) >> (at % 8 * 8)))
+		if (at % 8 == 0 && length - i >= 8 && !memcmp(base + i, &word, 8))
+			i += 7;
+		else if (base[i] != (uint8_t)(word >> (at % 8 * 8)))
 			return i;
 	}
 	return length;

@@ -17,7 +17,7 @@
  *
  * Any thread, and any signal handler that may call the replaced functions: nothing is allocated or locked. A
  * forked child's copy of the table is its own; after vfork the child changes nothing (`owner`). It makes no
- * system call that QEMU's -sandbox forbids: open, fstat, mmap, munmap, futex, poll, fcntl, getpid.
+ * system call that QEMU's -sandbox forbids: open, fstat, mmap, munmap, futex, poll, fcntl, getpid, geteuid.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -235,6 +235,7 @@ static void source_state(const char *event, const char *state, json_t *fields)
 		sim_world.stop_known = true;
 	if (state && strcmp(state, "restarting") == 0) {
 		sim_world.restarts++;
+		sim_world.kept = sim_monitor_current();
 		sim_world.begins_anew = true;
 	}
 	if (strcmp(event, "retarget_restarted") == 0)

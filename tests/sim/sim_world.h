@@ -63,6 +63,7 @@ struct sim_world {
 	bool stop_known;   /* the source relay knows that the guest is stopped */
 	bool begins_anew;  /* ... and has given the migration up; the next one has not begun */
 	unsigned restarts; /* migrations that were given up for another destination */
+	unsigned kept;     /* the destination of the last of them; 0: there was none */
 	unsigned asked;    /* a bit for each host that was to be the destination */
 	bool hopeless;     /* nobody was left who could have the guest then */
 	bool replicas_lie; /* they give other bytes than they have digested */

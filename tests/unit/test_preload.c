@@ -412,29 +412,31 @@ static void test_waiting(void **state)
 	close(relay);
 }
 
-/* The socket takes a part: what was not written was not left out either. */
+/* The socket takes a part, and then nothing: what was not written was not left out either. */
 static void test_full_socket(void **state)
 {
-	static uint8_t fill[PAGE];
-	uint64_t wrote = 0, skipped = 0, got = 0;
-	struct iovec list[2] = { { fill, sizeof fill }, { ram, PAGE } };
+	static uint8_t fill[1 << 20]; /* more than the socket holds */
+	struct iovec list[3] = { { ram, PAGE }, { fill, sizeof fill }, { ram + PAGE, PAGE } };
+	const int room = 100000;
 	unsigned channel;
 	int relay, fd;
-	ssize_t n;
+	ssize_t n, m, got = 0;
 
 	relay_offer();
 	fd = dial_channel(&relay, &channel);
-	while ((n = write_list(fd, list, 2, MSG_DONTWAIT)) > 0) {
-		wrote += (uint64_t)n;
-		skipped += n > PAGE ? (uint64_t)n - PAGE : 0;
-		assert_int_equal(wt_skip_offer_skipped(offer, channel), skipped);
-		if (n < 2 * PAGE)
-			break;
-	}
-	assert_true(n < 2 * PAGE);
-	while ((n = recv(relay, fill, sizeof fill, MSG_DONTWAIT)) > 0)
-		got += (uint64_t)n;
-	assert_int_equal(got + skipped, wrote);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room), 0);
+	n = write_list(fd, list, 3, MSG_DONTWAIT);
+	assert_true(n > PAGE && n < PAGE + (ssize_t)sizeof fill);
+	assert_int_equal(wt_skip_offer_skipped(offer, channel), PAGE);
+	assert_int_equal(write_list(fd, list + 1, 2, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(wt_skip_offer_skipped(offer, channel), PAGE);
+	/* What is left out at the beginning needs no room. */
+	assert_int_equal(write_list(fd, list, 2, MSG_DONTWAIT), PAGE);
+	assert_int_equal(wt_skip_offer_skipped(offer, channel), 2 * PAGE);
+	while ((m = recv(relay, fill, sizeof fill, MSG_DONTWAIT)) > 0)
+		got += m;
+	assert_int_equal(got, n - PAGE);
 	feed_close(fd);
 	close(relay);
 }
