@@ -40,7 +40,7 @@ bool wt_puller_is_replica(const struct puller_server *s)
 
 static void give_up(struct puller_replica *r, int code, const char *what)
 {
-	char text[sizeof r->label + sizeof((struct wt_error *)0)->text];
+	char text[sizeof r->label + sizeof((struct wt_error *)0)->text + 32];
 
 	snprintf(text, sizeof text, "the replica %s %s", r->label, what);
 	wt_compare_give_up(r, code, text);
