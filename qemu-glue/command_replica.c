@@ -17,8 +17,11 @@ static const char usage[] =
 	"  --fabric LIST            verbs,tcp: what may be used (default: all)\n"
 	"  --paths N                data connections to each destination (default: by the fabric)\n"
 	"  --device NAME            RDMA device\n"
-	"  --reconnect-timeout TIME how long a lost destination is tried again (default 60s)\n"
+	"  --reconnect-timeout TIME how long a destination that is gone is tried again (default 5s)\n"
 	"  --json                   events as JSON lines on standard output\n";
+
+/* A destination gives up a replica that is silent for 2 s, so it is of no use to try for longer. */
+#define RECONNECT_NS 5000000000ull
 
 enum { OPT_PATHS = 256 };
 
@@ -59,7 +62,7 @@ static bool check(const struct wt_replica_server_options *o)
 
 int wt_command_replica(int argc, char **argv)
 {
-	struct wt_replica_server_options o = { .common.reconnect_timeout_ns = 60000000000ull };
+	struct wt_replica_server_options o = { .common.reconnect_timeout_ns = RECONNECT_NS };
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)

@@ -167,7 +167,7 @@ static bool fits(const struct skip_page *page)
 {
 	uint64_t end = 0;
 
-	if (memcmp(page->magic, skip_magic, sizeof skip_magic) || page->version != SKIP_VERSION ||
+	if (memcmp(page->magic, skip_magic, sizeof skip_magic) != 0 || page->version != SKIP_VERSION ||
 		page->range_count > SKIP_RANGES_MAX)
 		return false;
 	for (unsigned i = 0; i < page->range_count; i++) {

@@ -142,7 +142,7 @@ bool wt_skip_offer_has(const struct wt_skip_offer *o, const uint8_t *base)
 int wt_skip_offer_hello(
 	struct wt_skip_offer *o, const struct skip_hello *hello, unsigned *ret_channel, struct wt_error *err)
 {
-	if (memcmp(hello->magic, skip_magic, sizeof skip_magic) || hello->version != SKIP_VERSION)
+	if (memcmp(hello->magic, skip_magic, sizeof skip_magic) != 0 || hello->version != SKIP_VERSION)
 		return wt_error_set(err, EPROTO,
 			"QEMU's libwatari-feed.so has version %" PRIu32
 			", %u is understood; start QEMU with that of this watari, or say --no-feed",

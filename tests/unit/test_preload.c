@@ -30,7 +30,7 @@
 #include "skip_offer.h"
 
 #define PAGES 2048u
-#define PAGE SKIP_PAGE_BYTES
+#define PAGE ((size_t)SKIP_PAGE_BYTES)
 
 static int (*feed_connect)(int fd, const struct sockaddr *address, socklen_t length);
 static ssize_t (*feed_sendmsg)(int fd, const struct msghdr *message, int flags);
@@ -60,7 +60,7 @@ static void relay_listen(void)
 
 static void relay_offer(void)
 {
-	const struct wt_skip_block block = { (uintptr_t)ram, PAGES * (uint64_t)PAGE, here };
+	const struct wt_skip_block block = { (uintptr_t)ram, PAGES * PAGE, here };
 	struct wt_error err = { 0 };
 
 	assert_int_equal(wt_skip_offer_open(path, &block, 1, &offer, &err), 0);
@@ -260,9 +260,9 @@ static void test_duplicates(void **state)
 		_exit(0);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
-	child = vfork();
+	child = vfork(); /* NOLINT: what glib may do */
 	if (!child) {
-		feed_close(fd);
+		feed_close(fd); /* NOLINT */
 		_exit(0);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
@@ -302,7 +302,7 @@ static void test_channels(void **state)
 /* Writes until there is no credit; answers the pages that were left out. */
 static uint64_t spend(int fd, int relay, unsigned channel)
 {
-	struct iovec list[1] = { { ram, PAGES * (size_t)PAGE } };
+	struct iovec list[1] = { { ram, PAGES * PAGE } };
 
 	assert_int_equal(write_list(fd, list, 1, 0), SKIP_AHEAD_BYTES);
 	expect_nothing(relay);
@@ -426,7 +426,7 @@ static void test_full_socket(void **state)
 	fd = dial_channel(&relay, &channel);
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room), 0);
 	n = write_list(fd, list, 3, MSG_DONTWAIT);
-	assert_true(n > PAGE && n < PAGE + (ssize_t)sizeof fill);
+	assert_true(n > (ssize_t)PAGE && n < (ssize_t)(PAGE + sizeof fill));
 	assert_int_equal(wt_skip_offer_skipped(offer, channel), PAGE);
 	assert_int_equal(write_list(fd, list + 1, 2, MSG_DONTWAIT), -1);
 	assert_int_equal(errno, EAGAIN);
@@ -436,7 +436,7 @@ static void test_full_socket(void **state)
 	assert_int_equal(wt_skip_offer_skipped(offer, channel), 2 * PAGE);
 	while ((m = recv(relay, fill, sizeof fill, MSG_DONTWAIT)) > 0)
 		got += m;
-	assert_int_equal(got, n - PAGE);
+	assert_int_equal(got, n - (ssize_t)PAGE);
 	feed_close(fd);
 	close(relay);
 }
@@ -532,8 +532,8 @@ int main(void)
 	*(void **)&feed_connect = dlsym(library, "connect");
 	*(void **)&feed_sendmsg = dlsym(library, "sendmsg");
 	*(void **)&feed_close = dlsym(library, "close");
-	ram = mmap(NULL, PAGES * (size_t)PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	for (size_t i = 0; i < PAGES * (size_t)PAGE / 8; i++)
+	ram = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (size_t i = 0; i < PAGES * PAGE / 8; i++)
 		((uint64_t *)ram)[i] = i * 0x9e3779b97f4a7c15ull;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

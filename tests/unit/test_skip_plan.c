@@ -20,6 +20,7 @@
 #include "seed.h"
 #include "skip_plan.h"
 
+#define PAGE ((size_t)SKIP_PAGE_BYTES)
 #define RAM_BYTES 600u
 #define IOVECS_MAX 12u
 #define WRITE_MAX (IOVECS_MAX * RAM_BYTES)
@@ -221,14 +222,13 @@ static void test_many_pieces(void **state)
 /* A sample is a whole page that is left out. */
 static void test_sample(void **state)
 {
-	static _Alignas(SKIP_PAGE_BYTES) uint8_t pages[4 * SKIP_PAGE_BYTES];
-	struct skip_range two = { (uintptr_t)pages + SKIP_PAGE_BYTES, 2 * SKIP_PAGE_BYTES };
-	struct iovec iov[3] = { { pages, SKIP_PAGE_BYTES }, { pages + SKIP_PAGE_BYTES + 1, 100 },
-		{ pages + 2 * SKIP_PAGE_BYTES, SKIP_PAGE_BYTES } };
+	static _Alignas(SKIP_PAGE_BYTES) uint8_t pages[4 * PAGE];
+	struct skip_range two = { (uintptr_t)pages + PAGE, 2 * PAGE };
+	struct iovec iov[3] = { { pages, PAGE }, { pages + PAGE + 1, 100 }, { pages + 2 * PAGE, PAGE } };
 	struct skip_plan plan;
 
 	skip_plan_make((struct skip_ranges){ &two, 1 }, iov, 3, UINT64_MAX, &plan);
-	assert_ptr_equal(plan.page, pages + 2 * SKIP_PAGE_BYTES);
+	assert_ptr_equal(plan.page, pages + 2 * PAGE);
 	skip_plan_make((struct skip_ranges){ &two, 1 }, iov, 3, 200, &plan);
 	assert_null(plan.page);
 }
