@@ -8,7 +8,7 @@
   refused    where RAM cannot be kept, nothing begins
   remote     the files are on a third host, which serves them: what is still right is read there
   remote_lies     it gives other bytes than those that it has digested
-  remote_refused  it is not there, refuses, or dies: the guest comes without, and is told why
+  remote_refused  it is not there, or refuses: the guest comes without, and is told why
 """
 
 import json
