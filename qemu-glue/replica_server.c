@@ -29,6 +29,7 @@
 #include "replica_request.h"
 
 #define CUSTOMERS 8u
+#define HELD_NS 50000000ull   /* until it is looked again whether its memory is held */
 #define ASK_NS 10000000000ull /* for the request to arrive, and the answer to be taken */
 
 struct replica_server;
@@ -66,12 +67,20 @@ static void told(struct customer *c, const char *event, const char *what)
 
 /* ---- the end of one ---- */
 
-static void empty(struct customer *c)
+/* Nothing is served to it any more; threads may still hold its memory. */
+static void hang_up(struct customer *c)
 {
 	wt_loop_timer_clear(c->owner->relay.loop, &c->timer);
 	if (c->channel)
 		wt_channel_close(c->channel);
+	c->channel = NULL;
 	wt_server_close(c->server);
+	c->server = NULL;
+}
+
+static void empty(struct customer *c)
+{
+	hang_up(c);
 	wt_memory_close(c->memory);
 	wt_replica_close(c->files);
 	wt_replica_request_free(&c->request);
@@ -80,16 +89,25 @@ static void empty(struct customer *c)
 	*c = (struct customer){ 0 };
 }
 
-static void empty_fired(void *arg, uint64_t now_ns)
-{
-	empty(arg);
-}
+static void empty_fired(void *arg, uint64_t now_ns);
 
 static void empty_in(struct customer *c, uint64_t delay_ns)
 {
 	struct wt_loop *loop = c->owner->relay.loop;
 
 	wt_loop_timer_set(loop, &c->timer, wt_loop_now_ns(loop) + delay_ns, empty_fired, c);
+}
+
+/* The others are served meanwhile. */
+static void empty_fired(void *arg, uint64_t now_ns)
+{
+	struct customer *c = arg;
+
+	hang_up(c);
+	if (c->memory && !wt_memory_idle(c->memory))
+		empty_in(c, HELD_NS);
+	else
+		empty(c);
 }
 
 /* ---- its page server ---- */
@@ -188,7 +206,9 @@ static void take_request(struct customer *c, size_t length)
 	struct wt_error err = { 0 };
 
 	if (wt_replica_request_parse(c->line, length, &c->request, &err) || open_server(c, &err)) {
-		answer(c, wt_error_text(&err));
+		struct wt_error said = wt_printable_error(&err);
+
+		answer(c, wt_error_text(&said));
 		return;
 	}
 	wt_loop_timer_clear(c->owner->relay.loop, &c->timer);

@@ -466,18 +466,28 @@ static void linger(struct wt_source *source)
 	wt_loop_run(source->relay.loop);
 }
 
+/* What has become of the guest after an abort. */
+static void aborted_text(struct wt_source *source, char *text, size_t size)
+{
+	struct wt_error err = { 0 };
+
+	if (wt_source_restore_qemu(source, &err))
+		snprintf(text, size, "%s; and the guest does not go on here (%s): say cont to its QEMU",
+			wt_error_text(&source->failure), wt_error_text(&err));
+	else
+		snprintf(text, size, "%s; the guest goes on here as before", wt_error_text(&source->failure));
+}
+
 static int conclude(struct wt_source *source)
 {
-	char text[WT_ERROR_TEXT_MAX + 256];
+	char text[2 * WT_ERROR_TEXT_MAX + 256];
 
 	switch (source->machine.state) {
 	case WT_SOURCE_DONE:
 		wt_source_summary(source);
 		return WT_EXIT_OK;
 	case WT_SOURCE_ABORTED:
-		wt_source_restore_qemu(source);
-		snprintf(text, sizeof text, "%s; the guest goes on here as before",
-			wt_error_text(&source->failure));
+		aborted_text(source, text, sizeof text);
 		break;
 	case WT_SOURCE_LOST:
 		snprintf(text, sizeof text, "%s; the guest had not moved", wt_error_text(&source->failure));

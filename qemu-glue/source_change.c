@@ -481,6 +481,8 @@ void wt_source_target_lost(
 	struct wt_source_change *c = &source->change;
 
 	if (c->machine.roles[number_of(target)] == WT_TARGET_KEPT) {
+		if (c->machine.restarts && !source->failure.code)
+			source->failure = *err;
 		if (target->expected)
 			no_helper(source, number_of(target));
 	} else if (target == wt_source_current(source)) {

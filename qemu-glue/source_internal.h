@@ -147,7 +147,7 @@ void wt_source_no_convergence(const struct wt_source *source, struct wt_error *e
  * new one, whose page server has not started, shall expect it as a replica; it pulls no more.
  */
 void wt_source_keep(struct wt_source *source);
-void wt_source_restore_qemu(struct wt_source *source);
+int wt_source_restore_qemu(struct wt_source *source, struct wt_error *err);
 int wt_source_restart(struct wt_source *source, struct wt_error *err);
 void wt_source_kept_expect(struct wt_source_target *now);
 void wt_source_kept_drained(struct wt_source_target *kept);

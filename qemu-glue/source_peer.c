@@ -133,7 +133,7 @@ static void server_ready(void *arg)
 	struct wt_source_target *target = arg;
 	struct wt_source *source = target->source;
 
-	if (source->machine.state != WT_SOURCE_CONNECTING) {
+	if (source->machine.state != WT_SOURCE_CONNECTING || target != wt_source_current(source)) {
 		wt_source_target_ready(target);
 		return;
 	}

@@ -132,25 +132,25 @@ void wt_source_target_expected_replica(void *arg, unsigned number, uint16_t port
  * After an abort: QEMU as it was, and the guest runs on if it ran. It never had a chance to run elsewhere:
  * not by our migration, and if QEMU refused to begin that, whoever stopped the guest is none of our business.
  */
-void wt_source_restore_qemu(struct wt_source *source)
+int wt_source_restore_qemu(struct wt_source *source, struct wt_error *err)
 {
-	struct wt_error err = { 0 };
 	json_t *status = NULL;
 	const char *text;
+	int r;
 
 	if (source->before_known)
-		wt_migration_settings_write(source->relay.qmp, &source->before, &err);
+		wt_migration_settings_write(source->relay.qmp, &source->before, err);
+	wt_error_clear(err);
 	if (!source->facts.guest_running || !source->migrate_taken)
-		return;
-	wt_error_clear(&err);
-	if (wt_qmp_call(source->relay.qmp, "query-status", NULL, WT_RELAY_QMP_NS, &status, &err)) {
-		wt_report_error(&source->relay.report, wt_error_text(&err));
-		return;
-	}
+		return 0;
+	r = wt_qmp_call(source->relay.qmp, "query-status", NULL, WT_RELAY_QMP_NS, &status, err);
+	if (r)
+		return r;
 	text = json_string_value(json_object_get(status, "status"));
 	if (text && (strcmp(text, "postmigrate") == 0 || strcmp(text, "finish-migrate") == 0))
-		wt_qmp_call(source->relay.qmp, "cont", NULL, WT_RELAY_QMP_NS, NULL, &err);
+		r = wt_qmp_call(source->relay.qmp, "cont", NULL, WT_RELAY_QMP_NS, NULL, err);
 	json_decref(status);
+	return r;
 }
 
 /* Closes what belongs to the migration that was given up. */
@@ -191,13 +191,14 @@ static int prepare(struct wt_source *source, struct wt_error *err)
 int wt_source_restart(struct wt_source *source, struct wt_error *err)
 {
 	struct wt_source_target *none = &source->change.targets[0];
-	int r;
+	int r = wt_source_restore_qemu(source, err);
 
-	wt_source_restore_qemu(source);
-	forget(source);
+	if (!r)
+		forget(source);
 	wt_source_switch_init(&source->machine, source->options->keep_source);
 	wt_source_change_event(source, WT_RETARGET_EV_AGAIN, none);
-	r = prepare(source, err);
+	if (!r)
+		r = prepare(source, err);
 	return r ? r : wt_source_begin(source, err);
 }
 

@@ -36,6 +36,7 @@ struct slot {
 	uint64_t alike[WT_PLAN_DIGESTED_WORDS];  /* pages whose bytes are here, or will be */
 	uint64_t unread[WT_PLAN_DIGESTED_WORDS]; /* of them; remote */
 	unsigned reads;                          /* under way; remote */
+	unsigned turns;                          /* of the watch in which the replica owed it; remote */
 	uint8_t ours[WT_PLAN_DIGESTED_PAGES * WT_DIGEST_BYTES];
 };
 

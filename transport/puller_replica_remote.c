@@ -9,8 +9,8 @@
  *   2. It is no server of the plan: it has a session, paths and buffers of its own, and no page of the guest
  * is written by a read from it.
  *   3. Each slot that is ASKED or READING is owed by the replica. One that owes something and gives nothing
- * for QUIET_TURNS of the watch is given up; and so is one that cannot be read from WAIT_NS after a
- * comparison began to wait for it. The server's pages never wait longer.
+ * for QUIET_TURNS of the watch is given up, and so is one that owes the same slot for SLOT_TURNS, or that
+ * cannot be read from WAIT_NS after a comparison began to wait for it. The server's pages never wait longer.
  *   4. Given up is for good: its paths are closed, what it owed is unequal, its session ends.
  *
  * The quiet time is counted in turns of a timer, so that a puller that was stopped itself does not blame the
@@ -26,6 +26,7 @@
 
 #define WATCH_NS 500000000ull
 #define QUIET_TURNS 4u
+#define SLOT_TURNS 10u
 #define WAIT_NS 5000000000ull
 #define REFUSALS_MAX 8u
 
@@ -91,6 +92,7 @@ int wt_compare_ask(struct puller_replica *r, struct slot *slot, const struct com
 		return -EAGAIN;
 	r->due_ns = 0;
 	slot->state = SLOT_ASKED;
+	slot->turns = 0;
 	return 0;
 }
 
@@ -290,26 +292,46 @@ int wt_puller_replica_path_add(struct wt_puller *p, const struct wt_fabric_ops *
 
 /* ---- whether it is there ---- */
 
-static bool owes(const struct puller_replica *r)
+/* For how many turns it owes what it owes longest; 0: it owes nothing. */
+static unsigned owes(struct puller_replica *r)
+{
+	unsigned longest = 0;
+
+	for (unsigned i = 0; i < SLOTS; i++) {
+		struct slot *slot = &r->slots[i];
+
+		if (slot->state != SLOT_ASKED && slot->state != SLOT_READING)
+			continue;
+		if (++slot->turns > longest)
+			longest = slot->turns;
+	}
+	return longest;
+}
+
+/* Or nothing is pulled: then the replica is not to blame. */
+static void owes_nothing(struct puller_replica *r)
 {
 	for (unsigned i = 0; i < SLOTS; i++)
-		if (r->slots[i].state == SLOT_ASKED || r->slots[i].state == SLOT_READING)
-			return true;
-	return false;
+		r->slots[i].turns = 0;
+	r->quiet = 0;
 }
 
 static void watch(void *arg, uint64_t now_ns)
 {
 	struct puller_replica *r = arg;
 	struct wt_puller *p = r->puller;
+	unsigned turns;
 
 	if (p->failed)
 		return;
 	wt_loop_timer_set(p->loop, &r->watch, now_ns + WATCH_NS, watch, r);
-	if (p->phase != PULLER_PULLING || !owes(r))
-		r->quiet = 0;
+	turns = p->phase == PULLER_PULLING ? owes(r) : 0;
+	if (!turns)
+		owes_nothing(r);
 	else if (++r->quiet == QUIET_TURNS)
 		give_up(r, ETIMEDOUT, "has given nothing for 2 s");
+	else if (turns == SLOT_TURNS)
+		give_up(r, ETIMEDOUT, "is too slow: it has owed the same pages for 5 s");
 	if (!r->lost && r->due_ns && now_ns >= r->due_ns)
 		give_up(r, ETIMEDOUT,
 			p->servers[r->number].ready ? "is here, and there is no data connection to it for 5 s"
@@ -373,13 +395,13 @@ static int open_remote(struct wt_puller *p, unsigned number, const uint8_t id[WT
 	return 0;
 }
 
-static unsigned highest_free(const struct wt_puller *p)
+/* Sources number the helpers that they send from the other end. 0: none. */
+static unsigned lowest_free(const struct wt_puller *p)
 {
-	unsigned number = WT_PLAN_SERVERS - 1;
-
-	while (number && (p->servers[number].expected || p->servers[number].link.session))
-		number--;
-	return number;
+	for (unsigned number = 1; number < WT_PLAN_SERVERS; number++)
+		if (!p->servers[number].expected && !p->servers[number].link.session)
+			return number;
+	return 0;
 }
 
 int wt_puller_replica_remote(struct wt_puller *p, const char *label,
@@ -392,7 +414,7 @@ int wt_puller_replica_remote(struct wt_puller *p, const char *label,
 
 	if (getrandom(id, sizeof id, 0) != sizeof id)
 		return wt_error_set(err, EIO, "no random numbers from the kernel");
-	e = open_remote(p, highest_free(p), id, label, &keys, err);
+	e = open_remote(p, lowest_free(p), id, label, &keys, err);
 	if (e)
 		return e;
 	memcpy(ret_session_id, id, sizeof id);

@@ -322,7 +322,8 @@ static int announce_one(struct wt_server *s, struct wt_announcement *what)
 	if (s->batch_count == WT_WIRE_ANNOUNCEMENTS_MAX && wt_server_batch_flush(s))
 		return -EAGAIN;
 	what->priority = wt_announce_priority(s->log, &what->extent);
-	if (s->digests && what->content == WT_CONTENT_IN_PLACE && what->priority == WT_PRIORITY_BULK)
+	if (s->digests && !s->final && what->content == WT_CONTENT_IN_PLACE &&
+		what->priority == WT_PRIORITY_BULK)
 		what->content = WT_CONTENT_IN_PLACE_DIGESTED;
 	if (s->final)
 		what->priority = WT_PRIORITY_FINAL;

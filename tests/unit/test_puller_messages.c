@@ -69,7 +69,8 @@ static int on_block(
 	return 0;
 }
 
-static bool with_copy; /* the puller has an old copy, of which nothing is right */
+static bool with_copy;   /* the puller has an old copy, of which nothing is right */
+static bool with_remote; /* one on another host, which does not come */
 
 static int read_copy(void *arg, uint32_t block, uint64_t page, uint32_t pages, void *ret_bytes)
 {
@@ -79,7 +80,10 @@ static int read_copy(void *arg, uint32_t block, uint64_t page, uint32_t pages, v
 static int on_blocks_end(void *arg, struct wt_error *err)
 {
 	static const struct wt_puller_replica copy = { .read = read_copy };
+	uint8_t id[WT_SERVER_SESSION_ID_BYTES], key[WT_DIGEST_KEY_BYTES];
 
+	if (with_remote)
+		return wt_puller_replica_remote(t.puller, "old", id, key, err);
 	return with_copy ? wt_puller_replica(t.puller, &copy, err) : 0;
 }
 
@@ -694,6 +698,28 @@ static void test_a_replica_that_says_what_does_not_fit(void **state)
 	}
 }
 
+/* Numbers are the server's choice: a replica that the puller itself has looked for is in nobody's way. */
+static void test_a_replica_gives_way_to_helpers(void **state)
+{
+	struct wt_wire_expected expected;
+
+	for (unsigned i = 0; i < 2; i++) {
+		with_remote = i == 0;
+		expects_replica = i == 1;
+		begin();
+		with_remote = expects_replica = false;
+		for (uint8_t number = WT_SERVERS_MAX - 1; number > 0; number--) {
+			say_expect(number);
+			wait_for(WT_MESSAGE_EXPECTED);
+			assert_int_equal(wt_wire_expected_decode(t.got, t.got_length, &expected), 0);
+			assert_true(expected.server == number && !expected.replica);
+		}
+		say_zero_announcement(1);
+		wait_for(WT_MESSAGE_LANDED);
+		finish();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -706,6 +732,7 @@ int main(void)
 		cmocka_unit_test(test_told_to_serve),
 		cmocka_unit_test(test_a_replica_gets_the_table_key),
 		cmocka_unit_test(test_a_replica_that_says_what_does_not_fit),
+		cmocka_unit_test(test_a_replica_gives_way_to_helpers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
