@@ -318,7 +318,11 @@ static uint64_t offset(const struct outgoing_feed *feed)
 	return feed->channel ? wt_multifd_offset(feed->channel) : wt_stream_offset(feed->outgoing->reader);
 }
 
-/* A channel that waited for the others, or for the owner, is asked again until nothing moves any more. */
+/*
+ * A channel that waited for the others, or for the owner, is asked again until nothing moves any more. Absent
+ * pages are no bytes: they move nothing but read_pages, or what is waited for. What was waited for never
+ * comes back without pages or bytes, so this ends.
+ */
 bool wt_outgoing_resume(struct wt_outgoing *o, struct wt_error *err)
 {
 	bool any = false, moved;
@@ -327,13 +331,14 @@ bool wt_outgoing_resume(struct wt_outgoing *o, struct wt_error *err)
 		moved = false;
 		for (unsigned i = 0; i < o->feed_count; i++) {
 			struct outgoing_feed *feed = o->feeds[i];
-			uint64_t before = offset(feed);
+			enum wt_stream_wait waited = waits(feed);
+			uint64_t before = offset(feed), pages = o->read_pages;
 
-			if (waits(feed) == WT_STREAM_WAIT_INPUT)
+			if (waited == WT_STREAM_WAIT_INPUT)
 				continue;
 			if (advance(feed, 0, err))
 				return any;
-			moved |= offset(feed) != before || waits(feed) == WT_STREAM_WAIT_INPUT;
+			moved |= offset(feed) != before || o->read_pages != pages || waits(feed) != waited;
 		}
 		any |= moved;
 	} while (moved);
