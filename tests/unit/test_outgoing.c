@@ -709,13 +709,48 @@ static void test_feed_samples(void **state)
 	close_feed(&f);
 
 	open_feed_in_part(&f, &server);
-	for (unsigned i = 0; i < 1023; i++)
+	for (unsigned i = 0; i < 31; i++)
 		assert_true(give_sample(&f, 0x77));
 	assert_int_equal(trouble.code, 0);
 	give_sample(&f, 0x77);
 	assert_non_null(strstr(trouble.text, "not the guest's RAM"));
 	sw_free(&server.stream);
 	close_feed(&f);
+}
+
+/* RAM ends after so many samples that all differ, and the last one, which is full of `last`. */
+static void end_after_samples(unsigned count, uint8_t last, bool good)
+{
+	struct stream_writer w = { 0 };
+	struct wt_server server = { 0 };
+	struct feed_world f;
+
+	open_feed_in_part(&f, &server);
+	for (unsigned i = 1; i < count; i++)
+		assert_true(give_sample(&f, 0x77));
+	give_sample(&f, last);
+	assert_int_equal(trouble.code, 0);
+	atomic_store(&f.page->channels[3].skipped, (1 + count) * (uint64_t)WT_PAGE_SIZE);
+	sw_eos(&w);
+	sw_section(&w, SW_END, SW_RAM_ID, NULL, 0);
+	sw_eos(&w);
+	say(f.qemu, w.data, w.length);
+	sw_free(&w);
+	run(5);
+	assert_int_equal(server.ram_end, good);
+	assert_int_equal(trouble.code, good ? 0 : EIO);
+	assert_int_equal(strstr(trouble.text, "not the guest's RAM") == NULL, good);
+	sw_free(&server.stream);
+	close_feed(&f);
+}
+
+/* Of a small block there are few samples when RAM ends. */
+static void test_feed_samples_at_the_end(void **state)
+{
+	end_after_samples(15, 0x77, true); /* too few to say */
+	end_after_samples(16, 0x77, false);
+	end_after_samples(31, 0x77, false);
+	end_after_samples(31, 0, true);
 }
 
 /* A hello that nobody offered anything for. */
@@ -755,6 +790,7 @@ int main(void)
 		cmocka_unit_test(test_feed_goes_on_at_once),
 		cmocka_unit_test(test_feed_miscounted),
 		cmocka_unit_test(test_feed_samples),
+		cmocka_unit_test(test_feed_samples_at_the_end),
 		cmocka_unit_test(test_feed_not_offered),
 	};
 
