@@ -24,8 +24,9 @@ struct outgoing_feed {
 struct outgoing_block {
 	int number;          /* at the server; -1: its pages stay in the stream */
 	const uint8_t *base; /* NULL: copied */
-	unsigned compared;
-	bool equal; /* at least one page was */
+	unsigned compared;   /* pages of the stream with the mapping */
+	unsigned samples;    /* the same, of those that QEMU gave */
+	bool equal;          /* at least one page was */
 };
 
 struct outgoing_run {

@@ -5,8 +5,9 @@
  * Owns the ring of outstanding operations.
  *   1. A reliable queue pair completes in order, and says so of what failed, and of what was signalled: the
  *      last request of every post, and before it one in SIGNAL_EVERY, or of SIGNAL_BYTES. So a completion
- * tells the outcome of its slot, and that every older slot without one of its own succeeded. `known` counts
- * the oldest slots whose outcome is known and not yet reported.
+ * tells the outcome of its slot, and that every older slot without one of its own succeeded; but a flush only
+ * says that all is over: not every device tells of each request that it flushes, so with it those older ones
+ * fail, too. `known` counts the oldest slots whose outcome is known and not yet reported.
  *   2. The first error, whether a completion's or the connection's, moves the queue pair to ERROR; the device
  *      then flushes what is outstanding. Only when every flush was polled is the path silent.
  *   3. Where no flush can come (device removed), the queue pair is destroyed first, and only then is the rest
@@ -118,11 +119,15 @@ static void learn(struct wt_path *path, const struct ibv_wc *wc)
 	int status = status_of(wc->status);
 
 	assert(wc->wr_id < path->depth && older >= path->known && older < path->count);
-	path->known = older + 1;
 	if (status < 0)
 		fail(path, -status);
-	/* What is flushed fails for the reason for which the path did. */
-	path->slots[wc->wr_id].status = wc->status == IBV_WC_WR_FLUSH_ERR ? -path->error : status;
+	/* What is flushed fails for the reason for which the path did; see invariant 1 for what is older. */
+	if (wc->status == IBV_WC_WR_FLUSH_ERR)
+		for (unsigned i = path->known; i <= older; i++)
+			path->slots[(path->first + i) % path->depth].status = -path->error;
+	else
+		path->slots[wc->wr_id].status = status;
+	path->known = older + 1;
 }
 
 static unsigned queue_take(struct wt_path *path, struct wt_completion *ret_completions, unsigned max)

@@ -197,6 +197,23 @@ static void say_start_section(int fd)
 	say(fd, bytes, n);
 }
 
+/* A packet of multifd with pages 5 and 6 of pc.ram, both absent, and a SYNC. */
+static void say_absent_packet(int fd)
+{
+	uint8_t bytes[320 + 8 * 128] = { 0 };
+
+	put32(bytes, 0x11223344);
+	put32(bytes + 4, 1);
+	put32(bytes + 8, 1);
+	put32(bytes + 12, 128);
+	put32(bytes + 16, 2);
+	put32(bytes + 20, 2 * WT_PAGE_SIZE);
+	memcpy(bytes + 64, "pc.ram", 6);
+	put64(bytes + 320, 5 * WT_PAGE_SIZE);
+	put64(bytes + 328, 6 * WT_PAGE_SIZE);
+	say(fd, bytes, sizeof bytes);
+}
+
 static void say_channel(int fd, uint8_t id)
 {
 	uint8_t bytes[64 + 320 + 8 * 128] = { 0 };
@@ -499,10 +516,17 @@ struct feed_world {
 	int qemu;
 };
 
+static void say_hello(int fd, uint32_t channel)
+{
+	struct skip_hello hello = { .version = SKIP_VERSION, .channel = channel };
+
+	memcpy(hello.magic, skip_magic, sizeof hello.magic);
+	say(fd, &hello, sizeof hello);
+}
+
 static void open_feed(struct feed_world *f, struct wt_server *server)
 {
 	const struct wt_skip_block block = { (uintptr_t)qemu_ram, sizeof qemu_ram, guest_ram };
-	struct skip_hello hello = { .version = SKIP_VERSION, .channel = 3 };
 	struct wt_error err = { 0 };
 	int fd;
 
@@ -518,8 +542,7 @@ static void open_feed(struct feed_world *f, struct wt_server *server)
 	f->page = mmap(NULL, sizeof *f->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
 	f->qemu = dial(f->path);
-	memcpy(hello.magic, skip_magic, sizeof hello.magic);
-	say(f->qemu, &hello, sizeof hello);
+	say_hello(f->qemu, 3);
 }
 
 static void close_feed(struct feed_world *f)
@@ -590,6 +613,45 @@ static void test_feed_back_pressure(void **state)
 	close_feed(&f);
 }
 
+/*
+ * The main channel waits at a sync for a channel whose absent pages have met back-pressure. When there is
+ * room, one look takes both on and announces all, though the channel's pages are no bytes of its stream.
+ */
+static void test_feed_goes_on_at_once(void **state)
+{
+	struct stream_writer w = { .absent = true };
+	struct wt_server server = { 0 };
+	struct feed_world f;
+	int channel;
+
+	open_feed(&f, &server);
+	wt_outgoing_allow(f.o, 1);
+	channel = dial(f.path);
+	say_hello(channel, 4);
+	say_channel(channel, 0);
+	say_absent_packet(channel);
+	run(5);
+	sw_prologue(&w);
+	sw_section(&w, SW_PART, SW_RAM_ID, NULL, 0);
+	sw_zero(&w, "pc.ram", 3); /* all that is allowed */
+	sw_eos(&w);
+	sw_section(&w, SW_PART, SW_RAM_ID, NULL, 0);
+	sw_zero(&w, "pc.ram", 9);
+	say(f.qemu, w.data, w.length);
+	sw_free(&w);
+	run(8);
+	assert_string_equal(trouble.text, "");
+	assert_int_equal(server.announced, 1);
+	assert_int_equal(f.page->channels[4].granted, SKIP_AHEAD_BYTES);
+	wt_outgoing_allow(f.o, UINT64_MAX);
+	assert_string_equal(trouble.text, "");
+	assert_int_equal(server.announced, 4);
+	assert_int_equal(f.page->channels[4].granted, 2 * WT_PAGE_SIZE + SKIP_AHEAD_BYTES);
+	sw_free(&server.stream);
+	close(channel);
+	close_feed(&f);
+}
+
 /* A page that was sent where none should be, or not where one should, is found at RAM's end. */
 static void test_feed_miscounted(void **state)
 {
@@ -647,13 +709,48 @@ static void test_feed_samples(void **state)
 	close_feed(&f);
 
 	open_feed_in_part(&f, &server);
-	for (unsigned i = 0; i < 1023; i++)
+	for (unsigned i = 0; i < 31; i++)
 		assert_true(give_sample(&f, 0x77));
 	assert_int_equal(trouble.code, 0);
 	give_sample(&f, 0x77);
 	assert_non_null(strstr(trouble.text, "not the guest's RAM"));
 	sw_free(&server.stream);
 	close_feed(&f);
+}
+
+/* RAM ends after so many samples that all differ, and the last one, which is full of `last`. */
+static void end_after_samples(unsigned count, uint8_t last, bool good)
+{
+	struct stream_writer w = { 0 };
+	struct wt_server server = { 0 };
+	struct feed_world f;
+
+	open_feed_in_part(&f, &server);
+	for (unsigned i = 1; i < count; i++)
+		assert_true(give_sample(&f, 0x77));
+	give_sample(&f, last);
+	assert_int_equal(trouble.code, 0);
+	atomic_store(&f.page->channels[3].skipped, (1 + count) * (uint64_t)WT_PAGE_SIZE);
+	sw_eos(&w);
+	sw_section(&w, SW_END, SW_RAM_ID, NULL, 0);
+	sw_eos(&w);
+	say(f.qemu, w.data, w.length);
+	sw_free(&w);
+	run(5);
+	assert_int_equal(server.ram_end, good);
+	assert_int_equal(trouble.code, good ? 0 : EIO);
+	assert_int_equal(strstr(trouble.text, "not the guest's RAM") == NULL, good);
+	sw_free(&server.stream);
+	close_feed(&f);
+}
+
+/* Of a small block there are few samples when RAM ends. */
+static void test_feed_samples_at_the_end(void **state)
+{
+	end_after_samples(15, 0x77, true); /* too few to say */
+	end_after_samples(16, 0x77, false);
+	end_after_samples(31, 0x77, false);
+	end_after_samples(31, 0, true);
 }
 
 /* A hello that nobody offered anything for. */
@@ -690,8 +787,10 @@ int main(void)
 		cmocka_unit_test(test_retarget_needs_what_was_kept),
 		cmocka_unit_test(test_feed),
 		cmocka_unit_test(test_feed_back_pressure),
+		cmocka_unit_test(test_feed_goes_on_at_once),
 		cmocka_unit_test(test_feed_miscounted),
 		cmocka_unit_test(test_feed_samples),
+		cmocka_unit_test(test_feed_samples_at_the_end),
 		cmocka_unit_test(test_feed_not_offered),
 	};
 

@@ -3,8 +3,9 @@
  * test_path_verbs_queue.c - post, poll and arm of a verbs path, over a device that is made up here.
  *
  * The device keeps to the specification and no more: requests complete in order; one that succeeded and was
- * not signalled leaves no trace; one that failed does, and so does each that is flushed after it. Random
- * posts, completions, polls, sleeps and failures; every operation must be reported once, in order, and truly.
+ * not signalled leaves no trace; one that failed does, and so does each that is flushed after it. A silent
+ * device falls short of it: what is flushed leaves a trace only if it was signalled. Random posts,
+ * completions, polls, sleeps and failures; every operation must be reported once, in order, and truly.
  */
 #include <errno.h>
 #include <poll.h>
@@ -42,9 +43,10 @@ static struct {
 	unsigned queued, room; /* room: how many posts the device still takes */
 	struct ibv_wc wcs[WT_VERBS_DEPTH_MAX];
 	unsigned wc_count;
-	bool failed, notify;
+	bool failed, notify, silent;
 	/* operations, by cookie; the device does them in that order */
 	enum fate fates[OPS_MAX];
+	bool traces[OPS_MAX];
 	unsigned posted, done, reported, signals;
 } d;
 
@@ -93,8 +95,10 @@ static void device_step(enum ibv_wc_status status)
 							    : REFUSED;
 	d.failed |= status != IBV_WC_SUCCESS;
 	memmove(d.queue, d.queue + 1, --d.queued * sizeof *d.queue);
-	if (status == IBV_WC_SUCCESS && !(work.send_flags & IBV_SEND_SIGNALED))
+	if (!(work.send_flags & IBV_SEND_SIGNALED) &&
+		(status == IBV_WC_SUCCESS || (d.silent && status == IBV_WC_WR_FLUSH_ERR)))
 		return;
+	d.traces[d.done - 1] = true;
 	check(d.wc_count < d.path.depth); /* the completion queue never overflows */
 	d.wcs[d.wc_count++] = (struct ibv_wc){ .wr_id = work.wr_id, .status = status };
 	if (d.notify)
@@ -211,6 +215,14 @@ static int post(unsigned count, uint32_t length)
 	return n;
 }
 
+/* Is a flush the first that the device said about this operation? */
+static bool flush_only(uint64_t cookie)
+{
+	while (cookie < d.done && !d.traces[cookie])
+		cookie++;
+	return cookie < d.done && d.fates[cookie] == FLUSHED;
+}
+
 static void truly(const struct wt_completion *completion)
 {
 	enum fate fate = d.fates[completion->cookie];
@@ -219,7 +231,7 @@ static void truly(const struct wt_completion *completion)
 	check(completion->status != 0 || (fate == DONE && completion->length));
 	check(fate != REFUSED || completion->status == -EACCES || !d.id.qp);
 	check(fate != FLUSHED || completion->status == -d.path.error);
-	check(fate != DONE || !completion->status || !d.id.qp);
+	check(fate != DONE || !completion->status || !d.id.qp || flush_only(completion->cookie));
 	d.reported++;
 }
 
@@ -278,6 +290,7 @@ static void random_run(void)
 	bool unlucky = seed_below(2);
 
 	device_open(1 + (unsigned)seed_below(WT_VERBS_DEPTH_MAX));
+	d.silent = seed_below(2);
 	for (unsigned i = 0; i < 300; i++) {
 		switch (seed_below(unlucky && i > 50 ? 30 : 29) / 5) {
 		case 0:
@@ -368,12 +381,42 @@ static void test_disconnected(void **state)
 	device_close();
 }
 
+/* A flush proves nothing about those before it, an error of its own does. */
+static void test_silent_flush(void **state)
+{
+	struct wt_completion completions[8];
+
+	device_open(16);
+	d.silent = true;
+	assert_int_equal(post(4, 4096), 4);
+	device_step(IBV_WC_SUCCESS);
+	for (unsigned i = 0; i < 3; i++)
+		device_step(IBV_WC_WR_FLUSH_ERR);
+	assert_int_equal(wt_verbs_poll(&d.path, completions, 8), 4);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(completions[i].status, -ECONNRESET);
+	device_close();
+
+	device_open(16);
+	d.silent = true;
+	assert_int_equal(post(6, 4096), 6);
+	device_step(IBV_WC_SUCCESS);
+	device_step(IBV_WC_SUCCESS);
+	for (unsigned i = 0; i < 4; i++)
+		device_step(IBV_WC_REM_ACCESS_ERR);
+	assert_int_equal(wt_verbs_poll(&d.path, completions, 8), 6);
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(completions[i].status, i < 2 ? 0 : -EACCES);
+	device_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_signals),
 		cmocka_unit_test(test_cut_chain),
 		cmocka_unit_test(test_disconnected),
+		cmocka_unit_test(test_silent_flush),
 		cmocka_unit_test(test_random),
 	};
 
