@@ -191,6 +191,17 @@ int wt_puller_expect(struct wt_puller *p, unsigned number,
 	return 0;
 }
 
+/* A helper has what is right, and its number is the server's choice. */
+static void give_way(struct wt_puller *p, unsigned number)
+{
+	struct wt_error why = { 0 };
+
+	if (number >= WT_PLAN_SERVERS || !wt_puller_is_replica(&p->servers[number]))
+		return;
+	wt_error_set(&why, EEXIST, "its place is needed for a destination that was left");
+	wt_puller_replica_gone(&p->servers[number], &why);
+}
+
 static int take_expect(struct wt_puller *p, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct wt_wire_expected expected = { .port = p->port };
@@ -202,6 +213,8 @@ static int take_expect(struct wt_puller *p, const uint8_t *payload, size_t lengt
 		p->replica_expect = expect; /* its time is BLOCKS_END */
 		return 0;
 	}
+	if (p->started && !expect.replica)
+		give_way(p, expect.server);
 	if (expect.replica || !p->started ||
 		wt_puller_expect(p, expect.server, expect.session_id, expect.label))
 		return malformed(err, "a helper");
