@@ -448,17 +448,26 @@ static void test_never(void **state)
 	check(puller_stats.replica_pages == 0);
 }
 
+static void does_not_come(struct world *u)
+{
+	wt_puller_no_replica(u->puller, "does not come: it is of another layout");
+}
+
+static void twice(struct world *u)
+{
+	wt_puller_no_replica(u->puller, "twice");
+}
+
 /* Whoever asked it to come knows that it does not: nothing waits. */
 static void test_does_not_come(void **state)
 {
 	seed_start(10);
 	begin_with_copy(16);
-	third_prepare();
 	serve();
-	wt_puller_no_replica(w.puller, "does not come: it is of another layout");
+	world_call(&w, does_not_come);
 	assert_int_equal(w.replica_lost, 1);
 	check(strstr(w.replica_error.text, "the replica third does not come: it is of another layout"));
-	wt_puller_no_replica(w.puller, "twice");
+	world_call(&w, twice);
 	assert_int_equal(w.replica_lost, 1);
 	announce_as_it_is();
 	w.writes_left = 1;
