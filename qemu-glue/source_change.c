@@ -204,6 +204,7 @@ static void hand_over(struct wt_source *source)
 
 	c->drain_waits = c->handing = false;
 	wt_error_clear(&source->failure); /* that of a destination that does not matter any more */
+	c->base_left_pages = UINT64_MAX;
 	wt_source_gate_close(source);
 	if (c->machine.roles[c->machine.old] == WT_TARGET_DROPPED &&
 		wt_server_leave(c->targets[c->machine.old].server) == -ENOMEM) {
@@ -424,8 +425,10 @@ static void carry_out(struct wt_source *source, unsigned actions)
 
 	if (actions & WT_RETARGET_DO_HOLD)
 		wt_outgoing_hold(source->outgoing, true);
-	if (actions & WT_RETARGET_DO_OPEN_NEXT)
+	if (actions & WT_RETARGET_DO_OPEN_NEXT) {
+		wt_source_gate_close(source);
 		open_next(source);
+	}
 	if (actions & WT_RETARGET_DO_PREPARE_DEADLINE)
 		set_deadline(source, PREPARE_NS);
 	if (actions & WT_RETARGET_DO_SEND_DRAIN)

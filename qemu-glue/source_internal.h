@@ -100,7 +100,8 @@ size_t wt_source_unsent(const struct wt_source *source);
 void wt_source_abort_all(struct wt_source *source, const char *why);
 void wt_source_change_close(struct wt_source *source);
 
-/* source_gate.c: closed from a hand-over on until the new destination lacks little, or the guest is stopped.
+/* source_gate.c: closed from the operator's word on until the new destination lacks little, or the guest is
+ * stopped.
  */
 void wt_source_gate_close(struct wt_source *source);
 void wt_source_gate_open(struct wt_source *source);
