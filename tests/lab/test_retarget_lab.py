@@ -20,10 +20,10 @@ SLOW = ["--switchover-timeout", "20s", "--max-rate", "6M"]
 PARTS = (0.2, 0.5, 0.8, 0.95)
 
 
-def change(hosts, image, when, fabric, **guest):
+def change(hosts, image, when, fabric, options=(), **guest):
     """One migration from the first host to the second, and on to the third; `when` waits for the moment."""
     a, b, c = hosts
-    journey = Journey(a, image, 2, SLOW, others=[b, c], fabrics=["verbs", fabric], **{**SMALL, **guest})
+    journey = Journey(a, image, 2, [*SLOW, *options], others=[b, c], fabrics=["verbs", fabric], **{**SMALL, **guest})
     when(journey)
     before = journey.progress().get("moved_bytes", 0)
     journey.change(1)
@@ -49,7 +49,7 @@ def all_moments(image, fabric):
     with lab(3) as hosts:
         for part in PARTS:
             change(hosts, image, at(part), fabric)
-        change(hosts, image, dirty, fabric, rate=20000)
+        change(hosts, image, dirty, fabric, ["--auto-converge"], rate=20000)
 
 
 def case_verbs(image):
