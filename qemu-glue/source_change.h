@@ -52,7 +52,7 @@ struct wt_source_change {
 	struct wt_source_change_figures last;
 	enum wt_source_event befell; /* what RAISE_TROUBLE means */
 
-	bool gated; /* QEMU may send only so much: see source_gate.c */
+	bool gated;                         /* QEMU may send only so much: see source_gate.c */
 	uint64_t base_left_pages;           /* UINT64_MAX: it has not said yet */
 	uint64_t base_pages, base_since_ns; /* as it said first, and when: how fast it goes */
 };
