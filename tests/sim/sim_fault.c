@@ -167,6 +167,18 @@ static unsigned any_host(enum sim_fault_kind kind)
 	return (unsigned)sim_between(1, sim_world.destinations);
 }
 
+/* In some runs the first connection of a helper is cut instead. */
+static void maybe_cut_first_connection(struct sim_fault *fault)
+{
+	if (!sim_world.retargets || !sim_one_in(10))
+		return;
+	fault->kind = SIM_CUT;
+	fault->when = SIM_AT_MESSAGE;
+	fault->type = SIM_CONNECTS;
+	fault->number = 3;
+	fault->pair = (struct sim_pair){ .a = SIM_HOSTS, .b = SIM_HOSTS };
+}
+
 /* A wish for another destination: at any time of the migration, or with a message. */
 static void draw_retarget(struct sim_fault *fault, unsigned to, uint64_t from_ns)
 {
@@ -185,13 +197,7 @@ static void draw_retarget(struct sim_fault *fault, unsigned to, uint64_t from_ns
 		fault->when = SIM_AT_STATE;
 		fault->number = (unsigned)sim_between(1, 3);
 	}
-	if (sim_world.retargets && sim_one_in(10)) { /* the first connection of a helper is cut */
-		fault->kind = SIM_CUT;
-		fault->when = SIM_AT_MESSAGE;
-		fault->type = SIM_CONNECTS;
-		fault->number = 3;
-		fault->pair = (struct sim_pair){ .a = SIM_HOSTS, .b = SIM_HOSTS };
-	}
+	maybe_cut_first_connection(fault);
 }
 
 static void draw(struct sim_fault *fault)
@@ -226,13 +232,7 @@ static void draw(struct sim_fault *fault)
 		fault->type = change_types[sim_below(sizeof change_types / sizeof change_types[0])];
 		fault->number = (unsigned)sim_between(1, 3);
 	}
-	if (sim_world.retargets && sim_one_in(10)) { /* the first connection of a helper is cut */
-		fault->kind = SIM_CUT;
-		fault->when = SIM_AT_MESSAGE;
-		fault->type = SIM_CONNECTS;
-		fault->number = 3;
-		fault->pair = (struct sim_pair){ .a = SIM_HOSTS, .b = SIM_HOSTS };
-	}
+	maybe_cut_first_connection(fault);
 }
 
 void sim_faults_draw(void)
