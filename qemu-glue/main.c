@@ -17,6 +17,7 @@ static const char usage[] =
 	"  retarget  move a guest that is on its way to another host than to its first one\n"
 	"  cancel    end a migration; the guest goes on where it is\n"
 	"  replica   serve an old copy of a guest's memory to the host that it comes to\n"
+	"  devices   what of a guest cannot move with it, and what it becomes elsewhere\n"
 	"  doctor    look at this host: devices, limits, what to do\n"
 	"`watari COMMAND --help` explains each.\n";
 
@@ -32,6 +33,7 @@ static const struct {
 	{ "retarget", wt_command_retarget },
 	{ "cancel", wt_command_cancel },
 	{ "replica", wt_command_replica },
+	{ "devices", wt_command_devices },
 	{ "doctor", wt_command_doctor },
 };
 
