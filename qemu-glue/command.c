@@ -152,6 +152,15 @@ bool wt_command_common(int option, const char *value, struct wt_relay_options *o
 		return wt_command_duration("--reconnect-timeout", value, &o->reconnect_timeout_ns);
 	case WT_OPTION_JOB:
 		return take_job(value, o);
+	case WT_OPTION_DEVICES:
+		o->device_map = value;
+		return true;
+	case WT_OPTION_DEVICE_HOST:
+		o->device_host = value;
+		return true;
+	case WT_OPTION_AGENT:
+		o->agent = value;
+		return true;
 	case WT_OPTION_JSON:
 		o->json = true;
 		return true;
@@ -166,5 +175,9 @@ bool wt_command_check(const struct wt_relay_options *o)
 		fprintf(stderr, "watari: give --qmp SOCKET, a QMP socket of QEMU that nobody else uses\n");
 	else if (!o->psk_file && !o->insecure)
 		fprintf(stderr, "watari: give --psk FILE, or --insecure on loopback and unix sockets\n");
-	return o->qmp_path && (o->psk_file || o->insecure);
+	else if ((o->agent || o->device_host) && !o->device_map)
+		fprintf(stderr, "watari: --agent and --device-host are for the devices of --devices MAP\n");
+	else
+		return true;
+	return false;
 }

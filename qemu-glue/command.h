@@ -45,8 +45,17 @@ enum {
 	WT_OPTION_RECONNECT,
 	WT_OPTION_JSON,
 	WT_OPTION_JOB,
+	WT_OPTION_DEVICES,
+	WT_OPTION_DEVICE_HOST,
+	WT_OPTION_AGENT,
 	WT_OPTION_HELP,
 };
+/* Of driven migrations only. */
+#define WT_OPTIONS_DEVICES                                                                            \
+	{ "devices", 1, NULL, WT_OPTION_DEVICES }, { "device-host", 1, NULL, WT_OPTION_DEVICE_HOST }, \
+	{                                                                                             \
+		"agent", 1, NULL, WT_OPTION_AGENT                                                     \
+	}
 #define WT_OPTIONS_COMMON                                                                                   \
 	{ "qmp", 1, NULL, WT_OPTION_QMP }, { "psk", 1, NULL, WT_OPTION_PSK },                               \
 		{ "insecure", 0, NULL, WT_OPTION_INSECURE }, { "fabric", 1, NULL, WT_OPTION_FABRIC },       \

@@ -171,8 +171,9 @@ static int check_parameters(struct wt_qmp *qmp, struct wt_error *err)
 
 /* ---- Migration that runs or is forbidden ---- */
 
-/* What blocks a migration blocks it at the source only. */
-static int check_migration(struct wt_qmp *qmp, bool is_source, struct wt_error *err)
+/* may_be_blocked: what blocks a migration blocks it at the source only, and not once its devices have left.
+ */
+static int check_migration(struct wt_qmp *qmp, bool may_be_blocked, struct wt_error *err)
 {
 	static const char *const over[] = { "", "none", "completed", "failed", "cancelled" };
 	const char *status, *reason;
@@ -192,7 +193,7 @@ static int check_migration(struct wt_qmp *qmp, bool is_source, struct wt_error *
 			"QEMU is already migrating (status '%s'); wait for its end, or type in QEMU's monitor: "
 			"migrate_cancel",
 			status);
-	else if (is_source && (reason || is_true(answer, "blocked")))
+	else if (!may_be_blocked && (reason || is_true(answer, "blocked")))
 		r = wt_error_set(err, EPERM,
 			"QEMU itself refuses to migrate this guest: %s; remove what causes that (a device: "
 			"device_del ID) and try again",
@@ -300,23 +301,34 @@ static int check_disks(struct wt_qmp *qmp, bool shared_storage, unsigned *ret_wr
 
 /* ---- Devices ---- */
 
-static int check_device(const char *type, const char *name, bool *may_discard, struct wt_error *err)
+static bool among(const char *const *names, const char *name)
+{
+	for (; names && *names; names++)
+		if (!strcmp(*names, name))
+			return true;
+	return false;
+}
+
+static int check_device(const char *type, const char *name, const char *const *leaving, bool *may_discard,
+	struct wt_error *err)
 {
 	if (starts_with(type, "child<virtio-mem-") || starts_with(type, "virtio-mem"))
 		return wt_error_set(err, EPERM,
 			"device '%s' is virtio-mem, whose state stands before RAM in the stream and which discards "
 			"memory; unplug it: device_del %s",
 			name, name);
-	if (starts_with(type, "child<vfio-"))
+	if (starts_with(type, "child<vfio-") && !among(leaving, name))
 		return wt_error_set(err, EPERM,
-			"device '%s' is passed through from this host; unplug it first: device_del %s", name,
-			name);
+			"device '%s' is passed through from this host; name it in a device map and say --devices MAP, or "
+			"unplug it first: device_del %s",
+			name, name);
 	if (starts_with(type, "child<virtio-balloon") || !strcmp(type, "hv-balloon"))
 		*may_discard = true;
 	return 0;
 }
 
-static int check_peripherals(struct wt_qmp *qmp, const char *path, bool *may_discard, struct wt_error *err)
+static int check_peripherals(struct wt_qmp *qmp, const char *path, const char *const *leaving,
+	bool *may_discard, struct wt_error *err)
 {
 	json_t *list = NULL, *item;
 	size_t i;
@@ -327,13 +339,14 @@ static int check_peripherals(struct wt_qmp *qmp, const char *path, bool *may_dis
 	{
 		if (r < 0)
 			break;
-		r = check_device(text_of(item, "type"), text_of(item, "name"), may_discard, err);
+		r = check_device(text_of(item, "type"), text_of(item, "name"), leaving, may_discard, err);
 	}
 	json_decref(list);
 	return r;
 }
 
-int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_error *err)
+static int check_devices(
+	struct wt_qmp *qmp, const char *const *leaving, bool *ret_may_discard, struct wt_error *err)
 {
 	json_t *list = NULL, *item, *balloon = NULL;
 	bool may_discard = false;
@@ -347,13 +360,13 @@ int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_er
 		name = text_of(json_object_get(item, "data"), "id");
 		if (r < 0)
 			break;
-		r = check_device(text_of(item, "type"), *name ? name : "(no id)", &may_discard, err);
+		r = check_device(text_of(item, "type"), *name ? name : "(no id)", leaving, &may_discard, err);
 	}
 	json_decref(list);
 	if (r >= 0)
-		r = check_peripherals(qmp, "/machine/peripheral", &may_discard, err);
+		r = check_peripherals(qmp, "/machine/peripheral", leaving, &may_discard, err);
 	if (r >= 0)
-		r = check_peripherals(qmp, "/machine/peripheral-anon", &may_discard, err);
+		r = check_peripherals(qmp, "/machine/peripheral-anon", leaving, &may_discard, err);
 	if (r >= 0)
 		r = ask(qmp, "query-balloon", NULL, &balloon, err);
 	if (r < 0)
@@ -361,6 +374,11 @@ int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_er
 	*ret_may_discard = may_discard || balloon;
 	json_decref(balloon);
 	return 0;
+}
+
+int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_error *err)
+{
+	return check_devices(qmp, NULL, ret_may_discard, err);
 }
 
 /* Memory that this host cannot read, or that cannot leave it. */
@@ -492,8 +510,19 @@ static int check_ram(
 
 /* ---- The two ends ---- */
 
+/* A guest that is paused cannot let go of a device. */
+static int check_leaving(const char *const *leaving, bool guest_running, struct wt_error *err)
+{
+	if (!leaving || !*leaving || guest_running)
+		return 0;
+	return wt_error_set(err, EPERM,
+		"device '%s' is to be taken away, and the guest is paused, so that it cannot let go; type in QEMU's "
+		"monitor: cont",
+		*leaving);
+}
+
 int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool shared_storage,
-	struct wt_preflight *ret_facts, struct wt_error *err)
+	const char *const *leaving, struct wt_preflight *ret_facts, struct wt_error *err)
 {
 	struct wt_preflight facts = { 0 };
 	int r;
@@ -502,9 +531,11 @@ int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool share
 	if (r >= 0)
 		r = check_confidential(qmp, err);
 	if (r >= 0)
-		r = wt_preflight_devices(qmp, &facts.may_discard, err);
+		r = check_leaving(leaving, facts.guest_running, err);
 	if (r >= 0)
-		r = check_migration(qmp, true, err);
+		r = check_devices(qmp, leaving, &facts.may_discard, err);
+	if (r >= 0)
+		r = check_migration(qmp, leaving && *leaving, err);
 	if (r >= 0)
 		r = check_capabilities(qmp, err);
 	if (r >= 0)
@@ -572,7 +603,7 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 		return wt_error_set(err, EPERM,
 			"the destination's QEMU was started without -S, so that it would run before the source has "
 			"let go; start it with -incoming defer -S");
-	r = check_migration(qmp, false, err);
+	r = check_migration(qmp, true, err);
 	if (r >= 0)
 		r = check_capabilities(qmp, err);
 	if (r >= 0)

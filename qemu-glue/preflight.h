@@ -23,10 +23,11 @@ struct wt_preflight {
 };
 
 /* Main memory that is private to the source QEMU is marked staged in ram. shared_storage: the operator says
- * that writable disks are seen by both hosts. -EPERM: refused, with the sentence; other codes are those of
- * wt_qmp_call: QEMU could not be asked. */
+ * that writable disks are seen by both hosts. leaving: ids of devices that will be taken away before the
+ * migration, ending with NULL; what they block does not count yet. NULL: none. -EPERM: refused, with the
+ * sentence; other codes are those of wt_qmp_call: QEMU could not be asked. */
 int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool shared_storage,
-	struct wt_preflight *ret_facts, struct wt_error *err);
+	const char *const *leaving, struct wt_preflight *ret_facts, struct wt_error *err);
 /* The part of it that looks at devices; they may be plugged in during a migration. */
 int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_error *err);
 /* The destination must be `inmigrate`, started with `-incoming defer -S`, its RAM shared. That -S is still in
