@@ -40,7 +40,7 @@ static void over(void *arg)
 {
 	struct wt_destination *d = arg;
 
-	if (d->devices.ending)
+	if (d->devices.waiting)
 		wt_loop_stop(d->relay.loop, 0);
 }
 
@@ -100,13 +100,14 @@ void wt_destination_devices_end(struct wt_destination *d)
 
 	if (!p || !wt_passthrough_begun(p) || d->machine.state == WT_DESTINATION_ORPHAN)
 		return;
-	d->devices.ending = true;
 	if (d->machine.state == WT_DESTINATION_DONE)
 		wt_passthrough_done(p, WT_DEVICE_STEP_MOVE, NULL);
 	else
 		wt_passthrough_abort(p);
-	if (!wt_passthrough_is_over(p))
+	d->devices.waiting = !wt_passthrough_is_over(p);
+	if (d->devices.waiting)
 		wt_loop_run(d->relay.loop);
+	d->devices.waiting = false;
 	if (d->machine.state != WT_DESTINATION_DONE)
 		return;
 	send_json(d, WT_RELAY_DEVICES_DONE);

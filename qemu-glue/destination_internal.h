@@ -44,7 +44,7 @@ struct wt_destination_replica {
 /* Devices that did not move with the guest. */
 struct wt_destination_devices {
 	struct wt_passthrough *passthrough; /* NULL: none */
-	bool ending;                        /* only they are waited for */
+	bool waiting;                       /* the loop runs until they are where they belong */
 };
 
 struct wt_destination {

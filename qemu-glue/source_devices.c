@@ -96,7 +96,7 @@ static void over(void *arg)
 	struct wt_source *source = arg;
 
 	wt_loop_timer_clear(source->relay.loop, &source->devices.timer);
-	if (source->devices.ending)
+	if (source->devices.waiting)
 		wt_loop_stop(source->relay.loop, 0);
 }
 
@@ -171,8 +171,10 @@ const struct wt_error *wt_source_devices_end(struct wt_source *source)
 		wt_passthrough_done(p, WT_DEVICE_STEP_MOVE, NULL);
 	else
 		wt_passthrough_abort(p);
-	if (!wt_passthrough_is_over(p))
+	source->devices.waiting = !wt_passthrough_is_over(p);
+	if (source->devices.waiting)
 		wt_loop_run(source->relay.loop);
+	source->devices.waiting = false;
 	return wt_passthrough_trouble(p);
 }
 

@@ -28,7 +28,8 @@ struct wt_source_devices {
 	struct wt_timer timer;              /* for the destination's word */
 	json_t *report;                     /* the destination's last word; NULL: none yet */
 	uint64_t report_ns;                 /* when it came */
-	bool ending;                        /* the migration is over; only they are waited for */
+	bool ending;                        /* the migration is over */
+	bool waiting;                       /* the loop runs until they are where they belong */
 };
 
 struct wt_source {
