@@ -53,6 +53,7 @@ int wt_destination_devices_open(struct wt_destination *d, struct wt_error *err)
 		.report = &d->relay.report,
 		.map_path = o->device_map,
 		.host = o->device_host,
+		.root = "",
 		.agent_path = o->agent };
 	int r;
 

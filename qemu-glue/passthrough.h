@@ -25,6 +25,7 @@ struct wt_passthrough_config {
 	const char *map_path;
 	const char *host;       /* which one of the map this is; NULL: its host name */
 	const char *agent_path; /* socket of the agent's port; NULL: hooks are not run */
+	const char *root;       /* as in vfio_host.h */
 	bool source;
 };
 

@@ -62,7 +62,9 @@ static void refuse(struct wt_passthrough *p, struct wt_hand *hand, const struct 
 
 static int usable(const struct wt_hand *hand, struct wt_error *err)
 {
-	return hand->place->kind == WT_DEVICE_VFIO ? wt_vfio_usable("", hand->address, err) : 0;
+	return hand->place->kind == WT_DEVICE_VFIO
+		       ? wt_vfio_usable(hand->passthrough->config.root, hand->address, err)
+		       : 0;
 }
 
 static void checked(void *arg, const struct wt_error *err)

@@ -111,6 +111,7 @@ int wt_source_devices_open(struct wt_source *source, struct wt_error *err)
 		.report = &source->relay.report,
 		.map_path = o->device_map,
 		.host = o->device_host,
+		.root = "",
 		.agent_path = o->agent,
 		.source = true };
 	int r;
