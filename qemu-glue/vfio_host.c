@@ -29,7 +29,7 @@ static void link_name(const char *path, char *ret_name, size_t size)
 		return;
 	target[n] = '\0';
 	slash = strrchr(target, '/');
-	snprintf(ret_name, size, "%s", slash ? slash + 1 : target);
+	snprintf(ret_name, size, "%.*s", (int)size - 1, slash ? slash + 1 : target);
 }
 
 static void driver_of(const char *root, const char *address, char driver[WT_VFIO_DRIVER_MAX + 1])
