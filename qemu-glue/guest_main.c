@@ -4,7 +4,7 @@
  * come back. See docs/DEVICES.md.
  *
  *   1. Every request that could be parsed is answered once; while a run is under way, others than PING are
- *      answered "busy".
+ *      answered "busy". But an attach ends a detach of the same device: the host has given that up.
  *   2. A host that goes away does not end a run: a device that was to be let go is let go.
  *   3. Nothing here needs a network, udev or a shell.
  *
@@ -80,6 +80,21 @@ static void answer(struct agent *agent, const struct wt_agent_answer *words)
 	free(line);
 }
 
+static bool supersedes(const struct wt_agent_request *request, const struct wt_agent_request *running)
+{
+	return request->verb == WT_AGENT_ATTACH && running->verb == WT_AGENT_DETACH &&
+	       strcmp(request->name, running->name) == 0;
+}
+
+static void give_up_run(struct agent *agent)
+{
+	struct wt_agent_answer words = { .id = agent->run.request.id };
+
+	snprintf(words.error, sizeof words.error, "%s", "it was given up");
+	answer(agent, &words);
+	wt_guest_run_clear(&agent->run);
+}
+
 static void take_line(void *arg, const char *line, size_t length)
 {
 	struct agent *agent = arg;
@@ -90,6 +105,8 @@ static void take_line(void *arg, const char *line, size_t length)
 	if (wt_agent_request_parse(line, length, &request, &err))
 		return;
 	words.id = request.id;
+	if (supersedes(&request, &agent->run.request))
+		give_up_run(agent);
 	words.busy = agent->run.request.verb;
 	if (request.verb == WT_AGENT_PING) {
 		words.ok = true;

@@ -60,7 +60,7 @@ static void attached(void *arg, const struct wt_agent_answer *answer, const stru
 	struct wt_passthrough *p = arg;
 	struct wt_error why = { 0 };
 
-	/* A detach that was given up may still run. */
+	/* A message to a hook, perhaps. */
 	if (answer && answer->busy && wt_loop_now_ns(p->config.loop) < p->attach_until_ns) {
 		wt_passthrough_deadline(p, BUSY_MS, attach_again);
 		return;

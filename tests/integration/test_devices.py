@@ -217,8 +217,16 @@ def case_prepare(host, image):
 
 
 def case_undo(host, image):
-    """Cancelled while its memory is on its way; and the destination dies there."""
-    path = write_map(host, {"a": emulated(), "b": {"none": True}}, QUICK)
+    """Cancelled while a hook runs; while its memory is on its way; and the destination dies there."""
+    path = write_map(host, {"a": emulated(), "b": {"none": True}}, {**QUICK, "detach": 60000})
+    source = begin(host, image, hook="hang")
+    destination = DeviceGuest(host, image, incoming=True)
+    move = DeviceMove(source, destination, path)
+    wait_for(lambda: source.hooks() or not move.sender.running(), "the hook")
+    expect(host.call([watari(), "cancel", "vm"])[0] == 0, "cancel")
+    print(f"  {refused(move.sender, 'cancelled by the operator; the guest goes on here as before', 30)}", flush=True)
+    keeps(source, TOLD_BACK)
+    source.quit()
     source = begin(host, image)
     told = []
     for how in ("cancel", "destination dies"):
