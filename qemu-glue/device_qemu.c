@@ -219,21 +219,21 @@ int wt_qemu_can_unplug(struct wt_qmp *qmp, const struct wt_device *device,
 		return r;
 	if (place->kind == WT_DEVICE_NONE)
 		return wt_error_set(err, EPERM,
-			"device %s is in this QEMU (%s), and the device map says that host %s has none; correct the map",
-			device->id, found.type, place->host);
+			"this QEMU has it (%s), and the device map says that host %s has none; correct the map",
+			found.type, place->host);
 	if (strcmp(found.type, wanted) != 0)
 		return wt_error_set(err, EPERM,
-			"device %s of this QEMU is %s, and the device map says %s for host %s; correct the map",
-			device->id, found.type, wanted, place->host);
+			"in this QEMU it is %s, and the device map says %s for host %s; correct the map",
+			found.type, wanted, place->host);
 	if (place->kind == WT_DEVICE_VFIO && !in_pool(place, found.host))
 		return wt_error_set(err, EPERM,
-			"device %s of this QEMU is %s of the host, which the device map does not name for host %s; "
+			"in this QEMU it is %s of the host, which the device map does not name for host %s; "
 			"correct the map",
-			device->id, found.host, place->host);
+			found.host, place->host);
 	if (strcmp(found.bus, device->bus) != 0)
 		return wt_error_set(err, EPERM,
-			"device %s is on bus %s of this QEMU, and the device map says %s; correct the map",
-			device->id, found.bus, device->bus);
+			"it is on bus %s of this QEMU, and the device map says %s; correct the map",
+			found.bus, device->bus);
 	r = wt_qemu_port(qmp, device->bus, &is_free, err);
 	return r < 0 ? r : 1;
 }
@@ -258,6 +258,6 @@ int wt_qemu_can_plug(struct wt_qmp *qmp, const struct wt_device *device, const s
 		return r;
 	return is_free ? 0
 		       : wt_error_set(err, EBUSY,
-				 "hot-plug port %s of this QEMU is taken; device %s needs one that is free",
-				 device->bus, device->id);
+				 "hot-plug port %s of this QEMU is taken; it needs one that is free",
+				 device->bus);
 }
