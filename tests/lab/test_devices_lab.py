@@ -74,7 +74,7 @@ def told(summary):
 
 
 def case_moves(image):
-    with lab(3, options=["--vfio-nic"]) as (a, b, peer):
+    with lab(3, mem="1024M", options=["--vfio-nic"]) as (a, b, peer):
         bring_up_peer(peer)
         keys = install_key([a, b])
         places = {"a": has(a), "b": has(b), "c": {"none": True}}
@@ -106,7 +106,7 @@ def case_moves(image):
 
 
 def case_held(image):
-    with lab(2, options=["--vfio-nic"]) as (a, b):
+    with lab(2, mem="1024M", options=["--vfio-nic"]) as (a, b):
         keys = install_key([a, b])
         quick = {**PATIENT, "unplug": 8000, "recall": 3000}
         maps = [write_map(host, {"a": has(a), "b": {"none": True}}, quick) for host in (a, b)]
@@ -120,7 +120,7 @@ def case_held(image):
 
 
 def case_busy(image):
-    with lab(2, options=["--vfio-nic"]) as (a, b):
+    with lab(2, mem="1024M", options=["--vfio-nic"]) as (a, b):
         keys = install_key([a, b])
         source = begin(a, image, "release")
         holder = DeviceGuest(b, image, devices=with_device(b))
