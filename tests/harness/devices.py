@@ -98,3 +98,24 @@ def inventory(guest, *words):
     """(exit code, the object) of `watari devices`"""
     code, text = guest.host.call([watari(), "devices", "--qmp", guest.qmp, "--json", *words], 60)
     return code, json.loads(text.splitlines()[-1]) if text.startswith("{") else text
+
+
+# ---- the spare NIC of a lab host, passed through ----
+
+def device(host):
+    """The PCI address of a host's spare NIC."""
+    code, text = host.call(["sh", "-c", "echo $LAB_VFIO"])
+    expect(code == 0 and text.strip(), f"no spare NIC on {host.name}: {text}")
+    return text.strip()
+
+
+def mac(host):
+    return f"52:54:00:03:00:{host.index + 10:02x}"
+
+
+def has(host, **more):
+    return {"vfio": device(host), "link_mac": mac(host), **more}
+
+
+def with_device(host):
+    return ("-device", f"vfio-pci,host={device(host)},id=ib0,bus=rp0")

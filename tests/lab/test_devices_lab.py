@@ -14,32 +14,14 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.cases import expect, main, refused, still_fine  # noqa: E402
-from harness.devices import DeviceGuest, DeviceMove, build_devices_guest, inventory, write_map  # noqa: E402
+from harness.devices import (DeviceGuest, DeviceMove, build_devices_guest, device, has, inventory, with_device,  # noqa: E402
+                             write_map)
 from harness.hosts import lab, wait_for  # noqa: E402
 from harness.migration import install_key  # noqa: E402
 
 SEND = ["--switchover-timeout", "20s"]
 PATIENT = {"detach": 30000, "unplug": 30000, "plug": 60000, "attach": 60000, "prepare": 60000}
 ADDRESS, PEER = "10.99.0.1", "10.99.0.2"
-
-
-def device(host):
-    """The PCI address of a host's spare NIC."""
-    code, text = host.call(["sh", "-c", "echo $LAB_VFIO"])
-    expect(code == 0 and text.strip(), f"no spare NIC on {host.name}: {text}")
-    return text.strip()
-
-
-def mac(host):
-    return f"52:54:00:03:00:{host.index + 10:02x}"
-
-
-def has(host, **more):
-    return {"vfio": device(host), "link_mac": mac(host), **more}
-
-
-def with_device(host):
-    return ("-device", f"vfio-pci,host={device(host)},id=ib0,bus=rp0")
 
 
 def begin(host, image, hook, **more):
