@@ -9,10 +9,12 @@
  *   3. A reception that fails gives back what was prepared, before the relay ends.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "destination_internal.h"
+#include "relay_peer.h"
 
 static void send_json(struct wt_destination *d, unsigned type)
 {
@@ -95,15 +97,31 @@ void wt_destination_devices_qmp_event(struct wt_destination *d, const char *name
 		wt_passthrough_qmp_event(d->devices.passthrough, name, data);
 }
 
+/* The operator decides about the guest, and so about them. */
+static void note_prepared(struct wt_destination *d)
+{
+	char ids[WT_ERROR_TEXT_MAX], text[WT_ERROR_TEXT_MAX + 128];
+
+	if (!wt_passthrough_away(d->devices.passthrough, ids, sizeof ids)[0])
+		return;
+	snprintf(text, sizeof text,
+		"devices are prepared for the guest and not plugged in: %s; if it runs here, plug them in (device_add)",
+		ids);
+	wt_relay_told_note(&d->relay, text);
+}
+
 void wt_destination_devices_end(struct wt_destination *d)
 {
 	struct wt_passthrough *p = d->devices.passthrough;
 
-	if (!p || !wt_passthrough_begun(p) || d->machine.state == WT_DESTINATION_ORPHAN)
+	if (!p || !wt_passthrough_begun(p))
 		return;
-	if (d->machine.state == WT_DESTINATION_DONE)
-		wt_passthrough_done(p, WT_DEVICE_STEP_MOVE, NULL);
-	else
+	if (d->machine.state == WT_DESTINATION_ORPHAN) {
+		note_prepared(d);
+		return;
+	}
+	/* A source that did not wait until all was prepared gets nothing. */
+	if (d->machine.state != WT_DESTINATION_DONE || !wt_passthrough_done(p, WT_DEVICE_STEP_MOVE, NULL))
 		wt_passthrough_abort(p);
 	d->devices.waiting = !wt_passthrough_is_over(p);
 	if (d->devices.waiting)

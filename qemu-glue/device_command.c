@@ -2,13 +2,15 @@
 /*
  * device_command.c - see device_command.h.
  *
- *   1. The command is a process group of its own; at the deadline all of it is killed.
+ *   1. The command is a process group of its own; at the deadline all of it is killed. What cannot be killed
+ *      is not waited for.
  *   2. Its end is seen by a pidfd: no SIGCHLD, which belongs to nobody here.
  */
 #include "device_command.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -23,6 +25,7 @@
 
 #define OUTPUT_KEPT 512
 #define EXPANDED_MAX 2048
+#define KILL_TRIES 100 /* of 1 ms */
 
 extern char **environ;
 
@@ -116,21 +119,28 @@ static void on_end(void *arg, uint32_t events)
 	ended(run, how);
 }
 
-static void kill_all(struct wt_device_run *run)
+/* False: it cannot be killed (it has become root, or waits in the kernel), and is left to itself. */
+static bool kill_all(struct wt_device_run *run)
 {
 	kill(-run->pid, SIGKILL);
 	kill(run->pid, SIGKILL);
-	waitpid(run->pid, NULL, 0);
+	for (unsigned i = 0; i < KILL_TRIES; i++) {
+		if (waitpid(run->pid, NULL, WNOHANG))
+			return true;
+		poll(NULL, 0, 1);
+	}
+	return false;
 }
 
 static void deadline_fired(void *arg, uint64_t now_ns)
 {
 	struct wt_device_run *run = arg;
-	char how[64];
+	char how[96];
+	bool killed = kill_all(run);
 
-	kill_all(run);
 	read_output(run);
-	snprintf(how, sizeof how, "did not end within %u ms", run->timeout_ms);
+	snprintf(how, sizeof how, "did not end within %u ms%s", run->timeout_ms,
+		killed ? "" : ", and cannot be killed");
 	ended(run, how);
 }
 
@@ -167,14 +177,19 @@ static int spawn(struct wt_device_run *run, char *const *words, int output)
 {
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attributes;
-	sigset_t none;
+	sigset_t none, usual;
 	int code;
 
 	sigemptyset(&none);
+	sigemptyset(&usual);
+	sigaddset(&usual, SIGPIPE);
+	sigaddset(&usual, SIGCHLD);
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setsigmask(&attributes, &none);
 	posix_spawnattr_setpgroup(&attributes, 0);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+	posix_spawnattr_setsigdefault(&attributes, &usual);
+	posix_spawnattr_setflags(
+		&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
 	posix_spawn_file_actions_init(&files);
 	posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&files, output, 1);

@@ -117,9 +117,11 @@ static int add_devices(struct wt_qmp *qmp, const struct wt_device_map *map, cons
 	return r;
 }
 
-static int add_blocked(struct wt_qmp *qmp, json_t *inventory, struct wt_error *err)
+/* What is not about VFIO stays when its devices have left. */
+static int add_blocked(struct wt_qmp *qmp, bool source, json_t *inventory, struct wt_error *err)
 {
-	json_t *answer = NULL, *reasons;
+	json_t *answer = NULL, *reasons, *item;
+	size_t i;
 	int r = wt_qmp_call(qmp, "query-migrate", NULL, QUERY_TIMEOUT_NS, &answer, err);
 
 	if (r)
@@ -127,6 +129,13 @@ static int add_blocked(struct wt_qmp *qmp, json_t *inventory, struct wt_error *e
 	reasons = json_object_get(answer, "blocked-reasons");
 	json_object_set_new(
 		inventory, "blocked", json_is_array(reasons) ? json_deep_copy(reasons) : json_array());
+	json_array_foreach(reasons, i, item)
+	{
+		const char *reason = json_string_value(item);
+
+		if (source && reason && !strcasestr(reason, "vfio"))
+			add_problem(inventory, "QEMU itself refuses to migrate this guest: %s%s", reason, "");
+	}
 	json_decref(answer);
 	return 0;
 }
@@ -240,7 +249,7 @@ int wt_device_inventory(struct wt_qmp *qmp, const struct wt_device_map *map, con
 		return wt_error_set(err, ENOMEM, "no memory for an inventory");
 	r = add_devices(qmp, map, root, inventory, &passed_through, err);
 	if (!r)
-		r = add_blocked(qmp, inventory, err);
+		r = add_blocked(qmp, !destination, inventory, err);
 	for (unsigned i = 0; !r && map && i < map->count; i++)
 		r = judge(qmp, &map->devices[i], host, root, destination, inventory, err);
 	if (r) {

@@ -120,7 +120,7 @@ static int take_deadlines(struct reader *r, json_t *object, struct wt_device_dea
 	uint32_t *const values[] = { &d->prepare, &d->detach, &d->unplug, &d->plug, &d->attach, &d->recall };
 	int code = 0;
 
-	*d = (struct wt_device_deadlines){ 30000, 10000, 10000, 120000, 30000, 5000 };
+	*d = (struct wt_device_deadlines){ 30000, 10000, 10000, 120000, 30000, 15000 };
 	if (object && !json_is_object(object))
 		return refuse(r, "\"deadlines_ms\" must be an object");
 	if (object)

@@ -44,7 +44,7 @@ struct wt_device_deadlines {
 	uint32_t unplug;  /* device_del to DEVICE_DELETED */
 	uint32_t plug;    /* device_add is answered */
 	uint32_t attach;  /* the guest's hooks, and the link */
-	uint32_t recall;  /* an unplug that came too late is waited for so long, before it is given up */
+	uint32_t recall;  /* an unplug that came too late is waited for so long behind its deadline */
 };
 
 /* argv, ending with NULL; count 0: there is no such command. */

@@ -50,8 +50,7 @@ static void answered(
 {
 	wt_guest_agent_fn *told = agent->told;
 
-	agent->request.verb = WT_AGENT_INVALID;
-	wt_loop_timer_clear(agent->loop, &agent->timer);
+	wt_guest_agent_forget(agent);
 	told(agent->arg, answer, err);
 }
 
@@ -75,7 +74,9 @@ static void watch(struct wt_guest_agent *agent)
 {
 	bool more = agent->output_sent < agent->output_length;
 
-	if (wt_loop_fd_set(agent->loop, agent->fd, EPOLLIN | (more ? EPOLLOUT : 0), on_socket, agent))
+	/* A guest that talks although nothing was asked is not heard. */
+	if (wt_loop_fd_set(agent->loop, agent->fd,
+		    (agent->request.verb ? EPOLLIN : 0) | (more ? EPOLLOUT : 0), on_socket, agent))
 		end(agent, "it cannot be watched");
 }
 
@@ -219,6 +220,8 @@ void wt_guest_agent_forget(struct wt_guest_agent *agent)
 {
 	agent->request.verb = WT_AGENT_INVALID;
 	wt_loop_timer_clear(agent->loop, &agent->timer);
+	if (!agent->end.code)
+		watch(agent);
 }
 
 int wt_guest_agent_open(struct wt_loop *loop, const char *socket_path, struct wt_guest_agent **ret_agent,

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,8 @@
 
 #include "guest_link.h"
 #include "printable.h"
+
+#define KILL_TRIES 100 /* of 1 ms */
 
 uint64_t wt_guest_now_ns(void)
 {
@@ -67,12 +70,14 @@ static void failed(struct wt_guest_run *run, const char *what)
 	finish(run, false, text);
 }
 
+/* One that waits in the kernel is left to itself: the agent must answer. */
 static void kill_child(struct wt_guest_run *run)
 {
 	if (run->child) {
 		kill(-run->child, SIGKILL);
 		kill(run->child, SIGKILL);
-		waitpid(run->child, NULL, 0);
+		for (unsigned i = 0; i < KILL_TRIES && !waitpid(run->child, NULL, WNOHANG); i++)
+			poll(NULL, 0, 1);
 	}
 	run->child = 0;
 	if (run->output_fd >= 0)
@@ -250,6 +255,12 @@ static void overdue(struct wt_guest_run *run)
 		failed(run, text);
 		return;
 	}
+	if (run->next < run->count) {
+		snprintf(
+			text, sizeof text, "no time is left of %u ms for all hooks", run->request.timeout_ms);
+		finish(run, false, text);
+		return;
+	}
 	snprintf(text, sizeof text, "the link of %s is not up within %u ms", run->request.link_mac,
 		run->request.timeout_ms);
 	finish(run, false, text);
@@ -265,7 +276,9 @@ void wt_guest_run_poll(struct wt_guest_run *run)
 			overdue(run);
 		return;
 	}
-	if (run->next < run->count)
+	if (run->next < run->count && wt_guest_now_ns() >= run->until_ns)
+		overdue(run);
+	else if (run->next < run->count)
 		start_one(run);
 	else if (!run->request.link_mac[0] || wt_guest_link_up(run->request.link_mac))
 		finish(run, true, "");

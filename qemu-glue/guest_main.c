@@ -51,6 +51,9 @@ static void send_line(struct agent *agent, const char *line)
 {
 	size_t length = strlen(line), sent = 0;
 
+	/* The line before may have been cut off. */
+	if (write(agent->port_fd, "\n", 1) < 0 && errno != EAGAIN)
+		return;
 	while (sent < length) {
 		struct pollfd wait = { .fd = agent->port_fd, .events = POLLOUT };
 		ssize_t n = write(agent->port_fd, line + sent, length - sent);

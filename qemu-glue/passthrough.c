@@ -45,6 +45,8 @@ static const char *words_for(enum wt_device_step_kind kind, bool undo)
 		return "is plugged in";
 	case WT_DEVICE_STEP_ATTACH:
 		return "the guest is told to use it";
+	case WT_DEVICE_STEP_REPORT:
+		return "the destination gives the guest its devices";
 	default:
 		return NULL;
 	}
@@ -211,10 +213,12 @@ void wt_passthrough_begin(struct wt_passthrough *p)
 	step(p, WT_DEVICE_EV_BEGIN);
 }
 
-void wt_passthrough_done(struct wt_passthrough *p, enum wt_device_step_kind kind, const struct wt_error *err)
+bool wt_passthrough_done(struct wt_passthrough *p, enum wt_device_step_kind kind, const struct wt_error *err)
 {
-	if (p->sequence.state == WT_DEVICE_FORWARD && p->sequence.steps[p->sequence.at].kind == kind)
-		wt_passthrough_result(p, err);
+	if (p->sequence.state != WT_DEVICE_FORWARD || p->sequence.steps[p->sequence.at].kind != kind)
+		return false;
+	wt_passthrough_result(p, err);
+	return true;
 }
 
 void wt_passthrough_abort(struct wt_passthrough *p)
@@ -234,12 +238,77 @@ bool wt_passthrough_is_over(const struct wt_passthrough *p)
 
 uint64_t wt_passthrough_ask_ms(const struct wt_passthrough *p)
 {
-	return 2ull * p->map->count * p->map->deadlines.prepare + 5000;
+	uint64_t candidates = 0;
+
+	for (unsigned i = 0; i < p->map->count; i++) {
+		unsigned most = 1;
+
+		for (unsigned k = 0; k < p->map->devices[i].place_count; k++)
+			if (p->map->devices[i].places[k].address_count > most)
+				most = p->map->devices[i].places[k].address_count;
+		candidates += most;
+	}
+	return 3 * candidates * p->map->deadlines.prepare + 5000;
 }
 
 uint64_t wt_passthrough_report_ms(const struct wt_passthrough *p)
 {
 	return (uint64_t)p->map->count * (p->map->deadlines.plug + p->map->deadlines.attach) + 10000;
+}
+
+/* ---- what became of it ---- */
+
+static void trouble(struct wt_passthrough *p, struct wt_hand *hand, int code, const char *text)
+{
+	wt_error_set(&hand->trouble, code, "%s", text);
+	wt_error_set(&p->trouble, code, "device %s: %s", hand->device->name, text);
+}
+
+/* One that is not there is plugged in; the hooks have been told already. */
+static void check_one(struct wt_passthrough *p, struct wt_hand *hand)
+{
+	struct wt_error err = { 0 };
+	struct wt_qemu_device found;
+	char text[WT_ERROR_TEXT_MAX];
+	int r = wt_qemu_device(p->qmp, hand->device->id, &found, &err);
+
+	if (r == -ENOENT)
+		r = wt_qmp_call(p->qmp, "device_add",
+			wt_device_arguments(hand->device, hand->place, hand->address),
+			p->map->deadlines.plug * 1000000ull, NULL, &err);
+	else if (!r && hand->late && hand->pending) {
+		snprintf(text, sizeof text,
+			"QEMU's request to let go cannot be taken back: if it goes later, plug it in again (device_add, id "
+			"%s, bus %s)",
+			hand->device->id, hand->device->bus);
+		trouble(p, hand, ETIMEDOUT, text);
+	}
+	hand->present = !r;
+	if (r)
+		trouble(p, hand, -r, wt_error_text(&err));
+}
+
+void wt_passthrough_check_back(struct wt_passthrough *p)
+{
+	for (unsigned i = 0; i < p->map->count && !p->sequence.moved; i++)
+		if (p->hands[i].there)
+			check_one(p, &p->hands[i]);
+}
+
+const char *wt_passthrough_away(const struct wt_passthrough *p, char *ret_text, size_t size)
+{
+	size_t length = 0;
+
+	ret_text[0] = '\0';
+	for (unsigned i = 0; i < p->map->count && length < size; i++) {
+		const struct wt_hand *hand = &p->hands[i];
+
+		if (p->config.source ? hand->taken && !hand->present : hand->touched && !hand->present)
+			length += (size_t)snprintf(ret_text + length, size - length, "%s%s (bus %s%s%s)",
+				length ? ", " : "", hand->device->id, hand->device->bus,
+				hand->address ? ", vfio " : "", hand->address ? hand->address : "");
+	}
+	return ret_text;
 }
 
 /* ---- opening ---- */
@@ -315,13 +384,14 @@ static int check_source(
 
 	if (r <= 0)
 		return r;
-	hand->present = true;
+	hand->present = hand->there = true;
 	p->leaving[(*leaving)++] = hand->device->id;
 	r = wt_qemu_device(p->qmp, hand->device->id, &found, err);
 	for (unsigned i = 0; !r && i < hand->place->address_count; i++)
 		if (strcmp(hand->place->addresses[i], found.host) == 0)
 			hand->address = hand->place->addresses[i];
-	return r;
+	/* While the guest is on its way nobody else here shall take it: it may come back. */
+	return r || !hand->address ? r : wt_passthrough_reserve(hand, err);
 }
 
 int wt_passthrough_check(struct wt_passthrough *p, struct wt_qmp *qmp, struct wt_error *err)

@@ -54,8 +54,9 @@ int wt_passthrough_expect(struct wt_passthrough *passthrough, json_t *names, str
 json_t *wt_passthrough_names(const struct wt_passthrough *passthrough);
 
 void wt_passthrough_begin(struct wt_passthrough *passthrough);
-/* A step of the owner's has ended; err NULL: well. Means nothing unless that step is under way. */
-void wt_passthrough_done(
+/* A step of the owner's has ended; err NULL: well. Answers false, and means nothing, unless that step is
+ * under way. */
+bool wt_passthrough_done(
 	struct wt_passthrough *passthrough, enum wt_device_step_kind kind, const struct wt_error *err);
 /* The migration is given up; means nothing once it was said that it has moved. */
 void wt_passthrough_abort(struct wt_passthrough *passthrough);
@@ -68,6 +69,11 @@ void wt_passthrough_qmp_event(struct wt_passthrough *passthrough, const char *na
 uint64_t wt_passthrough_ask_ms(const struct wt_passthrough *passthrough);
 uint64_t wt_passthrough_report_ms(const struct wt_passthrough *passthrough);
 
+/* Source, when all is undone: a device that is not there after all is plugged in; what cannot be helped is
+ * trouble. Waits for QEMU. */
+void wt_passthrough_check_back(struct wt_passthrough *passthrough);
+/* Devices that were taken away, or prepared, and are not plugged in; "": none. */
+const char *wt_passthrough_away(const struct wt_passthrough *passthrough, char *ret_text, size_t size);
 /* What has become of the devices, a new array: {"name", "what", "error", and how long each step took in ms}.
  */
 json_t *wt_passthrough_facts(const struct wt_passthrough *passthrough);

@@ -3,8 +3,9 @@
  * passthrough_guest.c - the steps that the guest and its QEMU do: hooks by the agent, device_del, device_add.
  *
  * device_del only asks: DEVICE_DELETED says that the guest has let go, and no word of ours takes the question
- * back. So an unplug that came too late is waited for once more before it is given up, and what comes even
- * later is for the operator.
+ * back. Nor does a refusal prove that nothing is under way: it may be about a request of before. So an unplug
+ * that did not come is waited for once more before it is given up; whether the device is there is looked at
+ * when all is undone (wt_passthrough_check_back), and what goes even later is for the operator.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #define PATIENCE_MS 2000 /* behind the agent's own deadline */
 #define PING_MS 5000
 #define BUSY_MS 100
+#define AGAIN_MS 500
 
 /* ---- the agent ---- */
 
@@ -113,15 +115,28 @@ static void plug_late(void *arg, uint64_t now_ns)
 	wt_passthrough_result(p, &err);
 }
 
+static void plug_again(void *arg, uint64_t now_ns)
+{
+	struct wt_passthrough *p = arg;
+
+	wt_passthrough_plug(p, wt_passthrough_hand(p));
+}
+
+/* On the way back another reception may have looked at the device in this moment. */
 static void add_reply(void *arg, json_t *result, const struct wt_error *err)
 {
 	struct wt_hand *hand = arg;
+	struct wt_passthrough *p = hand->passthrough;
 
 	hand->present = result != NULL;
 	if (hand->await != WT_HAND_ADDED)
 		return;
 	hand->await = WT_HAND_NOTHING;
-	wt_passthrough_result(hand->passthrough, result ? NULL : err);
+	if (!result && p->sequence.state == WT_DEVICE_UNDOING &&
+		wt_loop_now_ns(p->config.loop) + AGAIN_MS * 1000000ull < hand->plug_until_ns)
+		wt_passthrough_deadline(p, AGAIN_MS, plug_again);
+	else
+		wt_passthrough_result(p, result ? NULL : err);
 }
 
 void wt_passthrough_plug(struct wt_passthrough *p, struct wt_hand *hand)
@@ -133,6 +148,8 @@ void wt_passthrough_plug(struct wt_passthrough *p, struct wt_hand *hand)
 		return;
 	}
 	hand->await = WT_HAND_ADDED;
+	if (!hand->plug_until_ns)
+		hand->plug_until_ns = wt_loop_now_ns(p->config.loop) + p->map->deadlines.plug * 1000000ull;
 	wt_passthrough_deadline(p, p->map->deadlines.plug, plug_late);
 	if (!wt_qmp_execute(p->qmp, "device_add",
 		    wt_device_arguments(hand->device, hand->place, hand->address), add_reply, hand))
@@ -163,8 +180,8 @@ static void del_reply(void *arg, json_t *result, const struct wt_error *err)
 
 	if (result)
 		return;
-	hand->pending = false;
-	if (hand->await != WT_HAND_DELETED)
+	hand->doubtful = true;
+	if (hand->await != WT_HAND_DELETED || hand->passthrough->sequence.state == WT_DEVICE_UNDOING)
 		return;
 	hand->await = WT_HAND_NOTHING;
 	wt_passthrough_result(hand->passthrough, err);
@@ -180,6 +197,7 @@ void wt_passthrough_unplug(struct wt_passthrough *p, struct wt_hand *hand)
 	}
 	hand->await = WT_HAND_DELETED;
 	hand->pending = true;
+	hand->unplug_until_ns = wt_loop_now_ns(p->config.loop) + p->map->deadlines.unplug * 1000000ull;
 	wt_passthrough_deadline(p, p->map->deadlines.unplug, unplug_late);
 	if (!wt_qmp_execute(
 		    p->qmp, "device_del", json_pack("{s:s}", "id", hand->device->id), del_reply, hand))
@@ -190,22 +208,21 @@ void wt_passthrough_unplug(struct wt_passthrough *p, struct wt_hand *hand)
 	wt_passthrough_result(p, &err);
 }
 
+/* It has the device; whether it keeps it is seen at the end. */
 static void recall_late(void *arg, uint64_t now_ns)
 {
 	struct wt_passthrough *p = arg;
 	struct wt_hand *hand = wt_passthrough_hand(p);
-	struct wt_error err = { 0 };
 
 	hand->await = WT_HAND_NOTHING;
-	wt_error_set(&err, ETIMEDOUT,
-		"the guest still has it, but QEMU's request to let go cannot be taken back: if the device goes later, "
-		"plug it in again (device_add, id %s, bus %s)",
-		hand->device->id, hand->device->bus);
-	wt_passthrough_result(p, &err);
+	hand->late = !hand->doubtful;
+	wt_passthrough_result(p, NULL);
 }
 
 void wt_passthrough_replug(struct wt_passthrough *p, struct wt_hand *hand)
 {
+	uint64_t now_ns = wt_loop_now_ns(p->config.loop), rest_ms = 0;
+
 	if (!hand->pending) {
 		if (hand->taken)
 			wt_passthrough_plug(p, hand);
@@ -214,38 +231,41 @@ void wt_passthrough_replug(struct wt_passthrough *p, struct wt_hand *hand)
 		return;
 	}
 	hand->await = WT_HAND_DELETED;
-	wt_passthrough_deadline(p, p->map->deadlines.recall, recall_late);
+	if (hand->unplug_until_ns > now_ns)
+		rest_ms = (hand->unplug_until_ns - now_ns) / 1000000;
+	wt_passthrough_deadline(p, rest_ms + p->map->deadlines.recall, recall_late);
 }
 
 /* ---- events ---- */
 
+/* By whichever request: an earlier one of somebody else's may be at work, too. */
 static void deleted(struct wt_passthrough *p, struct wt_hand *hand)
 {
 	bool awaited = hand->await == WT_HAND_DELETED;
 
-	hand->taken |= hand->pending;
+	hand->taken |= hand->present;
 	hand->present = hand->pending = false;
-	hand->await = WT_HAND_NOTHING;
-	if (!awaited)
-		return;
-	if (p->sequence.state == WT_DEVICE_UNDOING)
+	if (awaited)
+		hand->await = WT_HAND_NOTHING;
+	if (awaited && p->sequence.state == WT_DEVICE_UNDOING)
 		wt_passthrough_plug(p, hand);
-	else
+	else if (awaited)
 		wt_passthrough_result(p, NULL);
+	else if (hand->taken && p->sequence.state == WT_DEVICE_OVER && !p->sequence.moved)
+		wt_qmp_execute(p->qmp, "device_add",
+			wt_device_arguments(hand->device, hand->place, hand->address), add_reply, hand);
 }
 
 static void refused(struct wt_passthrough *p, struct wt_hand *hand)
 {
-	bool awaited = hand->await == WT_HAND_DELETED;
 	struct wt_error err = { 0 };
 
-	hand->pending = false;
+	hand->doubtful = true;
+	if (hand->await != WT_HAND_DELETED || p->sequence.state == WT_DEVICE_UNDOING)
+		return;
 	hand->await = WT_HAND_NOTHING;
 	wt_error_set(&err, EBUSY, "the guest refuses to let go (DEVICE_UNPLUG_GUEST_ERROR)");
-	if (awaited && p->sequence.state == WT_DEVICE_UNDOING)
-		wt_passthrough_result(p, NULL); /* it has the device, and keeps it */
-	else if (awaited)
-		wt_passthrough_result(p, &err);
+	wt_passthrough_result(p, &err);
 }
 
 void wt_passthrough_qmp_event(struct wt_passthrough *p, const char *name, json_t *data)

@@ -96,7 +96,7 @@ static void prepared(void *arg, const struct wt_error *err)
 		wt_passthrough_result(p, NULL);
 }
 
-static int reserve(struct wt_hand *hand, struct wt_error *err)
+int wt_passthrough_reserve(struct wt_hand *hand, struct wt_error *err)
 {
 	char name[WT_JOB_NAME_MAX];
 	struct wt_error why = { 0 };
@@ -106,7 +106,7 @@ static int reserve(struct wt_hand *hand, struct wt_error *err)
 	r = wt_job_place_take(name, &hand->lock, &why);
 	if (r == -EEXIST)
 		return wt_error_set(err, EBUSY,
-			"%s is reserved by another watari receive on this host; name another device",
+			"%s is reserved by another watari send or receive on this host; name another device",
 			hand->address);
 	return r ? wt_error_set(err, -r, "%s", wt_error_text(&why)) : 0;
 }
@@ -118,7 +118,7 @@ static void try_candidate(struct wt_passthrough *p, struct wt_hand *hand)
 
 	if (hand->place->kind == WT_DEVICE_VFIO) {
 		hand->address = hand->place->addresses[hand->candidate];
-		if (reserve(hand, &err)) {
+		if (wt_passthrough_reserve(hand, &err)) {
 			refuse(p, hand, &err);
 			return;
 		}

@@ -21,8 +21,12 @@ struct wt_hand {
 	const char *address; /* which one of the pool; NULL: none yet */
 	bool wanted;         /* the other end knows it, too */
 	bool present;        /* in QEMU */
+	bool there;          /* ... when this began */
+	bool taken;          /* ... and was taken out since */
 	bool pending;        /* QEMU was asked to take it out, and has not yet */
-	bool taken;          /* it was in QEMU, and we had it taken out */
+	bool doubtful;       /* QEMU or the guest refused; but that may have been about an earlier request */
+	bool late;           /* the request was waited for in vain */
+	uint64_t unplug_until_ns, plug_until_ns;
 	enum wt_hand_await await;
 	unsigned candidate;                     /* of the pool, that is tried */
 	bool touched;                           /* its prepare command has run, or it has none */
@@ -67,5 +71,7 @@ void wt_passthrough_plug(struct wt_passthrough *p, struct wt_hand *hand);
 /* passthrough_host.c */
 void wt_passthrough_prepare(struct wt_passthrough *p, struct wt_hand *hand);
 void wt_passthrough_release(struct wt_passthrough *p, struct wt_hand *hand);
+/* Nobody else of this user gets its address, until the lock is left. */
+int wt_passthrough_reserve(struct wt_hand *hand, struct wt_error *err);
 
 #endif

@@ -171,9 +171,24 @@ static int check_parameters(struct wt_qmp *qmp, struct wt_error *err)
 
 /* ---- Migration that runs or is forbidden ---- */
 
-/* may_be_blocked: what blocks a migration blocks it at the source only, and not once its devices have left.
- */
-static int check_migration(struct wt_qmp *qmp, bool may_be_blocked, struct wt_error *err)
+/* The first reason of QEMU's that counts; NULL: none does. leaving: those of VFIO go with its devices. */
+static const char *first_reason(json_t *answer, bool leaving)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "blocked-reasons"), i, item)
+	{
+		const char *reason = json_string_value(item);
+
+		if (reason && !(leaving && strcasestr(reason, "vfio")))
+			return reason;
+	}
+	return is_true(answer, "blocked") && !leaving ? "it gives no reason" : NULL;
+}
+
+/* What blocks a migration blocks it at the source only. leaving: devices will be taken away before. */
+static int check_migration(struct wt_qmp *qmp, bool is_source, bool leaving, struct wt_error *err)
 {
 	static const char *const over[] = { "", "none", "completed", "failed", "cancelled" };
 	const char *status, *reason;
@@ -187,17 +202,17 @@ static int check_migration(struct wt_qmp *qmp, bool may_be_blocked, struct wt_er
 	status = text_of(answer, "status");
 	for (i = 0; i < sizeof over / sizeof *over && strcmp(status, over[i]); i++)
 		;
-	reason = json_string_value(json_array_get(json_object_get(answer, "blocked-reasons"), 0));
+	reason = first_reason(answer, leaving);
 	if (i == sizeof over / sizeof *over)
 		r = wt_error_set(err, EPERM,
 			"QEMU is already migrating (status '%s'); wait for its end, or type in QEMU's monitor: "
 			"migrate_cancel",
 			status);
-	else if (!may_be_blocked && (reason || is_true(answer, "blocked")))
+	else if (is_source && reason)
 		r = wt_error_set(err, EPERM,
 			"QEMU itself refuses to migrate this guest: %s; remove what causes that (a device: "
 			"device_del ID) and try again",
-			reason ? reason : "it gives no reason");
+			reason);
 	json_decref(answer);
 	return r;
 }
@@ -535,7 +550,7 @@ int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool share
 	if (r >= 0)
 		r = check_devices(qmp, leaving, &facts.may_discard, err);
 	if (r >= 0)
-		r = check_migration(qmp, leaving && *leaving, err);
+		r = check_migration(qmp, true, leaving && *leaving, err);
 	if (r >= 0)
 		r = check_capabilities(qmp, err);
 	if (r >= 0)
@@ -603,7 +618,7 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 		return wt_error_set(err, EPERM,
 			"the destination's QEMU was started without -S, so that it would run before the source has "
 			"let go; start it with -incoming defer -S");
-	r = check_migration(qmp, true, err);
+	r = check_migration(qmp, false, false, err);
 	if (r >= 0)
 		r = check_capabilities(qmp, err);
 	if (r >= 0)

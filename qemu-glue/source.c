@@ -475,13 +475,14 @@ static void aborted_text(struct wt_source *source, char *text, size_t size)
 {
 	struct wt_error err = { 0 };
 	int r = wt_source_restore_qemu(source, &err);
-	const struct wt_error *devices = r ? NULL : wt_source_devices_end(source);
+	const struct wt_error *devices = wt_source_devices_end(source);
 
 	if (r)
-		snprintf(text, size, "%s; and the guest does not go on here (%s): say cont to its QEMU",
-			wt_error_text(&source->failure), wt_error_text(&err));
+		snprintf(text, size, "%s; and the guest does not go on here (%s): say cont to its QEMU%s%s",
+			wt_error_text(&source->failure), wt_error_text(&err), devices ? "; and " : "",
+			devices ? wt_error_text(devices) : "");
 	else if (devices)
-		snprintf(text, size, "%s; the guest goes on here, but not with all it had: %s",
+		snprintf(text, size, "%s; the guest goes on here, but look at its devices: %s",
 			wt_error_text(&source->failure), wt_error_text(devices));
 	else
 		snprintf(text, size, "%s; the guest goes on here as before", wt_error_text(&source->failure));
@@ -489,8 +490,10 @@ static void aborted_text(struct wt_source *source, char *text, size_t size)
 
 static int conclude(struct wt_source *source)
 {
-	char text[2 * WT_ERROR_TEXT_MAX + 256];
+	char text[3 * WT_ERROR_TEXT_MAX + 256];
 
+	if (source->machine.state != WT_SOURCE_DONE && source->machine.state != WT_SOURCE_ABORTED)
+		wt_source_devices_note_away(source);
 	switch (source->machine.state) {
 	case WT_SOURCE_DONE:
 		wt_source_devices_end(source);

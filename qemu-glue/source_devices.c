@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "printable.h"
+#include "relay_peer.h"
 #include "source_internal.h"
 
 /* ---- what is told ---- */
@@ -53,13 +54,20 @@ static void patience(struct wt_source *source, uint64_t ms)
 /* All have left: is anything else in the way? What QEMU has changed since the first look counts. */
 static void move(struct wt_source *source)
 {
+	struct wt_preflight facts;
 	struct wt_error err = { 0 };
+	int r = wt_preflight_source(
+		source->relay.qmp, source->relay.ram, source->options->shared_storage, NULL, &facts, &err);
 
-	if (wt_preflight_source(source->relay.qmp, source->relay.ram, source->options->shared_storage, NULL,
-		    &source->facts, &err)) {
+	/* What is pinned already must not become memory that can be discarded. */
+	if (!r && facts.may_discard && !source->facts.may_discard)
+		r = wt_error_set(&err, EPERM,
+			"a balloon was plugged into the guest after its memory was pinned; send again, then it is copied");
+	if (r) {
 		wt_passthrough_done(source->devices.passthrough, WT_DEVICE_STEP_MOVE, &err);
 		return;
 	}
+	source->facts.guest_running = facts.guest_running;
 	wt_source_event(source, WT_SOURCE_EV_ACCEPTED);
 }
 
@@ -176,7 +184,28 @@ const struct wt_error *wt_source_devices_end(struct wt_source *source)
 	if (source->devices.waiting)
 		wt_loop_run(source->relay.loop);
 	source->devices.waiting = false;
+	if (!source->qemu_gone)
+		wt_passthrough_check_back(p);
 	return wt_passthrough_trouble(p);
+}
+
+void wt_source_devices_peer_lost(struct wt_source *source, const struct wt_error *err)
+{
+	if (source->devices.ending)
+		wt_passthrough_done(source->devices.passthrough, WT_DEVICE_STEP_REPORT, err);
+}
+
+void wt_source_devices_note_away(struct wt_source *source)
+{
+	char ids[WT_ERROR_TEXT_MAX], text[WT_ERROR_TEXT_MAX + 128];
+
+	if (!source->devices.passthrough ||
+		!wt_passthrough_away(source->devices.passthrough, ids, sizeof ids)[0])
+		return;
+	snprintf(text, sizeof text,
+		"devices were taken away from the guest: %s; if it goes on here, plug them in again (device_add)",
+		ids);
+	wt_relay_told_note(&source->relay, text);
 }
 
 /* ---- the summary ---- */
@@ -206,14 +235,13 @@ json_t *wt_source_devices_json(const struct wt_source *source)
 {
 	const struct wt_passthrough *p = source->devices.passthrough;
 	json_t *there = json_object_get(source->devices.report, "devices"), *here, *object;
-	uint64_t end_ns = source->devices.report_ns ? source->devices.report_ns : wt_report_now_ns();
 
 	if (!p)
 		return NULL;
 	here = wt_passthrough_facts(p);
 	object = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:O*,s:s*}", "device_outage_ms",
-		ms_between(wt_passthrough_quiesce_ns(p), end_ns), "quiesce_ms", sum_ms(here, "detach_ms"),
-		"unplug_ms", sum_ms(here, "unplug_ms"), "move_ms",
+		ms_between(wt_passthrough_quiesce_ns(p), source->devices.report_ns), "quiesce_ms",
+		sum_ms(here, "detach_ms"), "unplug_ms", sum_ms(here, "unplug_ms"), "move_ms",
 		ms_between(wt_passthrough_gone_ns(p), source->end_ns), "plug_ms", sum_ms(there, "plug_ms"),
 		"attach_ms", sum_ms(there, "attach_ms"), "there", there, "trouble",
 		wt_passthrough_trouble(p) ? wt_error_text(wt_passthrough_trouble(p)) : NULL);
@@ -229,14 +257,20 @@ void wt_source_devices_text(const struct wt_source *source, char *text, size_t s
 	text[0] = '\0';
 	if (!object)
 		return;
-	snprintf(text, size,
-		"\n  devices   away for %.0f ms: quiesce %.0f ms, unplug %.0f ms, move %.0f ms, plug %.0f ms, attach %.0f ms",
-		json_number_value(json_object_get(object, "device_outage_ms")),
-		json_number_value(json_object_get(object, "quiesce_ms")),
-		json_number_value(json_object_get(object, "unplug_ms")),
-		json_number_value(json_object_get(object, "move_ms")),
-		json_number_value(json_object_get(object, "plug_ms")),
-		json_number_value(json_object_get(object, "attach_ms")));
+	if (source->devices.report)
+		snprintf(text, size,
+			"\n  devices   away for %.0f ms: quiesce %.0f ms, unplug %.0f ms, move %.0f ms, plug %.0f ms, attach %.0f ms",
+			json_number_value(json_object_get(object, "device_outage_ms")),
+			json_number_value(json_object_get(object, "quiesce_ms")),
+			json_number_value(json_object_get(object, "unplug_ms")),
+			json_number_value(json_object_get(object, "move_ms")),
+			json_number_value(json_object_get(object, "plug_ms")),
+			json_number_value(json_object_get(object, "attach_ms")));
+	else
+		snprintf(text, size, "\n  devices   %s",
+			json_string_value(json_object_get(object, "trouble"))
+				? json_string_value(json_object_get(object, "trouble"))
+				: "the destination did not say what it did about them");
 	json_array_foreach(json_object_get(object, "there"), i, item)
 	{
 		const char *name = json_string_value(json_object_get(item, "name"));

@@ -179,6 +179,9 @@ void wt_source_devices_qmp_event(struct wt_source *source, const char *name, jso
 int wt_source_devices_message(
 	struct wt_source *source, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err);
 const struct wt_error *wt_source_devices_end(struct wt_source *source);
+/* The destination is lost for good; what is away is told, where nobody brings it back. */
+void wt_source_devices_peer_lost(struct wt_source *source, const struct wt_error *err);
+void wt_source_devices_note_away(struct wt_source *source);
 json_t *wt_source_devices_json(const struct wt_source *source);
 void wt_source_devices_text(const struct wt_source *source, char *text, size_t size);
 void wt_source_devices_close(struct wt_source *source);

@@ -173,6 +173,7 @@ static void server_failed(void *arg, const struct wt_error *err)
 	struct wt_error said = wt_printable_error(err);
 
 	wt_source_target_lost(arg, WT_SOURCE_EV_TROUBLE, &said);
+	wt_source_devices_peer_lost(((struct wt_source_target *)arg)->source, &said);
 }
 
 static void server_note(void *arg, const char *note)

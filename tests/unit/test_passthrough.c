@@ -24,8 +24,8 @@ static struct {
 	char asked[256]; /* the commands that it got, each with the id */
 	wt_qmp_reply_fn *reply;
 	void *arg;
-	bool plugged;         /* has ib0 */
-	bool refuses, silent; /* answers with an error; not at all */
+	bool plugged; /* has ib0 */
+	bool refuses; /* device_add, when all is looked at once more */
 } qemu;
 
 int wt_qmp_execute(
@@ -48,6 +48,12 @@ int wt_qmp_call(struct wt_qmp *qmp, const char *command, json_t *arguments, uint
 	const char *path = json_string_value(json_object_get(arguments, "path"));
 	const char *property = json_string_value(json_object_get(arguments, "property"));
 
+	if (strcmp(command, "device_add") == 0) {
+		strcat(qemu.asked, "again;");
+		qemu.plugged |= !qemu.refuses;
+		json_decref(arguments);
+		return qemu.refuses ? wt_error_set(err, EREMOTEIO, "QEMU refused it again") : 0;
+	}
 	*ret_result = NULL;
 	if (!property && strcmp(path, "/machine/peripheral") == 0)
 		*ret_result =
@@ -71,6 +77,9 @@ static void answer(bool good)
 
 	qemu.reply = NULL;
 	assert_non_null(reply);
+	if (good && strcmp(qemu.asked + strlen(qemu.asked) - 5, " ib0;") == 0 &&
+		strncmp(qemu.asked + strlen(qemu.asked) - 15, "device_add", 10) == 0)
+		qemu.plugged = true;
 	if (!good)
 		wt_error_set(&err, EREMOTEIO, "QEMU refused it");
 	reply(qemu.arg, result, &err);
@@ -122,6 +131,8 @@ static void event(const char *name)
 {
 	json_t *data = json_pack("{s:s,s:s}", "device", "ib0", "path", "/machine/peripheral/ib0");
 
+	if (strcmp(name, "DEVICE_DELETED") == 0)
+		qemu.plugged = false;
 	wt_passthrough_qmp_event(test.p, name, data);
 	json_decref(data);
 }
@@ -174,9 +185,11 @@ static void run(void)
 /* The end: everything is as it was, or what is wrong. */
 static void expect_end(const char *asked, const char *trouble)
 {
-	const struct wt_error *found = wt_passthrough_trouble(test.p);
+	const struct wt_error *found;
 
 	assert_int_equal(test.over, 1);
+	wt_passthrough_check_back(test.p);
+	found = wt_passthrough_trouble(test.p);
 	assert_true(wt_passthrough_is_over(test.p));
 	assert_string_equal(qemu.asked, asked);
 	assert_int_equal(found != NULL, trouble != NULL);
@@ -253,27 +266,49 @@ static void test_does_not_come_back(void **state)
 		answer(true);
 		event("DEVICE_DELETED");
 		wt_passthrough_abort(test.p);
+		qemu.refuses = true;
 		if (silent)
 			run();
 		else
 			answer(false);
-		expect_end("device_del ib0;device_add ib0;",
+		expect_end("device_del ib0;device_add ib0;again;",
 			silent ? "did not answer to device_add within 40 ms" : "QEMU refused it");
 	}
 }
 
+/* A refusal may have been about an earlier request: what comes of that one is awaited. */
 static void test_refused(void **state)
 {
 	begin_source();
 	answer(false);
 	expect_failed("device ib0: QEMU refused it");
+	run();
 	expect_end("device_del ib0;", NULL);
 
 	begin_source();
 	answer(true);
 	event("DEVICE_UNPLUG_GUEST_ERROR");
 	expect_failed("device ib0: the guest refuses to let go");
+	run();
 	expect_end("device_del ib0;", NULL);
+
+	begin_source();
+	answer(false);
+	event("DEVICE_DELETED");
+	answer(true);
+	expect_end("device_del ib0;device_add ib0;", NULL);
+}
+
+/* A request of before has taken it out meanwhile: it is brought back as if we had. */
+static void test_gone_already(void **state)
+{
+	begin("\"device\":\"e1000e\"", true);
+	event("DEVICE_DELETED");
+	wt_passthrough_done(test.p, WT_DEVICE_STEP_ASK, NULL);
+	assert_int_equal(test.step, WT_DEVICE_STEP_MOVE);
+	wt_passthrough_abort(test.p);
+	answer(true);
+	expect_end("device_add ib0;", NULL);
 }
 
 /* Too late, but in time to be plugged in again. */
@@ -297,8 +332,26 @@ static void test_never(void **state)
 	run();
 	run();
 	expect_failed("the guest did not let go within 40 ms");
-	event("DEVICE_DELETED"); /* nobody waits any more */
-	expect_end("device_del ib0;", "cannot be taken back");
+	assert_int_equal(test.over, 1);
+	wt_passthrough_check_back(test.p);
+	event("DEVICE_DELETED"); /* nobody waits any more, but watari is still there */
+	assert_string_equal(qemu.asked, "device_del ib0;device_add ib0;");
+	answer(true);
+	expect_end("device_del ib0;device_add ib0;", "cannot be taken back");
+}
+
+/* It went when nobody looked: that is seen at the end. */
+static void test_unseen(void **state)
+{
+	for (unsigned refuses = 0; refuses < 2; refuses++) {
+		begin_source();
+		answer(true);
+		run();
+		run();
+		qemu.plugged = false;
+		qemu.refuses = refuses;
+		expect_end("device_del ib0;again;", refuses ? "QEMU refused it again" : NULL);
+	}
 }
 
 static void test_late_refusal(void **state)
@@ -307,6 +360,7 @@ static void test_late_refusal(void **state)
 	answer(true);
 	run();
 	event("DEVICE_UNPLUG_GUEST_ERROR");
+	run();
 	expect_end("device_del ib0;", NULL);
 }
 
@@ -410,7 +464,7 @@ static void test_reserved(void **state)
 	assert_int_equal(test.step, WT_DEVICE_STEP_MOVE);
 	first = test.p;
 	begin("\"vfio\":\"0000:02:00.0\"", false);
-	expect_failed("0000:02:00.0 is reserved by another watari receive on this host");
+	expect_failed("0000:02:00.0 is reserved by another watari send or receive on this host");
 	expect_end("", NULL);
 	test.p = first;
 	test.over = 0;
@@ -458,6 +512,8 @@ int main(void)
 		DEVICE_TEST(test_comes_back),
 		DEVICE_TEST(test_does_not_come_back),
 		DEVICE_TEST(test_refused),
+		DEVICE_TEST(test_gone_already),
+		DEVICE_TEST(test_unseen),
 		DEVICE_TEST(test_late),
 		DEVICE_TEST(test_never),
 		DEVICE_TEST(test_late_refusal),
