@@ -4,6 +4,7 @@
 
   moves   host 0 (device) to host 1 (device), to host 0 (none), and back to host 1; a process in the guest holds a verbs
           context wherever there is a device, a third host pings the guest over the device, the guest checks its memory
+  undo    given up when the device has left: it is plugged in again, and used again
   held    the process does not let go: the unplug is given up, the guest keeps its device and runs
   busy    the device of the destination is in use; is bound to another driver until the map's command binds it
 """
@@ -17,7 +18,7 @@ from harness.cases import expect, main, refused, still_fine  # noqa: E402
 from harness.devices import (DeviceGuest, DeviceMove, build_devices_guest, device, has, inventory, with_device,  # noqa: E402
                              write_map)
 from harness.hosts import lab, wait_for  # noqa: E402
-from harness.migration import install_key  # noqa: E402
+from harness.migration import events, install_key, watari  # noqa: E402
 
 SEND = ["--switchover-timeout", "20s"]
 PATIENT = {"detach": 30000, "unplug": 30000, "plug": 60000, "attach": 60000, "prepare": 60000}
@@ -85,6 +86,23 @@ def case_moves(image):
         wait_for(lambda: "HOLD eth" in fourth.console(), "a verbs context after the way back", 60)
         pings(peer)
         fourth.wait_round()
+
+
+def case_undo(image):
+    with lab(2, mem="1024M", options=["--vfio-nic"]) as (a, b):
+        keys = install_key([a, b])
+        maps = [write_map(host, {"a": has(a), "b": {"none": True}}, PATIENT) for host in (a, b)]
+        source = begin(a, image, "release")
+        destination = DeviceGuest(b, image, incoming=True)
+        move = DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=[*SEND, "--max-rate", "500K"])
+        wait_for(lambda: any(e["event"] == "migrating" for e in events(move.sender)) or not move.sender.running(), "the migration", 120)
+        expect("ib0" not in source.devices(), "QEMU migrates with the device")
+        code, text = a.call([watari(), "cancel", "vm"])
+        expect(code == 0, f"cancel: {text}")
+        print(f"  {refused(move.sender, 'the guest goes on here as before', 120)}", flush=True)
+        expect(source.devices().get("ib0") == "vfio-pci", f"the device is gone: {source.devices()}")
+        wait_for(lambda: source.console().count("HOLD eth") == 2, "a verbs context again", 60)
+        still_fine(source)
 
 
 def case_held(image):
