@@ -197,7 +197,10 @@ static int stream_block(void *arg, const char *name, uint64_t length, int *ret_n
 
 static void stream_guest_stopped(void *arg)
 {
-	guest_stopped(arg);
+	struct wt_source *source = arg;
+
+	source->ram_end_ns = wt_report_now_ns();
+	guest_stopped(source);
 }
 
 /* After the commit the stream means nothing any more: QEMU is closing it. */
