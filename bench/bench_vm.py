@@ -7,7 +7,7 @@ events, of one clock; all contenders have the same memory, which exists at the d
 touch), no limit on bandwidth, 300 ms limit on downtime, and return-path. TCP's congestion control is that of the
 machine.
 
-  total_time        stopped guest, RAM full of random bytes: from the command to the completion at both ends
+  total_time        a stopped guest, RAM full of random bytes: from the command to the completion at both ends
   cpu_seconds       the same runs: user and system time of all QEMUs and relays of both ends, until they have ended or are
                     through. What interrupts of the network take lands on who is interrupted, and in the kernel's own threads,
                     which are nobody's: it is not counted
@@ -18,8 +18,8 @@ machine.
   convergence_rate  --convergence only, takes long: over a link of 200 Mbit/s, pages per second that a guest may write at most,
                     so that its migration completes within 60 s; by bisection
 
-QEMU's best setting of multifd (channels, zero-copy-send) is looked for first. veth copies where a network card would not: what
-sending without copying saves cannot be seen here.
+QEMU's best settings of multifd (channels, zero-copy-send) are looked for first: the two that are fastest once. veth copies
+where a network card would not: what sending without copying saves cannot be seen here.
 """
 
 import os
@@ -77,13 +77,14 @@ def fill(guest, mb):
 class Pair:
     """A guest and the QEMU that awaits it, on two hosts. wait: the destination does not run by itself."""
 
-    def __init__(self, net, image, wait, stopped=False, **guest):
+    def __init__(self, net, image, wait, stopped=False, cold=False, **guest):
         self.ends, self.events = [], []
         for host, incoming in zip(net.hosts, (False, True if wait else "defer")):
             path = f"{host.run_dir}/events{Guest.count}.qmp"
             extra = ["-qmp", f"unix:{path},server=on,wait=off", *(["-S"] if stopped and not incoming else [])]
-            self.ends.append(Guest(host, image, incoming=incoming, extra=extra, ram_options=",prealloc=on",
-                                   append="wt.report=20" if not stopped else "", **guest))
+            self.ends.append(Guest(host, image, incoming=incoming, extra=extra,
+                                   ram_options="" if cold and incoming else ",prealloc=on",
+                                   append="" if stopped else "wt.report=20", **guest))
             self.events.append(Events(path))
         self.source, self.destination = self.ends
         if stopped:
@@ -193,7 +194,7 @@ def best_of_qemu(args, net, image, size):
 
 
 def compare(args, contenders, case, metrics, **guest):
-    """A line for each of {metric of a run: (metric, unit)}; the baseline is whichever setting of QEMU has the better median."""
+    """A line for each of {metric of a run: (metric, unit)}; the baseline is the setting of QEMU with the better median."""
     found = interleave({one.name: lambda one=one: say(args, one.name, case, one.run(**guest)) for one in contenders}, args.runs)
     for key, (metric, unit) in metrics.items():
         runs = {name: [run[key] for run in found[name]] for name in found}
@@ -227,13 +228,14 @@ def measure(args):
     with network(2) as net:
         ours = Watari(net, image, args.send.split())
         contenders = [ours, *best_of_qemu(args, net, image, size)]
-        if "stopped" in args.cases:
-            compare(args, contenders, "stopped", {"total_time": ("total_time", "s"), "cpu_seconds": ("cpu_seconds", "s")},
-                    stopped=True, mb=size)
+        for case in ("stopped", "cold"):
+            if case in args.cases:
+                compare(args, contenders, case, {"total_time": ("total_time", "s"), "cpu_seconds": ("cpu_seconds", "s")},
+                        stopped=True, cold=case == "cold", mb=size)
         for case, rate in RATES.items():
             if case not in args.cases:
                 continue
-            found = compare(args, contenders, case, {"downtime": (f"downtime_{case}", "ms"), "guest_gap": ("guest_gap", "ms")},
+            found = compare(args, contenders[:2], case, {"downtime": (f"downtime_{case}", "ms"), "guest_gap": ("guest_gap", "ms")},
                             rate=rate, **RUNNING)
             show(args, "vm", case, "commit_ms", "ms", "lower", [run["commit_ms"] for run in found["watari"]])
         if args.convergence:
@@ -247,7 +249,8 @@ def main():
     options = parser(__doc__)
     options.add_argument("--quick", action="store_true", help="a stopped guest of 1 GiB instead of 4")
     options.add_argument("--convergence", action="store_true")
-    options.add_argument("--cases", nargs="+", default=["stopped", *RATES], help="of stopped, idle, dirty")
+    options.add_argument("--cases", nargs="+", default=["stopped", *RATES], help="of stopped, cold (the destination's "
+                         "memory does not exist before), idle, dirty")
     options.add_argument("--channels", nargs="+", type=int, default=[1, 2, 4, 8], help="of QEMU's multifd, that are tried")
     options.add_argument("--send", default="", metavar="OPTIONS", help="for watari send, such as --send='--channels 2'")
     args = options.parse_args()
