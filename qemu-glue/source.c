@@ -69,8 +69,10 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 		return;
 	wt_source_take_figures(source, result);
 	wt_source_gate(source);
-	if (source->machine.state == WT_SOURCE_STREAMING)
+	if (source->machine.state == WT_SOURCE_STREAMING) {
 		wt_source_digests_gate(source);
+		wt_source_downtime_goal(source);
+	}
 	if (strcmp(status, "completed") == 0) {
 		wt_qmp_execute(source->relay.qmp, "query-status", NULL, status_reply, source);
 	} else if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0) {
@@ -99,14 +101,16 @@ static void poll_fired(void *arg, uint64_t now_ns)
 	struct wt_source *source = arg;
 	enum wt_source_state state = source->machine.state;
 	bool urgent = state == WT_SOURCE_COMMITTING || state == WT_SOURCE_ABORTING;
+	bool close =
+		source->change.gated || source->digest_gate.closed || source->downtime_goal.fits_since_ns;
 
 	if (state == WT_SOURCE_COMMITTING && !source->shut_sent)
 		source->shut_sent = wt_outgoing_shut(source->outgoing);
 
 	wt_loop_timer_set(source->relay.loop, &source->poll,
-		now_ns + (urgent                                                      ? POLL_NS
-				 : source->change.gated || source->digest_gate.closed ? GATED_NS
-										      : WATCH_NS),
+		now_ns + (urgent         ? POLL_NS
+				 : close ? GATED_NS
+					 : WATCH_NS),
 		poll_fired, source);
 	ask_qemu(source);
 	if (state == WT_SOURCE_STREAMING || state == WT_SOURCE_STOPPED)

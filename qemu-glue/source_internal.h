@@ -10,6 +10,7 @@
 #include <watari/server.h>
 
 #include "digest_gate.h"
+#include "downtime_goal.h"
 #include "migration_settings.h"
 #include "messages.h"
 #include "outgoing.h"
@@ -30,6 +31,7 @@ struct wt_source {
 	struct wt_source_switch machine;
 	struct wt_source_change change;
 	struct wt_digest_gate digest_gate;
+	struct wt_downtime_goal downtime_goal;
 	struct wt_relay_socket place; /* of the socket that QEMU connects to */
 	struct wt_outgoing *outgoing;
 	struct wt_replica_writer *replica; /* to be written; NULL: none */
@@ -97,7 +99,9 @@ void wt_source_gate_close(struct wt_source *source);
 void wt_source_gate_open(struct wt_source *source);
 /* QEMU has said how much it has left, or the new destination what it lacks. */
 void wt_source_gate(struct wt_source *source);
-/* What QEMU is to take for the limit on downtime as both gates are now; tells it. */
+/* QEMU has said how much it has left, and how fast the guest writes. */
+void wt_source_downtime_goal(struct wt_source *source);
+/* What QEMU is to take for the limit on downtime as both gates and the goal are now; tells it. */
 uint64_t wt_source_downtime_limit_ms(const struct wt_source *source);
 void wt_source_downtime_limit(struct wt_source *source);
 
