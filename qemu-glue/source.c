@@ -52,9 +52,10 @@ static void stop_reply(void *arg, json_t *result, const struct wt_error *err)
 	struct wt_source *source = arg;
 	const char *status = json_string_value(json_object_get(result, "status"));
 
-	if (status && (strcmp(status, "finish-migrate") == 0 || strcmp(status, "postmigrate") == 0))
+	if (status && (strcmp(status, "finish-migrate") == 0 || strcmp(status, "postmigrate") == 0)) {
 		guest_stopped(source);
-	else if (status && strcmp(status, "running") != 0)
+		source->stop_ns = source->stop_event_ns;
+	} else if (status && strcmp(status, "running") != 0)
 		source->facts.guest_running = false;
 }
 
@@ -121,9 +122,10 @@ static void qmp_event(void *arg, const char *name, json_t *data)
 {
 	struct wt_source *source = arg;
 
-	if (strcmp(name, "STOP") == 0)
+	if (strcmp(name, "STOP") == 0) {
+		source->stop_event_ns = wt_report_now_ns() - wt_qmp_event_age_ns(source->relay.qmp);
 		wt_qmp_execute(source->relay.qmp, "query-status", NULL, stop_reply, source);
-	else if (strcmp(name, "RESUME") == 0)
+	} else if (strcmp(name, "RESUME") == 0)
 		source->facts.guest_running = true;
 	else if (strcmp(name, "MIGRATION") == 0)
 		ask_qemu(source);

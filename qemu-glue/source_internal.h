@@ -39,6 +39,7 @@ struct wt_source {
 	struct wt_error failure; /* the first thing that went wrong */
 
 	uint64_t start_ns, stop_ns, ram_end_ns, ready_ns, commit_ns, end_ns; /* of the report's clock */
+	uint64_t stop_event_ns;    /* of QEMU's STOP, which may be told later than the end of RAM is read */
 	struct wt_rate rate, pace; /* of content that landed; of all pages, zero or not */
 	struct {                   /* what QEMU said last; total 0: nothing yet */
 		uint64_t total_bytes, remaining_bytes, dirty_bytes_per_s;
