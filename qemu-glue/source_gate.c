@@ -21,9 +21,14 @@ void wt_source_downtime_limit(struct wt_source *source)
 		NULL);
 }
 
+static bool gated(const struct wt_source *source)
+{
+	return source->change.gated || source->digest_gate.closed;
+}
+
 uint64_t wt_source_downtime_limit_ms(const struct wt_source *source)
 {
-	return source->change.gated || source->digest_gate.closed
+	return gated(source)
 		       ? GATED_DOWNTIME_MS
 		       : wt_downtime_goal_ms(&source->downtime_goal, source->options->downtime_limit_ms);
 }
@@ -35,7 +40,7 @@ void wt_source_downtime_goal(struct wt_source *source)
 		.dirty_bytes_per_s = source->said.dirty_bytes_per_s,
 		.rate_bytes_per_s = source->pace.bytes_per_s };
 
-	if (source->said.total_bytes &&
+	if (source->said.total_bytes && !gated(source) &&
 		wt_downtime_goal_step(&source->downtime_goal, &figures, wt_report_now_ns()))
 		wt_source_downtime_limit(source);
 }
