@@ -3,7 +3,7 @@
 """one memory pulled from several hosts at once, against what their links carry one by one.
 
 The hosts that serve are limited in what they send, the one that pulls is not. All of them have all of the memory, over
-tcp. A rate is the memory's bytes over the time from when all are connected to when the last page is in place; wt_multi.c
+tcp. A rate is the memory's bytes over the time from when all are connected to when the last page is in place; wt_multi_bw
 pulls, and compares every page.
 
   scaling_2, scaling_4   rate with so many equal servers, over so many times the rate with one
@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 from figures import interleave, options, show  # noqa: E402
 from harness.hosts import Host  # noqa: E402
 from harness.migration import install_key  # noqa: E402
-from harness.multi import make_memory, pull  # noqa: E402
+from harness.multi import pull  # noqa: E402
 from harness.network import network  # noqa: E402
 
 MIB = 384
@@ -29,14 +29,14 @@ MIXED_MBIT_S = (200, 400, 800)
 SERVERS = 4
 
 
-def rate(net, memory, key, links):
+def rate(net, key, links):
     """MB/s from the first hosts, each of which sends at most so many Mbit/s; None: it takes no part."""
     senders = []
     for i, mbit_s in enumerate(links):
         if mbit_s:
             net.limit(mbit_s, i)
             senders.append(net.hosts[i])
-    found = pull(memory, net.hosts[SERVERS], senders, key)
+    found = pull(MIB, net.hosts[SERVERS], senders, key)
     return found["bytes"] / found["seconds"] / 1e6
 
 
@@ -50,8 +50,7 @@ def measure(args):
     alone = [tuple(link if i == j else None for j, link in enumerate(MIXED_MBIT_S)) for i in range(len(MIXED_MBIT_S))]
     with network(SERVERS + 1) as net:
         key = install_key(net.hosts[:1])[0]
-        memory = make_memory(net.hosts[0], MIB)
-        contenders = {links: lambda links=links: rate(net, memory, key, links)
+        contenders = {links: lambda links=links: rate(net, key, links)
                       for links in [*equal.values(), MIXED_MBIT_S, *alone]}
         found = interleave({**contenders, "iperf3": lambda: iperf3(net)}, args.runs)
     one = found[equal[1]]

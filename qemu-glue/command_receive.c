@@ -3,6 +3,9 @@
  * command_receive.c - `watari receive`: options of the destination.
  */
 #include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "command.h"
 #include "destination.h"
@@ -19,6 +22,7 @@ static const char usage[] =
 	"  --device NAME            RDMA device\n"
 	"  --reconnect-timeout TIME how long a lost source is awaited (default 60s)\n"
 	"  --replica DIR            an old copy of the guest's RAM, see send --keep-replica: only what differs is pulled\n"
+	"  --replica HOST:PORT/NAME the same on another host, where watari replica serves it: what is right is read there\n"
 	"  --reuse-memory           the same of this QEMU's RAM, if its file has old content of the guest\n"
 	"  --wait TIME              how long to wait for a source at all (default: for ever)\n"
 	"  --job NAME               for watari status and cancel (default: the name of the VM and -incoming)\n"
@@ -35,6 +39,42 @@ static const struct option options[] = {
 	{ 0 },
 };
 
+/* A directory; or an address with a name, which are split then. */
+static bool take_replica(char *text, struct wt_destination_options *o)
+{
+	const char *name, *colon = strchr(text, ':');
+	struct stat st;
+
+	if (!colon || !strchr(colon, '/') || stat(text, &st) == 0) {
+		o->replica = text;
+		return true;
+	}
+	if (!wt_command_target(text, &o->replica_peer, &name))
+		return false;
+	if (!o->replica_peer.host || !o->replica_peer.port) {
+		fprintf(stderr,
+			"watari: --replica: give a directory, or HOST:PORT/NAME of a watari replica\n");
+		return false;
+	}
+	o->replica_vm = name;
+	return true;
+}
+
+static bool check_replica(const struct wt_destination_options *o)
+{
+	if (!o->replica_peer.port)
+		return true;
+	if (strcmp(o->replica_vm, o->common.name) != 0)
+		fprintf(stderr, "watari: --replica: that is a replica of %s, and the guest %s is awaited\n",
+			o->replica_vm, o->common.name);
+	else if (o->replica || o->reuse_memory)
+		fprintf(stderr,
+			"watari: give one replica: a directory, one on another host, or --reuse-memory\n");
+	else
+		return true;
+	return false;
+}
+
 static bool take(int option, struct wt_destination_options *o)
 {
 	switch (option) {
@@ -42,8 +82,7 @@ static bool take(int option, struct wt_destination_options *o)
 		o->data_host = optarg;
 		return true;
 	case OPT_REPLICA:
-		o->replica = optarg;
-		return true;
+		return take_replica(optarg, o);
 	case OPT_REUSE:
 		o->reuse_memory = true;
 		return true;
@@ -67,7 +106,7 @@ int wt_command_receive_options(int argc, char **argv, struct wt_destination_opti
 	if (optind + 1 != argc)
 		return wt_command_usage(usage);
 	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.listen, &o.common.name) ||
-		!wt_command_name_job(&o.common, "-incoming"))
+		!wt_command_name_job(&o.common, "-incoming") || !check_replica(&o))
 		return WT_EXIT_USAGE;
 	if (!o.common.psk_file && !o.listen.host && !o.listen.unix_path)
 		o.listen.host = "127.0.0.1";

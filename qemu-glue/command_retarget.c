@@ -20,6 +20,7 @@ static const char usage[] =
 	"usage: watari retarget JOB --to HOST:PORT/NAME [--prefer old-destination] [--no-wait]\n"
 	"Moves a guest that is on its way to one destination to another one instead. The guest runs on, and what the\n"
 	"old destination has is pulled from there, too. Returns when the new one needs the old one no more.\n"
+	"If the guest is stopped already, it goes on at the source, and a new migration to the other destination begins.\n"
 	"  --to HOST:PORT/NAME        where watari receive waits for the guest; or unix:PATH//NAME\n"
 	"  --prefer old-destination   spare the source: pull from the old destination whatever it has\n"
 	"  --no-wait                  return when the job has begun\n";
@@ -53,11 +54,13 @@ static int wait_for(const char *job, json_int_t number)
 		json_decref(status);
 		if (r < 0)
 			return failed(&err);
-		if (r == 0)
+		if (r <= 1)
 			break;
 		poll(NULL, 0, POLL_MS);
 	}
-	printf("%s: the new destination has all it needs of the old one\n", job);
+	printf("%s: %s\n", job,
+		r ? "the guest was stopped already; it goes on at the source, and a new migration has begun"
+		  : "the new destination has all it needs of the old one");
 	return WT_EXIT_OK;
 }
 

@@ -17,6 +17,7 @@ static const char usage[] =
 	"  --fabric LIST            verbs,tcp: what may be used (default: the best that works)\n"
 	"  --paths N                data connections (default 2)\n"
 	"  --channels N             QEMU writes its stream over N channels of multifd (default 1: without it)\n"
+	"  --no-feed                QEMU's libwatari-feed.so, if it has that, leaves out nothing\n"
 	"  --device NAME            RDMA device\n"
 	"  --downtime-limit TIME    QEMU stops the guest when the rest fits into this (default 300ms)\n"
 	"  --switchover-timeout T   abort when the destination is not loaded so long after the stop (default 2s)\n"
@@ -34,6 +35,7 @@ static const char usage[] =
 enum {
 	OPT_PATHS = 256,
 	OPT_CHANNELS,
+	OPT_NO_FEED,
 	OPT_DOWNTIME,
 	OPT_SWITCHOVER,
 	OPT_SHARED,
@@ -51,6 +53,7 @@ static const struct option options[] = {
 	WT_OPTIONS_COMMON,
 	{ "paths", 1, NULL, OPT_PATHS },
 	{ "channels", 1, NULL, OPT_CHANNELS },
+	{ "no-feed", 0, NULL, OPT_NO_FEED },
 	{ "downtime-limit", 1, NULL, OPT_DOWNTIME },
 	{ "switchover-timeout", 1, NULL, OPT_SWITCHOVER },
 	{ "shared-storage", 0, NULL, OPT_SHARED },
@@ -78,6 +81,9 @@ static bool take(int option, struct wt_source_options *o)
 		if (!wt_command_number("--channels", optarg, WT_SOURCE_CHANNELS_MAX, &value))
 			return false;
 		o->channels = (unsigned)value;
+		return true;
+	case OPT_NO_FEED:
+		o->no_feed = true;
 		return true;
 	case OPT_DOWNTIME:
 		if (!wt_command_duration("--downtime-limit", optarg, &value))

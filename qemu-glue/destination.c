@@ -32,10 +32,11 @@
 
 static void loaded_status_reply(void *arg, json_t *result, const struct wt_error *err)
 {
+	const struct wt_destination *d = arg;
 	const char *status = json_string_value(json_object_get(result, "status"));
 	struct wt_error runs = { 0 };
 
-	if (!status || strcmp(status, "inmigrate") == 0)
+	if (!status || d->quitting || strcmp(status, "inmigrate") == 0)
 		return;
 	if (strcmp(status, "running") == 0) {
 		wt_error_set(&runs, EPERM,
@@ -54,7 +55,7 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	struct wt_error failed = { 0 };
 	char quoted[WT_PRINTABLE_MAX]; /* it may quote the stream, which is the source's */
 
-	if (!status)
+	if (!status || d->quitting)
 		return;
 	if (strcmp(status, "completed") == 0) {
 		wt_qmp_execute(d->relay.qmp, "query-status", NULL, loaded_status_reply, d);
@@ -296,9 +297,10 @@ static int on_blocks_end(void *arg, struct wt_error *err)
 	return 0;
 }
 
+/* After KEEP it still lands what was under way: that completes nothing. */
 static void check_complete(struct wt_destination *d)
 {
-	if (d->feed.gated && wt_puller_all_landed(d->puller))
+	if (d->machine.state != WT_DESTINATION_RETIRED && d->feed.gated && wt_puller_all_landed(d->puller))
 		wt_destination_event(d, WT_DESTINATION_EV_RAM_COMPLETE);
 }
 
@@ -338,6 +340,17 @@ static int take_ram_end(struct wt_destination *d, const uint8_t *payload, size_t
 	return 0;
 }
 
+static void take_keep(struct wt_destination *d, const uint8_t *payload, size_t length)
+{
+	char text[WT_PRINTABLE_MAX], note[WT_PRINTABLE_MAX + 64];
+
+	wt_printable(payload, length, text, sizeof text);
+	wt_error_set(&d->failure, ECANCELED, "the source aborted: %s", text);
+	snprintf(note, sizeof note, "the source aborted: %s; what has come is kept for that", text);
+	wt_relay_told_note(&d->relay, note);
+	wt_destination_event(d, WT_DESTINATION_EV_KEEP);
+}
+
 static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct wt_destination *d = arg;
@@ -347,6 +360,8 @@ static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t l
 	case WT_RELAY_GUEST:
 		return take_guest(d, payload, length, err);
 	case WT_RELAY_STREAM:
+		if (d->machine.state == WT_DESTINATION_RETIRED)
+			return 0; /* sent before it was known that QEMU is ended */
 		d->stream_bytes += length;
 		return d->guest_known
 			       ? wt_feed_add(&d->feed, payload, length, err)
@@ -360,6 +375,9 @@ static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t l
 			return wt_error_set(err, EPROTO, "the source's commit is malformed");
 		memcpy(&d->guest, payload, length);
 		wt_destination_event(d, WT_DESTINATION_EV_COMMIT);
+		return 0;
+	case WT_RELAY_KEEP:
+		take_keep(d, payload, length);
 		return 0;
 	case WT_RELAY_ABORT:
 		wt_error_set(&d->failure, ECANCELED, "the source aborted: %s",
@@ -485,6 +503,7 @@ static const struct wt_puller_events puller_events = {
 	.serve = on_serve,
 	.serve_end = on_serve_end,
 	.release = on_release,
+	.replica_joined = wt_destination_replica_joined,
 	.replica_lost = wt_destination_replica_lost,
 };
 
@@ -527,6 +546,7 @@ static void listen_again(void *arg, uint64_t now_ns)
 	struct wt_destination *d = arg;
 	struct wt_error err = { 0 };
 
+	wt_destination_replica_unask(d);
 	wt_puller_close(d->puller);
 	wt_destination_feed_close(d);
 	wt_feed_init(&d->feed, d->relay.loop);

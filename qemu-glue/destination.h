@@ -15,10 +15,12 @@
 struct wt_destination_options {
 	struct wt_relay_options common;
 	struct wt_address listen;
-	const char *data_host; /* where data connections are awaited; NULL: where `listen` says */
-	const char *replica;   /* directory with an old copy of the guest's RAM, or NULL */
-	bool reuse_memory;     /* this QEMU's RAM itself has old content of the guest */
-	uint64_t wait_ns;      /* for a source to come; 0: for ever */
+	const char *data_host;          /* where data connections are awaited; NULL: where `listen` says */
+	const char *replica;            /* directory with an old copy of the guest's RAM, or NULL */
+	struct wt_address replica_peer; /* of a watari replica; port 0: none */
+	const char *replica_vm;         /* ... and whose memory it has */
+	bool reuse_memory;              /* this QEMU's RAM itself has old content of the guest */
+	uint64_t wait_ns;               /* for a source to come; 0: for ever */
 };
 
 /* Receives one guest; answers an exit code (relay.h). */

@@ -16,6 +16,7 @@
 #include "progress.h"
 #include "relay.h"
 #include "replica_file.h"
+#include "replica_request.h"
 #include "verify_job.h"
 
 /* Serving the destination that has taken the place of this one. */
@@ -24,13 +25,17 @@ struct wt_destination_serve {
 	unsigned blocks;          /* in it */
 	struct wt_server *server; /* NULL: nobody is served */
 	struct wt_server_order order;
-	char host[256], name[256]; /* instead of those that order points to */
+	char host[256], name[256];        /* instead of those that order points to */
+	uint8_t key[WT_DIGEST_KEY_BYTES]; /* ... too, if it serves as a replica */
 	bool joined;
 	struct wt_timer bury; /* the server has failed */
 };
 
-/* An old copy of the guest's RAM. */
+/* An old copy of the guest's RAM: here, or on another host. */
 struct wt_destination_replica {
+	struct wt_channel *channel; /* to who is asked to come; NULL: nobody is */
+	char answer[WT_REPLICA_ANSWER_MAX];
+	size_t length;                          /* of it, so far */
 	struct wt_replica *files;               /* NULL: none */
 	const struct wt_replica_block **images; /* by the server's number; NULL: none of this block */
 };
@@ -83,10 +88,16 @@ bool wt_destination_serves(const struct wt_destination *destination);
 void wt_destination_serve_close(struct wt_destination *destination);
 
 /* destination_replica.c: opens the replica that was named; lets the puller use it, now that the blocks are
- * known; it cannot be read any more; closes it behind the puller. */
+ * known; the one on another host is here; it is given up; closes it behind the puller. */
 void wt_destination_replica_open(struct wt_destination *destination);
 void wt_destination_replica_offer(struct wt_destination *destination);
+void wt_destination_replica_joined(void *destination, const char *label);
 void wt_destination_replica_lost(void *destination, const struct wt_error *err);
 void wt_destination_replica_close(struct wt_destination *destination);
+
+/* destination_replica_remote.c: asks a replica on another host to come; its answer does not matter any more.
+ */
+int wt_destination_replica_ask(struct wt_destination *destination, struct wt_error *err);
+void wt_destination_replica_unask(struct wt_destination *destination);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * destination_replica.c - an old copy of the guest's RAM, in files (docs/REPLICA.md) or in the memory of this
- * QEMU itself: given to the puller, which pulls only what differs from it.
+ * QEMU itself: given to the puller, which pulls only what differs from it. Of one on another host see
+ * destination_replica_remote.c.
  *
  * A replica only saves bytes. Whatever is wrong with it is said in one sentence, and the guest comes without.
  * It is open while the relay lives; threads of the puller read it.
@@ -9,8 +10,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "destination_internal.h"
+#include "printable.h"
 #include "relay_peer.h"
 
 static void go_without(struct wt_destination *d, const struct wt_error *why)
@@ -61,6 +64,8 @@ void wt_destination_replica_offer(struct wt_destination *d)
 	struct wt_error err = { 0 };
 	unsigned found;
 
+	if (d->options->replica_peer.port && wt_destination_replica_ask(d, &err))
+		go_without(d, &err);
 	if (!d->replica.files && !d->options->reuse_memory)
 		return;
 	free(d->replica.images);
@@ -78,6 +83,17 @@ void wt_destination_replica_offer(struct wt_destination *d)
 		go_without(d, &err);
 }
 
+void wt_destination_replica_joined(void *arg, const char *label)
+{
+	struct wt_destination *d = arg;
+	char text[WT_PRINTABLE_MAX], note[WT_PRINTABLE_MAX + 96];
+
+	snprintf(note, sizeof note,
+		"%s has an old copy of the guest's memory: what is still right is read there",
+		wt_printable(label, strlen(label), text, sizeof text));
+	wt_relay_told_note(&d->relay, note);
+}
+
 void wt_destination_replica_lost(void *arg, const struct wt_error *err)
 {
 	go_without(arg, err);
@@ -85,6 +101,7 @@ void wt_destination_replica_lost(void *arg, const struct wt_error *err)
 
 void wt_destination_replica_close(struct wt_destination *d)
 {
+	wt_destination_replica_unask(d);
 	free(d->replica.images);
 	wt_replica_close(d->replica.files);
 }

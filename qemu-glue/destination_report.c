@@ -61,14 +61,15 @@ json_t *wt_destination_facts(const struct wt_destination *d)
 	struct wt_puller_stats stats;
 
 	wt_puller_stats(d->puller, &stats);
-	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f}", "status",
+	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f}", "status",
 		d->guest.flags & WT_RELAY_GUEST_RUNNING ? "running" : "paused", "qemu",
 		wt_qmp_version(d->relay.qmp), "tcp_bytes", (json_int_t)stats.pulled_bytes[WT_FABRIC_TCP],
 		"verbs_bytes", (json_int_t)stats.pulled_bytes[WT_FABRIC_VERBS], "pulled_pages",
 		(json_int_t)stats.pulled_pages, "zero_pages", (json_int_t)stats.zero_pages, "repeated_pages",
 		(json_int_t)stats.repeated_pages, "compared_pages", (json_int_t)d->verify.compared_pages,
 		"digested_pages", (json_int_t)stats.digested_pages, "replica_pages",
-		(json_int_t)stats.replica_pages, "stream_bytes", (json_int_t)d->stream_bytes, "verify_ms",
+		(json_int_t)stats.replica_pages, "replica_bytes", (json_int_t)stats.replica_bytes,
+		"stream_bytes", (json_int_t)d->stream_bytes, "verify_ms",
 		ms_from_to(d, WT_DESTINATION_VERIFYING, WT_DESTINATION_LOADING), "load_ms",
 		ms_from_to(d, WT_DESTINATION_LOADING, WT_DESTINATION_READY));
 }

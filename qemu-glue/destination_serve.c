@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * destination_serve.c - a retired destination serves what it has to the one that has taken its place.
+ * destination_serve.c - a retired destination serves what it has to the one that has taken its place: what is
+ * known to be right there, or, of a migration that was given up, an old copy (a replica).
  *
  * At most one page server at a time, which announces nothing. Its memory is that of the relay's own mappings:
  * it stays when QEMU ends. A server that has failed is closed by a timer, as its callbacks must not do that.
@@ -83,6 +84,7 @@ static int begin(struct wt_destination *d, struct wt_error *err)
 	config.memory = s->memory;
 	config.passive = true;
 	config.session_id = s->order.session_id;
+	config.digest_key = s->order.digest_key;
 	s->joined = false;
 	r = wt_server_open(d->relay.loop, &config, &server_events, d, &s->server, err);
 	return r ? r : wt_server_start(s->server, err);
@@ -97,6 +99,10 @@ void wt_destination_serve(struct wt_destination *d, const struct wt_server_order
 	s->order = *order;
 	snprintf(s->host, sizeof s->host, "%s", order->host);
 	snprintf(s->name, sizeof s->name, "%s", order->name);
+	if (order->digest_key) {
+		memcpy(s->key, order->digest_key, sizeof s->key);
+		s->order.digest_key = s->key;
+	}
 	if (!begin(d, &err))
 		return;
 	wt_puller_tell_helper(d->puller, order->number, WT_HELPER_UNREACHABLE, wt_error_text(&err));

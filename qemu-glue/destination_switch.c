@@ -22,6 +22,12 @@ static unsigned give_up(struct wt_destination_switch *m)
 		WT_DESTINATION_DO_SEND_FAILED | WT_DESTINATION_DO_QUIT_QEMU | WT_DESTINATION_DO_FINISH);
 }
 
+/* It never runs here; the memory stays ours, and is served when the source says where. */
+static unsigned keep(struct wt_destination_switch *m)
+{
+	return go(m, WT_DESTINATION_RETIRED, WT_DESTINATION_DO_QUIT_QEMU);
+}
+
 static unsigned before_ready(struct wt_destination_switch *m, enum wt_destination_event event)
 {
 	switch (event) {
@@ -45,6 +51,8 @@ static unsigned before_ready(struct wt_destination_switch *m, enum wt_destinatio
 		if (m->state == WT_DESTINATION_RECEIVING)
 			return go(m, WT_DESTINATION_RETIRED, 0);
 		return give_up(m);
+	case WT_DESTINATION_EV_KEEP:
+		return m->state == WT_DESTINATION_WAITING ? give_up(m) : keep(m);
 	case WT_DESTINATION_EV_COMMIT: /* before READY: a source that does not keep the order */
 	case WT_DESTINATION_EV_RELEASE:
 	case WT_DESTINATION_EV_RUNNING:
@@ -63,6 +71,8 @@ static unsigned ready(struct wt_destination_switch *m, enum wt_destination_event
 	switch (event) {
 	case WT_DESTINATION_EV_COMMIT:
 		return go(m, WT_DESTINATION_STARTING, WT_DESTINATION_DO_RUN);
+	case WT_DESTINATION_EV_KEEP:
+		return keep(m);
 	case WT_DESTINATION_EV_ABORT:
 		return go(m, WT_DESTINATION_FAILED, WT_DESTINATION_DO_QUIT_QEMU | WT_DESTINATION_DO_FINISH);
 	case WT_DESTINATION_EV_PEER_LOST: /* TROUBLE is no reason: COMMIT may be on its way */
@@ -93,6 +103,7 @@ static unsigned retired(struct wt_destination_switch *m, enum wt_destination_eve
 		return m->alone ? give_up(m) : 0;
 	case WT_DESTINATION_EV_ABORT:
 	case WT_DESTINATION_EV_TROUBLE:
+	case WT_DESTINATION_EV_KEEP:   /* one that has retired is not the current one */
 	case WT_DESTINATION_EV_COMMIT: /* this and all that follow: not what they say they are */
 	case WT_DESTINATION_EV_RAM_COMPLETE:
 	case WT_DESTINATION_EV_LOADED:

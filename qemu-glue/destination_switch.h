@@ -9,10 +9,12 @@
  *   2. RUN comes only after COMMIT from the source, or by the operator's word; never on a timeout.
  *   3. SEND_FAILED (it never ran here and never will) comes only while RUN has not come, and with the end of
  * QEMU.
- *   4. Once READY was said, QUIT_QEMU comes only after ABORT from the source: it may have committed.
+ *   4. Once READY was said, QUIT_QEMU comes only after ABORT or KEEP from the source: it may have committed.
  *   5. When the source has changed the destination this one is *retired*: nothing is fed to QEMU, and what is
  *      complete here is served to the next one. It may be called back (RESTART). Its QEMU is ended, and its
  *      memory goes, only when the source has no use for it any more, or is lost and nobody is being served.
+ *   6. KEEP is an abort, as good as ABORT: QEMU is ended, and when it has, the source is told
+ *      (SEND_HELPER). But the relay keeps the memory, retired.
  */
 #ifndef WATARI_DESTINATION_SWITCH_H
 #define WATARI_DESTINATION_SWITCH_H
@@ -45,6 +47,7 @@ enum wt_destination_event {
 	WT_DESTINATION_EV_COMMIT,
 	WT_DESTINATION_EV_RUNNING,   /* QEMU runs the guest, or keeps it paused as it was at the source */
 	WT_DESTINATION_EV_ABORT,     /* from the source */
+	WT_DESTINATION_EV_KEEP,      /* from the source: ABORT, but the memory is of use as an old copy */
 	WT_DESTINATION_EV_TROUBLE,   /* QEMU refuses the stream, pulling failed, the operator cancels */
 	WT_DESTINATION_EV_PEER_LOST, /* the source is gone for good */
 	WT_DESTINATION_EV_QEMU_GONE,

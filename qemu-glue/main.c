@@ -16,6 +16,7 @@ static const char usage[] =
 	"  status    what is under way on this host\n"
 	"  retarget  move a guest that is on its way to another host than to its first one\n"
 	"  cancel    end a migration; the guest goes on where it is\n"
+	"  replica   serve an old copy of a guest's memory to the host that it comes to\n"
 	"  doctor    look at this host: devices, limits, what to do\n"
 	"`watari COMMAND --help` explains each.\n";
 
@@ -30,6 +31,7 @@ static const struct {
 	{ "status", wt_command_status },
 	{ "retarget", wt_command_retarget },
 	{ "cancel", wt_command_cancel },
+	{ "replica", wt_command_replica },
 	{ "doctor", wt_command_doctor },
 };
 

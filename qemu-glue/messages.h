@@ -26,6 +26,7 @@ enum wt_relay_message {
 	WT_RELAY_FAILED = 74,   /* destination -> source: it never ran there and never will; text says why */
 	WT_RELAY_STRANDED = 75, /* destination -> source: told to run, and it does not; text says why */
 	WT_RELAY_UNLOADED = 76, /* retired destination -> source: its QEMU ended, its memory is served on */
+	WT_RELAY_KEEP = 77,     /* source -> destination: ABORT, but it keeps the memory; text says why */
 };
 
 enum {

@@ -16,7 +16,8 @@
  *      a destination that has got all of it can be continued later, and another one can take over (replay.h).
  *   6. Pages of each mapped block are compared with the mapping, until one is equal. If none of the first
  * SAMPLES is, what we serve is not the guest's memory: no guest writes so many of them anew before they are
- * read.
+ * read. Where QEMU leaves bytes out, it gives samples (skip_page.h), and far fewer of them: FEED_SAMPLES are
+ * enough for the same verdict, and FEED_SAMPLES_END when RAM ends.
  *
  * QEMU's connections are outgoing_feeds.c's.
  */
@@ -34,10 +35,12 @@
 #define EXTENT_PAGES 256u            /* of content, at most: one read */
 #define ZERO_EXTENT_PAGES (1u << 18) /* of zeros: nothing crosses the wire */
 #define RUN_WAITS_BYTES (1u << 20)
-#define UNSENT_MAX (8u << 20)  /* stripped bytes that may be on their way */
-#define HEARD_NS 1000000000ull /* how lately the peer must have been heard */
-#define AGAIN_NS 5000000ull    /* until what could not be sent is tried again */
-#define SAMPLES 1024u          /* pages that are compared with the mapping, until one is equal */
+#define UNSENT_MAX (8u << 20)        /* stripped bytes that may be on their way */
+#define HEARD_NS 1000000000ull       /* how lately the peer must have been heard */
+#define AGAIN_NS 5000000ull          /* until what could not be sent is tried again */
+#define SAMPLES 1024u                /* pages that are compared with the mapping, until one is equal */
+#define FEED_SAMPLES 32u             /* the same, of those that QEMU gives of what it leaves out */
+#define FEED_SAMPLES_END 16u         /* at RAM's end so many are enough */
 
 /* ---- announcing ---- */
 
@@ -107,6 +110,8 @@ static int on_block(void *arg, uint32_t index, const char *name, uint64_t length
 	blocks[index] = (struct outgoing_block){ .number = -1 };
 	r = o->events.block(o->arg, name, length, &blocks[index].number, &blocks[index].base, err);
 	*ret_in_place = blocks[index].number >= 0;
+	if (!r && *ret_in_place && wt_skip_offer_has(o->offer, blocks[index].base))
+		wt_stream_block_absent(o->reader, index);
 	if (!r && *ret_in_place && !blocks[index].base && !o->run_bytes) {
 		o->run_bytes = malloc(EXTENT_PAGES * (size_t)WT_PAGE_SIZE);
 		if (!o->run_bytes)
@@ -123,24 +128,64 @@ static int on_blocks_end(void *arg, struct wt_error *err)
 	return o->events.blocks_end ? o->events.blocks_end(o->arg, err) : 0;
 }
 
-/* Compares a page of the stream with the mapping: proof that we serve the guest's memory. */
-static int sample(struct outgoing_block *block, uint64_t page, const uint8_t *bytes, struct wt_error *err)
+static int not_the_guests(unsigned compared, struct wt_error *err)
+{
+	return wt_error_set(err, EIO,
+		"none of %u pages of a block in QEMU's stream equals the memory mapped here; this is not the guest's RAM",
+		compared);
+}
+
+/* Compares a page with the mapping: proof that we serve the guest's memory. At most max are, as counted. */
+static int sample(struct outgoing_block *block, uint64_t page, const uint8_t *bytes, unsigned *compared,
+	unsigned max, struct wt_error *err)
 {
 	const uint8_t *here = block->base + (page << WT_PAGE_SHIFT);
 
-	if (block->equal || block->compared == SAMPLES)
+	if (block->equal || *compared == max)
 		return 0;
 	block->equal = memcmp(here, bytes, WT_PAGE_SIZE) == 0;
-	if (++block->compared < SAMPLES || block->equal)
+	if (++*compared < max || block->equal)
 		return 0;
-	return wt_error_set(err, EIO,
-		"none of %u pages of a block in QEMU's stream equals the memory mapped here; this is not the guest's RAM",
-		SAMPLES);
+	return not_the_guests(max, err);
+}
+
+/* RAM has ended, and with it the samples: of a small block there were few. */
+static int check_samples(const struct wt_outgoing *o, struct wt_error *err)
+{
+	uint32_t count = wt_stream_block_count(o->reader);
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct outgoing_block *block = &o->blocks[i];
+
+		if (block->base && !block->equal && block->samples >= FEED_SAMPLES_END)
+			return not_the_guests(block->samples, err);
+	}
+	return 0;
+}
+
+int wt_outgoing_compare(struct wt_outgoing *o, const uint8_t *base, uint64_t page, const uint8_t *bytes,
+	bool *ret_proven, struct wt_error *err)
+{
+	uint32_t count = wt_stream_block_count(o->reader);
+	int r = 0;
+
+	*ret_proven = count > 0;
+	for (uint32_t i = 0; !r && i < count; i++) {
+		struct outgoing_block *block = &o->blocks[i];
+
+		if (!block->base)
+			continue;
+		if (block->base == base)
+			r = sample(block, page, bytes, &block->samples, FEED_SAMPLES, err);
+		*ret_proven &= block->equal;
+	}
+	return r;
 }
 
 static int on_page(void *arg, uint32_t block, uint64_t page, const uint8_t *bytes, struct wt_error *err)
 {
 	struct wt_outgoing *o = arg;
+	struct outgoing_block *where = &o->blocks[block];
 	uint64_t announced = page;
 	int r = 0;
 
@@ -149,7 +194,7 @@ static int on_page(void *arg, uint32_t block, uint64_t page, const uint8_t *byte
 	if (r)
 		return r;
 	o->pages++;
-	return o->blocks[block].base ? sample(&o->blocks[block], page, bytes, err) : 0;
+	return bytes && where->base ? sample(where, page, bytes, &where->compared, SAMPLES, err) : 0;
 }
 
 static int on_zero(void *arg, uint32_t block, uint64_t page, struct wt_error *err)
@@ -171,7 +216,12 @@ static int on_ram_part(void *arg, struct wt_error *err)
 static int on_ram_end(void *arg, struct wt_error *err)
 {
 	struct wt_outgoing *o = arg;
+	int r = wt_outgoing_check_skipped(o, err);
 
+	if (!r)
+		r = check_samples(o, err);
+	if (r)
+		return r;
 	wt_replay_ram_end(o->replay);
 	o->ram_ended = true;
 	o->ram_end_at = o->pass_length;
@@ -387,6 +437,12 @@ int wt_outgoing_open(struct wt_loop *loop, const struct wt_outgoing_events *even
 	return 0;
 }
 
+int wt_outgoing_offer(
+	struct wt_outgoing *o, const struct wt_skip_block *blocks, unsigned count, struct wt_error *err)
+{
+	return wt_skip_offer_open(o->path, blocks, count, &o->offer, err);
+}
+
 void wt_outgoing_start(struct wt_outgoing *o, struct wt_server *server)
 {
 	o->server = server;
@@ -463,8 +519,11 @@ void wt_outgoing_stats(const struct wt_outgoing *o, struct wt_outgoing_stats *re
 	*ret_stats = (struct wt_outgoing_stats){
 		.pages = o->pages, .read_pages = o->read_pages, .passed_bytes = o->passed_bytes
 	};
-	for (unsigned i = 0; i < o->feed_count; i++)
+	for (unsigned i = 0; i < o->feed_count; i++) {
 		ret_stats->channels += o->feeds[i]->channel != NULL;
+		ret_stats->feed |= o->feeds[i]->skips;
+		ret_stats->skipped_bytes += wt_outgoing_absent_bytes(o->feeds[i]);
+	}
 }
 
 void wt_outgoing_close(struct wt_outgoing *o)
@@ -475,6 +534,7 @@ void wt_outgoing_close(struct wt_outgoing *o)
 	wt_loop_timer_clear(o->loop, &o->retry);
 	wt_outgoing_feeds_close(o);
 	wt_stream_close(o->reader);
+	wt_skip_offer_close(o->offer);
 	wt_replay_close(o->replay);
 	free(o->blocks);
 	free(o->run_bytes);

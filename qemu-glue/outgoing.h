@@ -19,6 +19,8 @@
 #include <watari/loop.h>
 #include <watari/server.h>
 
+#include "skip_offer.h"
+
 struct wt_outgoing;
 
 struct wt_outgoing_events {
@@ -41,10 +43,12 @@ struct wt_outgoing_events {
 };
 
 struct wt_outgoing_stats {
-	unsigned channels;     /* of multifd; 0: all comes over the main channel */
-	uint64_t pages;        /* with content, that left the stream */
-	uint64_t read_pages;   /* zero or not */
-	uint64_t passed_bytes; /* of the stripped stream */
+	unsigned channels;      /* of multifd; 0: all comes over the main channel */
+	uint64_t pages;         /* with content, that left the stream */
+	uint64_t read_pages;    /* zero or not */
+	uint64_t passed_bytes;  /* of the stripped stream */
+	bool feed;              /* QEMU leaves guest RAM out (docs/FEED.md), ... */
+	uint64_t skipped_bytes; /* ... so much of it */
 };
 
 int wt_outgoing_open(struct wt_loop *loop, const struct wt_outgoing_events *events, void *arg,
@@ -56,6 +60,10 @@ void wt_outgoing_close(struct wt_outgoing *outgoing);
  * carries one channel; owned from now on, also on failure. */
 int wt_outgoing_listen(struct wt_outgoing *outgoing, const char *path, struct wt_error *err);
 int wt_outgoing_take(struct wt_outgoing *outgoing, int fd, struct wt_error *err);
+/* After listen, before QEMU comes: a QEMU with libwatari-feed.so may leave out these blocks. Their bases are
+ * those that the callback `block` will tell. An error changes nothing. */
+int wt_outgoing_offer(struct wt_outgoing *outgoing, const struct wt_skip_block *blocks, unsigned count,
+	struct wt_error *err);
 
 /* From now on pages are announced by this server, which must outlive the object; before, the stream is read
  * up to its list of blocks only. */

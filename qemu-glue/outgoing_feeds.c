@@ -6,10 +6,13 @@
  *   2. QEMU connects its multifd channels, and writes to each, before it writes the end of RAM's start
  * section. So whatever waits to be accepted when bytes of that section were read, and before they are parsed,
  * is all that will come. Who comes later is turned away.
- *   3. A feed is watched while the owner reads and its channel waits for input, or while it is unknown.
+ *   3. A connection that begins with libwatari-feed.so's hello leaves guest RAM out; what follows the hello
+ * says which channel it is, as ever. Of what it left out, credit is given back as the reader accounts for it.
+ *   4. A feed is watched while the owner reads and its channel waits for input, or while it is unknown.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +84,8 @@ static void feed_end(struct outgoing_feed *feed)
 	watch(feed, false);
 	if (feed->fd >= 0)
 		close(feed->fd);
+	if (feed->fd >= 0 && feed->skips)
+		wt_skip_offer_ended(feed->outgoing->offer, feed->skip_channel);
 	feed->fd = -1;
 }
 
@@ -104,27 +109,57 @@ static struct outgoing_feed *feed_add(struct wt_outgoing *o, int fd, bool socket
 
 /* ---- who is it? ---- */
 
-/* Looks at the first bytes without taking them; what has said nothing yet stays unknown. */
+/* Looks at the first bytes without taking them: true if so many are there. */
+static bool peek(struct outgoing_feed *feed, void *ret_bytes, size_t length)
+{
+	ssize_t n = recv(feed->fd, ret_bytes, length, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		feed_end(feed);
+	return n == (ssize_t)length;
+}
+
+static int take_hello(struct outgoing_feed *feed, struct wt_error *err)
+{
+	struct wt_outgoing *o = feed->outgoing;
+	struct skip_hello hello;
+	int r;
+
+	if (!peek(feed, &hello, sizeof hello))
+		return 0;
+	r = wt_skip_offer_hello(o->offer, &hello, &feed->skip_channel, err);
+	if (!r && recv(feed->fd, &hello, sizeof hello, MSG_DONTWAIT) != (ssize_t)sizeof hello)
+		r = wt_error_set(err, EIO, "QEMU's stream cannot be read: %s", strerror(errno));
+	feed->skips = !r;
+	return r;
+}
+
+/* Who has said nothing yet stays unknown. */
 static int identify(struct outgoing_feed *feed, struct wt_error *err)
 {
 	struct wt_outgoing *o = feed->outgoing;
 	uint8_t magic[4];
-	ssize_t n = recv(feed->fd, magic, sizeof magic, MSG_PEEK | MSG_DONTWAIT);
+	int r = 0;
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (!peek(feed, magic, sizeof magic))
 		return 0;
-	if (n > 0 && n < (ssize_t)sizeof magic)
-		return 0;
-	if (n <= 0) {
-		feed_end(feed);
-		return 0;
+	if (!feed->skips && !memcmp(magic, skip_magic, sizeof magic)) {
+		r = take_hello(feed, err);
+		if (r || !feed->skips || !peek(feed, magic, sizeof magic))
+			return r;
 	}
-	if (wt_multifd_magic(magic))
-		return wt_multifd_open(o->reader, &feed->channel, err);
+	if (wt_multifd_magic(magic)) {
+		r = wt_multifd_open(o->reader, &feed->channel, err);
+		if (!r && feed->skips)
+			wt_multifd_absent(feed->channel);
+		return r;
+	}
 	if (main_feed(o))
 		return wt_error_set(err, EPROTO,
 			"a second connection has come that is no channel of multifd; one migration at a time");
 	feed->is_main = true;
+	if (feed->skips)
+		wt_stream_absent(o->reader);
 	return 0;
 }
 
@@ -165,10 +200,57 @@ static void listen_readable(void *arg, uint32_t events)
 
 /* ---- reading ---- */
 
+uint64_t wt_outgoing_absent_bytes(const struct outgoing_feed *feed)
+{
+	if (!feed->skips)
+		return 0;
+	return feed->channel   ? wt_multifd_absent_bytes(feed->channel)
+	       : feed->is_main ? wt_stream_absent_bytes(feed->outgoing->reader)
+			       : 0;
+}
+
+/* The reader has gone on: QEMU may, too. Looks at the page that QEMU gives as a sample. */
+static int account(struct outgoing_feed *feed, struct wt_error *err)
+{
+	struct wt_outgoing *o = feed->outgoing;
+	const uint8_t *base, *bytes;
+	bool proven = false;
+	uint64_t page;
+	int r;
+
+	wt_skip_offer_taken(o->offer, feed->skip_channel, wt_outgoing_absent_bytes(feed));
+	if (!wt_skip_offer_sample(o->offer, &base, &page, &bytes))
+		return 0;
+	r = wt_outgoing_compare(o, base, page, bytes, &proven, err);
+	if (!proven)
+		wt_skip_offer_sample_next(o->offer);
+	return r;
+}
+
+int wt_outgoing_check_skipped(const struct wt_outgoing *o, struct wt_error *err)
+{
+	for (unsigned i = 0; i < o->feed_count; i++) {
+		const struct outgoing_feed *feed = o->feeds[i];
+		uint64_t here = wt_outgoing_absent_bytes(feed), there;
+
+		if (!feed->skips)
+			continue;
+		there = wt_skip_offer_skipped(o->offer, feed->skip_channel);
+		if (here != there)
+			return wt_error_set(err, EPROTO,
+				"QEMU has left out %" PRIu64 " bytes of guest RAM where %" PRIu64
+				" are missing; say --no-feed, and report it",
+				there, here);
+	}
+	return 0;
+}
+
 static int advance(struct outgoing_feed *feed, size_t length, struct wt_error *err)
 {
-	return feed->channel ? wt_multifd_advance(feed->channel, length, err)
-			     : wt_stream_advance(feed->outgoing->reader, length, err);
+	int r = feed->channel ? wt_multifd_advance(feed->channel, length, err)
+			      : wt_stream_advance(feed->outgoing->reader, length, err);
+
+	return r || !feed->skips ? r : account(feed, err);
 }
 
 static int finish(struct outgoing_feed *feed, struct wt_error *err)
@@ -236,7 +318,11 @@ static uint64_t offset(const struct outgoing_feed *feed)
 	return feed->channel ? wt_multifd_offset(feed->channel) : wt_stream_offset(feed->outgoing->reader);
 }
 
-/* A channel that waited for the others, or for the owner, is asked again until nothing moves any more. */
+/*
+ * A channel that waited for the others, or for the owner, is asked again until nothing moves any more. Absent
+ * pages are no bytes: they move nothing but read_pages, or what is waited for. What was waited for never
+ * comes back without pages or bytes, so this ends.
+ */
 bool wt_outgoing_resume(struct wt_outgoing *o, struct wt_error *err)
 {
 	bool any = false, moved;
@@ -245,13 +331,14 @@ bool wt_outgoing_resume(struct wt_outgoing *o, struct wt_error *err)
 		moved = false;
 		for (unsigned i = 0; i < o->feed_count; i++) {
 			struct outgoing_feed *feed = o->feeds[i];
-			uint64_t before = offset(feed);
+			enum wt_stream_wait waited = waits(feed);
+			uint64_t before = offset(feed), pages = o->read_pages;
 
-			if (waits(feed) == WT_STREAM_WAIT_INPUT)
+			if (waited == WT_STREAM_WAIT_INPUT)
 				continue;
 			if (advance(feed, 0, err))
 				return any;
-			moved |= offset(feed) != before || waits(feed) == WT_STREAM_WAIT_INPUT;
+			moved |= offset(feed) != before || o->read_pages != pages || waits(feed) != waited;
 		}
 		any |= moved;
 	} while (moved);

@@ -17,13 +17,16 @@ struct outgoing_feed {
 	bool socket, watched;
 	bool is_main;
 	struct wt_multifd *channel; /* neither is_main nor this: it has not said yet what it is */
+	bool skips;                 /* pages' bytes are absent; then of the offer's channel: */
+	unsigned skip_channel;
 };
 
 struct outgoing_block {
 	int number;          /* at the server; -1: its pages stay in the stream */
 	const uint8_t *base; /* NULL: copied */
-	unsigned compared;
-	bool equal; /* at least one page was */
+	unsigned compared;   /* pages of the stream with the mapping */
+	unsigned samples;    /* the same, of those that QEMU gave */
+	bool equal;          /* at least one page was */
 };
 
 struct outgoing_run {
@@ -42,6 +45,7 @@ struct wt_outgoing {
 
 	int listen_fd; /* -1: none */
 	char path[108];
+	struct wt_skip_offer *offer; /* NULL: none */
 	unsigned feed_count;
 	struct outgoing_feed **feeds;
 	bool held;
@@ -66,6 +70,11 @@ struct wt_outgoing {
 /* Tells trouble, once; nothing is read any more. */
 void wt_outgoing_fail(struct wt_outgoing *outgoing, const struct wt_error *err);
 
+/* Compares a page of the memory mapped at base with what QEMU's page held: proof that we serve the guest's
+ * memory. Further samples are of use until *ret_proven. */
+int wt_outgoing_compare(struct wt_outgoing *outgoing, const uint8_t *base, uint64_t page,
+	const uint8_t *bytes, bool *ret_proven, struct wt_error *err);
+
 /* outgoing_feeds.c */
 
 /* The main channel; -1: none. */
@@ -75,6 +84,10 @@ bool wt_outgoing_main_ended(const struct wt_outgoing *outgoing);
 void wt_outgoing_watch(struct wt_outgoing *outgoing, bool reading);
 /* Lets every channel go on with what it has; answers whether one could. */
 bool wt_outgoing_resume(struct wt_outgoing *outgoing, struct wt_error *err);
+/* Bytes of a connection that QEMU has left out and that the reader has accounted for. */
+uint64_t wt_outgoing_absent_bytes(const struct outgoing_feed *feed);
+/* RAM has ended: was left out what we believe? */
+int wt_outgoing_check_skipped(const struct wt_outgoing *outgoing, struct wt_error *err);
 void wt_outgoing_feeds_close(struct wt_outgoing *outgoing);
 
 #endif

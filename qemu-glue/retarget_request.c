@@ -44,6 +44,25 @@ int wt_retarget_request_take(json_t *object, struct wt_retarget_request *ret_req
 	return r ? r : check_address(&ret_request->address, err);
 }
 
+/* For a new migration, when the guest is stopped: whoever takes part in this one cannot have it. */
+static int check_restart(const struct wt_retarget_request *request, const struct wt_retarget_facts *facts,
+	struct wt_error *err)
+{
+	char text[WT_TARGET_TEXT_MAX];
+
+	for (int i = 0; i < WT_TARGETS_MAX; i++) {
+		uint8_t role = facts->machine->roles[i];
+
+		if (role != WT_TARGET_FREE && role != WT_TARGET_DROPPED &&
+			wt_target_equal(facts->addresses[i], &request->address))
+			return wt_error_set(err, EALREADY,
+				"the guest is stopped, so this migration would end, and with it the watari receive on %s; "
+				"start another one",
+				wt_target_text(&request->address, text));
+	}
+	return 0;
+}
+
 /* The number of a target that has this address and may become the current one; -1: none has. */
 static int find_retired(const struct wt_retarget_facts *facts, const struct wt_address *address)
 {
@@ -59,6 +78,7 @@ int wt_retarget_request_check(const struct wt_retarget_request *request,
 {
 	const struct wt_source_retarget *m = facts->machine;
 	const char *refusal = wt_source_retarget_refusal(m, facts->state);
+	bool restarts = wt_source_retarget_restarts(m, facts->state);
 	char text[WT_TARGET_TEXT_MAX];
 	int target;
 
@@ -68,17 +88,19 @@ int wt_retarget_request_check(const struct wt_retarget_request *request,
 		return wt_error_set(err, EINVAL,
 			"this job moves the guest %.80s; give HOST:PORT/%.80s, and start watari receive there with that name",
 			facts->name, facts->name);
+	if (restarts && check_restart(request, facts, err))
+		return -EALREADY;
 	if (wt_target_equal(facts->addresses[m->current], &request->address))
 		return wt_error_set(err, EALREADY, "%s is the destination already",
 			wt_target_text(&request->address, text));
-	if (m->staged && request->address.unix_path)
+	if (!restarts && m->staged && request->address.unix_path)
 		return wt_error_set(err, EINVAL,
 			"some of the guest's memory is at the old destination only, and where a unix socket leads is not "
 			"known there; give HOST:PORT/%.80s",
 			facts->name);
-	if (facts->replay && facts->replay->code)
+	if (!restarts && facts->replay && facts->replay->code)
 		return wt_error_set(err, facts->replay->code, "%s", facts->replay->text);
-	target = find_retired(facts, &request->address);
+	target = restarts ? -1 : find_retired(facts, &request->address);
 	if (target < 0)
 		target = wt_source_retarget_free(m);
 	if (target < 0)
@@ -89,10 +111,18 @@ int wt_retarget_request_check(const struct wt_retarget_request *request,
 	return target;
 }
 
+static const char *state_name(const struct wt_retarget_report *report)
+{
+	if (report->restarts)
+		return !report->over ? "restarting" : report->good ? "restarted" : "aborted";
+	if (report->over)
+		return report->good ? "done" : "failed";
+	return wt_source_retarget_state_name(report->state);
+}
+
 json_t *wt_retarget_status(const struct wt_retarget_report *report)
 {
-	const char *state = report->over ? report->good ? "done" : "failed"
-					 : wt_source_retarget_state_name(report->state);
+	const char *state = state_name(report);
 
 	if (!report->number)
 		return json_null();
@@ -114,9 +144,13 @@ int wt_retarget_outcome(json_t *status, json_int_t number, struct wt_error *err)
 			"the destination has been changed again since then; watari status says how far that is");
 	if (strcmp(state, "done") == 0)
 		return 0;
-	if (strcmp(state, "failed") != 0)
+	if (strcmp(state, "restarted") == 0)
 		return 1;
-	return wt_error_set(err, EREMOTEIO, "the destination was not changed, and the migration goes on: %s",
+	if (strcmp(state, "failed") != 0 && strcmp(state, "aborted") != 0)
+		return 2;
+	return wt_error_set(err, EREMOTEIO, "%s: %s",
+		strcmp(state, "failed") == 0 ? "the destination was not changed, and the migration goes on"
+					     : "the migration was given up, and no other one begins",
 		text ? wt_printable(text, strlen(text), shown, sizeof shown) : "the job does not say why");
 }
 

@@ -7,7 +7,8 @@
  * wanted. It is answered, when it was taken, with {"number": N, "text": SENTENCE}. What comes of it is told
  * by `status`: {"retarget": {"number": N, "state": STATE, "to": ADDRESS, "text": SENTENCE, "base_left_bytes":
  * N}}, null before the first request. STATE is that of source_retarget.h while it is under way; then "done"
- * or "failed". text: why it has failed, or null.
+ * or "failed". If the guest was stopped when it was asked for: "restarting"; then "restarted" (a new
+ * migration has begun), or "aborted". text: why it has failed, or null.
  */
 #ifndef WATARI_QEMU_RETARGET_REQUEST_H
 #define WATARI_QEMU_RETARGET_REQUEST_H
@@ -37,6 +38,7 @@ struct wt_retarget_report {
 	unsigned number; /* of the request; 0: none yet */
 	enum wt_retarget_state state;
 	bool over, good;          /* over: whether it came to a good end */
+	bool restarts;            /* the guest was stopped: a new migration begins */
 	const char *to;           /* the address */
 	const char *text;         /* NULL: nothing to say */
 	uint64_t base_left_bytes; /* that the new destination still lacks of what others have */
@@ -50,8 +52,8 @@ int wt_retarget_request_check(const struct wt_retarget_request *request,
 /* A new object. */
 json_t *wt_retarget_status(const struct wt_retarget_report *report);
 
-/* What the answer to `status` says of request `number`: 1 it is under way, 0 done, -errno with the sentence.
- */
+/* What the answer to `status` says of request `number`: 2 it is under way, 1 a new migration has begun, 0
+ * done, -errno with the sentence. */
 int wt_retarget_outcome(json_t *status, json_int_t number, struct wt_error *err);
 
 /* The command of jobs that cannot change the destination. */

@@ -18,12 +18,15 @@
 #include <string.h>
 
 #include "messages.h"
+#include "relay_peer.h"
 #include "sabotage.h"
 #include "source_internal.h"
 
 #define POLL_NS 20000000ull
 #define LINGER_NS 5000000000ull /* for the last words to arrive, and for QEMU to quit */
+#define ACCEPT_NS 30000000000ull
 #define WATCH_NS 250000000ull
+#define UNLOAD_NS 10000000000ull /* for a destination that was given up to end its QEMU */
 #define GATED_NS 50000000ull
 #define VERIFY_NS 600000000000ull  /* what comparing all of RAM may add to the switchover */
 #define BANDWIDTH_MAX (1ull << 40) /* bytes per second that QEMU may think it has: no limit of its own */
@@ -35,7 +38,7 @@ static void status_reply(void *arg, json_t *result, const struct wt_error *err)
 	struct wt_source *source = arg;
 	const char *status = json_string_value(json_object_get(result, "status"));
 
-	if (status && strcmp(status, "postmigrate") == 0)
+	if (source->migrating && status && strcmp(status, "postmigrate") == 0)
 		wt_source_event(source, WT_SOURCE_EV_QEMU_COMPLETED);
 }
 
@@ -53,10 +56,13 @@ static void stop_reply(void *arg, json_t *result, const struct wt_error *err)
 	const char *status = json_string_value(json_object_get(result, "status"));
 
 	if (status && (strcmp(status, "finish-migrate") == 0 || strcmp(status, "postmigrate") == 0)) {
-		guest_stopped(source);
-		source->stop_ns = source->stop_event_ns;
-	} else if (status && strcmp(status, "running") != 0)
+		if (source->migrating) {
+			guest_stopped(source);
+			source->stop_ns = source->stop_event_ns;
+		}
+	} else if (status && strcmp(status, "running") != 0) {
 		source->facts.guest_running = false;
+	}
 }
 
 static void migrate_info_reply(void *arg, json_t *result, const struct wt_error *err)
@@ -66,7 +72,7 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	const char *why = json_string_value(json_object_get(result, "error-desc"));
 
 	source->asking = false;
-	if (!status)
+	if (!status || !source->migrating)
 		return;
 	wt_source_take_figures(source, result);
 	wt_source_gate(source);
@@ -77,8 +83,9 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	if (strcmp(status, "completed") == 0) {
 		wt_qmp_execute(source->relay.qmp, "query-status", NULL, status_reply, source);
 	} else if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0) {
-		wt_error_set(&source->failure, EIO, "QEMU says that the migration %s%s%s", status,
-			why ? ": " : "", why ? why : "");
+		if (source->machine.state != WT_SOURCE_RESTARTING)
+			wt_error_set(&source->failure, EIO, "QEMU says that the migration %s%s%s", status,
+				why ? ": " : "", why ? why : "");
 		wt_source_event(source, WT_SOURCE_EV_QEMU_FAILED);
 	}
 }
@@ -101,7 +108,8 @@ static void poll_fired(void *arg, uint64_t now_ns)
 {
 	struct wt_source *source = arg;
 	enum wt_source_state state = source->machine.state;
-	bool urgent = state == WT_SOURCE_COMMITTING || state == WT_SOURCE_ABORTING;
+	bool urgent =
+		state == WT_SOURCE_COMMITTING || state == WT_SOURCE_ABORTING || state == WT_SOURCE_RESTARTING;
 	bool close =
 		source->change.gated || source->digest_gate.closed || source->downtime_goal.fits_since_ns;
 
@@ -155,6 +163,10 @@ static void deadline_fired(void *arg, uint64_t now_ns)
 		wt_error_set(&source->failure, ETIMEDOUT,
 			"the switchover took longer than %" PRIu64 " ms; see --switchover-timeout",
 			source->options->switchover_timeout_ns / 1000000);
+	else if (source->machine.state == WT_SOURCE_RESTARTING)
+		wt_error_set(&source->failure, ETIMEDOUT,
+			"the destination that was given up did not say that its QEMU has ended; end it, then send the "
+			"guest to the other host");
 	else
 		wt_error_set(&source->failure, ETIMEDOUT, "the destination did not confirm that it runs");
 	wt_source_event(source, WT_SOURCE_EV_DEADLINE);
@@ -222,6 +234,28 @@ static const struct wt_outgoing_events outgoing_events = {
 	.block = stream_block, .guest_stopped = stream_guest_stopped, .trouble = stream_trouble
 };
 
+/* A QEMU that has our library may leave out what is read in place. */
+static void offer_feed(struct wt_source *source)
+{
+	struct wt_skip_block *blocks = calloc(source->relay.ram->count + 1, sizeof *blocks);
+	struct wt_error err = { 0 };
+	unsigned count = 0;
+
+	for (unsigned i = 0; blocks && source->served[i]; i++) {
+		const struct wt_ram_block *block = source->served[i];
+
+		if (block->base && block->host)
+			blocks[count++] = (struct wt_skip_block){ block->host, block->length, block->base };
+	}
+	if (!blocks)
+		wt_error_set(&err, ENOMEM, "no memory to tell QEMU what it may leave out");
+	else
+		wt_outgoing_offer(source->outgoing, blocks, count, &err);
+	if (err.code)
+		wt_relay_told_note(&source->relay, wt_error_text(&err));
+	free(blocks);
+}
+
 static int open_outgoing(struct wt_source *source, struct wt_error *err)
 {
 	int r = wt_relay_socket_open(&source->place, "stream", err);
@@ -232,6 +266,8 @@ static int open_outgoing(struct wt_source *source, struct wt_error *err)
 		r = wt_outgoing_listen(source->outgoing, source->place.path, err);
 	if (!r)
 		r = wt_outgoing_keep(source->outgoing, err);
+	if (!r && !source->options->no_feed)
+		offer_feed(source);
 	if (!r)
 		wt_outgoing_start(source->outgoing, wt_source_server(source));
 	return r;
@@ -329,6 +365,10 @@ static void carry_out(struct wt_source *source, unsigned actions)
 	}
 	if (actions & WT_SOURCE_DO_SEND_ABORT)
 		wt_source_abort_all(source, wt_error_text(&source->failure));
+	if (actions & WT_SOURCE_DO_SEND_KEEP) {
+		set_deadline(source, UNLOAD_NS);
+		wt_source_keep(source);
+	}
 	if (actions & WT_SOURCE_DO_CANCEL)
 		do_cancel(source);
 	if (actions & WT_SOURCE_DO_DELIVERY_DEADLINE)
@@ -353,10 +393,11 @@ void wt_source_event(struct wt_source *source, enum wt_source_event event)
 	}
 	wt_report_event(&source->relay.report, "state", json_pack("{s:s}", "state", name), NULL);
 	wt_sabotage_before(name);
-	if (source->machine.state >= WT_SOURCE_DONE)
+	if (source->machine.state >= WT_SOURCE_DONE && source->machine.state < WT_SOURCE_RESTARTING)
 		wt_source_change_event(source,
 			source->machine.state == WT_SOURCE_DONE ? WT_RETARGET_EV_RUNS : WT_RETARGET_EV_OVER,
 			wt_source_current(source));
+	wt_source_restart_report(source);
 	carry_out(source, actions);
 	wt_sabotage_after(name);
 }
@@ -378,6 +419,18 @@ static void signalled(void *arg, const char *signal_name)
 	wt_source_trouble(arg, &err);
 }
 
+int wt_source_begin(struct wt_source *source, struct wt_error *err)
+{
+	int r = wt_source_server_open(wt_source_current(source), err);
+
+	if (r)
+		return r;
+	set_deadline(source, ACCEPT_NS);
+	wt_loop_timer_set(source->relay.loop, &source->poll, wt_loop_now_ns(source->relay.loop) + WATCH_NS,
+		poll_fired, source);
+	return 0;
+}
+
 static int start(struct wt_source *source, struct wt_error *err)
 {
 	const struct wt_source_options *o = source->options;
@@ -393,39 +446,10 @@ static int start(struct wt_source *source, struct wt_error *err)
 	if (!r)
 		r = wt_source_replica_open(source, err);
 	if (!r)
-		r = wt_source_server_open(wt_source_current(source), err);
-	if (r)
-		return r;
-	set_deadline(source, 30000000000ull);
-	wt_loop_timer_set(source->relay.loop, &source->poll, wt_loop_now_ns(source->relay.loop) + WATCH_NS,
-		poll_fired, source);
-	wt_source_progress(source);
-	return 0;
-}
-
-/*
- * After an abort: QEMU as it was, and the guest runs on if it ran. It never had a chance to run elsewhere:
- * not by our migration, and if QEMU refused to begin that, whoever stopped the guest is none of our business.
- */
-static void restore_qemu(struct wt_source *source)
-{
-	struct wt_error err = { 0 };
-	json_t *status = NULL;
-	const char *text;
-
-	if (source->before_known)
-		wt_migration_settings_write(source->relay.qmp, &source->before, &err);
-	if (!source->facts.guest_running || !source->migrate_taken)
-		return;
-	wt_error_clear(&err);
-	if (wt_qmp_call(source->relay.qmp, "query-status", NULL, WT_RELAY_QMP_NS, &status, &err)) {
-		wt_report_error(&source->relay.report, wt_error_text(&err));
-		return;
-	}
-	text = json_string_value(json_object_get(status, "status"));
-	if (text && (strcmp(text, "postmigrate") == 0 || strcmp(text, "finish-migrate") == 0))
-		wt_qmp_call(source->relay.qmp, "cont", NULL, WT_RELAY_QMP_NS, NULL, &err);
-	json_decref(status);
+		r = wt_source_begin(source, err);
+	if (!r)
+		wt_source_progress(source);
+	return r;
 }
 
 /* Done, or long enough waited: the last messages have been acknowledged, and a QEMU that was told to quit
@@ -452,18 +476,28 @@ static void linger(struct wt_source *source)
 	wt_loop_run(source->relay.loop);
 }
 
+/* What has become of the guest after an abort. */
+static void aborted_text(struct wt_source *source, char *text, size_t size)
+{
+	struct wt_error err = { 0 };
+
+	if (wt_source_restore_qemu(source, &err))
+		snprintf(text, size, "%s; and the guest does not go on here (%s): say cont to its QEMU",
+			wt_error_text(&source->failure), wt_error_text(&err));
+	else
+		snprintf(text, size, "%s; the guest goes on here as before", wt_error_text(&source->failure));
+}
+
 static int conclude(struct wt_source *source)
 {
-	char text[WT_ERROR_TEXT_MAX + 256];
+	char text[2 * WT_ERROR_TEXT_MAX + 256];
 
 	switch (source->machine.state) {
 	case WT_SOURCE_DONE:
 		wt_source_summary(source);
 		return WT_EXIT_OK;
 	case WT_SOURCE_ABORTED:
-		restore_qemu(source);
-		snprintf(text, sizeof text, "%s; the guest goes on here as before",
-			wt_error_text(&source->failure));
+		aborted_text(source, text, sizeof text);
 		break;
 	case WT_SOURCE_LOST:
 		snprintf(text, sizeof text, "%s; the guest had not moved", wt_error_text(&source->failure));
@@ -494,9 +528,25 @@ static void close_all(struct wt_source *source)
 	wt_source_change_close(source);
 	wt_source_replica_close(source);
 	wt_memory_close(source->memory);
+	wt_source_restart_close(source);
 	free(source->served);
 	json_decref(source->destination_facts);
 	wt_relay_close(&source->relay);
+}
+
+/* Runs the migration, and as many anew as are wanted. */
+static void run(struct wt_source *source)
+{
+	struct wt_error err = { 0 };
+
+	wt_loop_run(source->relay.loop);
+	while (source->machine.state == WT_SOURCE_AGAIN) {
+		if (wt_source_restart(source, &err)) {
+			wt_source_trouble(source, &err);
+			return;
+		}
+		wt_loop_run(source->relay.loop);
+	}
 }
 
 int wt_source_run(const struct wt_source_options *options)
@@ -511,7 +561,7 @@ int wt_source_run(const struct wt_source_options *options)
 		wt_report_error(&source.relay.report, wt_error_text(&err));
 		code = WT_EXIT_FAILED;
 	} else {
-		wt_loop_run(source.relay.loop);
+		run(&source);
 		code = conclude(&source);
 		linger(&source);
 		wt_source_replica_write(&source);

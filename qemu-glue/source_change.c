@@ -34,8 +34,7 @@ static unsigned number_of(const struct wt_source_target *target)
 	return (unsigned)(target - target->source->change.targets);
 }
 
-/* As which helper a target serves the current one: 1 to 7. */
-static unsigned helper_number(const struct wt_source *source, unsigned target)
+unsigned wt_source_helper_number(const struct wt_source *source, unsigned target)
 {
 	return (target + WT_TARGETS_MAX - (unsigned)source->change.machine.current) % WT_TARGETS_MAX;
 }
@@ -190,7 +189,7 @@ static void send_base(struct wt_source *source)
 	for (unsigned i = 0; i < WT_TARGETS_MAX; i++) {
 		if (!serves(source, i))
 			continue;
-		base.helper[base.helpers].number = helper_number(source, i);
+		base.helper[base.helpers].number = wt_source_helper_number(source, i);
 		base.helper[base.helpers++].server = c->targets[i].server;
 	}
 	if (wt_server_base(wt_source_server(source), &base, &err))
@@ -205,6 +204,7 @@ static void hand_over(struct wt_source *source)
 
 	c->drain_waits = c->handing = false;
 	wt_error_clear(&source->failure); /* that of a destination that does not matter any more */
+	c->base_left_pages = UINT64_MAX;
 	wt_source_gate_close(source);
 	if (c->machine.roles[c->machine.old] == WT_TARGET_DROPPED &&
 		wt_server_leave(c->targets[c->machine.old].server) == -ENOMEM) {
@@ -276,7 +276,7 @@ bool wt_source_target_room(struct wt_source_target *target)
 static void no_helper(struct wt_source *source, unsigned target)
 {
 	wt_server_no_helper(
-		wt_source_server(source), helper_number(source, target), "the source has lost it");
+		wt_source_server(source), wt_source_helper_number(source, target), "the source has lost it");
 }
 
 void wt_source_target_base_sent(void *arg)
@@ -302,7 +302,10 @@ void wt_source_target_drained(void *arg)
 {
 	struct wt_source_target *target = arg;
 
-	wt_source_change_event(target->source, WT_RETARGET_EV_OLD_DRAINED, target);
+	if (target->source->change.machine.roles[number_of(target)] == WT_TARGET_KEPT)
+		wt_source_kept_drained(target);
+	else
+		wt_source_change_event(target->source, WT_RETARGET_EV_OLD_DRAINED, target);
 }
 
 void wt_source_target_base_left(void *arg, uint64_t pages)
@@ -338,12 +341,12 @@ static void send_expect(struct wt_source *source)
 		/* Where a unix socket leads is known on one host only. */
 		if (wt_source_current(source)->address.unix_path ||
 			RAND_bytes(target->session_id, sizeof target->session_id) != 1) {
-			wt_server_no_helper(wt_source_server(source), helper_number(source, i),
+			wt_server_no_helper(wt_source_server(source), wt_source_helper_number(source, i),
 				"it cannot be told where to come");
 			continue;
 		}
-		wt_server_expect(wt_source_server(source), helper_number(source, i), target->session_id,
-			wt_target_text(&target->address, label));
+		wt_server_expect(wt_source_server(source), wt_source_helper_number(source, i),
+			target->session_id, wt_target_text(&target->address, label));
 	}
 }
 
@@ -354,7 +357,7 @@ static void send_serve(struct wt_source_target *target, uint16_t port)
 	struct wt_server_order order = { .host = wt_source_current(source)->address.host,
 		.port = port,
 		.name = source->options->common.name,
-		.number = helper_number(source, number_of(target)) };
+		.number = wt_source_helper_number(source, number_of(target)) };
 
 	memcpy(order.session_id, target->session_id, sizeof order.session_id);
 	if (target->serves)
@@ -371,7 +374,7 @@ void wt_source_target_expected(void *arg, unsigned number, uint16_t port)
 		wt_source_retarget_step(&source->change.machine, WT_RETARGET_EV_EXPECTED, number_of(target));
 
 	for (unsigned i = 0; actions & WT_RETARGET_DO_SEND_SERVE && i < WT_TARGETS_MAX; i++)
-		if (serves(source, i) && helper_number(source, i) == number)
+		if (serves(source, i) && wt_source_helper_number(source, i) == number)
 			send_serve(&source->change.targets[i], port);
 }
 
@@ -387,7 +390,8 @@ void wt_source_target_helper(void *arg, unsigned number, enum wt_helper_state st
 		wt_printable((const uint8_t *)text, strlen(text), said, sizeof said));
 	wt_relay_told_note(&source->relay, note);
 	if (target != wt_source_current(source) && target->serves == number &&
-		number == helper_number(source, number_of(target))) /* it speaks of the current one */
+		number ==
+			wt_source_helper_number(source, number_of(target))) /* it speaks of the current one */
 		wt_server_no_helper(wt_source_server(source), number, said);
 }
 
@@ -404,9 +408,15 @@ static void open_next(struct wt_source *source)
 
 static void release_all(struct wt_source *source)
 {
-	for (unsigned i = 0; i < WT_TARGETS_MAX; i++)
-		if (serves(source, i))
-			wt_server_release(source->change.targets[i].server);
+	for (unsigned i = 0; i < WT_TARGETS_MAX; i++) {
+		struct wt_source_target *target = &source->change.targets[i];
+		bool kept = source->change.machine.roles[i] == WT_TARGET_KEPT;
+
+		if (serves(source, i) || (kept && target->drained))
+			wt_server_release(target->server);
+		else if (kept) /* only who has drained can be released */
+			send_abort(target, "the guest runs elsewhere");
+	}
 }
 
 static void carry_out(struct wt_source *source, unsigned actions)
@@ -415,8 +425,10 @@ static void carry_out(struct wt_source *source, unsigned actions)
 
 	if (actions & WT_RETARGET_DO_HOLD)
 		wt_outgoing_hold(source->outgoing, true);
-	if (actions & WT_RETARGET_DO_OPEN_NEXT)
+	if (actions & WT_RETARGET_DO_OPEN_NEXT) {
+		wt_source_gate_close(source);
 		open_next(source);
+	}
 	if (actions & WT_RETARGET_DO_PREPARE_DEADLINE)
 		set_deadline(source, PREPARE_NS);
 	if (actions & WT_RETARGET_DO_SEND_DRAIN)
@@ -445,6 +457,8 @@ static void carry_out(struct wt_source *source, unsigned actions)
 		release_all(source);
 	if (actions & WT_RETARGET_DO_RAISE_TROUBLE)
 		wt_source_event(source, c->befell);
+	if (actions & WT_RETARGET_DO_RESTART)
+		wt_source_event(source, WT_SOURCE_EV_RESTART);
 }
 
 void wt_source_change_event(
@@ -469,7 +483,12 @@ void wt_source_target_lost(
 	struct wt_source *source = target->source;
 	struct wt_source_change *c = &source->change;
 
-	if (target == wt_source_current(source)) {
+	if (c->machine.roles[number_of(target)] == WT_TARGET_KEPT) {
+		if (c->machine.restarts && !source->failure.code)
+			source->failure = *err;
+		if (target->expected)
+			no_helper(source, number_of(target));
+	} else if (target == wt_source_current(source)) {
 		c->befell = event;
 		if (!source->failure.code)
 			source->failure = *err;
@@ -505,6 +524,7 @@ int wt_source_retarget(struct wt_source *source, json_t *json, struct wt_error *
 		.replay = &replay };
 	struct wt_source_target *target;
 	int r = wt_retarget_request_take(json, &request, err);
+	bool restarts = wt_source_retarget_restarts(&c->machine, source->machine.state);
 
 	if (source->outgoing)
 		wt_outgoing_check(source->outgoing, &replay);
@@ -523,11 +543,14 @@ int wt_source_retarget(struct wt_source *source, json_t *json, struct wt_error *
 	target->request.spare_source = request.spare_source;
 	wt_error_clear(&c->why);
 	c->last = (struct wt_source_change_figures){ .start_ns = wt_report_now_ns() };
-	c->report = (struct wt_retarget_report){ .number = c->report.number + 1 };
+	c->report = (struct wt_retarget_report){ .number = c->report.number + 1, .restarts = restarts };
 	wt_target_text(&target->address, c->to);
 	c->report.to = c->to;
-	told(source, "retarget", "another destination takes over");
-	wt_source_change_event(source, WT_RETARGET_EV_RETARGET, target);
+	told(source, "retarget",
+		restarts
+			? "the guest is stopped already: it goes on here, and a new migration to another destination begins"
+			: "another destination takes over");
+	wt_source_change_event(source, restarts ? WT_RETARGET_EV_RESTART : WT_RETARGET_EV_RETARGET, target);
 	return (int)c->report.number;
 }
 

@@ -24,6 +24,11 @@ struct wt_source_target {
 	uint64_t position; /* where the stripped stream stands there, since it retired */
 	unsigned serves;   /* as which helper it serves the current target; 0: it was not told to */
 	uint8_t session_id[WT_SERVER_SESSION_ID_BYTES]; /* of that service */
+	unsigned attempt; /* of the migration that it was opened for: source->formers of that time */
+	bool drained;     /* kept, and it pulls no more */
+	bool expected;    /* ... and the current one awaits it as a replica */
+	uint16_t port;    /* ... where it is expected as a replica, and has not been told; 0: nowhere */
+	uint8_t digest_key[WT_DIGEST_KEY_BYTES]; /* ... and the key for that */
 };
 
 /* One change, from its request on. */
@@ -47,7 +52,7 @@ struct wt_source_change {
 	struct wt_source_change_figures last;
 	enum wt_source_event befell; /* what RAISE_TROUBLE means */
 
-	bool gated; /* QEMU may send only so much: the current target lacks too much of the base */
+	bool gated;                         /* QEMU may send only so much: see source_gate.c */
 	uint64_t base_left_pages;           /* UINT64_MAX: it has not said yet */
 	uint64_t base_pages, base_since_ns; /* as it said first, and when: how fast it goes */
 };

@@ -2,10 +2,10 @@
 /*
  * source_gate.c - keeps QEMU from stopping the guest too early.
  *
- * QEMU stops it when it has little left to send. While the new destination lacks more of the base than is
- * pulled within a downtime, that would be too early: QEMU may send only so much that it keeps FLOOR to send,
- * and its limit on downtime is lowered, so that little is enough. The limit is lowered while digests are
- * sent, too (digest_gate.h). When neither gate is closed it is what downtime_goal.h says.
+ * QEMU stops it when it has little left to send. While a new destination is being prepared, or lacks more of
+ * the base than is pulled within a downtime, that would be too early: QEMU may send only so much that it
+ * keeps FLOOR to send, and its limit on downtime is lowered, so that little is enough. The limit is lowered
+ * while digests are sent, too (digest_gate.h). When neither gate is closed it is what downtime_goal.h says.
  */
 #include "source_internal.h"
 
@@ -56,12 +56,18 @@ void wt_source_gate_open(struct wt_source *source)
 
 void wt_source_gate_close(struct wt_source *source)
 {
-	bool was = source->change.gated;
-
-	source->change.base_left_pages = UINT64_MAX;
+	if (source->change.gated)
+		return;
 	source->change.gated = true;
-	if (!was)
-		wt_source_downtime_limit(source);
+	wt_source_downtime_limit(source);
+	wt_source_gate(source);
+}
+
+static bool preparing(const struct wt_source *source)
+{
+	enum wt_retarget_state state = source->change.machine.state;
+
+	return state == WT_RETARGET_PREPARING || state == WT_RETARGET_DRAINING;
 }
 
 /* Pages of the base that are pulled within half a downtime, as fast as it went so far. */
@@ -82,7 +88,8 @@ void wt_source_gate(struct wt_source *source)
 
 	if (!source->change.gated || !source->outgoing)
 		return;
-	if (source->change.machine.stopped || source->change.base_left_pages <= little(source)) {
+	if (source->change.machine.stopped ||
+		(!preparing(source) && source->change.base_left_pages <= little(source))) {
 		wt_source_gate_open(source);
 		return;
 	}
@@ -95,5 +102,6 @@ void wt_source_gate(struct wt_source *source)
 	since = stats.read_pages - source->said.read_pages;
 	may = may > since ? may - since : 0;
 	wt_outgoing_allow(source->outgoing, may);
-	wt_server_ahead(wt_source_server(source), may);
+	if (!preparing(source))
+		wt_server_ahead(wt_source_server(source), may);
 }

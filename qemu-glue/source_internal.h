@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * source_internal.h - the source relay's state, shared by source.c (who runs), source_peer.c (page servers),
- * source_change.c (which destination), source_gate.c (when QEMU may stop the guest) and source_report.c (what
- * people are told).
+ * source_change.c (which destination), source_gate.c (when QEMU may stop the guest), source_restart.c
+ * (another destination for a stopped guest) and source_report.c (what people are told).
  */
 #ifndef WATARI_QEMU_SOURCE_INTERNAL_H
 #define WATARI_QEMU_SOURCE_INTERNAL_H
@@ -28,6 +28,9 @@ struct wt_source {
 	const struct wt_ram_block **served; /* by the server's block number */
 	struct wt_preflight facts;
 	struct wt_memory *memory;
+	struct wt_memory *former[WT_TARGETS_MAX]; /* of migrations that were given up for another destination
+						   */
+	unsigned formers;
 	struct wt_source_switch machine;
 	struct wt_source_change change;
 	struct wt_digest_gate digest_gate;
@@ -62,6 +65,9 @@ void wt_source_event(struct wt_source *source, enum wt_source_event event);
 /* Remembers why (the first one wins) and raises TROUBLE. */
 void wt_source_trouble(struct wt_source *source, const struct wt_error *err);
 
+/* Opens the current target's page server; what comes of it are events. */
+int wt_source_begin(struct wt_source *source, struct wt_error *err);
+
 /* source_peer.c: the memory that is served; opens a target's page server and connects it; lets QEMU's stream
  * go on; tells a destination what the guest is. */
 int wt_source_memory_open(struct wt_source *source, struct wt_error *err);
@@ -85,16 +91,20 @@ void wt_source_target_drained(void *arg);
 void wt_source_target_base_sent(void *arg);
 void wt_source_target_base_left(void *arg, uint64_t pages);
 void wt_source_target_expected(void *arg, unsigned number, uint16_t port);
+void wt_source_target_expected_replica(void *arg, unsigned number, uint16_t port, const uint8_t *digest_key);
 void wt_source_target_helper(void *arg, unsigned number, enum wt_helper_state state, const char *text);
 /* The operator's wish; answers the number of the request, or -errno with the sentence. */
 int wt_source_retarget(struct wt_source *source, json_t *request, struct wt_error *err);
+/* As which helper, or replica, a target serves the current one: 1 to 7. */
+unsigned wt_source_helper_number(const struct wt_source *source, unsigned target);
 /* Bytes that destinations which still count have not acknowledged. */
 size_t wt_source_unsent(const struct wt_source *source);
 /* ABORT to every destination that may hear it. */
 void wt_source_abort_all(struct wt_source *source, const char *why);
 void wt_source_change_close(struct wt_source *source);
 
-/* source_gate.c: closed from a hand-over on until the new destination lacks little, or the guest is stopped.
+/* source_gate.c: closed from the operator's word on until the new destination lacks little, or the guest is
+ * stopped.
  */
 void wt_source_gate_close(struct wt_source *source);
 void wt_source_gate_open(struct wt_source *source);
@@ -135,6 +145,20 @@ void wt_source_take_figures(struct wt_source *source, json_t *answer);
 struct wt_progress wt_source_figures(const struct wt_source *source);
 /* The sentence for a guest that writes faster than its memory gets across. */
 void wt_source_no_convergence(const struct wt_source *source, struct wt_error *err);
+
+/*
+ * source_restart.c: another destination for a guest that is stopped. The destinations are told that this
+ * migration is given up; QEMU is as before it; a new migration begins, on failure the source is as in
+ * CONNECTING; what the operator is told when the state has changed. The destination that was given up: the
+ * new one, whose page server has not started, shall expect it as a replica; it pulls no more.
+ */
+void wt_source_keep(struct wt_source *source);
+int wt_source_restore_qemu(struct wt_source *source, struct wt_error *err);
+int wt_source_restart(struct wt_source *source, struct wt_error *err);
+void wt_source_kept_expect(struct wt_source_target *now);
+void wt_source_kept_drained(struct wt_source_target *kept);
+void wt_source_restart_report(struct wt_source *source);
+void wt_source_restart_close(struct wt_source *source);
 
 /* source_job.c: what the job can be told. */
 extern const struct wt_job_command wt_source_commands[];

@@ -14,7 +14,8 @@ static json_t *downtime(const struct wt_source *source)
 	enum wt_source_state state = source->machine.state;
 	uint64_t end_ns = source->end_ns ? source->end_ns : wt_report_now_ns();
 
-	if (!source->stop_ns || state == WT_SOURCE_ABORTED || state == WT_SOURCE_ABORTING)
+	if (!source->stop_ns || state == WT_SOURCE_ABORTED || state == WT_SOURCE_ABORTING ||
+		state == WT_SOURCE_RESTARTING || state == WT_SOURCE_AGAIN)
 		return json_null();
 	return json_real((double)(end_ns - source->stop_ns) / 1e6);
 }

@@ -106,6 +106,12 @@ static int server_message(
 	struct wt_source *source = target->source;
 	struct wt_error why = { 0 };
 
+	if (source->change.machine.roles[target - source->change.targets] == WT_TARGET_KEPT) {
+		if (type == WT_RELAY_UNLOADED)
+			wt_source_event(source, WT_SOURCE_EV_DESTINATION_UNLOADED);
+		if (type != WT_RELAY_FAILED)
+			return 0; /* said before it heard that this migration was given up */
+	}
 	switch (type) {
 	case WT_RELAY_FAILED:
 		text_error(&why, EIO, "the destination failed: ", payload, length);
@@ -127,7 +133,7 @@ static void server_ready(void *arg)
 	struct wt_source_target *target = arg;
 	struct wt_source *source = target->source;
 
-	if (source->machine.state != WT_SOURCE_CONNECTING) {
+	if (source->machine.state != WT_SOURCE_CONNECTING || target != wt_source_current(source)) {
 		wt_source_target_ready(target);
 		return;
 	}
@@ -182,6 +188,7 @@ static const struct wt_server_events server_events = {
 	.base_sent = wt_source_target_base_sent,
 	.base_left = wt_source_target_base_left,
 	.expected = wt_source_target_expected,
+	.expected_replica = wt_source_target_expected_replica,
 	.helper = wt_source_target_helper,
 };
 
@@ -236,8 +243,12 @@ int wt_source_server_open(struct wt_source_target *target, struct wt_error *err)
 	config.paths = o->paths;
 	config.may_discard = source->facts.may_discard;
 	config.memory = source->memory;
+	target->attempt = source->formers;
 	r = wt_server_open(source->relay.loop, &config, &server_events, target, &target->server, err);
-	return r ? r : wt_server_start(target->server, err);
+	if (r)
+		return r;
+	wt_source_kept_expect(target);
+	return wt_server_start(target->server, err);
 }
 
 struct wt_relay_guest wt_source_guest(const struct wt_source *source)
@@ -254,7 +265,8 @@ void wt_source_stats(const struct wt_source *source, struct wt_server_stats *ret
 	for (unsigned i = 0; i < WT_TARGETS_MAX; i++) {
 		struct wt_server_stats one;
 
-		if (!source->change.targets[i].server || (int)i == source->change.machine.current)
+		if (!source->change.targets[i].server || (int)i == source->change.machine.current ||
+			source->change.targets[i].attempt != source->formers)
 			continue;
 		wt_server_stats(source->change.targets[i].server, &one);
 		ret_stats->announced_pages += one.announced_pages;

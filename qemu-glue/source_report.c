@@ -122,6 +122,8 @@ struct account {
 	uint64_t stream_bytes, tcp_bytes, verbs_bytes, control_bytes;
 	uint64_t digested_pages, replica_pages; /* with a replica at the destination */
 	unsigned channels;                      /* of QEMU's stream */
+	bool feed;                              /* QEMU left guest RAM out of it */
+	uint64_t skipped_bytes;
 	const char *fabric;
 };
 
@@ -170,6 +172,8 @@ static struct account take_account(const struct wt_source *source)
 	a.fabric = wt_fabric_name(stats.fabric);
 	wt_outgoing_stats(source->outgoing, &stream);
 	a.channels = stream.channels ? stream.channels : 1;
+	a.feed = stream.feed;
+	a.skipped_bytes = stream.skipped_bytes;
 	return a;
 }
 
@@ -178,11 +182,11 @@ static json_t *retarget_json(const struct wt_source *source, const struct accoun
 {
 	const struct wt_source_change_figures *last = &source->change.last;
 
-	return json_pack("{s:i,s:s,s:b,s:f,s:I,s:I,s:I}", "number", (int)source->change.report.number, "to",
-		source->change.report.to, "good", (int)source->change.report.good, "ms",
-		ms_between(last->start_ns, last->end_ns), "need_pages", (json_int_t)last->need_pages,
-		"helper_pages", (json_int_t)last->helper_pages, "announced_pages",
-		(json_int_t)(a->moved_pages - last->announced_before));
+	return json_pack("{s:i,s:s,s:b,s:b,s:f,s:I,s:I,s:I}", "number", (int)source->change.report.number,
+		"to", source->change.report.to, "good", (int)source->change.report.good, "restarted",
+		(int)source->change.report.restarts, "ms", ms_between(last->start_ns, last->end_ns),
+		"need_pages", (json_int_t)last->need_pages, "helper_pages", (json_int_t)last->helper_pages,
+		"announced_pages", (json_int_t)(a->moved_pages - last->announced_before));
 }
 
 static json_t *summary_json(const struct wt_source *source, const struct account *a)
@@ -203,6 +207,8 @@ static json_t *summary_json(const struct wt_source *source, const struct account
 		"replica_pages", (json_int_t)a->replica_pages);
 
 	json_object_set_new(fields, "channels", json_integer((json_int_t)a->channels));
+	json_object_set_new(fields, "feed", json_boolean(a->feed));
+	json_object_set_new(fields, "skipped_bytes", json_integer((json_int_t)a->skipped_bytes));
 	json_object_update(fields, times);
 	json_object_update(fields, amounts);
 	json_decref(times);
@@ -240,6 +246,12 @@ void wt_source_summary(struct wt_source *source)
 
 		snprintf(text + length, sizeof text - length, "\n  replica   %s was there already",
 			pages_text(a.replica_pages, copied));
+	}
+	if (a.feed) {
+		size_t length = strlen(text);
+
+		snprintf(text + length, sizeof text - length, "\n  feed      QEMU left out %s",
+			wt_progress_size(a.skipped_bytes, copied));
 	}
 	wt_report_event(&source->relay.report, "summary", summary_json(source, &a), text);
 }

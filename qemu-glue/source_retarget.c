@@ -221,11 +221,45 @@ static unsigned step_in_state(struct wt_source_retarget *m, enum wt_retarget_eve
 	}
 }
 
+/* The operator wants another destination, and QEMU has stopped the guest: this migration is given up. */
+static unsigned restart(struct wt_source_retarget *m, unsigned target)
+{
+	if (!m->stopped || m->state == WT_RETARGET_OVER || m->roles[target] != WT_TARGET_FREE)
+		return 0;
+	for (int i = 0; i < WT_TARGETS_MAX; i++) /* one old copy is enough: the newest */
+		if (m->roles[i] == WT_TARGET_KEPT)
+			m->roles[i] = WT_TARGET_HELPER;
+	m->roles[m->current] = WT_TARGET_KEPT;
+	m->roles[target] = WT_TARGET_NEXT;
+	m->next = (int)target;
+	m->restarts = true;
+	return go(m, WT_RETARGET_OVER, WT_RETARGET_DO_RESTART);
+}
+
+/* As at first, but that numbers which were used stay so. */
+static unsigned again(struct wt_source_retarget *m)
+{
+	if (!m->restarts)
+		return 0;
+	for (int i = 0; i < WT_TARGETS_MAX; i++)
+		if (m->roles[i] == WT_TARGET_RETIRED || m->roles[i] == WT_TARGET_HELPER)
+			m->roles[i] = WT_TARGET_DROPPED;
+	m->roles[m->next] = WT_TARGET_CURRENT;
+	m->current = m->next;
+	m->next = -1;
+	m->restarts = m->stopped = m->returned = m->complete = m->orphaned = false;
+	return go(m, WT_RETARGET_IDLE, 0);
+}
+
 /* What becomes of a target that is not the current one; true: that is all. */
 static bool befell(struct wt_source_retarget *m, bool lost, unsigned target)
 {
 	uint8_t role = m->roles[target];
 
+	if (role == WT_TARGET_KEPT) {
+		m->roles[target] = lost ? WT_TARGET_DROPPED : role;
+		return !lost || !m->restarts; /* until it has ended its QEMU nothing begins anew */
+	}
 	if ((int)target == m->current)
 		return !lost; /* it says itself whether it can go on */
 	if (role == WT_TARGET_NEXT || role == WT_TARGET_RETIRED || role == WT_TARGET_HELPER)
@@ -245,7 +279,12 @@ unsigned wt_source_retarget_step(struct wt_source_retarget *m, enum wt_retarget_
 	case WT_RETARGET_EV_RUNS:
 		return go(m, WT_RETARGET_OVER, WT_RETARGET_DO_RELEASE_ALL);
 	case WT_RETARGET_EV_OVER:
+		m->restarts = false;
 		return go(m, WT_RETARGET_OVER, 0);
+	case WT_RETARGET_EV_RESTART:
+		return restart(m, target);
+	case WT_RETARGET_EV_AGAIN:
+		return again(m);
 	case WT_RETARGET_EV_GUEST_STOPPED:
 		m->stopped = true;
 		break;
@@ -270,6 +309,11 @@ int wt_source_retarget_free(const struct wt_source_retarget *m)
 	return -1;
 }
 
+bool wt_source_retarget_restarts(const struct wt_source_retarget *m, enum wt_source_state state)
+{
+	return state == WT_SOURCE_STOPPED && m->stopped && m->state != WT_RETARGET_OVER;
+}
+
 const char *wt_source_retarget_refusal(const struct wt_source_retarget *m, enum wt_source_state state)
 {
 	switch (state) {
@@ -278,12 +322,16 @@ const char *wt_source_retarget_refusal(const struct wt_source_retarget *m, enum 
 	case WT_SOURCE_STREAMING:
 		break;
 	case WT_SOURCE_STOPPED:
-		return "too late to change the destination: the guest is stopped and is being handed over; if that fails "
-		       "it goes on here, and can be sent to the other host";
+		return wt_source_retarget_restarts(m, state)
+			       ? NULL
+			       : "the guest is being stopped just now; ask again";
 	case WT_SOURCE_COMMITTING:
 	case WT_SOURCE_DELIVERING:
 		return "too late to change the destination: the switchover was let go, and the guest runs there in a "
 		       "moment; move it on from there";
+	case WT_SOURCE_RESTARTING:
+	case WT_SOURCE_AGAIN:
+		return "a new migration to another destination is about to begin; change it when it has";
 	case WT_SOURCE_ABORTING:
 		return "this migration is being cancelled; when the guest goes on here, send it to the other host";
 	default:
@@ -291,7 +339,7 @@ const char *wt_source_retarget_refusal(const struct wt_source_retarget *m, enum 
 	}
 	switch (m->state) {
 	case WT_RETARGET_IDLE:
-		return m->stopped ? "too late to change the destination: the guest is stopped" : NULL;
+		return m->stopped ? "the guest is being stopped just now; ask again" : NULL;
 	case WT_RETARGET_OVER:
 		return "nothing to change: this job is over and ends in a moment";
 	default:

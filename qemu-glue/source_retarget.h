@@ -15,6 +15,9 @@
  *   5. QEMU is held exactly from the moment in which nobody could take what it writes, or shall, until
  *      somebody can.
  *   6. Every state but IDLE and OVER has a deadline or an event that ends it.
+ *   7. Once the guest is stopped the destination changes by an abort (RESTART) and a new migration (AGAIN),
+ *      for which only what was asked for is carried over: the next target, and the memory of the current one
+ *      as an old copy. It is trouble to lose that one before AGAIN, not after.
  */
 #ifndef WATARI_SOURCE_RETARGET_H
 #define WATARI_SOURCE_RETARGET_H
@@ -33,6 +36,7 @@ enum wt_target_role {
 	WT_TARGET_RETIRED, /* drained: serves its memory to others, and is a way back */
 	WT_TARGET_HELPER,  /* drained, its QEMU has ended: serves, but is no way back */
 	WT_TARGET_DROPPED, /* lost, or told ABORT: nothing of it counts */
+	WT_TARGET_KEPT,    /* of a migration that was given up: its memory is an old copy for the next one */
 };
 
 enum wt_retarget_state {
@@ -58,8 +62,10 @@ enum wt_retarget_event {
 	WT_RETARGET_EV_EXPECTED,  /* the current target awaits the former ones */
 	WT_RETARGET_EV_BASE_DONE, /* ... and needs nothing more of them */
 	WT_RETARGET_EV_GUEST_STOPPED,
-	WT_RETARGET_EV_RUNS, /* the guest runs at the current target */
-	WT_RETARGET_EV_OVER, /* the migration was aborted, or nobody knows */
+	WT_RETARGET_EV_RUNS,    /* the guest runs at the current target */
+	WT_RETARGET_EV_OVER,    /* the migration was aborted, or nobody knows */
+	WT_RETARGET_EV_RESTART, /* the operator: to this target, which is free; the guest is stopped */
+	WT_RETARGET_EV_AGAIN,   /* the migration to it begins */
 };
 
 /* Actions, a set of bits, to be carried out in this order. `current`, `next`, `old`, `closed` are the
@@ -84,7 +90,9 @@ enum wt_retarget_action {
 	WT_RETARGET_DO_TELL_DONE = 1 << 14,
 	WT_RETARGET_DO_RAISE_TROUBLE =
 		1 << 15, /* what befell the current target is an event of source_switch.h */
-	WT_RETARGET_DO_RELEASE_ALL = 1 << 16, /* to each retired one and helper: it is not needed any more */
+	WT_RETARGET_DO_RELEASE_ALL =
+		1 << 16, /* to each retired one, helper and kept one: it is not needed any more */
+	WT_RETARGET_DO_RESTART = 1 << 17, /* RESTART is an event of source_switch.h */
 };
 
 struct wt_source_retarget {
@@ -101,6 +109,7 @@ struct wt_source_retarget {
 	bool complete; /* BASE_DONE has come before BASE_SENT: what was pending takes longer than the base */
 	bool orphaned; /* the current one is lost while the next one is being prepared */
 	bool stopped;  /* the guest */
+	bool restarts; /* RESTART was taken: `next` is for the new migration */
 };
 
 /* The first destination, target 0, is current from the start. */
@@ -111,8 +120,10 @@ unsigned wt_source_retarget_step(
 	struct wt_source_retarget *machine, enum wt_retarget_event event, unsigned target);
 /* A number for another destination; -1: there have been too many. */
 int wt_source_retarget_free(const struct wt_source_retarget *machine);
-/* NULL: RETARGET (to a free or retired target) is taken. Otherwise why not, and what to do. */
+/* NULL: RETARGET (to a free or retired target) or RESTART (to a free one) is taken, whichever
+ * wt_source_retarget_restarts says. Otherwise why not, and what to do. */
 const char *wt_source_retarget_refusal(const struct wt_source_retarget *machine, enum wt_source_state state);
+bool wt_source_retarget_restarts(const struct wt_source_retarget *machine, enum wt_source_state state);
 const char *wt_source_retarget_state_name(enum wt_retarget_state state);
 
 #endif

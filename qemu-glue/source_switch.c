@@ -42,6 +42,30 @@ static unsigned aborted(struct wt_source_switch *m)
 		WT_SOURCE_DO_SEND_ABORT | WT_SOURCE_DO_FINISH | (m->was_stopped ? WT_SOURCE_DO_ANNOUNCE : 0));
 }
 
+static unsigned restarting(struct wt_source_switch *m, enum wt_source_event event)
+{
+	switch (event) {
+	case WT_SOURCE_EV_QEMU_FAILED:
+	case WT_SOURCE_EV_QEMU_COMPLETED: /* as in ABORTING */
+		m->returned = true;
+		break;
+	case WT_SOURCE_EV_DESTINATION_UNLOADED:
+		m->unloaded = true;
+		break;
+	case WT_SOURCE_EV_TROUBLE: /* the destination is lost; or the operator cancels that, too */
+	case WT_SOURCE_EV_DESTINATION_UNRUN:
+	case WT_SOURCE_EV_DEADLINE:
+		return m->returned ? aborted(m) : go(m, WT_SOURCE_ABORTING, WT_SOURCE_DO_SEND_ABORT);
+	case WT_SOURCE_EV_QEMU_GONE:
+		return go(m, WT_SOURCE_LOST, WT_SOURCE_DO_SEND_ABORT | WT_SOURCE_DO_FINISH);
+	default:
+		return 0;
+	}
+	if (!m->returned || !m->unloaded)
+		return 0;
+	return go(m, WT_SOURCE_AGAIN, WT_SOURCE_DO_ANNOUNCE | WT_SOURCE_DO_FINISH);
+}
+
 static unsigned before_shut(struct wt_source_switch *m, enum wt_source_event event)
 {
 	switch (event) {
@@ -50,6 +74,10 @@ static unsigned before_shut(struct wt_source_switch *m, enum wt_source_event eve
 			return 0;
 		m->was_stopped = true;
 		return go(m, WT_SOURCE_STOPPED, WT_SOURCE_DO_SWITCH_DEADLINE);
+	case WT_SOURCE_EV_RESTART:
+		if (m->state != WT_SOURCE_STOPPED)
+			return 0;
+		return go(m, WT_SOURCE_RESTARTING, WT_SOURCE_DO_SEND_KEEP | WT_SOURCE_DO_CANCEL);
 	case WT_SOURCE_EV_DESTINATION_READY:
 		if (m->state != WT_SOURCE_STOPPED)
 			return aborting(m);
@@ -126,6 +154,8 @@ unsigned wt_source_switch_step(struct wt_source_switch *m, enum wt_source_event 
 		if (event == WT_SOURCE_EV_QEMU_GONE)
 			return go(m, WT_SOURCE_LOST, WT_SOURCE_DO_FINISH);
 		return 0;
+	case WT_SOURCE_RESTARTING:
+		return restarting(m, event);
 	default:
 		return 0;
 	}
@@ -142,6 +172,7 @@ const char *wt_source_cancel_refusal(enum wt_source_state state)
 	case WT_SOURCE_CONNECTING:
 	case WT_SOURCE_STREAMING:
 	case WT_SOURCE_STOPPED:
+	case WT_SOURCE_RESTARTING:
 		return NULL;
 	case WT_SOURCE_COMMITTING:
 		return "too late to cancel: the switchover was let go, and QEMU hands the guest over; it will run at the "
@@ -159,7 +190,8 @@ const char *wt_source_cancel_refusal(enum wt_source_state state)
 const char *wt_source_state_name(enum wt_source_state state)
 {
 	static const char *const names[] = { "invalid", "connecting", "streaming", "stopped", "committing",
-		"delivering", "done", "aborting", "aborted", "undecided", "undelivered", "lost" };
+		"delivering", "done", "aborting", "aborted", "undecided", "undelivered", "lost", "restarting",
+		"again" };
 
 	return (unsigned)state < sizeof names / sizeof names[0] ? names[state] : "invalid";
 }

@@ -11,6 +11,9 @@
  *   4. After the commit record the source runs again only if the destination said that its guest never ran
  * and never will.
  *   5. Every state but the final ones has a deadline or an event that ends it.
+ *   6. A stopped guest gets another destination (RESTART) only before SHUT, and by an abort: AGAIN comes when
+ * the source QEMU has the guest again, and the destination has ended its own: whoever commits the next
+ * migration must not find it loaded (recover.h).
  */
 #ifndef WATARI_SOURCE_SWITCH_H
 #define WATARI_SOURCE_SWITCH_H
@@ -32,6 +35,9 @@ enum wt_source_state {
 			       */
 	WT_SOURCE_UNDELIVERED, /* committed, but the destination did not confirm */
 	WT_SOURCE_LOST,        /* the source QEMU ended before SHUT: the guest died with it */
+	WT_SOURCE_RESTARTING,  /* cancelled, as in ABORTING, and waiting for the destination; a new migration
+				  begins then */
+	WT_SOURCE_AGAIN,       /* the source is as it was before: it begins now, with a machine of its own */
 };
 
 enum wt_source_event {
@@ -47,6 +53,8 @@ enum wt_source_event {
 				 failed */
 	WT_SOURCE_EV_DESTINATION_UNRUN, /* the destination gave up; its guest never ran and never will */
 	WT_SOURCE_EV_QEMU_GONE,
+	WT_SOURCE_EV_RESTART, /* the operator: to another destination, and the guest is stopped already */
+	WT_SOURCE_EV_DESTINATION_UNLOADED, /* after KEEP: its QEMU has ended */
 };
 
 /* Actions, a set of bits, to be carried out in this order. */
@@ -56,11 +64,12 @@ enum wt_source_action {
 	WT_SOURCE_DO_SEND_SHUT = 1 << 2,
 	WT_SOURCE_DO_SEND_COMMIT = 1 << 3,
 	WT_SOURCE_DO_SEND_ABORT = 1 << 4, /* to the destination, which never had COMMIT */
-	WT_SOURCE_DO_CANCEL = 1 << 5,     /* close the return path, migrate_cancel */
-	WT_SOURCE_DO_DELIVERY_DEADLINE = 1 << 6,
-	WT_SOURCE_DO_QUIT_QEMU = 1 << 7,
-	WT_SOURCE_DO_ANNOUNCE = 1 << 8, /* the source guest announces itself on its networks again */
-	WT_SOURCE_DO_FINISH = 1 << 9,
+	WT_SOURCE_DO_SEND_KEEP = 1 << 5,  /* the same, but it keeps its memory; sets the deadline for that */
+	WT_SOURCE_DO_CANCEL = 1 << 6,     /* close the return path, migrate_cancel */
+	WT_SOURCE_DO_DELIVERY_DEADLINE = 1 << 7,
+	WT_SOURCE_DO_QUIT_QEMU = 1 << 8,
+	WT_SOURCE_DO_ANNOUNCE = 1 << 9, /* the source guest announces itself on its networks again */
+	WT_SOURCE_DO_FINISH = 1 << 10,
 };
 
 struct wt_source_switch {
@@ -68,6 +77,8 @@ struct wt_source_switch {
 	bool keep_source; /* do not quit the source QEMU */
 	bool unrun;       /* the destination has given up after SHUT: the source shall run again */
 	bool was_stopped; /* the guest was stopped by this migration before it was aborted */
+	bool returned;    /* RESTARTING: the source QEMU has its guest again */
+	bool unloaded;    /* ... and the destination has ended its QEMU */
 };
 
 void wt_source_switch_init(struct wt_source_switch *machine, bool keep_source);

@@ -497,6 +497,27 @@ uint64_t wt_stream_offset(const struct wt_stream *stream)
 	return stream->in.offset;
 }
 
+void wt_stream_block_absent(struct wt_stream *stream, uint32_t index)
+{
+	stream->blocks[index].absent = true;
+}
+
+void wt_stream_absent(struct wt_stream *stream)
+{
+	assert(!stream->in.offset);
+	stream->in.absent = true;
+}
+
+uint64_t wt_stream_absent_bytes(const struct wt_stream *stream)
+{
+	return stream->in.absent_bytes;
+}
+
+uint32_t wt_stream_block_count(const struct wt_stream *stream)
+{
+	return stream->block_count;
+}
+
 bool wt_stream_ram_ended(const struct wt_stream *stream)
 {
 	return stream->ram_ended;

@@ -21,6 +21,9 @@
  * channels but by syncs: each channel, and the main one, comes to a sync and goes on when all have come there
  * (as a destination QEMU does). That is what keeps the second half of 2.
  *
+ * Absent pages: a QEMU with libwatari-feed.so leaves the bytes of some blocks' pages out, on channels that
+ * have said so (docs/FEED.md). Their words, names and packets stand as ever.
+ *
  * Pure: no I/O, no clock; bounded memory. Input is hostile: every failure is one sentence that names the
  * offset in the stream. Formats: QEMU migration/ram.c, migration/savevm.c of versions 7.2 to 10.0, target
  * page 4 KiB.
@@ -48,8 +51,8 @@ struct wt_stream_events {
 	/* All blocks were listed; RAM's start section has been passed on whole. (In the input its footer is
 	 * still to come: QEMU writes it late, perhaps only after multifd has taken pages.) */
 	int (*blocks_end)(void *arg, struct wt_error *err);
-	/* A page of an in-place block with its bytes (WT_PAGE_SIZE, valid during the call), or announced as
-	 * zero. */
+	/* A page of an in-place block with its bytes (WT_PAGE_SIZE, valid during the call; NULL: they are
+	 * absent), or announced as zero. */
 	int (*page)(void *arg, uint32_t block, uint64_t page, const uint8_t *bytes, struct wt_error *err);
 	int (*zero)(void *arg, uint32_t block, uint64_t page, struct wt_error *err);
 	/* The end of a RAM part section: a moment to flush what was gathered. */
@@ -97,7 +100,15 @@ enum wt_stream_wait wt_stream_waits(const struct wt_stream *stream);
 int wt_stream_finish(struct wt_stream *stream, struct wt_error *err);
 /* Bytes parsed so far. */
 uint64_t wt_stream_offset(const struct wt_stream *stream);
+/* Called by the callback `block`, for an in-place block of that index: its pages' bytes are absent on
+ * channels of which that was said. For the main channel: before it is advanced first; and how many bytes
+ * were. */
+void wt_stream_block_absent(struct wt_stream *stream, uint32_t index);
+void wt_stream_absent(struct wt_stream *stream);
+uint64_t wt_stream_absent_bytes(const struct wt_stream *stream);
 bool wt_stream_ram_ended(const struct wt_stream *stream);
+/* How many blocks were told so far. */
+uint32_t wt_stream_block_count(const struct wt_stream *stream);
 
 /*
  * Ends the part section of the stripped stream that is being written, if one is: what has been passed on is
@@ -129,6 +140,8 @@ enum wt_stream_wait wt_multifd_waits(const struct wt_multifd *channel);
 /* The input has ended. -EPROTO within a packet, or when the main channel still waits for it. */
 int wt_multifd_finish(struct wt_multifd *channel, struct wt_error *err);
 uint64_t wt_multifd_offset(const struct wt_multifd *channel);
+void wt_multifd_absent(struct wt_multifd *channel);
+uint64_t wt_multifd_absent_bytes(const struct wt_multifd *channel);
 
 /* The return path's messages, source-bound (big-endian, see migration.c). Answer the bytes written; room: 8
  * at least. */

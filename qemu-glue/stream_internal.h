@@ -81,6 +81,7 @@ struct stream_block {
 	char name[WT_BLOCK_NAME_MAX + 1];
 	uint32_t name_length;
 	bool in_place;
+	bool absent; /* in place, and its pages have no bytes on channels where they are absent */
 	uint64_t pages;
 };
 
@@ -92,6 +93,8 @@ struct stream_input {
 	size_t pos;      /* first byte not parsed */
 	size_t fill;     /* end of the bytes that arrived */
 	uint64_t offset; /* of buffer[pos] since the connection's beginning */
+	bool absent;     /* bytes of some blocks' pages are */
+	uint64_t absent_bytes;
 };
 
 /* A part section of the stripped stream. */
@@ -216,6 +219,8 @@ int wt_stream_refuse(struct wt_stream *stream, int code, const char *format, ...
 int wt_stream_stop(struct wt_stream *stream, int rc, struct wt_error *err);
 /* Tells the owner of a page, bytes NULL: of zeros; STREAM_OWNER if it takes none now. */
 int wt_stream_report(struct wt_stream *stream, uint32_t block, uint64_t page, const uint8_t *bytes);
+/* The same for a page whose bytes are absent in that input. */
+int wt_stream_report_absent(struct wt_stream *stream, struct stream_input *in, uint32_t block, uint64_t page);
 /* Takes length bytes, passing them on. */
 int wt_stream_take_pass(struct wt_stream *stream, size_t length);
 /* A copy of bytes that is fit to be printed. ret_text has room for length + 1. */

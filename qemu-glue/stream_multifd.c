@@ -261,20 +261,23 @@ static int packet_step(struct wt_multifd *c)
 static int pages_step(struct wt_multifd *c)
 {
 	const bool in_place = c->total && c->stream->blocks[c->block].in_place;
+	const bool absent = c->in.absent && in_place && c->stream->blocks[c->block].absent;
 	int rc = STREAM_PROGRESS;
 
 	while (c->next < c->total) {
 		const bool zero = c->next >= c->normal;
+		const size_t body = zero || absent ? 0 : WT_PAGE_SIZE;
 		const uint8_t *bytes = zero ? NULL : input_at(&c->in);
+		const uint64_t page = c->pages[c->next];
 
-		if (!zero && input_available(&c->in) < WT_PAGE_SIZE)
+		if (input_available(&c->in) < body)
 			return STREAM_MORE;
-		rc = in_place ? wt_stream_report(c->stream, c->block, c->pages[c->next], bytes)
-			      : wt_stream_keep_for_sync(c->stream, c->block, c->pages[c->next], bytes);
+		rc = !in_place         ? wt_stream_keep_for_sync(c->stream, c->block, page, bytes)
+		     : absent && !zero ? wt_stream_report_absent(c->stream, &c->in, c->block, page)
+				       : wt_stream_report(c->stream, c->block, page, bytes);
 		if (rc != STREAM_PROGRESS)
 			return rc;
-		if (!zero)
-			input_take(&c->in, WT_PAGE_SIZE);
+		input_take(&c->in, body);
 		c->next++;
 	}
 	if (c->sync)
@@ -351,6 +354,17 @@ int wt_multifd_finish(struct wt_multifd *c, struct wt_error *err)
 uint64_t wt_multifd_offset(const struct wt_multifd *c)
 {
 	return c->in.offset;
+}
+
+void wt_multifd_absent(struct wt_multifd *c)
+{
+	assert(!c->in.offset);
+	c->in.absent = true;
+}
+
+uint64_t wt_multifd_absent_bytes(const struct wt_multifd *c)
+{
+	return c->in.absent_bytes;
 }
 
 /* ---- where all channels meet ---- */

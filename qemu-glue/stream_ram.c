@@ -13,6 +13,7 @@
  */
 #include "stream_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -135,11 +136,12 @@ static int ram_list(struct wt_stream *stream)
 	block->name[length] = '\0';
 	block->name_length = length;
 	block->pages = bytes >> WT_PAGE_SHIFT;
-	block->in_place = false;
+	block->in_place = block->absent = false;
 	rc = stream->events.block(
 		stream->arg, stream->block_count, block->name, bytes, &block->in_place, &stream->failure);
 	if (rc < 0)
 		return rc;
+	assert(block->in_place || !block->absent);
 	stream->block_count++;
 	stream->listed_bytes += bytes;
 	if (stream->listed_bytes == stream->total_bytes)
@@ -213,6 +215,23 @@ int wt_stream_report(struct wt_stream *stream, uint32_t block, uint64_t page, co
 	return rc == -EAGAIN ? STREAM_OWNER : rc < 0 ? rc : STREAM_PROGRESS;
 }
 
+int wt_stream_report_absent(struct wt_stream *stream, struct stream_input *in, uint32_t block, uint64_t page)
+{
+	int rc = stream->events.page(stream->arg, block, page, NULL, &stream->failure);
+
+	if (rc == 0)
+		in->absent_bytes += WT_PAGE_SIZE;
+	return rc == -EAGAIN ? STREAM_OWNER : rc < 0 ? rc : STREAM_PROGRESS;
+}
+
+/* A page with content that is in place, of which `bytes` follow the word. */
+static int report_page(
+	struct wt_stream *stream, uint32_t block, uint64_t page, const uint8_t *bytes, bool absent)
+{
+	return absent ? wt_stream_report_absent(stream, &stream->in, block, page)
+		      : wt_stream_report(stream, block, page, bytes);
+}
+
 /*
  * The fast path: as many whole pages of the current, in-place block as the buffer holds. Stops without an
  * error at the first word that is anything else; ram_page then says what it is.
@@ -222,6 +241,8 @@ static int take_run(struct wt_stream *stream)
 	const struct stream_block *block = &stream->blocks[stream->block];
 	const uint32_t index = stream->block;
 	const uint64_t pages = block->pages;
+	const bool absent = stream->in.absent && block->absent;
+	const size_t body = absent ? 0 : WT_PAGE_SIZE;
 	const uint8_t *start = stream_at(stream), *end = stream->in.buffer + stream->in.fill, *p = start;
 	int rc = STREAM_PROGRESS;
 
@@ -232,11 +253,11 @@ static int take_run(struct wt_stream *stream)
 		if (page >= pages)
 			break;
 		if (flags == (RAM_SAVE_FLAG_PAGE | RAM_SAVE_FLAG_CONTINUE)) {
-			if (end - p < 8 + (ptrdiff_t)WT_PAGE_SIZE)
+			if (end - p < 8 + (ptrdiff_t)body)
 				break;
-			rc = wt_stream_report(stream, index, page, p + 8);
+			rc = report_page(stream, index, page, p + 8, absent);
 			if (rc == STREAM_PROGRESS)
-				p += 8 + WT_PAGE_SIZE;
+				p += 8 + body;
 		} else if (flags == (RAM_SAVE_FLAG_ZERO | RAM_SAVE_FLAG_CONTINUE) && p[8] == 0) {
 			rc = wt_stream_report(stream, index, page, NULL);
 			if (rc == STREAM_PROGRESS)
@@ -289,11 +310,15 @@ static int ram_page(struct wt_stream *stream, uint64_t word)
 	size_t head = 0, body = zero ? 1 : WT_PAGE_SIZE;
 	uint32_t index = STREAM_NO_BLOCK;
 	const uint8_t *bytes;
+	bool absent;
 	int rc;
 
 	rc = page_block(stream, word, &index, &head);
 	if (rc != STREAM_PROGRESS)
 		return rc;
+	absent = !zero && stream->in.absent && stream->blocks[index].absent;
+	if (absent)
+		body = 0;
 	if (stream_available(stream) < head + body)
 		return STREAM_MORE;
 	bytes = stream_at(stream) + head;
@@ -305,7 +330,7 @@ static int ram_page(struct wt_stream *stream, uint64_t word)
 	if (zero)
 		bytes = NULL;
 	if (stream->blocks[index].in_place)
-		rc = wt_stream_report(stream, index, word >> WT_PAGE_SHIFT, bytes);
+		rc = report_page(stream, index, word >> WT_PAGE_SHIFT, bytes, absent);
 	else
 		rc = wt_stream_keep_page(stream, index, word >> WT_PAGE_SHIFT, bytes);
 	if (rc < 0 || rc == STREAM_OWNER)

@@ -7,7 +7,7 @@
  *   3. Run `given` is ready => the descriptor is readable: it is made so when that run becomes ready, or was
  * so when an earlier one did, and only a next that answers 0 empties it.
  *
- * The lock guards the numbers and the slots. A worker has a digester of its own. Workers get no signals.
+ * The lock guards the numbers and the slots. A worker has digesters of its own. Workers get no signals.
  */
 #include "digest_pool.h"
 
@@ -30,7 +30,7 @@ struct slot {
 
 struct worker {
 	struct wt_digest_pool *pool;
-	struct wt_digester *digester;
+	struct wt_digester *digesters[WT_DIGEST_KEYS_MAX];
 	pthread_t thread;
 };
 
@@ -41,18 +41,32 @@ struct wt_digest_pool {
 	uint64_t submitted, taken, given;
 	bool stop;
 	int fd;
-	unsigned workers;
+	unsigned workers, keys;
 	struct worker worker[WT_DIGEST_WORKERS_MAX];
 };
 
-static int digest_run(struct wt_digester *digester, const struct wt_digest_run *run)
+/* One page under each key. What may change between the keys is copied first. */
+static int digest_page(const struct worker *worker, const struct wt_digest_run *run, uint32_t i)
 {
-	const uint8_t *bytes = run->bytes;
+	const uint8_t *bytes = (const uint8_t *)run->bytes + (size_t)i * WT_PAGE_SIZE;
+	unsigned keys = worker->pool->keys;
+	uint8_t copy[WT_PAGE_SIZE];
+	int r = 0;
+
+	if (keys > 1)
+		bytes = memcpy(copy, bytes, sizeof copy);
+	for (unsigned key = 0; key < keys && !r; key++)
+		r = wt_digester_page(worker->digesters[key], run->block, run->page + i, bytes,
+			run->digests + ((size_t)i * keys + key) * WT_DIGEST_BYTES);
+	return r;
+}
+
+static int digest_run(const struct worker *worker, const struct wt_digest_run *run)
+{
 	int r = run->fill ? run->fill(run->fill_arg, run) : 0;
 
 	for (uint32_t i = 0; i < run->pages && !r; i++)
-		r = wt_digester_page(digester, run->block, run->page + i, bytes + (size_t)i * WT_PAGE_SIZE,
-			run->digests + (size_t)i * WT_DIGEST_BYTES);
+		r = digest_page(worker, run, i);
 	return r;
 }
 
@@ -82,7 +96,7 @@ static void *worker_main(void *arg)
 		slot = &pool->slots[pool->taken++ % WT_DIGEST_RUNS_MAX];
 		run = slot->run;
 		pthread_mutex_unlock(&pool->lock);
-		status = digest_run(worker->digester, &run);
+		status = digest_run(worker, &run);
 		pthread_mutex_lock(&pool->lock);
 		slot->status = status;
 		slot->ready = true;
@@ -104,36 +118,47 @@ static unsigned default_workers(void)
 	return half ? half : 1;
 }
 
-static int start_worker(struct wt_digest_pool *pool, const uint8_t *key, struct wt_error *err)
+static void close_digesters(struct worker *worker)
+{
+	for (unsigned key = 0; key < WT_DIGEST_KEYS_MAX; key++)
+		wt_digester_close(worker->digesters[key]);
+}
+
+static int start_worker(struct wt_digest_pool *pool, const uint8_t *keys, struct wt_error *err)
 {
 	struct worker *worker = &pool->worker[pool->workers];
 	sigset_t all, before;
-	int r;
+	int r = 0;
 
 	worker->pool = pool;
-	r = wt_digester_open(key, &worker->digester, err);
-	if (r)
+	for (unsigned key = 0; key < pool->keys && !r; key++)
+		r = wt_digester_open(keys + (size_t)key * WT_DIGEST_KEY_BYTES, &worker->digesters[key], err);
+	if (r) {
+		close_digesters(worker);
 		return r;
+	}
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&worker->thread, NULL, worker_main, worker);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r) {
-		wt_digester_close(worker->digester);
+		close_digesters(worker);
 		return wt_error_set(err, r, "cannot start a thread to digest pages: %s", strerror(r));
 	}
 	pool->workers++;
 	return 0;
 }
 
-int wt_digest_pool_open(const uint8_t key[WT_DIGEST_KEY_BYTES], unsigned workers,
+int wt_digest_pool_open(const uint8_t *keys, unsigned key_count, unsigned workers,
 	struct wt_digest_pool **ret_pool, struct wt_error *err)
 {
 	struct wt_digest_pool *pool = calloc(1, sizeof *pool);
 	int r = 0;
 
+	assert(key_count && key_count <= WT_DIGEST_KEYS_MAX);
 	if (!pool)
 		return wt_error_set(err, ENOMEM, "no memory to digest pages");
+	pool->keys = key_count;
 	pool->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (pool->fd < 0) {
 		r = wt_error_set(err, errno, "cannot digest pages: eventfd: %s", strerror(errno));
@@ -147,7 +172,7 @@ int wt_digest_pool_open(const uint8_t key[WT_DIGEST_KEY_BYTES], unsigned workers
 	if (workers > WT_DIGEST_WORKERS_MAX)
 		workers = WT_DIGEST_WORKERS_MAX;
 	while (!r && pool->workers < workers)
-		r = start_worker(pool, key, err);
+		r = start_worker(pool, keys, err);
 	if (r) {
 		wt_digest_pool_close(pool);
 		return r;
@@ -166,7 +191,7 @@ void wt_digest_pool_close(struct wt_digest_pool *pool)
 	pthread_mutex_unlock(&pool->lock);
 	for (unsigned i = 0; i < pool->workers; i++) {
 		pthread_join(pool->worker[i].thread, NULL);
-		wt_digester_close(pool->worker[i].digester);
+		close_digesters(&pool->worker[i]);
 	}
 	pthread_cond_destroy(&pool->work);
 	pthread_mutex_destroy(&pool->lock);

@@ -14,6 +14,7 @@
 #define WT_DIGEST_RUNS_MAX 64u   /* submitted and not given back */
 #define WT_DIGEST_RUN_PAGES 256u /* of one run; a large one would keep the others waiting */
 #define WT_DIGEST_WORKERS_MAX 64u
+#define WT_DIGEST_KEYS_MAX 2u
 
 struct wt_digest_run {
 	uint32_t block;
@@ -23,14 +24,18 @@ struct wt_digest_run {
 	/* NULL: they are there. Otherwise the worker brings them first; -errno becomes the run's status. */
 	int (*fill)(void *arg, const struct wt_digest_run *run);
 	void *fill_arg;
-	uint8_t *digests; /* WT_DIGEST_BYTES for each page; filled when the run is given back with status 0 */
+	uint8_t *digests; /* for each page WT_DIGEST_BYTES under each key; filled when the run is given back
+			     with status 0 */
 	uint64_t tag;     /* the caller's */
 };
 
 struct wt_digest_pool;
 
-/* workers 0: half of the cores that this process may use, at least one. */
-int wt_digest_pool_open(const uint8_t key[WT_DIGEST_KEY_BYTES], unsigned workers,
+/*
+ * keys: 1 to WT_DIGEST_KEYS_MAX times WT_DIGEST_KEY_BYTES. With two, both digests of a page are of the same
+ * bytes, also while it changes. workers 0: half of the cores that this process may use, at least one.
+ */
+int wt_digest_pool_open(const uint8_t *keys, unsigned key_count, unsigned workers,
 	struct wt_digest_pool **ret_pool, struct wt_error *err);
 /* Waits for the runs that are being digested; the others are dropped. */
 void wt_digest_pool_close(struct wt_digest_pool *pool);

@@ -42,6 +42,16 @@ int wt_memory_open(struct wt_memory **ret_memory, struct wt_error *err)
 	return 0;
 }
 
+bool wt_memory_idle(struct wt_memory *memory)
+{
+	bool idle;
+
+	pthread_mutex_lock(&memory->lock);
+	idle = !memory->holders;
+	pthread_mutex_unlock(&memory->lock);
+	return idle;
+}
+
 void wt_memory_close(struct wt_memory *memory)
 {
 	if (!memory)

@@ -61,6 +61,7 @@ struct wt_request {
 struct wt_verbs_slot {
 	uint64_t cookie;
 	uint32_t length;
+	int status; /* of a request that failed; after that no slot is used again */
 };
 
 struct wt_path {
@@ -79,10 +80,8 @@ struct wt_path {
 	/* slots[first .. first + count) are outstanding, oldest first; a work request's id is its slot. */
 	unsigned first;
 	unsigned count;
+	unsigned known; /* ... of which the outcome is known, and not yet reported */
 	struct wt_verbs_slot slots[WT_VERBS_DEPTH_MAX];
-	/* A completion that arm found. */
-	bool stashed;
-	struct ibv_wc stash;
 	/* Scratch of post. */
 	struct ibv_send_wr work[WT_VERBS_DEPTH_MAX];
 	struct ibv_sge pieces[WT_VERBS_DEPTH_MAX];

@@ -60,7 +60,7 @@ static void path_disconnect(struct wt_path *path)
 	path->completions = NULL;
 	path->endpoint = NULL;
 	path->established = false;
-	path->stashed = false;
+	path->known = 0;
 	path->armed = false;
 }
 
@@ -93,7 +93,6 @@ static int queue_open(struct wt_path *path, struct wt_error *err)
 {
 	struct ibv_qp_init_attr attr = {
 		.qp_type = IBV_QPT_RC,
-		.sq_sig_all = 1,
 		.cap = { .max_send_wr = path->depth, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1 },
 	};
 	struct wt_endpoint *endpoint = path->endpoint;

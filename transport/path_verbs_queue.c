@@ -3,16 +3,19 @@
  * path_verbs_queue.c - the data half of a verbs path: post, poll, arm.
  *
  * Owns the ring of outstanding operations.
- *   1. Every work request is signalled, and a reliable queue pair completes in order: a completion always
- *      belongs to the oldest slot.
+ *   1. A reliable queue pair completes in order, and says so of what failed, and of what was signalled: the
+ *      last request of every post, and before it one in SIGNAL_EVERY, or of SIGNAL_BYTES. So a completion
+ * tells the outcome of its slot, and that every older slot without one of its own succeeded; but a flush only
+ * says that all is over: not every device tells of each request that it flushes, so with it those older ones
+ * fail, too. `known` counts the oldest slots whose outcome is known and not yet reported.
  *   2. The first error, whether a completion's or the connection's, moves the queue pair to ERROR; the device
  *      then flushes what is outstanding. Only when every flush was polled is the path silent.
  *   3. Where no flush can come (device removed), the queue pair is destroyed first, and only then is the rest
  *      completed with the error.
  *   4. Before sleeping: notification is requested, then the queue is looked at once more (arm keeps what it
  *      finds for poll). The descriptors of both channels are level-triggered.
- * The connection's events cost a system call to look at: poll does so after a sleep, now and then when idle,
- * and until the path is established. A serving end has nothing to poll but these.
+ * The connection's events cost a system call to look at: poll does so when no completion has ended a sleep,
+ * now and then when idle, and until the path is established. A serving end has nothing to poll but these.
  * Threads: the owner's. No allocation, no logging.
  */
 #include "path_verbs.h"
@@ -22,7 +25,9 @@
 #include <string.h>
 
 #define POLL_BATCH 32
-#define IDLE_POLLS 64
+#define IDLE_POLLS 1024
+#define SIGNAL_EVERY 16u
+#define SIGNAL_BYTES (256u << 10)
 
 static int status_of(enum ibv_wc_status status)
 {
@@ -85,13 +90,16 @@ static void events_take(struct wt_path *path)
 	}
 }
 
-static void notifications_take(struct wt_path *path)
+/* After a sleep. What is not looked at keeps the descriptor readable. */
+static void channels_look(struct wt_path *path)
 {
 	struct ibv_cq *cq;
 	void *context;
 
-	while (ibv_get_cq_event(path->completions, &cq, &context) == 0)
+	if (path->role == WT_ROLE_PULL && ibv_get_cq_event(path->completions, &cq, &context) == 0)
 		ibv_ack_cq_events(cq, 1);
+	else
+		events_take(path);
 }
 
 static void pop(struct wt_path *path, int status, struct wt_completion *ret_completion)
@@ -105,45 +113,45 @@ static void pop(struct wt_path *path, int status, struct wt_completion *ret_comp
 	path->count--;
 }
 
-static void complete(struct wt_path *path, const struct ibv_wc *wc, struct wt_completion *ret_completion)
+static void learn(struct wt_path *path, const struct ibv_wc *wc)
 {
+	unsigned older = ((unsigned)wc->wr_id + path->depth - path->first) % path->depth;
 	int status = status_of(wc->status);
 
-	assert(path->count && wc->wr_id == path->first);
+	assert(wc->wr_id < path->depth && older >= path->known && older < path->count);
 	if (status < 0)
 		fail(path, -status);
-	/* What is flushed fails for the reason for which the path did. */
+	/* What is flushed fails for the reason for which the path did; see invariant 1 for what is older. */
 	if (wc->status == IBV_WC_WR_FLUSH_ERR)
-		status = -path->error;
-	pop(path, status, ret_completion);
+		for (unsigned i = path->known; i <= older; i++)
+			path->slots[(path->first + i) % path->depth].status = -path->error;
+	else
+		path->slots[wc->wr_id].status = status;
+	path->known = older + 1;
 }
 
 static unsigned queue_take(struct wt_path *path, struct wt_completion *ret_completions, unsigned max)
 {
 	struct ibv_wc wc[POLL_BATCH];
 	unsigned done = 0;
-	int n;
-	int i;
+	int n = POLL_BATCH;
 
-	if (path->stashed && max) {
-		path->stashed = false;
-		complete(path, &path->stash, &ret_completions[done++]);
-	}
-	while (done < max && path->count) {
-		unsigned room = max - done;
-
-		n = ibv_poll_cq(path->cq, (int)(room < POLL_BATCH ? room : POLL_BATCH), wc);
-		for (i = 0; i < n; i++)
-			complete(path, &wc[i], &ret_completions[done++]);
+	for (;;) {
+		for (; path->known && done < max; path->known--) {
+			pop(path, path->slots[path->first].status, &ret_completions[done]);
+			done++;
+		}
+		if (done == max || !path->count || n < POLL_BATCH)
+			return done;
+		n = ibv_poll_cq(path->cq, POLL_BATCH, wc);
+		for (int i = 0; i < n; i++)
+			learn(path, &wc[i]);
 		if (n < 0) {
 			fail(path, EIO);
 			if (path->cm.id->qp)
 				rdma_destroy_qp(path->cm.id);
 		}
-		if (n < POLL_BATCH)
-			break;
 	}
-	return done;
 }
 
 int wt_verbs_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max)
@@ -154,15 +162,13 @@ int wt_verbs_poll(struct wt_path *path, struct wt_completion *ret_completions, u
 		return path->error ? -path->error : 0;
 	if (path->armed) {
 		path->armed = false;
-		if (path->role == WT_ROLE_PULL)
-			notifications_take(path);
-		events_take(path);
+		channels_look(path);
 	}
 	done = queue_take(path, ret_completions, max);
 	if (!done && (!path->established || path->role == WT_ROLE_SERVE || ++path->idle % IDLE_POLLS == 0))
 		events_take(path);
 	/* No queue pair, so nothing is written any more, and no flush may come. */
-	while (path->error && !path->cm.id->qp && !path->stashed && path->count && done < max)
+	while (path->error && !path->cm.id->qp && !path->known && path->count && done < max)
 		pop(path, -path->error, &ret_completions[done++]);
 	if (path->error && !path->count && !done)
 		return -path->error;
@@ -204,24 +210,47 @@ static void work_prepare(struct wt_path *path, unsigned at, const struct wt_op *
 	work->sg_list = piece;
 	work->num_sge = 1;
 	work->opcode = IBV_WR_RDMA_READ;
-	work->send_flags = IBV_SEND_SIGNALED;
 	work->wr.rdma.remote_addr = op->remote_address;
 	work->wr.rdma.rkey = (uint32_t)op->remote_key;
 	if (at)
 		path->work[at - 1].next = work;
 }
 
+/* See invariant 1. */
+static void work_signal(struct wt_path *path, unsigned n)
+{
+	unsigned requests = 0;
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		bytes += path->pieces[i].length;
+		if (++requests < SIGNAL_EVERY && bytes < SIGNAL_BYTES && i + 1 < n)
+			continue;
+		path->work[i].send_flags = IBV_SEND_SIGNALED;
+		requests = 0;
+		bytes = 0;
+	}
+}
+
 /* Hands over the first n of the prepared work requests; answers like post. */
 static int work_post(struct wt_path *path, unsigned n)
 {
 	struct ibv_send_wr *bad = NULL;
-	int code = ibv_post_send(path->cm.id->qp, path->work, &bad);
+	int code;
 
+	work_signal(path, n);
+	code = ibv_post_send(path->cm.id->qp, path->work, &bad);
 	if (code && bad)
 		n = (unsigned)(bad - path->work);
 	else if (code)
 		n = 0;
 	path->count += n;
+	if (code && n && !path->work[n - 1].send_flags) {
+		/* Nobody would say when the last one is done: all that is outstanding fails. */
+		fail(path, code);
+		if (path->cm.id->qp)
+			rdma_destroy_qp(path->cm.id);
+	}
 	if (n)
 		return (int)n; /* what was not taken is posted, and fails, next time */
 	if (code == ENOMEM && path->count)
@@ -256,7 +285,9 @@ int wt_verbs_post(struct wt_path *path, const struct wt_op *ops, unsigned count)
 
 int wt_verbs_arm(struct wt_path *path)
 {
-	if (path->stashed || (path->error && !(path->count && path->cm.id->qp)))
+	struct ibv_wc wc;
+
+	if (path->known || (path->error && !(path->count && path->cm.id->qp)))
 		return 1;
 	if (!path->endpoint)
 		return 0;
@@ -265,8 +296,10 @@ int wt_verbs_arm(struct wt_path *path)
 		return 0;
 	if (ibv_req_notify_cq(path->cq, 0))
 		return 1;
-	path->stashed = ibv_poll_cq(path->cq, 1, &path->stash) == 1;
-	return path->stashed;
+	if (ibv_poll_cq(path->cq, 1, &wc) != 1)
+		return 0;
+	learn(path, &wc);
+	return 1;
 }
 
 bool wt_verbs_alive(struct wt_path *path)

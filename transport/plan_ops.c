@@ -157,14 +157,15 @@ int wt_plan_take(struct wt_plan *plan, unsigned number, uint32_t pages, uint64_t
 	return (int)id;
 }
 
-/* To be pulled again: joined to the newest repetition if it lies right before it. */
+/* To be done again: joined to the newest repetition if it lies right before it, and is done alike. */
 static void repeat_later(struct wt_plan *plan, const struct op *op)
 {
 	struct repeat *next = plan->retry_count ? &plan->retries[plan->retry_count - 1] : NULL;
 	const struct wt_extent *extent = &op->work.extent;
 	struct repeat repeat = { .seq = op->seq, .work = op->work };
 
-	if (next && next->seq == op->seq && extent->page + extent->pages == next->work.extent.page) {
+	if (next && next->seq == op->seq && next->work.content == op->work.content &&
+		extent->page + extent->pages == next->work.extent.page) {
 		repeat.work.extent.pages += next->work.extent.pages;
 		*next = repeat;
 		return;

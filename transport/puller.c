@@ -67,6 +67,7 @@ static bool turn(void *arg, uint64_t now_ns)
 	if (!p->started || p->servers[0].link.failed)
 		return false;
 	any = wt_mover_turn(p->mover, &err);
+	any |= wt_puller_replica_turn(p);
 	wt_puller_tell_lost(p);
 	drop_refuser(p);
 	if (!err.code && send_acks(p))
@@ -82,6 +83,7 @@ static bool turn(void *arg, uint64_t now_ns)
 		if (p->events->landed)
 			p->events->landed(p->arg);
 	}
+	any |= !wt_puller_replica_arm(p);
 	return any || !wt_mover_arm(p->mover);
 }
 
@@ -162,4 +164,9 @@ void wt_puller_stats(const struct wt_puller *p, struct wt_puller_stats *ret_stat
 {
 	wt_mover_stats(p->mover, ret_stats);
 	ret_stats->digested_pages = p->digested_pages;
+	for (unsigned fabric = 0; fabric < 4; fabric++) {
+		ret_stats->pulled_bytes[fabric] += p->replica_bytes[fabric];
+		ret_stats->replica_bytes += p->replica_bytes[fabric];
+	}
+	ret_stats->server_bytes[p->replica_number] += ret_stats->replica_bytes;
 }

@@ -2,7 +2,7 @@
 /*
  * puller_internal.h - what the files of the puller share: puller.c (the object, its turns), puller_listen.c
  * (who may come in), puller_server.c (messages of a server), puller_retarget.c (base, helpers, drain),
- * puller_replica.c (what is here already).
+ * puller_replica.c (what is here already), puller_replica_remote.c (what a replica has).
  */
 #ifndef WT_PULLER_INTERNAL_H
 #define WT_PULLER_INTERNAL_H
@@ -87,6 +87,9 @@ struct wt_puller {
 
 	struct puller_replica *replica; /* NULL: none, or not any more */
 	uint64_t digested_pages;
+	struct wt_wire_expect replica_expect; /* server 0 said so, before BLOCKS_END; server 0: it did not */
+	unsigned replica_number;              /* of the one on another host; 0: there never was one */
+	uint64_t replica_bytes[4];            /* read from it, by enum wt_fabric */
 
 	uint8_t payload[WT_WIRE_PAYLOAD_MAX];
 };
@@ -114,6 +117,29 @@ void wt_puller_tell_lost(struct wt_puller *puller);
 /* puller_replica.c: DIGESTS; the old copy is of no use any more. */
 int wt_puller_digests(struct wt_puller *puller, const uint8_t *payload, size_t length, struct wt_error *err);
 void wt_puller_replica_end(struct wt_puller *puller);
+
+/* puller_replica_remote.c */
+bool wt_puller_is_replica(const struct puller_server *server);
+/* At BLOCKS_END: server 0 has said that a replica will come. */
+void wt_puller_replica_expected(struct wt_puller *puller);
+/* The replica is here; REPLICA_ANSWER; it is gone, or will not come: its number is free. */
+void wt_puller_replica_joined(struct puller_server *server);
+int wt_puller_replica_answer(
+	struct puller_server *server, const uint8_t *payload, size_t length, struct wt_error *err);
+void wt_puller_replica_gone(struct puller_server *server, const struct wt_error *err);
+/* Reads from it; whether something happened. false from arm: there is news already. */
+bool wt_puller_replica_turn(struct wt_puller *puller);
+bool wt_puller_replica_arm(struct wt_puller *puller);
+/* Closes its paths; it connects others. */
+void wt_puller_replica_pause(struct wt_puller *puller);
+/* What the mover has for other servers. After it was given up they do nothing, and there is no endpoint. */
+int wt_puller_replica_region_add(struct wt_puller *puller, const struct wt_wire_region *region);
+void wt_puller_replica_regions_clear(struct wt_puller *puller, enum wt_fabric fabric);
+unsigned wt_puller_replica_lost_fabrics(struct wt_puller *puller);
+int wt_puller_replica_endpoint(struct wt_puller *puller, const struct wt_fabric_ops *ops,
+	const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err);
+int wt_puller_replica_path_add(
+	struct wt_puller *puller, const struct wt_fabric_ops *ops, struct wt_path *path);
 
 /* puller_retarget.c */
 int wt_puller_retarget_message(

@@ -44,6 +44,8 @@ static void admit(struct wt_puller *p, const struct wt_fabric_ops *ops, struct w
 	struct wt_endpoint *endpoint;
 	struct wt_error err = { 0 };
 	struct wt_path *path;
+	const char *host;
+	bool replica;
 
 	if (!s) {
 		ops->request_refuse(request);
@@ -51,8 +53,12 @@ static void admit(struct wt_puller *p, const struct wt_fabric_ops *ops, struct w
 		wt_puller_refused(p, &err);
 		return;
 	}
-	if (wt_mover_endpoint(p->mover, ops, ops->fabric == WT_FABRIC_VERBS ? p->config.device : NULL,
-		    s->link.channel ? wt_channel_peer_host(s->link.channel) : NULL, &endpoint, &err)) {
+	replica = wt_puller_is_replica(s);
+	host = s->link.channel ? wt_channel_peer_host(s->link.channel) : NULL;
+	if (replica ? wt_puller_replica_endpoint(p, ops, host, &endpoint, &err)
+		    : wt_mover_endpoint(p->mover, ops,
+			      ops->fabric == WT_FABRIC_VERBS ? p->config.device : NULL, host, &endpoint,
+			      &err)) {
 		ops->request_refuse(request);
 		wt_puller_refused(p, &err);
 		return;
@@ -61,7 +67,8 @@ static void admit(struct wt_puller *p, const struct wt_fabric_ops *ops, struct w
 		wt_puller_refused(p, &err);
 		return;
 	}
-	if (wt_mover_path_add(p->mover, s->number, ops, path))
+	if (replica ? wt_puller_replica_path_add(p, ops, path)
+		    : wt_mover_path_add(p->mover, s->number, ops, path))
 		ops->close(path);
 }
 

@@ -1,58 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * puller_replica.c - an old copy of the memory: which of its pages are what the server has announced. See
- * puller.h; server_digest.c says why an equal digest is as good as a read.
+ * puller.h; server_digest.c says why an equal digest is as good as a read. Where the copy lies on another
+ * host, puller_replica_remote.c brings its pages.
  *
- *   1. What is copied into a page are the bytes that were digested: a worker reads the old copy into a
- * buffer, digests that, and from it the page is filled. So the old copy may be damaged, or change, or be
- * anybody's.
+ *   1. What is copied into a page are the bytes that were digested, under a key that only the server and this
+ * puller have: the old copy comes into a buffer, that is digested, and from it the page is filled. So the old
+ * copy may be damaged, or change, or be anybody's.
  *   2. It is filled as work of the plan is done, which sees to it that one transfer at most writes a page.
- *   3. Digests are compared in the order in which they come. A buffer is held until all that is equal in it
+ *   3. Comparisons begin in the order in which digests come. A buffer is held until all that is equal in it
  * was copied: the plan may let it wait, but only for older announcements, which have had their buffers
  * before.
  *   4. Each announcement is compared once, and the server cannot make it twice.
  *
  * An old copy that cannot be read is given up: it is equal nowhere. The loop's thread, but for bring_pages.
  */
+#include <assert.h>
 #include <errno.h>
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
 
-#include "digest_pool.h"
-#include "puller_internal.h"
-
-#define SLOTS 32u
-#define SLOT_BYTES ((size_t)WT_PLAN_DIGESTED_PAGES << WT_PAGE_SHIFT)
+#include "puller_replica.h"
 
 _Static_assert(WT_PLAN_DIGESTED_PAGES <= WT_DIGEST_RUN_PAGES && SLOTS <= WT_DIGEST_RUNS_MAX, "pool");
-
-/* The digests of one announcement, and then the place in which it is compared. */
-struct comparison {
-	struct comparison *next;
-	uint64_t seq;
-	struct wt_extent extent;
-	uint8_t theirs[];
-};
-
-struct slot {
-	struct comparison *of; /* NULL: free */
-	uint32_t left;         /* equal pages that were not copied yet */
-	uint8_t ours[WT_PLAN_DIGESTED_PAGES * WT_DIGEST_BYTES];
-};
-
-struct puller_replica {
-	struct wt_puller *puller;
-	struct wt_puller_replica source;
-	struct wt_digest_pool *pool;
-	bool lost;                        /* it cannot be read */
-	uint64_t told_seq;                /* digests have come up to this announcement */
-	struct comparison *first, **last; /* that wait for a slot */
-	struct slot slots[SLOTS];
-	uint8_t *bytes; /* SLOT_BYTES for each of them */
-};
 
 /* A worker's. */
 static int bring_pages(void *arg, const struct wt_digest_run *run)
@@ -71,6 +45,7 @@ static void slot_free(struct slot *slot)
 {
 	free(slot->of);
 	slot->of = NULL;
+	slot->state = SLOT_FREE;
 }
 
 static struct slot *free_slot(struct puller_replica *r)
@@ -81,7 +56,7 @@ static struct slot *free_slot(struct puller_replica *r)
 	return NULL;
 }
 
-static uint8_t *bytes_of(struct puller_replica *r, const struct slot *slot)
+uint8_t *wt_compare_bytes(struct puller_replica *r, const struct slot *slot)
 {
 	return r->bytes + (size_t)(slot - r->slots) * SLOT_BYTES;
 }
@@ -96,13 +71,49 @@ static struct comparison *pop(struct puller_replica *r)
 	return c;
 }
 
-/* Begins comparing, as far as there are slots. */
-static void begin(struct puller_replica *r)
+void wt_compare_judge(struct puller_replica *r, struct slot *slot)
+{
+	const struct wt_extent *extent = &slot->of->extent;
+	uint32_t from = 0, to = extent->pages;
+	struct wt_digest_run run;
+	int e;
+
+	while (!wt_slot_bit(slot->alike, from))
+		from++;
+	while (!wt_slot_bit(slot->alike, to - 1))
+		to--;
+	run = (struct wt_digest_run){ .block = extent->block,
+		.page = extent->page + from,
+		.pages = to - from,
+		.bytes = wt_compare_bytes(r, slot) + ((size_t)from << WT_PAGE_SHIFT),
+		.fill = r->source.read ? bring_pages : NULL,
+		.fill_arg = r,
+		.digests = slot->ours + (size_t)from * WT_DIGEST_BYTES,
+		.tag = (uint64_t)(slot - r->slots) };
+	e = wt_digest_pool_submit(r->pool, &run);
+	assert(!e); /* it has room for every slot */
+	(void)e;
+	slot->state = SLOT_JUDGED;
+}
+
+/* Begins comparing; -EAGAIN: later. */
+static int begin(struct puller_replica *r, struct slot *slot)
+{
+	slot->left = slot->reads = 0;
+	if (!r->source.read && wt_compare_ask(r, slot, r->first))
+		return -EAGAIN;
+	slot->of = pop(r);
+	if (r->source.read) {
+		memset(slot->alike, 0xff, sizeof slot->alike);
+		wt_compare_judge(r, slot);
+	}
+	return 0;
+}
+
+void wt_compare_more(struct puller_replica *r)
 {
 	while (r->first) {
-		struct slot *slot = r->lost ? NULL : free_slot(r);
-		const struct wt_extent *extent = &r->first->extent;
-		struct wt_digest_run run;
+		struct slot *slot;
 
 		if (r->lost) {
 			struct comparison *c = pop(r);
@@ -111,23 +122,13 @@ static void begin(struct puller_replica *r)
 			free(c);
 			continue;
 		}
-		if (!slot)
+		slot = free_slot(r);
+		if (!slot || begin(r, slot))
 			return;
-		run = (struct wt_digest_run){ .block = extent->block,
-			.page = extent->page,
-			.pages = extent->pages,
-			.bytes = bytes_of(r, slot),
-			.fill = bring_pages,
-			.fill_arg = r,
-			.digests = slot->ours,
-			.tag = (uint64_t)(slot - r->slots) };
-		if (wt_digest_pool_submit(r->pool, &run))
-			return;
-		slot->of = pop(r);
 	}
 }
 
-static void give_up(struct puller_replica *r, int status)
+void wt_compare_give_up(struct puller_replica *r, int code, const char *text)
 {
 	struct wt_puller *p = r->puller;
 	struct wt_error err = { 0 };
@@ -135,10 +136,30 @@ static void give_up(struct puller_replica *r, int status)
 	if (r->lost)
 		return;
 	r->lost = true;
-	wt_error_set(&err, -status, "the replica cannot be read any more: %s; all is pulled from now on",
-		strerror(-status));
-	if (p->events->replica_lost)
+	wt_error_set(&err, code, "%s; all is pulled from now on", text);
+	if (!r->source.read)
+		wt_compare_remote_stop(r, &err);
+	wt_compare_more(r);
+	if (p->events->replica_lost && !p->failed)
 		p->events->replica_lost(p->arg, &err);
+}
+
+void wt_compare_unequal(struct puller_replica *r, struct slot *slot)
+{
+	wt_plan_digested(plan_of(r), slot->of->seq, NULL);
+	slot_free(slot);
+}
+
+/* Bytes of a replica that had the right digest under the key that it knows. */
+static void blame(struct puller_replica *r, const struct comparison *c, uint32_t page)
+{
+	char text[sizeof r->label + sizeof r->puller->list[0].name + 200];
+
+	snprintf(text, sizeof text,
+		"the replica %s gave other bytes of page %llu of block %s than it has digested: its memory or "
+		"disk is broken, or it lies; do not use it again before it was looked at",
+		r->label, (unsigned long long)(c->extent.page + page), r->puller->list[c->extent.block].name);
+	wt_compare_give_up(r, EBADMSG, text);
 }
 
 /* Tells the plan which pages of a slot are equal. */
@@ -146,14 +167,22 @@ static void compare(struct puller_replica *r, struct slot *slot, int status)
 {
 	const struct comparison *c = slot->of;
 	uint64_t equal[WT_PLAN_DIGESTED_WORDS] = { 0 };
+	uint32_t wrong = UINT32_MAX;
 
-	slot->left = 0;
-	for (uint32_t i = 0; !status && i < c->extent.pages; i++)
-		if (!memcmp(slot->ours + i * WT_DIGEST_BYTES, c->theirs + i * WT_DIGEST_BYTES,
-			    WT_DIGEST_BYTES)) {
+	slot->state = SLOT_COPIED;
+	for (uint32_t i = 0; !status && i < c->extent.pages; i++) {
+		if (!wt_slot_bit(slot->alike, i))
+			continue;
+		if (!memcmp(slot->ours + i * WT_DIGEST_BYTES,
+			    c->theirs + (size_t)i * r->keys * WT_DIGEST_BYTES, WT_DIGEST_BYTES)) {
 			equal[i / 64] |= 1ull << (i % 64);
 			slot->left++;
+		} else if (wrong == UINT32_MAX) {
+			wrong = i;
 		}
+	}
+	if (!r->source.read && wrong != UINT32_MAX)
+		blame(r, c, wrong);
 	if (wt_plan_digested(plan_of(r), c->seq, slot->left ? equal : NULL))
 		slot->left = 0;
 	if (!slot->left)
@@ -164,14 +193,18 @@ static void compared(void *arg, uint32_t events)
 {
 	struct puller_replica *r = arg;
 	struct wt_digest_run run;
+	char text[200];
 	int status;
 
 	while (wt_digest_pool_next(r->pool, &run, &status)) {
-		if (status && status != -ENOENT)
-			give_up(r, status);
+		if (status && status != -ENOENT) {
+			snprintf(text, sizeof text, "the replica cannot be read any more: %s",
+				strerror(-status));
+			wt_compare_give_up(r, -status, text);
+		}
 		compare(r, &r->slots[run.tag], status);
 	}
-	begin(r);
+	wt_compare_more(r);
 }
 
 static int copy(void *arg, const struct wt_work *work, uint8_t *to, struct wt_error *err)
@@ -183,12 +216,14 @@ static int copy(void *arg, const struct wt_work *work, uint8_t *to, struct wt_er
 
 		if (!slot->of || slot->of->seq != work->seq)
 			continue;
-		memcpy(to, bytes_of(r, slot) + ((work->extent.page - slot->of->extent.page) << WT_PAGE_SHIFT),
+		memcpy(to,
+			wt_compare_bytes(r, slot) +
+				((work->extent.page - slot->of->extent.page) << WT_PAGE_SHIFT),
 			(size_t)work->extent.pages << WT_PAGE_SHIFT);
 		slot->left -= work->extent.pages;
 		if (!slot->left) {
 			slot_free(slot);
-			begin(r);
+			wt_compare_more(r);
 		}
 		return 0;
 	}
@@ -209,7 +244,7 @@ static int take_one(struct puller_replica *r, uint64_t seq, const uint8_t *diges
 		return 0;
 	if (extent.pages > pages)
 		return -EPROTO;
-	bytes = (size_t)extent.pages * WT_DIGEST_BYTES;
+	bytes = (size_t)extent.pages * r->keys * WT_DIGEST_BYTES;
 	c = malloc(sizeof *c + bytes);
 	if (!c)
 		return -ENOMEM;
@@ -223,24 +258,27 @@ static int take_one(struct puller_replica *r, uint64_t seq, const uint8_t *diges
 int wt_puller_digests(struct wt_puller *p, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct puller_replica *r = p->replica;
+	struct wt_wire_digests message;
 	const uint8_t *digests;
 	unsigned pages;
 	uint64_t seq;
 	int n = 0;
 
-	if (!r || wt_wire_digests_decode(payload, length, &seq, &digests, &pages) || seq <= r->told_seq)
+	if (!r || wt_wire_digests_decode(payload, length, &message) || message.keys != r->keys ||
+		message.first_seq <= r->told_seq)
 		return wt_error_set(err, EPROTO,
 			"the server's message of digests is malformed, or comes at the wrong time");
-	p->digested_pages += pages;
-	for (; pages; seq++) {
+	p->digested_pages += pages = message.pages;
+	digests = message.digests;
+	for (seq = message.first_seq; pages; seq++) {
 		n = take_one(r, seq, digests, pages);
 		if (n < 0)
 			return wt_error_set(
 				err, -n, "the server's digests are not those of what it announced");
-		digests += (size_t)n * WT_DIGEST_BYTES;
+		digests += (size_t)n * r->keys * WT_DIGEST_BYTES;
 		pages -= (unsigned)n;
 	}
-	begin(r);
+	wt_compare_more(r);
 	return 0;
 }
 
@@ -250,6 +288,8 @@ void wt_puller_replica_end(struct wt_puller *p)
 
 	if (!r)
 		return;
+	wt_loop_timer_clear(p->loop, &r->watch);
+	wt_reader_close(r->reader);
 	if (r->pool)
 		wt_loop_fd_clear(p->loop, wt_digest_pool_fd(r->pool));
 	wt_digest_pool_close(r->pool);
@@ -262,40 +302,63 @@ void wt_puller_replica_end(struct wt_puller *p)
 	p->replica = NULL;
 }
 
-int wt_puller_replica(struct wt_puller *p, const struct wt_puller_replica *source, struct wt_error *err)
+/* Buffers, and a pool that judges. */
+static int open_parts(struct puller_replica *r, const struct wt_wire_digest_keys *keys, struct wt_error *err)
 {
-	uint8_t key[WT_DIGEST_KEY_BYTES];
+	int e;
+
+	r->bytes = aligned_alloc(WT_PAGE_SIZE, SLOTS * SLOT_BYTES);
+	if (!r->bytes)
+		return wt_error_set(err, ENOMEM, "no memory to compare with a replica");
+	e = wt_digest_pool_open(keys->key[0], 1, 0, &r->pool, err);
+	if (!e && wt_loop_fd_set(r->puller->loop, wt_digest_pool_fd(r->pool), EPOLLIN, compared, r))
+		e = wt_error_set(err, ENOMEM, "no memory to compare with a replica");
+	return e;
+}
+
+int wt_compare_open(
+	struct wt_puller *p, unsigned keys, struct wt_wire_digest_keys *ret_keys, struct wt_error *err)
+{
+	ssize_t length = (ssize_t)(keys * sizeof ret_keys->key[0]);
 	struct puller_replica *r;
 	int e;
 
 	if (!p->started || p->servers[0].ready || p->replica)
 		return wt_error_set(err, EINVAL, "a replica comes when the blocks are known, and once");
+	ret_keys->count = keys;
+	if (getrandom(ret_keys->key, (size_t)length, 0) != length)
+		return wt_error_set(err, EIO, "no random numbers from the kernel");
 	r = p->replica = calloc(1, sizeof *r);
 	if (!r)
 		return wt_error_set(err, ENOMEM, "no memory to compare with a replica");
 	r->puller = p;
-	r->source = *source;
+	r->keys = keys;
 	r->last = &r->first;
-	r->bytes = malloc(SLOTS * SLOT_BYTES);
-	if (!r->bytes)
-		e = wt_error_set(err, ENOMEM, "no memory to compare with a replica");
-	else
-		e = getrandom(key, sizeof key, 0) == sizeof key
-			    ? wt_digest_pool_open(key, 0, &r->pool, err)
-			    : wt_error_set(err, EIO, "no random numbers from the kernel");
-	if (!e) {
-		e = wt_loop_fd_set(p->loop, wt_digest_pool_fd(r->pool), EPOLLIN, compared, r);
-		if (e)
-			wt_error_set(err, -e, "no memory to compare with a replica");
-	}
-	if (e) {
+	e = open_parts(r, ret_keys, err);
+	if (e)
 		wt_puller_replica_end(p);
-	} else {
-		wt_mover_copies(p->mover, copy, r);
-		wt_link_must_send(&p->servers[0].link, WT_MESSAGE_DIGEST_KEY, p->payload,
-			wt_wire_digest_key_encode(key, p->payload));
-	}
-	OPENSSL_cleanse(key, sizeof key);
-	OPENSSL_cleanse(p->payload, WT_DIGEST_KEY_BYTES);
 	return e;
+}
+
+void wt_compare_begin(struct puller_replica *r, struct wt_wire_digest_keys *keys)
+{
+	struct wt_puller *p = r->puller;
+
+	wt_mover_copies(p->mover, copy, r);
+	wt_link_must_send(&p->servers[0].link, WT_MESSAGE_DIGEST_KEY, p->payload,
+		wt_wire_digest_keys_encode(keys, p->payload));
+	OPENSSL_cleanse(keys, sizeof *keys);
+	OPENSSL_cleanse(p->payload, sizeof *keys);
+}
+
+int wt_puller_replica(struct wt_puller *p, const struct wt_puller_replica *source, struct wt_error *err)
+{
+	struct wt_wire_digest_keys keys = { 0 };
+	int e = wt_compare_open(p, 1, &keys, err);
+
+	if (e)
+		return e;
+	p->replica->source = *source;
+	wt_compare_begin(p->replica, &keys);
+	return 0;
 }

@@ -183,7 +183,7 @@ int wt_puller_expect(struct wt_puller *p, unsigned number,
 	if (!number || number >= WT_PLAN_SERVERS)
 		return -EINVAL;
 	s = &p->servers[number];
-	if (s->link.session)
+	if (s->link.session || wt_puller_is_replica(s))
 		return -EEXIST;
 	s->expected = true;
 	memcpy(s->id, session_id, sizeof s->id);
@@ -191,12 +191,31 @@ int wt_puller_expect(struct wt_puller *p, unsigned number,
 	return 0;
 }
 
+/* A helper has what is right, and its number is the server's choice. */
+static void give_way(struct wt_puller *p, unsigned number)
+{
+	struct wt_error why = { 0 };
+
+	if (number >= WT_PLAN_SERVERS || !wt_puller_is_replica(&p->servers[number]))
+		return;
+	wt_error_set(&why, EEXIST, "its place is needed for a destination that was left");
+	wt_puller_replica_gone(&p->servers[number], &why);
+}
+
 static int take_expect(struct wt_puller *p, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct wt_wire_expected expected = { .port = p->port };
 	struct wt_wire_expect expect;
 
-	if (wt_wire_expect_decode(payload, length, &expect) || !p->started ||
+	if (wt_wire_expect_decode(payload, length, &expect))
+		return malformed(err, "a helper");
+	if (expect.replica && !p->started && !p->replica_expect.server) {
+		p->replica_expect = expect; /* its time is BLOCKS_END */
+		return 0;
+	}
+	if (p->started && !expect.replica)
+		give_way(p, expect.server);
+	if (expect.replica || !p->started ||
 		wt_puller_expect(p, expect.server, expect.session_id, expect.label))
 		return malformed(err, "a helper");
 	expected.server = expect.server;
@@ -233,6 +252,10 @@ void wt_puller_helper_lost(struct puller_server *s, const struct wt_error *err)
 {
 	struct wt_error why = *err; /* it may lie in the server, which is emptied */
 
+	if (wt_puller_is_replica(s)) {
+		wt_puller_replica_gone(s, &why);
+		return;
+	}
 	wt_puller_tell_helper(s->puller, s->number, WT_HELPER_LOST, wt_error_text(&why));
 	lose(s, &why);
 }
@@ -249,7 +272,10 @@ static int take_no_helper(struct wt_puller *p, const uint8_t *payload, size_t le
 	if (p->servers[helper.server].link.session)
 		return 0; /* its own session says what becomes of it */
 	wt_error_set(&why, EHOSTUNREACH, "%s", helper.text);
-	lose(&p->servers[helper.server], &why);
+	if (wt_puller_is_replica(&p->servers[helper.server]))
+		wt_puller_replica_gone(&p->servers[helper.server], &why);
+	else
+		lose(&p->servers[helper.server], &why);
 	return 0;
 }
 
@@ -346,6 +372,7 @@ static void drain_turn(struct wt_puller *p, uint64_t now_ns)
 
 	if (p->phase == PULLER_DRAINING && (wt_plan_drained(plan) || now_ns >= p->drain_until_ns)) {
 		wt_mover_stop(p->mover);
+		wt_puller_replica_pause(p);
 		p->missing_block = 0;
 		p->missing_page = 0;
 		p->phase = PULLER_TELLING;
@@ -377,6 +404,8 @@ static int take_serve(struct wt_puller *p, const uint8_t *payload, size_t length
 		.host = serve.host, .port = serve.port, .name = serve.name, .number = serve.server
 	};
 	memcpy(order.session_id, serve.session_id, sizeof order.session_id);
+	if (serve.replica)
+		order.digest_key = serve.key;
 	if (p->events->serve)
 		p->events->serve(p->arg, &order);
 	else

@@ -76,8 +76,10 @@ static int take_blocks_end(struct puller_server *s, struct wt_error *err)
 		p->started = p->was_idle = true;
 		r = p->events->blocks_end ? p->events->blocks_end(p->arg, err) : 0;
 		if (!r)
+			wt_puller_replica_expected(p);
+		if (!r)
 			r = wt_puller_listen_data(p, err);
-	} else if (wt_plan_server_add(wt_mover_plan(p->mover), s->number)) {
+	} else if (!wt_puller_is_replica(s) && wt_plan_server_add(wt_mover_plan(p->mover), s->number)) {
 		r = wt_error_set(err, ENOMEM, "no memory for page maps");
 	}
 	if (r)
@@ -86,7 +88,9 @@ static int take_blocks_end(struct puller_server *s, struct wt_error *err)
 	ready = p->data;
 	memcpy(ready.token, s->token, sizeof ready.token);
 	r = wt_link_send(&s->link, WT_MESSAGE_READY, p->payload, wt_wire_ready_encode(&ready, p->payload));
-	if (!r && s->number)
+	if (!r && wt_puller_is_replica(s))
+		wt_puller_replica_joined(s);
+	else if (!r && s->number)
 		wt_puller_helper_joined(s);
 	return r;
 }
@@ -111,11 +115,37 @@ static int take_announce(struct wt_puller *p, const uint8_t *payload, size_t len
 	return 0;
 }
 
+/* The reader of a replica that was given up is gone: what it says until its session ends means nothing. */
+static int take_regions_clear(
+	struct puller_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	struct wt_puller *p = s->puller;
+
+	if (length != 1 || payload[0] > WT_FABRIC_SIM || !p->started)
+		return wt_error_set(err, EPROTO, "the server's message on regions is malformed");
+	if (!wt_puller_is_replica(s))
+		wt_mover_regions_clear(p->mover, s->number, (enum wt_fabric)payload[0]);
+	else
+		wt_puller_replica_regions_clear(p, (enum wt_fabric)payload[0]);
+	return 0;
+}
+
+static int take_region(struct puller_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
+{
+	struct wt_puller *p = s->puller;
+	struct wt_wire_region region;
+
+	if (!s->ready || wt_wire_region_decode(payload, length, &region) ||
+		(wt_puller_is_replica(s) ? wt_puller_replica_region_add(p, &region)
+					 : wt_mover_region_add(p->mover, s->number, &region)))
+		return wt_error_set(err, EPROTO, "the server's region lies in no block");
+	return 0;
+}
+
 static int message(void *arg, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err)
 {
 	struct puller_server *s = arg;
 	struct wt_puller *p = s->puller;
-	struct wt_wire_region region;
 
 	switch (type) {
 	case WT_MESSAGE_BLOCK:
@@ -123,18 +153,14 @@ static int message(void *arg, unsigned type, const uint8_t *payload, size_t leng
 	case WT_MESSAGE_BLOCKS_END:
 		return take_blocks_end(s, err);
 	case WT_MESSAGE_REGIONS_CLEAR:
-		if (length != 1 || payload[0] > WT_FABRIC_SIM || !p->started)
-			return wt_error_set(err, EPROTO, "the server's message on regions is malformed");
-		wt_mover_regions_clear(p->mover, s->number, (enum wt_fabric)payload[0]);
-		return 0;
+		return take_regions_clear(s, payload, length, err);
 	case WT_MESSAGE_REGION:
-		if (!s->ready || wt_wire_region_decode(payload, length, &region) ||
-			wt_mover_region_add(p->mover, s->number, &region))
-			return wt_error_set(err, EPROTO, "the server's region lies in no block");
-		return 0;
+		return take_region(s, payload, length, err);
 	default:
 		break;
 	}
+	if (type == WT_MESSAGE_REPLICA_ANSWER && wt_puller_is_replica(s))
+		return wt_puller_replica_answer(s, payload, length, err);
 	if (s->number)
 		return wt_error_set(
 			err, EPROTO, "a helper sent a message of type %u, which is not its business", type);
@@ -219,7 +245,8 @@ void wt_puller_server_accept(struct puller_server *s, struct wt_channel *channel
 void wt_puller_tell_lost(struct wt_puller *p)
 {
 	for (unsigned server = 0; server < WT_PLAN_SERVERS; server++) {
-		unsigned gone = wt_mover_lost(p->mover, server);
+		unsigned gone = wt_puller_is_replica(&p->servers[server]) ? wt_puller_replica_lost_fabrics(p)
+									  : wt_mover_lost(p->mover, server);
 
 		for (unsigned i = 0; gone && p->servers[server].ready && i < FABRIC_COUNT; i++) {
 			uint8_t fabric = (uint8_t)wt_puller_fabrics[i];

@@ -48,6 +48,10 @@ int wt_server_open(struct wt_loop *loop, const struct wt_server_config *config,
 		return wt_error_set(
 			err, EINVAL, "the VM's name is longer than %u bytes", WT_SESSION_NAME_MAX);
 	}
+	if (config->digest_key && !config->passive) {
+		free(s);
+		return wt_error_set(err, EINVAL, "a replica announces nothing: it is passive");
+	}
 	if (!config->passive && wt_ring_open(RING_BYTES, &s->ring)) {
 		free(s);
 		return wt_error_set(err, ENOMEM, "no memory for a ring of %u MiB", RING_BYTES >> 20);
@@ -84,6 +88,7 @@ void wt_server_close(struct wt_server *s)
 		return;
 	wt_loop_timer_clear(s->loop, &s->rate);
 	wt_server_digest_stop(s);
+	wt_server_replica_stop(s);
 	wt_server_retarget_close(s);
 	wt_rails_close(s->rails);
 	wt_link_close(&s->link);
@@ -99,6 +104,9 @@ int wt_server_start(struct wt_server *s, struct wt_error *err)
 
 	if (r)
 		return wt_error_set(err, -r, "no memory for the announce log");
+	r = s->config.digest_key ? wt_server_replica_start(s, err) : 0;
+	if (r)
+		return r;
 	wt_memory_start(s->memory);
 	wt_announce_rate_limit(s->log, s->config.rate_limit, wt_loop_now_ns(s->loop));
 	return wt_link_connect(&s->link, s->config.name, s->config.session_id, err);
@@ -117,6 +125,9 @@ static void send_blocks(struct wt_server *s)
 		wt_link_must_send(
 			&s->link, WT_MESSAGE_BLOCK, s->payload, wt_wire_block_encode(&block, s->payload));
 	}
+	if (s->replica.server)
+		wt_link_must_send(&s->link, WT_MESSAGE_EXPECT, s->payload,
+			wt_wire_expect_encode(&s->replica, s->payload));
 	wt_link_must_send(&s->link, WT_MESSAGE_BLOCKS_END, NULL, 0);
 }
 
@@ -243,6 +254,8 @@ static int link_message(void *arg, unsigned type, const uint8_t *payload, size_t
 		return peer_ready(s, payload, length, err);
 	if (type == WT_MESSAGE_DIGEST_KEY)
 		return wt_server_digest_key(s, payload, length, err);
+	if (type == WT_MESSAGE_REPLICA_ASK)
+		return wt_server_replica_ask(s, payload, length, err);
 	if (type == WT_MESSAGE_PATHS_LOST)
 		return paths_lost(s, payload, length, err);
 	if (type == WT_MESSAGE_LANDED)
@@ -309,7 +322,8 @@ static int announce_one(struct wt_server *s, struct wt_announcement *what)
 	if (s->batch_count == WT_WIRE_ANNOUNCEMENTS_MAX && wt_server_batch_flush(s))
 		return -EAGAIN;
 	what->priority = wt_announce_priority(s->log, &what->extent);
-	if (s->digests && what->content == WT_CONTENT_IN_PLACE && what->priority == WT_PRIORITY_BULK)
+	if (s->digests && !s->final && what->content == WT_CONTENT_IN_PLACE &&
+		what->priority == WT_PRIORITY_BULK)
 		what->content = WT_CONTENT_IN_PLACE_DIGESTED;
 	if (s->final)
 		what->priority = WT_PRIORITY_FINAL;

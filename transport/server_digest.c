@@ -18,6 +18,10 @@
  * later announcement supersedes it, in the puller's order of announcements of one page. After the guest has
  * stopped the last announcement of each page speaks of memory that does not change.
  *
+ * With two keys (the puller's old copy is a replica's) both digests of a page are of the same bytes, also
+ * while the guest writes it: a digest under the one key that is equal, and one under the other that is not,
+ * mean that the replica is wrong.
+ *
  * Memory that may be discarded is read through its file, into buffers: reading its holes in the mapping would
  * fill them.
  *
@@ -34,14 +38,16 @@
 #include "server_internal.h"
 
 #define RUNS WT_DIGEST_RUNS_MAX
-#define RUN_BYTES (WT_DIGEST_RUN_PAGES * WT_DIGEST_BYTES)
+#define RUN_BYTES (WT_DIGEST_RUN_PAGES * WT_DIGEST_KEYS_MAX * WT_DIGEST_BYTES)
 #define READ_BYTES ((size_t)WT_DIGEST_RUN_PAGES << WT_PAGE_SHIFT)
 
 _Static_assert(RUNS *WT_DIGEST_RUN_PAGES <= WT_WIRE_DIGESTS_MAX, "all runs fit into one message");
+_Static_assert(WT_DIGEST_KEYS_MAX == WT_WIRE_KEYS_MAX, "keys");
 
 struct wt_server_digests {
 	struct wt_digest_pool *pool;
-	uint64_t look_at; /* the announcement that is looked at next */
+	size_t page_bytes; /* of digests */
+	uint64_t look_at;  /* the announcement that is looked at next */
 	uint64_t submitted, ready, sent;
 	struct {
 		uint64_t seq;
@@ -52,8 +58,7 @@ struct wt_server_digests {
 	uint8_t *bytes; /* of memory that may be discarded, READ_BYTES for each run; NULL: it may not */
 };
 
-/* A worker's. */
-static int read_block(void *arg, const struct wt_digest_run *run)
+int wt_server_read_run(void *arg, const struct wt_digest_run *run)
 {
 	const struct wt_served_block *block = arg;
 	uint64_t offset = run->page << WT_PAGE_SHIFT, length = (uint64_t)run->pages << WT_PAGE_SHIFT,
@@ -78,7 +83,7 @@ static void place(struct wt_server *s, struct wt_digest_run *run, uint64_t slot)
 
 	if (s->digests->bytes && block->fd >= 0) {
 		run->bytes = s->digests->bytes + slot * READ_BYTES;
-		run->fill = read_block;
+		run->fill = wt_server_read_run;
 		run->fill_arg = (void *)block;
 	} else {
 		run->bytes = block->base + (run->page << WT_PAGE_SHIFT);
@@ -118,18 +123,22 @@ static void submit(struct wt_server *s)
 static void send_ready(struct wt_server *s)
 {
 	struct wt_server_digests *d = s->digests;
+	struct wt_wire_digests message = { .digests = d->gathered,
+		.keys = (unsigned)(d->page_bytes / WT_DIGEST_BYTES) };
 	uint64_t next = d->sent;
 	unsigned pages = 0;
 
 	if (d->sent == d->ready || wt_server_batch_flush(s))
 		return;
 	for (; next < d->ready; next++) {
-		memcpy(d->gathered + (size_t)pages * WT_DIGEST_BYTES, d->runs[next % RUNS].digests,
-			(size_t)d->runs[next % RUNS].pages * WT_DIGEST_BYTES);
+		memcpy(d->gathered + pages * d->page_bytes, d->runs[next % RUNS].digests,
+			d->runs[next % RUNS].pages * d->page_bytes);
 		pages += d->runs[next % RUNS].pages;
 	}
-	if (wt_link_send(&s->link, WT_MESSAGE_DIGESTS, s->payload,
-		    wt_wire_digests_encode(d->runs[d->sent % RUNS].seq, d->gathered, pages, s->payload)))
+	message.first_seq = d->runs[d->sent % RUNS].seq;
+	message.pages = pages;
+	if (wt_link_send(
+		    &s->link, WT_MESSAGE_DIGESTS, s->payload, wt_wire_digests_encode(&message, s->payload)))
 		return;
 	s->digested_pages += pages;
 	d->sent = next;
@@ -144,7 +153,7 @@ static void digested(void *arg, uint32_t events)
 
 	while (wt_digest_pool_next(d->pool, &run, &status)) {
 		if (status) /* the digest of nothing: the page will be read */
-			memset(run.digests, 0xff, (size_t)run.pages * WT_DIGEST_BYTES);
+			memset(run.digests, 0xff, run.pages * d->page_bytes);
 		d->ready++;
 	}
 	wt_server_digest_more(s);
@@ -170,7 +179,7 @@ void wt_server_digest_stop(struct wt_server *s)
 }
 
 /* The puller has an old copy. What is missing here is told, and all is announced as ever. */
-static int start(struct wt_server *s, const uint8_t *key, struct wt_error *err)
+static int start(struct wt_server *s, const struct wt_wire_digest_keys *keys, struct wt_error *err)
 {
 	struct wt_server_digests *d = calloc(1, sizeof *d);
 	int r;
@@ -181,7 +190,8 @@ static int start(struct wt_server *s, const uint8_t *key, struct wt_error *err)
 		free(d);
 		return wt_error_set(err, ENOMEM, "no memory to digest pages");
 	}
-	r = wt_digest_pool_open(key, 0, &d->pool, err);
+	d->page_bytes = keys->count * (size_t)WT_DIGEST_BYTES;
+	r = wt_digest_pool_open(keys->key[0], keys->count, 0, &d->pool, err);
 	if (!r) {
 		r = wt_loop_fd_set(s->loop, wt_digest_pool_fd(d->pool), EPOLLIN, digested, s);
 		if (r)
@@ -199,15 +209,15 @@ static int start(struct wt_server *s, const uint8_t *key, struct wt_error *err)
 
 int wt_server_digest_key(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
 {
-	uint8_t key[WT_DIGEST_KEY_BYTES];
+	struct wt_wire_digest_keys keys;
 	struct wt_error why = { 0 };
 
 	if (s->peer_known || s->digests || s->config.passive ||
-		wt_wire_digest_key_decode(payload, length, key))
+		wt_wire_digest_keys_decode(payload, length, &keys))
 		return wt_error_set(err, EPROTO,
 			"the puller's message on digests is malformed, or comes at the wrong time");
-	if (start(s, key, &why) && s->events->note)
+	if (start(s, &keys, &why) && s->events->note)
 		s->events->note(s->arg, wt_error_text(&why));
-	OPENSSL_cleanse(key, sizeof key);
+	OPENSSL_cleanse(&keys, sizeof keys);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <watari/server.h>
 
 #include "announce.h"
+#include "digest_pool.h"
 #include "link.h"
 #include "memory.h"
 #include "rails.h"
@@ -23,6 +24,7 @@ enum wt_server_phase {
 
 struct wt_base_job;
 struct wt_server_digests;
+struct wt_server_answers;
 
 /* Pages that were pending, as they were announced last. */
 struct wt_pending_run {
@@ -59,6 +61,8 @@ struct wt_server {
 	int former;                        /* in the memory's history; -1: none */
 	struct wt_base_job *base;          /* NULL: none is being sent */
 	struct wt_server_digests *digests; /* NULL: none are wanted */
+	struct wt_server_answers *answers; /* NULL: this is no replica */
+	struct wt_wire_expect replica;     /* that the puller shall expect; server 0: none */
 
 	/* What the puller has asked for. */
 	struct wt_bitmap *wanted; /* by block; NULL: nothing ever was */
@@ -88,6 +92,14 @@ int wt_server_digest_key(
 	struct wt_server *server, const uint8_t *payload, size_t length, struct wt_error *err);
 void wt_server_digest_more(struct wt_server *server);
 void wt_server_digest_stop(struct wt_server *server);
+/* A run's fill, by workers: through the file of the wt_served_block `arg`. */
+int wt_server_read_run(void *arg, const struct wt_digest_run *run);
+
+/* server_replica.c: from the start on, if this is a replica; REPLICA_ASK; ends that. */
+int wt_server_replica_start(struct wt_server *server, struct wt_error *err);
+int wt_server_replica_ask(
+	struct wt_server *server, const uint8_t *payload, size_t length, struct wt_error *err);
+void wt_server_replica_stop(struct wt_server *server);
 
 /* server_retarget.c */
 int wt_server_retarget_message(

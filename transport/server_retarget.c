@@ -252,15 +252,32 @@ int wt_server_hand_over(struct wt_server *s, struct wt_server *from)
 
 /* ---- helpers ---- */
 
+static void fill_expect(
+	struct wt_wire_expect *ret_expect, unsigned number, const uint8_t *session_id, const char *label)
+{
+	*ret_expect = (struct wt_wire_expect){ .server = (uint8_t)number };
+	memcpy(ret_expect->session_id, session_id, sizeof ret_expect->session_id);
+	snprintf(ret_expect->label, sizeof ret_expect->label, "%s", label);
+}
+
 void wt_server_expect(struct wt_server *s, unsigned number,
 	const uint8_t session_id[WT_SERVER_SESSION_ID_BYTES], const char *label)
 {
-	struct wt_wire_expect expect = { .server = (uint8_t)number };
+	struct wt_wire_expect expect;
 
-	memcpy(expect.session_id, session_id, sizeof expect.session_id);
-	snprintf(expect.label, sizeof expect.label, "%s", label);
+	fill_expect(&expect, number, session_id, label);
 	wt_link_must_send(
 		&s->link, WT_MESSAGE_EXPECT, s->payload, wt_wire_expect_encode(&expect, s->payload));
+}
+
+int wt_server_expect_replica(struct wt_server *s, unsigned number,
+	const uint8_t session_id[WT_SERVER_SESSION_ID_BYTES], const char *label)
+{
+	if (s->link.session || !number || number >= WT_SERVERS_MAX)
+		return -EINVAL;
+	fill_expect(&s->replica, number, session_id, label);
+	s->replica.replica = true;
+	return 0;
 }
 
 void wt_server_no_helper(struct wt_server *s, unsigned number, const char *why)
@@ -281,6 +298,9 @@ void wt_server_serve(struct wt_server *s, const struct wt_server_order *order)
 	memcpy(serve.session_id, order->session_id, sizeof serve.session_id);
 	snprintf(serve.host, sizeof serve.host, "%s", order->host);
 	snprintf(serve.name, sizeof serve.name, "%s", order->name);
+	serve.replica = order->digest_key != NULL;
+	if (serve.replica)
+		memcpy(serve.key, order->digest_key, sizeof serve.key);
 	wt_link_must_send(&s->link, WT_MESSAGE_SERVE, s->payload, wt_wire_serve_encode(&serve, s->payload));
 }
 
@@ -319,7 +339,11 @@ static int take_expected(struct wt_server *s, const uint8_t *payload, size_t len
 
 	if (wt_wire_expected_decode(payload, length, &expected) || !expected.port)
 		return wt_error_set(err, EPROTO, "the puller's message on an expected helper is malformed");
-	if (s->events->expected)
+	if (expected.replica != (expected.server == s->replica.server))
+		return wt_error_set(err, EPROTO, "the puller expects what nobody told it to");
+	if (expected.replica && s->events->expected_replica)
+		s->events->expected_replica(s->arg, expected.server, expected.port, expected.key);
+	else if (!expected.replica && s->events->expected)
 		s->events->expected(s->arg, expected.server, expected.port);
 	return 0;
 }

@@ -25,7 +25,7 @@
 #include "plan.h"
 
 #define WT_WIRE_MAGIC 0x0149524154415700ull /* "\0WATARI\1" */
-#define WT_WIRE_VERSION 2
+#define WT_WIRE_VERSION 3
 #define WT_WIRE_FRAME_HEADER 24
 #define WT_WIRE_PAYLOAD_MAX (1u << 20)
 #define WT_WIRE_HELLO_BYTES 312
@@ -44,6 +44,8 @@
 #define WT_WIRE_WORDS_MAX (WT_WIRE_PAGES_MAX / 64)
 #define WT_WIRE_WANTED_MAX 1024    /* extents in one message */
 #define WT_WIRE_DIGESTS_MAX 16384u /* pages in one message */
+#define WT_WIRE_KEYS_MAX 2u        /* digests of one page */
+#define WT_WIRE_ASK_PAGES_MAX 256  /* that one REPLICA_ASK speaks of */
 #define WT_WIRE_TEXT_MAX 255       /* bytes of a host, label or reason in the messages below */
 
 /* Frame types below 16 belong to the session and carry no number; from WT_MESSAGE_APPLICATION on to the user.
@@ -79,8 +81,10 @@ enum wt_message {
 	WT_MESSAGE_AHEAD = 43,     /* server -> puller: pages that are still to be announced, 8 bytes */
 
 	/* Content that the puller may have already. */
-	WT_MESSAGE_DIGEST_KEY = 38, /* puller -> server: digest what is announced, with this key */
-	WT_MESSAGE_DIGESTS = 39,    /* server -> puller */
+	WT_MESSAGE_DIGEST_KEY = 38,     /* puller -> server: digest what is announced, with these keys */
+	WT_MESSAGE_DIGESTS = 39,        /* server -> puller */
+	WT_MESSAGE_REPLICA_ASK = 40,    /* puller -> replica: digest these pages of yours */
+	WT_MESSAGE_REPLICA_ANSWER = 41, /* replica -> puller */
 
 	WT_MESSAGE_APPLICATION = 64,
 };
@@ -168,12 +172,15 @@ struct wt_wire_base_end {
 struct wt_wire_expect {
 	uint8_t server; /* 1 to 7 */
 	uint8_t session_id[WT_SESSION_ID_BYTES];
+	bool replica;
 	char label[WT_WIRE_TEXT_MAX + 1]; /* the helper's name for people */
 };
 
 struct wt_wire_expected {
 	uint8_t server;
 	uint16_t port; /* of the puller's control listener */
+	bool replica;
+	uint8_t key[WT_DIGEST_KEY_BYTES]; /* of a replica */
 };
 
 struct wt_wire_serve {
@@ -183,6 +190,8 @@ struct wt_wire_serve {
 	uint8_t session_id[WT_SESSION_ID_BYTES];
 	uint8_t server; /* what this helper's number is there */
 	uint32_t epoch; /* of the drain since when the memory has not changed */
+	bool replica;
+	uint8_t key[WT_DIGEST_KEY_BYTES]; /* of a replica */
 };
 
 enum wt_wire_helper_state {
@@ -242,13 +251,50 @@ size_t wt_wire_want_encode(
 int wt_wire_want_decode(const uint8_t *bytes, size_t length, enum wt_priority *ret_priority,
 	struct wt_extent ret_list[WT_WIRE_WANTED_MAX], unsigned *ret_count);
 
-/* DIGESTS: WT_DIGEST_BYTES for each page of digested announcements, from first_seq on and each in whole. The
- * decoder's digests lie in `bytes`. */
-size_t wt_wire_digest_key_encode(const uint8_t key[WT_DIGEST_KEY_BYTES], uint8_t *ret_bytes);
-int wt_wire_digest_key_decode(const uint8_t *bytes, size_t length, uint8_t ret_key[WT_DIGEST_KEY_BYTES]);
-size_t wt_wire_digests_encode(uint64_t first_seq, const uint8_t *digests, unsigned pages, uint8_t *ret_bytes);
-int wt_wire_digests_decode(const uint8_t *bytes, size_t length, uint64_t *ret_first_seq,
-	const uint8_t **ret_digests, unsigned *ret_pages);
+/*
+ * keys of DIGEST_KEY: 1, or 2 if the copy is a replica's. First comes the judging key, then the table key,
+ * which the replica has, too.
+ */
+struct wt_wire_digest_keys {
+	unsigned count;
+	uint8_t key[WT_WIRE_KEYS_MAX][WT_DIGEST_KEY_BYTES];
+};
+
+/* DIGESTS: for each page of digested announcements, from first_seq on and each in whole, WT_DIGEST_BYTES
+ * under each key. */
+struct wt_wire_digests {
+	uint64_t first_seq;
+	unsigned keys, pages;
+	const uint8_t *digests; /* the decoder's lie in its `bytes` */
+};
+
+struct wt_wire_ask {
+	uint64_t tag; /* that the answer repeats */
+	struct wt_extent extent;
+};
+
+enum wt_wire_answer_status {
+	WT_WIRE_ANSWER_INVALID = 0,
+	WT_WIRE_ANSWER_DIGESTS = 1,
+	WT_WIRE_ANSWER_UNREADABLE = 2, /* the copy cannot be read; pages is 0 */
+	WT_WIRE_ANSWER_NONE = 3,       /* there is no copy of this block; pages is 0 */
+};
+
+struct wt_wire_answer {
+	uint64_t tag;
+	enum wt_wire_answer_status status;
+	unsigned pages;
+	const uint8_t *digests; /* WT_DIGEST_BYTES for each page; the decoder's lie in its `bytes` */
+};
+
+size_t wt_wire_digest_keys_encode(const struct wt_wire_digest_keys *keys, uint8_t *ret_bytes);
+int wt_wire_digest_keys_decode(const uint8_t *bytes, size_t length, struct wt_wire_digest_keys *ret_keys);
+size_t wt_wire_digests_encode(const struct wt_wire_digests *digests, uint8_t *ret_bytes);
+int wt_wire_digests_decode(const uint8_t *bytes, size_t length, struct wt_wire_digests *ret_digests);
+size_t wt_wire_ask_encode(const struct wt_wire_ask *ask, uint8_t *ret_bytes);
+int wt_wire_ask_decode(const uint8_t *bytes, size_t length, struct wt_wire_ask *ret_ask);
+size_t wt_wire_answer_encode(const struct wt_wire_answer *answer, uint8_t *ret_bytes);
+int wt_wire_answer_decode(const uint8_t *bytes, size_t length, struct wt_wire_answer *ret_answer);
 
 /* The path hello: which session, with its secret. */
 void wt_wire_path_hello_encode(const uint8_t session_id[WT_SESSION_ID_BYTES],

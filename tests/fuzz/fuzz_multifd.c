@@ -2,10 +2,10 @@
 /*
  * fuzz_multifd.c - libFuzzer harness of the reader's multifd channels.
  *
- * The first byte chooses how many channels there are, how QEMU synchronises and how the input is cut. The
- * main channel is a good one; the rest of the input is dealt to the channels in pieces. Checked, besides the
- * sanitizers: a reported page lies in its block, a failure is told with a sentence and stays, and what one
- * channel says never stalls the reader within its own bytes.
+ * The first byte chooses how many channels there are, how QEMU synchronises and whether pages have bytes, the
+ * second how the input is cut. The main channel is a good one; the rest of the input is dealt to the channels
+ * in pieces. Checked, besides the sanitizers: a reported page lies in its block, a failure is told with a
+ * sentence and stays, and what one channel says never stalls the reader within its own bytes.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -24,12 +24,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static struct wt_stream *absent_in; /* NULL: pages have bytes */
 static const uint64_t block_pages[] = { 16, 4, 2 };
 
 static int on_block(void *arg, uint32_t index, const char *name, uint64_t length, bool *ret_in_place,
 	struct wt_error *err)
 {
 	*ret_in_place = index == 0;
+	if (index == 0 && absent_in)
+		wt_stream_block_absent(absent_in, index);
 	return 0;
 }
 
@@ -45,10 +48,11 @@ static int on_ping(void *arg, uint32_t value, struct wt_error *err)
 
 static int on_page(void *arg, uint32_t block, uint64_t page, const uint8_t *bytes, struct wt_error *err)
 {
-	volatile uint8_t first = bytes[0], last = bytes[WT_PAGE_SIZE - 1];
+	volatile uint8_t first = bytes ? bytes[0] : 0, last = bytes ? bytes[WT_PAGE_SIZE - 1] : 0;
 
 	(void)first;
 	(void)last;
+	PROMISE(!bytes == !!absent_in);
 	PROMISE(block == 0 && page < block_pages[block]);
 	return ++*(unsigned *)arg % 3 == 0 ? -EAGAIN : 0;
 }
@@ -162,8 +166,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	write_main(&main, data[0] & 4);
 	if (wt_stream_open(&events, &offers, &stream))
 		abort();
+	absent_in = data[0] & 16 ? stream : NULL;
 	for (unsigned c = 0; c < count; c++) {
 		PROMISE(wt_multifd_open(stream, &channels[c], &err) == 0);
+		if (absent_in)
+			wt_multifd_absent(channels[c]);
 		if (data[0] & 8)
 			write_packets(&input[c], c, data + 2 + c * share, share);
 		else

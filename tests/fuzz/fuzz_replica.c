@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fuzz_replica.c - libFuzzer harness of the index of a replica. Checked besides memory safety:
+ * fuzz_replica.c - libFuzzer harness of the index of a replica, and of what asks for one. Checked besides
+ * memory safety:
  *   1. a refused index has a sentence; an accepted one keeps the promises of its header;
- *   2. written again and read again, an accepted index is the same.
+ *   2. written again and read again, an accepted index is the same;
+ *   3. so is a request.
  * The first byte says whether the rest is the text, or lines (VM, then name, file and length of each block)
  * of which a text is made: few random texts are JSON.
  */
@@ -14,6 +16,7 @@
 #include <jansson.h>
 
 #include "../../qemu-glue/replica_index.h"
+#include "../../qemu-glue/replica_request.h"
 
 #define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
 
@@ -100,6 +103,39 @@ static void try_lines(const char *text, const char *end, unsigned unit)
 	json_decref(root);
 }
 
+static void request_again(const struct wt_replica_request *request)
+{
+	struct wt_replica_request again = { 0 };
+	struct wt_error err = { 0 };
+	char *line = NULL;
+
+	PROMISE(!wt_replica_request_render(request, &line, &err));
+	PROMISE(!wt_replica_request_parse(line, strlen(line), &again, &err));
+	PROMISE(!strcmp(request->vm, again.vm) && request->port == again.port &&
+		request->count == again.count && !memcmp(request->key, again.key, sizeof again.key) &&
+		!memcmp(request->session_id, again.session_id, sizeof again.session_id));
+	for (unsigned i = 0; i < request->count; i++)
+		PROMISE(!strcmp(request->blocks[i].name, again.blocks[i].name) &&
+			request->blocks[i].length == again.blocks[i].length);
+	wt_replica_request_free(&again);
+	free(line);
+}
+
+static void try_request(const char *text, size_t length)
+{
+	struct wt_replica_request request = { 0 };
+	struct wt_error err = { 0 };
+
+	wt_replica_answer_parse(text, length, NULL);
+	if (wt_replica_request_parse(text, length, &request, &err) < 0) {
+		PROMISE(err.code && err.text[0] && !request.blocks);
+		return;
+	}
+	PROMISE(request.vm[0] && request.port && request.count && request.count <= WT_BLOCKS_MAX);
+	request_again(&request);
+	wt_replica_request_free(&request);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data + 1;
@@ -108,6 +144,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (data[0] % 2)
 		try_lines(text, text + size - 1, data[0] & 2 ? WT_PAGE_SIZE : 1);
+	else if (data[0] & 2)
+		try_request(text, size - 1);
 	else
 		try_text(text, size - 1);
 	return 0;

@@ -2,8 +2,9 @@
 /*
  * fuzz_stream.c - libFuzzer harness of the migration stream reader.
  *
- * The first byte chooses which blocks are in place, how the input is cut and how often a page is turned down;
- * the rest is the stream. Checked for any input, besides what stream_recorder.h checks on the way:
+ * The first byte chooses which blocks are in place, whether their pages have bytes, how the input is cut and
+ * how often a page is turned down; the rest is the stream. Checked for any input, besides what
+ * stream_recorder.h checks on the way:
  *   1. cut in pieces or whole: the same events, stripped bytes, status, sentence and offset;
  *   2. the stripped stream is no longer than the input, but for block names that replace CONTINUE;
  *   3. stripping what was stripped changes nothing, and finds no page that is in place.
@@ -27,6 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	choice = in_place[data[0] & 3];
 	piece_max = 1 + (data[0] >> 2) * 97u;
 	whole.in_place = cut.in_place = again.in_place = choice;
+	whole.absent = cut.absent = choice && data[0] & 0x40;
 	cut.again = data[0] >> 5;
 	sr_run(&whole, data + 1, size - 1, 0, 0);
 	sr_run(&cut, data + 1, size - 1, piece_max, data[0]);

@@ -88,11 +88,9 @@ static void fuzz_helpers(const uint8_t *data, size_t size)
 	struct wt_wire_expected expected;
 	struct wt_wire_serve serve;
 	struct wt_wire_helper helper;
-	uint8_t server, key[WT_DIGEST_KEY_BYTES];
-	const uint8_t *digests;
+	uint8_t server;
 	enum wt_priority priority;
 	unsigned count;
-	uint64_t seq;
 
 	if (wt_wire_expect_decode(data, size, &expect) == 0)
 		check_same(data, size, wt_wire_expect_encode(&expect, payload));
@@ -106,10 +104,23 @@ static void fuzz_helpers(const uint8_t *data, size_t size)
 		check_same(data, size, wt_wire_helper_encode(&helper, payload));
 	if (wt_wire_want_decode(data, size, &priority, extents, &count) == 0)
 		check_same(data, size, wt_wire_want_encode(priority, extents, count, payload));
-	if (wt_wire_digest_key_decode(data, size, key) == 0)
-		check_same(data, size, wt_wire_digest_key_encode(key, payload));
-	if (wt_wire_digests_decode(data, size, &seq, &digests, &count) == 0)
-		check_same(data, size, wt_wire_digests_encode(seq, digests, count, payload));
+}
+
+static void fuzz_digests(const uint8_t *data, size_t size)
+{
+	struct wt_wire_digest_keys keys;
+	struct wt_wire_digests digests;
+	struct wt_wire_ask ask;
+	struct wt_wire_answer answer;
+
+	if (wt_wire_digest_keys_decode(data, size, &keys) == 0)
+		check_same(data, size, wt_wire_digest_keys_encode(&keys, payload));
+	if (wt_wire_digests_decode(data, size, &digests) == 0)
+		check_same(data, size, wt_wire_digests_encode(&digests, payload));
+	if (wt_wire_ask_decode(data, size, &ask) == 0)
+		check_same(data, size, wt_wire_ask_encode(&ask, payload));
+	if (wt_wire_answer_decode(data, size, &answer) == 0)
+		check_same(data, size, wt_wire_answer_encode(&answer, payload));
 }
 
 static void fuzz_greetings(const uint8_t *data, size_t size)
@@ -175,6 +186,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_payloads(data + 1, size - 1);
 		fuzz_base(data + 1, size - 1);
 		fuzz_helpers(data + 1, size - 1);
+		fuzz_digests(data + 1, size - 1);
 		break;
 	case 1:
 		fuzz_greetings(data + 1, size - 1);

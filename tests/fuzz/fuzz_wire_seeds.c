@@ -75,13 +75,12 @@ static void write_base(void)
 static void write_helpers(void)
 {
 	const struct wt_wire_expect expect = { .server = 1, .label = "old" };
-	const struct wt_wire_expected expected = { .server = 1, .port = 4711 };
+	const struct wt_wire_expected expected = { .server = 1, .port = 4711, .replica = true };
 	const struct wt_wire_serve serve = {
 		.host = "192.0.2.1", .port = 4711, .name = "vm", .server = 1, .epoch = 1
 	};
 	const struct wt_wire_helper helper = { .server = 1, .state = WT_WIRE_HELPER_LOST, .text = "gone" };
 	const struct wt_extent extents[2] = { { .pages = 1 }, { .pages = 9, .page = 1 } };
-	static const uint8_t digests[2 * WT_DIGEST_BYTES] = { 1, 2, 3 };
 
 	write_seed("expect", wt_wire_expect_encode(&expect, payload));
 	write_seed("expected", wt_wire_expected_encode(&expected, payload));
@@ -89,8 +88,28 @@ static void write_helpers(void)
 	write_seed("serve_end", wt_wire_serve_end_encode(1, payload));
 	write_seed("helper", wt_wire_helper_encode(&helper, payload));
 	write_seed("want", wt_wire_want_encode(WT_PRIORITY_FAULT, extents, 2, payload));
-	write_seed("digest_key", wt_wire_digest_key_encode(digests, payload));
-	write_seed("digests", wt_wire_digests_encode(1, digests, 2, payload));
+}
+
+static void write_digests(void)
+{
+	static const uint8_t bytes[4 * WT_DIGEST_BYTES] = { 1, 2, 3 };
+	struct wt_wire_digest_keys keys = { .count = 1 };
+	struct wt_wire_digests digests = { .first_seq = 1, .keys = 1, .pages = 4, .digests = bytes };
+	const struct wt_wire_ask ask = { .tag = 1, .extent = { .pages = 2 } };
+	struct wt_wire_answer answer = {
+		.tag = 1, .status = WT_WIRE_ANSWER_DIGESTS, .pages = 2, .digests = bytes
+	};
+
+	write_seed("digest_key", wt_wire_digest_keys_encode(&keys, payload));
+	write_seed("digests", wt_wire_digests_encode(&digests, payload));
+	keys.count = digests.keys = 2;
+	digests.pages = 2;
+	write_seed("digest_keys", wt_wire_digest_keys_encode(&keys, payload));
+	write_seed("digests_two", wt_wire_digests_encode(&digests, payload));
+	write_seed("replica_ask", wt_wire_ask_encode(&ask, payload));
+	write_seed("replica_answer", wt_wire_answer_encode(&answer, payload));
+	answer = (struct wt_wire_answer){ .tag = 1, .status = WT_WIRE_ANSWER_UNREADABLE, .digests = bytes };
+	write_seed("replica_unreadable", wt_wire_answer_encode(&answer, payload));
 }
 
 int main(int argc, char **argv)
@@ -103,5 +122,6 @@ int main(int argc, char **argv)
 	write_data();
 	write_base();
 	write_helpers();
+	write_digests();
 	return failed ? 1 : 0;
 }

@@ -40,13 +40,13 @@ class Guest:
     or a URI.
 
     version and machine choose QEMU and its machine type; ram_options are appended to the memory backend's; numa replaces
-    all of it; disk is a qcow2 image, opened with QEMU's locks.
+    all of it; disk is a qcow2 image, opened with QEMU's locks; env is added to QEMU's environment.
     """
 
     count = 0
 
     def __init__(self, host, image, *, mb=256, work_mb=64, rate=2000, incoming=False, machine="q35",
-                 backend="memfd", ram_file=None, ram_options="", version=None, numa=(), disk=None, extra=(), append=""):
+                 backend="memfd", ram_file=None, ram_options="", version=None, numa=(), disk=None, extra=(), append="", env=None):
         Guest.count += 1
         self.host = host
         self.name = f"g{Guest.count}"
@@ -70,7 +70,7 @@ class Guest:
                 f"console=ttyS0 quiet wt.mb={work_mb} wt.rate={rate} {append}".strip(), *extra]
         if incoming:
             argv += ["-incoming", "defer", "-S"] if incoming is True else ["-incoming", incoming]
-        self.process = host.start(argv, self.name)
+        self.process = host.start(argv, self.name, env=env)
         wait_for(self.answers, f"QEMU {self.name} on {host.name}: {self.process.tail()}", 180)
 
     def answers(self):

@@ -179,6 +179,14 @@ class LabHost(Host):
         except (OSError, ValueError, KeyError) as error:
             print(f"  {self.name} cannot be looked at: {error}", flush=True)
 
+    def cpu_seconds(self):
+        """Processor time of all that this host has done so far: that of its QEMU."""
+        with open(os.path.join(self.lab_dir, "lab.json")) as file:
+            pid = json.load(file)["pids"][self.name]
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def start(self, argv, name, env=None, verbose=False):
         if env:
             argv = ["env", *(f"{key}={value}" for key, value in env.items()), *argv]

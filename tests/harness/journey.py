@@ -12,9 +12,9 @@ SLOW = ["--max-rate", "16M"]
 
 class Journey:
     """A guest on its way, and QEMUs that may await it, on the same host or on `others`. source: what its Guest has besides;
-    receive: options of every destination; fabrics: what each of them offers."""
+    receive: options of every destination; fabrics: what each of them offers; envs: of each one's relay."""
 
-    def __init__(self, host, image, destinations, options=(), source=(), receive=(), others=(), fabrics=(), **guest):
+    def __init__(self, host, image, destinations, options=(), source=(), receive=(), others=(), fabrics=(), envs=(), **guest):
         self.host = host
         size = {**GUEST, **guest}
         self.source = Guest(host, image, **size, **dict(source))
@@ -23,7 +23,8 @@ class Journey:
         secure = [["--psk", key] for key in install_key([host, *where])] if others else [["--insecure"]] * (1 + destinations)
         self.ends = [Receive(Guest(where[i], image, incoming=True, **size), *secure[1 + i], *receive,
                              *(["--fabric", fabrics[i]] if fabrics else ()), "--job", f"end{i}",
-                             address=where[i].address if others else "127.0.0.1") for i in range(destinations)]
+                             address=where[i].address if others else "127.0.0.1", env=envs[i] if envs else None)
+                     for i in range(destinations)]
         self.sender = host.start([watari(), "send", "--qmp", self.source.qmp, "--json", *secure[0], "--verify", *SLOW, *options,
                                   self.ends[0].target()], "send")
 

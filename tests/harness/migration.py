@@ -9,6 +9,8 @@ from .hosts import ROOT, Failure, wait_for
 
 BUILD = os.environ.get("WATARI_BUILD", os.path.join(ROOT, "build", "release"))
 
+FEED = {"LD_PRELOAD": os.path.join(BUILD, "libwatari-feed.so")}  # in the environment of a QEMU
+
 
 def watari():
     return os.path.join(BUILD, "watari")

@@ -6,10 +6,14 @@
   useless    replicas that are of no use: it comes without them, and is told why
   reused     a second attempt, with what the first one has left in the destination's RAM file
   refused    where RAM cannot be kept, nothing begins
+  remote     the files are on a third host, which serves them: what is still right is read there
+  remote_lies     it gives other bytes than those that it has digested
+  remote_refused  it is not there, or refuses: the guest comes without, and is told why
 """
 
 import json
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -121,6 +125,79 @@ def case_reused(host, image):
     print(f"  {summary['digested_pages']} pages digested, {summary['replica_pages']} equal", flush=True)
     expect(summary["verified"] and summary["replica_pages"] > 64 << 8, f"equal: {summary}")
     destination.wait_round()
+
+
+class Replica:
+    """`watari replica` of a directory, listening."""
+
+    def __init__(self, host, directory, program=(), name="vm", address="127.0.0.1:0"):
+        self.process = host.start([*(program or (watari(), "replica")), "--insecure", "--json", directory, f"{address}/{name}"], "replica")
+        wait_for(lambda: self.event("listening") or not self.process.running(), "watari replica")
+
+    def event(self, name):
+        return next((e for e in events(self.process) if e["event"] == name), None)
+
+    def target(self):
+        return f"127.0.0.1:{self.event('listening')['port']}/vm"
+
+
+def apart(summary):
+    """Bytes that came from the replica, and that came from the source."""
+    replica = summary["destination"]["replica_bytes"]
+    return replica, summary["tcp_bytes"] - replica + summary["control_bytes"]
+
+
+def case_remote(host, image):
+    kept = f"{host.run_dir}/kept"
+    guest, first, _ = move(begin(host, image), keep=kept)
+    guest.wait_reports(2)
+    replica = Replica(host, kept)
+    guest, summary, notes = move(guest, replica=replica.target())
+    expect(len(notes) == 1 and "has an old copy" in notes[0], f"notes: {notes}")
+    from_replica, from_source = apart(summary)
+    print(f"  first {first['tcp_bytes']} bytes; now {from_source} from the source, {from_replica} from the replica; "
+          f"{summary['digested_pages']} pages digested; down {summary['downtime_ms']:.0f} ms", flush=True)
+    expect(summary["replica_pages"] > 0.9 * summary["digested_pages"], f"equal: {summary}")
+    expect(from_replica > 0.8 * first["tcp_bytes"] and from_source < 0.1 * first["tcp_bytes"], f"bytes: {summary}")
+    guest.wait_round()
+    wait_for(lambda: replica.event("served"), "the replica to hear that it is over")
+    guest, summary, _ = move(guest, replica=replica.target())  # it serves one after the other; the guest has written meanwhile
+    expect(summary["replica_pages"] > 0.5 * summary["digested_pages"], f"equal: {summary}")
+    guest.wait_round()
+    replica.process.signal(signal.SIGINT)
+    expect(replica.process.wait(30) == 0, f"replica: {replica.process.tail()}")
+
+
+def case_remote_lies(host, image):
+    kept = f"{host.run_dir}/kept"
+    guest, _, _ = move(begin(host, image), keep=kept)
+    liar = Replica(host, kept, program=[os.path.join(os.path.dirname(watari()), "tests", "lying_replica")])
+    guest, summary, notes = move(guest, replica=liar.target())
+    expect(any("gave other bytes of page" in note and "without" in note for note in notes), f"notes: {notes}")
+    from_replica, from_source = apart(summary)
+    print(f"  {from_replica} bytes from the replica, {from_source} from the source", flush=True)
+    guest.wait_round()
+
+
+def case_remote_refused(host, image):
+    kept = f"{host.run_dir}/kept"
+    guest, _, _ = move(begin(host, image), keep=kept)
+    refused(host.start([watari(), "replica", "--insecure", kept, "127.0.0.1:0/other"], "replica"), "not of")
+    refused(host.start([watari(), "replica", "--insecure", host.run_dir, "127.0.0.1:0/vm"], "replica"), "no replica")
+    guest, summary, notes = move(guest, replica="127.0.0.1:1/vm")
+    expect(len(notes) == 1 and "cannot be asked" in notes[0] and "without" in notes[0], f"nobody: {notes}")
+
+    replica = Replica(host, kept)
+    with open(f"{kept}/index.json") as file:
+        right = json.load(file)
+    for block in right["blocks"]:
+        block["name"] += "x"
+    with open(f"{kept}/index.json", "w") as file:
+        json.dump(right, file)
+    guest, summary, notes = move(guest, replica=replica.target())
+    expect(len(notes) == 1 and "another layout" in notes[0] and "without" in notes[0], f"another layout: {notes}")
+    expect(summary["replica_pages"] == 0, f"another layout: {summary}")
+    guest.wait_round()
 
 
 def case_refused(host, image):

@@ -15,15 +15,17 @@
   staged    memory that is private to the source QEMU, over one channel and over four
   source_dies  the source's relay is killed; then watari recover
   refusals  what cannot be, and the migration goes on
+  stopped   when the guest is stopped already: it runs on, and a new migration begins
 """
 
 import json
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.cases import HURRY, expect, main, still_fine  # noqa: E402
+from harness.cases import HURRY, expect, main, need_sabotage, still_fine  # noqa: E402
 from harness.guests import Guest  # noqa: E402
 from harness.hosts import wait_for  # noqa: E402
 from harness.journey import GUEST, Journey  # noqa: E402
@@ -222,6 +224,56 @@ def case_refusals(host, image):
     journey.arrived(1)
     code, text = journey.retarget(1)
     expect(code == 1, f"after the end: {code} {text}")
+
+
+def held(host, image, **more):
+    """A journey whose guest is stopped, and stays so: the destination's relay is held."""
+    journey = Journey(host, image, 2, envs=[{"WATARI_STOP_BEFORE": "verifying"}, None], **more)
+    wait_for(lambda: job_state(journey) == "stopped" or not journey.sender.running(), "the guest to be stopped")
+    wait_for(lambda: "T" in process_state(journey.ends[0].process), "the destination's relay to be held")
+    return journey
+
+
+def job_state(journey):
+    code, text = journey.host.call([watari(), "status", "vm", "--json"])
+    return json.loads(text).get("state") if code == 0 else None
+
+
+def process_state(process):
+    with open(f"/proc/{process.child.pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def case_stopped(host, image):
+    need_sabotage()
+    journey = held(host, image)
+    code, text = journey.retarget(0)
+    expect(code == 1 and "start another one" in text, f"to where it is: {code} {text}")
+    code, text = journey.retarget(1, "--no-wait")
+    expect(code == 0, text)
+    wait_state(journey, "restarting")
+    journey.ends[0].process.signal(signal.SIGCONT)
+    wait_state(journey, "restarted")
+    expect(journey.source.status() == "running", f"the guest is {journey.source.status()} at the source")
+    summary = journey.arrived(1)
+    expect(summary["verified"] and summary["retarget"]["good"] and summary["retarget"]["restarted"], f"{summary}")
+    replica, pulled = summary["destination"]["replica_bytes"], summary["tcp_bytes"]
+    print(f"  {pulled} bytes pulled, {replica} of them from the destination that was given up; down {summary['downtime_ms']:.0f} ms", flush=True)
+    expect(summary["replica_pages"] > 0.5 * summary["digested_pages"] > 0, f"{summary}")
+    expect(pulled - replica < 0.3 * pulled, f"{summary}")
+    expect(journey.ends[0].process.wait(30) == 0, f"the one that was given up: {journey.ends[0].process.tail()}")
+
+    # Nobody is there: the guest goes on at the source, and all ends.
+    journey = held(host, image)
+    before = settings(journey.source)
+    code, text = journey.retarget("127.0.0.1:1/vm", "--no-wait")
+    expect(code == 0, text)
+    journey.ends[0].process.signal(signal.SIGCONT)
+    expect(journey.sender.wait(60) == 1 and journey.sender.find("the guest goes on here"), f"send: {journey.sender.tail()}")
+    expect(journey.ends[0].process.wait(30) == 1, f"receive: {journey.ends[0].process.tail()}")
+    journey.ends[0].guest.ended()
+    still_fine(journey.source)
+    expect(settings(journey.source)[1] in (300, before[1]), f"settings: {settings(journey.source)}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
   plugged    a balloon is plugged in after memory was pinned
   memlock    too little memory may be locked for verbs
   contract   the contract suite of paths over verbs
+  bench      the benchmarks over verbs, and perftest beside them
   soak       a guest moves to and fro over verbs, many times (WATARI_SOAK, default 20)
   fabrics    memory is served to another host while RDMA breaks in the middle and comes back: verbs, tcp, verbs
 """
@@ -23,6 +24,7 @@ from harness.guests import Guest  # noqa: E402
 from harness.hosts import ROOT, lab, wait_for  # noqa: E402
 from harness.migration import BUILD, Migration, events, install_key  # noqa: E402
 from harness.uri import Receiver, Sender  # noqa: E402
+from harness.wire import perftest, watari_wire  # noqa: E402
 
 SMALL = {**NATIVE, "rate": 500}
 SEND = ["--switchover-timeout", "20s"]
@@ -198,6 +200,20 @@ def case_contract(image):
         code, text = a.call([os.path.join(BUILD, "test_path"), "verbs", a.address], 600)
         print(text[-3000:])
         expect(code == 0, f"the contract suite over verbs: exit code {code}")
+
+
+def case_bench(image):
+    """Benchmarks over verbs: memory is right, everything comes, and perftest's own programs run beside them."""
+    with lab(2) as hosts:
+        for more, iterations in ((("-s", "65536", "-n", "200", "--check"), 200),
+                                 (("-s", "4096", "-n", "1000", "-q", "2", "-e", "--scattered", "--memory", "4M", "--check"), 2000)):
+            found = watari_wire("wt_read_bw", *hosts, more)[-1]
+            expect((found["fabric"], found["iterations"]) == ("verbs", iterations) and found["bw_average_mib_s"] > 0, f"{found}")
+            print(f"  {found}", flush=True)
+        found = watari_wire("wt_read_lat", *hosts, ["-s", "4096", "-n", "300", "-e"])[-1]
+        expect((found["fabric"], found["iterations"]) == ("verbs", 300), f"{found}")
+        columns = perftest("ib_read_bw", *hosts, 19000, ["-s", "65536", "-n", "200"])
+        expect(columns[:2] == [65536, 200] and columns[3] > 0, f"perftest's columns: {columns}")
 
 
 def case_soak(image):

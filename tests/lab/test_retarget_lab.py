@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """test_retarget_lab.py CASE... - the destination of a running migration is changed between three lab hosts.
 
-  verbs   both destinations pull over verbs: at 20, 50, 80 and 95 % of the first pass
-  mixed   the old one over verbs, the new one over tcp: the same, and in the dirty phase
+  verbs   both destinations pull over verbs: at 20, 50, 80 and 95 % of the first pass, and in the dirty phase
+  mixed   the old one over verbs, the new one over tcp: the same
 """
 
 import os
@@ -20,10 +20,10 @@ SLOW = ["--switchover-timeout", "20s", "--max-rate", "6M"]
 PARTS = (0.2, 0.5, 0.8, 0.95)
 
 
-def change(hosts, image, when, fabric, **guest):
+def change(hosts, image, when, fabric, options=(), **guest):
     """One migration from the first host to the second, and on to the third; `when` waits for the moment."""
     a, b, c = hosts
-    journey = Journey(a, image, 2, SLOW, others=[b, c], fabrics=["verbs", fabric], **{**SMALL, **guest})
+    journey = Journey(a, image, 2, [*SLOW, *options], others=[b, c], fabrics=["verbs", fabric], **{**SMALL, **guest})
     when(journey)
     before = journey.progress().get("moved_bytes", 0)
     journey.change(1)
@@ -40,24 +40,24 @@ def at(part):
     return lambda journey: journey.wait_part(part)
 
 
-def all_parts(hosts, image, fabric):
-    for part in PARTS:
-        change(hosts, image, at(part), fabric)
+def dirty(journey):
+    wait_for(lambda: journey.progress().get("moved_bytes", 0) > 120 << 20 or not journey.sender.running(),
+             "the dirty phase", 240)
+
+
+def all_moments(image, fabric):
+    with lab(3) as hosts:
+        for part in PARTS:
+            change(hosts, image, at(part), fabric)
+        change(hosts, image, dirty, fabric, ["--auto-converge"], rate=20000)
 
 
 def case_verbs(image):
-    with lab(3) as hosts:
-        all_parts(hosts, image, "verbs")
+    all_moments(image, "verbs")
 
 
 def case_mixed(image):
-    def dirty(journey):
-        wait_for(lambda: journey.progress().get("moved_bytes", 0) > 120 << 20 or not journey.sender.running(),
-                 "the dirty phase", 240)
-
-    with lab(3) as hosts:
-        all_parts(hosts, image, "tcp")
-        change(hosts, image, dirty, "tcp", rate=20000)
+    all_moments(image, "tcp")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
   sample   two rows over verbs, one of them with a version at each end
   matrix   every row over both fabrics
+  feed     every version as a source with libwatari-feed.so, over verbs
 
 A row is a version and a machine type at the source, a version at the destination. One guest goes through as many rows as
 fit to it: the destination of a row is the source of the next one, if version and machine type are right. All RAM is
@@ -19,7 +20,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness.cases import expect, main  # noqa: E402
 from harness.guests import Guest  # noqa: E402
 from harness.hosts import Failure, lab  # noqa: E402
-from harness.migration import install_key  # noqa: E402
+from harness.migration import FEED, install_key  # noqa: E402
 from test_lab import SMALL, move  # noqa: E402
 
 OLD = "pc-q35-7.2"
@@ -31,13 +32,13 @@ CHANNELS = [1, 4]  # of QEMU's stream; each row with each
 class Matrix:
     """The guest, and where it is."""
 
-    def __init__(self, hosts, image):
-        self.hosts, self.image = hosts, image
+    def __init__(self, hosts, image, env):
+        self.hosts, self.image, self.env = hosts, image, env
         self.keys = install_key(hosts)
         self.guest = self.fits = None
 
     def start(self, i, version, machine, incoming):
-        return Guest(self.hosts[i], self.image, incoming=incoming, version=version, machine=machine, **SMALL)
+        return Guest(self.hosts[i], self.image, incoming=incoming, version=version, machine=machine, env=self.env, **SMALL)
 
     def row(self, fabric, source, destination, machine, channels):
         if self.fits != (source, machine):
@@ -52,14 +53,16 @@ class Matrix:
         summary = move(self.guest, other, self.keys if here == 0 else self.keys[::-1], fabric, "--verify", channels=channels)
         expect(summary["qemu"].startswith(source), f"the source is QEMU {summary['qemu']}, not {source}")
         expect(summary["verified"], "RAM was not compared")
+        expect(summary["feed"] == (self.env is not None), f"the feed is not as wanted: {summary}")
+        expect(summary["skipped_bytes"] == (summary["moved_bytes"] if summary["feed"] else 0), f"not all was left out: {summary}")
         self.guest, self.fits = other, (destination, machine)
 
 
-def run(image, runs):
-    """runs: (fabric, source, destination, machine, channels)"""
+def run(image, runs, env=None):
+    """runs: (fabric, source, destination, machine, channels); env: what is added to that of each QEMU"""
     failed = []
     with lab(2) as hosts:
-        matrix = Matrix(hosts, image)
+        matrix = Matrix(hosts, image, env)
         for row in runs:
             try:
                 matrix.row(*row)
@@ -72,6 +75,10 @@ def run(image, runs):
 
 def case_sample(image):
     run(image, [("verbs", *ROWS[1], CHANNELS[-1]), ("verbs", *ROWS[4], CHANNELS[0])])
+
+
+def case_feed(image):
+    run(image, [("verbs", *ROWS[row], channels) for row in (0, 4) for channels in CHANNELS], FEED)
 
 
 def case_matrix(image):

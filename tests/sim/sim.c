@@ -256,9 +256,13 @@ static bool killed(const struct sim_qemu *qemu)
 	return sim_party_dead(sim_qemu_party((struct sim_qemu *)qemu));
 }
 
-/* The destination QEMU that has loaded the guest; the first one if none has. */
+/* The destination QEMU that has loaded the guest, the one that lives if several have, one after the other;
+ * the first one if none has. */
 static struct sim_qemu *loaded_one(void)
 {
+	for (unsigned host = 1; host <= sim_world.destinations; host++)
+		if (sim_qemu_loaded(sim_world.qemus[host]) && sim_qemu_alive(sim_world.qemus[host]))
+			return sim_world.qemus[host];
 	for (unsigned host = 1; host <= sim_world.destinations; host++)
 		if (sim_qemu_loaded(sim_world.qemus[host]))
 			return sim_world.qemus[host];
@@ -281,10 +285,11 @@ static bool has_staged(void)
 	return false;
 }
 
-/* It befell a destination that was not the current one, and did not become it before that was noticed. */
+/* It befell a destination that was not the current one, and did not become it before that was noticed, nor
+ * was chosen for a new migration. */
 static bool aside(const struct sim_fault *fault)
 {
-	return fault->aside && fault->host != sim_monitor_current();
+	return fault->aside && fault->host != sim_monitor_current() && !sim_world.restarts;
 }
 
 /* No other fault has happened. */
@@ -325,6 +330,8 @@ static bool survives(const struct sim_fault *fault)
 
 static bool mild(void)
 {
+	if (sim_world.hopeless)
+		return false;
 	for (unsigned i = 0; i < sim_world.fault_count; i++)
 		if (sim_world.faults[i].done && !survives(&sim_world.faults[i]))
 			return false;
@@ -393,8 +400,12 @@ static void check_destination_words(unsigned host)
 		return;
 	sim_check(code != WT_EXIT_FAILED || !sim_qemu_alive(d),
 		"destination %u failed, and did not end its QEMU", host);
-	sim_check(code == WT_EXIT_OK || sim_fault_any() || !sim_monitor_drained(host),
+	sim_check(code == WT_EXIT_OK || sim_fault_any() || sim_world.restarts || !sim_monitor_drained(host),
 		"nothing went wrong, and destination %u, which was left, was not released (%d)", host, code);
+	sim_check(code == WT_EXIT_OK || sim_fault_any() || host != sim_world.kept ||
+			  sim_world.codes[0] != WT_EXIT_OK,
+		"nothing went wrong, and destination %u, which was given up, was not released (%d)", host,
+		code);
 	sim_check(code != WT_EXIT_OK || sim_qemu_owns(d) || !sim_qemu_alive(d),
 		"destination %u is not needed any more, and did not end its QEMU", host);
 }
@@ -442,6 +453,7 @@ static void run_seed(uint64_t seed)
 	sim_start(seed);
 	sim_monitor_reset();
 	draw_world();
+	w->replicas_lie = seed % 3 == 0;
 	sim_paths_open();
 	w->qemus[0] = sim_qemu_source(&w->guest, w->block_count, w->blocks);
 	for (unsigned host = 1; host <= w->destinations; host++)
@@ -499,7 +511,7 @@ int main(int argc, char **argv)
 	const char *one = getenv("WATARI_SEED"), *times = getenv("WATARI_RUNS");
 	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1,
 		 count = argc > 2 ? strtoull(argv[2], NULL, 0) : 100;
-	uint64_t stats[5] = { 0 }, counts[SIM_COUNTED] = { 0 }, turn_count = 0;
+	uint64_t stats[5] = { 0 }, counts[SIM_COUNTED] = { 0 }, turn_count = 0, blamed = 0;
 	struct timespec began, ended;
 
 	/* What one run frees the next one uses: fresh pages are expensive. */
@@ -520,6 +532,7 @@ int main(int argc, char **argv)
 		stats[sim_world.codes[0] < 0 ? 4 : sim_world.codes[0]]++;
 		for (unsigned i = 0; i < SIM_COUNTED; i++)
 			counts[i] += sim_world.counts[i];
+		blamed += sim_world.blamed;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &ended);
 	printf("sim: %llu seeds: moved %llu, not moved %llu, undecided %llu, source crashed %llu; %.0f turns and "
@@ -530,8 +543,9 @@ int main(int argc, char **argv)
 		((double)(ended.tv_sec - began.tv_sec) * 1e3 +
 			(double)(ended.tv_nsec - began.tv_nsec) / 1e6) /
 			(double)count);
-	printf("sim: changes of the destination: taken %llu, done %llu, failed %llu; went back %llu times\n",
+	printf("sim: changes of the destination: taken %llu, done %llu, failed %llu, begun anew %llu; went back %llu "
+	       "times; replicas that lied and were found %llu\n",
 		(unsigned long long)counts[0], (unsigned long long)counts[1], (unsigned long long)counts[2],
-		(unsigned long long)counts[3]);
+		(unsigned long long)counts[4], (unsigned long long)counts[3], (unsigned long long)blamed);
 	return 0;
 }

@@ -147,6 +147,8 @@ void sim_dial_cancel(struct sim_dial *dial);
 void sim_monitor_reset(void);
 /* Which host is the current destination, as the source sees it. */
 unsigned sim_monitor_current(void);
+/* A new migration is on its way to this host. */
+void sim_monitor_now(unsigned host);
 /* This destination has drained, and was not begun anew. */
 bool sim_monitor_drained(unsigned host);
 /* A destination that has drained lives, which can be returned to. */

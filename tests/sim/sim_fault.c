@@ -31,7 +31,7 @@ static void go_down(const struct sim_fault *fault)
 static void happen(struct sim_fault *fault)
 {
 	fault->done = true;
-	fault->streaming = states_seen[0][1] > 0;
+	fault->streaming = states_seen[0][1] > 0 && !sim_world.begins_anew;
 	fault->aside = fault->streaming && fault->host && fault->host != sim_monitor_current();
 	fault->way_back =
 		sim_monitor_way_back() && sim_now_ns + 100 * SIM_MS < SIM_S + sim_world.guest.busy_ns;
@@ -167,6 +167,18 @@ static unsigned any_host(enum sim_fault_kind kind)
 	return (unsigned)sim_between(1, sim_world.destinations);
 }
 
+/* In some runs the first connection of a helper is cut instead. */
+static void maybe_cut_first_connection(struct sim_fault *fault)
+{
+	if (!sim_world.retargets || !sim_one_in(10))
+		return;
+	fault->kind = SIM_CUT;
+	fault->when = SIM_AT_MESSAGE;
+	fault->type = SIM_CONNECTS;
+	fault->number = 3;
+	fault->pair = (struct sim_pair){ .a = SIM_HOSTS, .b = SIM_HOSTS };
+}
+
 /* A wish for another destination: at any time of the migration, or with a message. */
 static void draw_retarget(struct sim_fault *fault, unsigned to, uint64_t from_ns)
 {
@@ -185,13 +197,7 @@ static void draw_retarget(struct sim_fault *fault, unsigned to, uint64_t from_ns
 		fault->when = SIM_AT_STATE;
 		fault->number = (unsigned)sim_between(1, 3);
 	}
-	if (sim_world.retargets && sim_one_in(10)) { /* the first connection of a helper is cut */
-		fault->kind = SIM_CUT;
-		fault->when = SIM_AT_MESSAGE;
-		fault->type = SIM_CONNECTS;
-		fault->number = 3;
-		fault->pair = (struct sim_pair){ .a = SIM_HOSTS, .b = SIM_HOSTS };
-	}
+	maybe_cut_first_connection(fault);
 }
 
 static void draw(struct sim_fault *fault)
@@ -226,13 +232,7 @@ static void draw(struct sim_fault *fault)
 		fault->type = change_types[sim_below(sizeof change_types / sizeof change_types[0])];
 		fault->number = (unsigned)sim_between(1, 3);
 	}
-	if (sim_world.retargets && sim_one_in(10)) { /* the first connection of a helper is cut */
-		fault->kind = SIM_CUT;
-		fault->when = SIM_AT_MESSAGE;
-		fault->type = SIM_CONNECTS;
-		fault->number = 3;
-		fault->pair = (struct sim_pair){ .a = SIM_HOSTS, .b = SIM_HOSTS };
-	}
+	maybe_cut_first_connection(fault);
 }
 
 void sim_faults_draw(void)

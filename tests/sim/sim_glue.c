@@ -12,6 +12,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <watari/server.h>
+
 #include "guest_ram.h"
 #include "job.h"
 #include "populate.h"
@@ -129,6 +131,33 @@ void wt_job_close(struct wt_job *job)
 	job->loop = NULL;
 }
 
+/* Once the guest is stopped only who has no part in the migration can have it. */
+static void choose_fresh(json_t *object)
+{
+	char text[32];
+
+	for (unsigned host = 1; host <= sim_world.destinations; host++) {
+		if (sim_world.asked & 1u << host || sim_qemu_begun(sim_world.qemus[host]) ||
+			!sim_qemu_alive(sim_world.qemus[host]) || sim_party_dead(sim_world.relays[host]) ||
+			sim_party_ended(sim_world.relays[host]))
+			continue;
+		snprintf(text, sizeof text, "host%u:%u/vm", host, SIM_PORT);
+		json_object_set_new(object, "to", json_string(text));
+		return;
+	}
+	sim_world.hopeless = true;
+}
+
+static void note_wish(json_t *object)
+{
+	unsigned host;
+
+	if (sim_world.stop_known)
+		choose_fresh(object);
+	if (sscanf(json_string_value(json_object_get(object, "to")), "host%u", &host) == 1)
+		sim_world.asked |= 1u << host;
+}
+
 static void request_heard(void *arg, uint64_t now_ns)
 {
 	struct request *request = arg;
@@ -139,6 +168,8 @@ static void request_heard(void *arg, uint64_t now_ns)
 
 	while (strcmp(command->name, name))
 		command++;
+	if (strcmp(name, "retarget") == 0)
+		note_wish(object);
 	if (command->run(request->job->arg, object, &result, &err))
 		sim_trace("%s was refused: %s", name, wt_error_text(&err));
 	request->object = NULL;
@@ -193,20 +224,46 @@ unsigned wt_report_columns(const struct wt_report *report)
 	return 0;
 }
 
-const char *const sim_counted[SIM_COUNTED] = { "retarget", "retarget_done", "retarget_failed", "going_back" };
+const char *const sim_counted[SIM_COUNTED] = { "retarget", "retarget_done", "retarget_failed", "going_back",
+	"retarget_restarted" };
+
+/* The source's relay; what a new migration means to who watches. */
+static void source_state(const char *event, const char *state, json_t *fields)
+{
+	unsigned host;
+
+	if (state && strcmp(state, "stopped") == 0)
+		sim_world.stop_known = true;
+	if (state && strcmp(state, "restarting") == 0) {
+		sim_world.restarts++;
+		sim_world.kept = sim_monitor_current();
+		sim_world.begins_anew = true;
+	}
+	if (strcmp(event, "retarget_restarted") == 0)
+		sim_world.begins_anew = false;
+	if (state && strcmp(state, "again") == 0)
+		sim_world.stop_known = false;
+	if (strcmp(event, "retarget_restarted") == 0 &&
+		sscanf(json_string_value(json_object_get(fields, "to")), "host%u", &host) == 1)
+		sim_monitor_now(host);
+}
 
 void wt_report_event(struct wt_report *report, const char *event, json_t *fields, const char *text)
 {
 	const char *state = json_string_value(json_object_get(fields, "state"));
 
 	sim_trace("%s: %s %s %s", sim_party_name(sim_current), event, state ? state : "", text ? text : "");
+	if (sim_party_host(sim_current) == 0)
+		source_state(event, state, fields);
 	if (state && strcmp(event, "state") == 0)
 		sim_fault_state(sim_current, state, true);
-	if (state && sim_party_host(sim_current) == 0 && strcmp(state, "stopped") == 0)
-		sim_world.stop_known = true;
 	if (strcmp(event, "retarget_failed") == 0)
 		sim_check(sim_fault_any() || strstr(text, "the guest was stopped first"),
 			"nothing went wrong, and %s", text);
+	if (text && strstr(text, "gave other bytes")) {
+		sim_check(sim_world.replicas_lie, "a replica is blamed that is right: %s", text);
+		sim_world.blamed++;
+	}
 	for (unsigned i = 0; i < SIM_COUNTED; i++)
 		sim_world.counts[i] += strcmp(event, sim_counted[i]) == 0;
 	json_decref(fields);

@@ -82,6 +82,11 @@ unsigned sim_monitor_current(void)
 	return current;
 }
 
+void sim_monitor_now(unsigned host)
+{
+	current = host;
+}
+
 bool sim_monitor_drained(unsigned host)
 {
 	for (unsigned i = 0; i < session_count; i++)
@@ -186,11 +191,25 @@ static void saw_landed(struct watched *s, const uint8_t *payload, size_t length)
 			check_landed(s, seq);
 }
 
+/* Behind the digests of a replica its memory changes, here and there. */
+static void lie(unsigned host)
+{
+	unsigned count;
+	const struct sim_block *blocks = sim_qemu_blocks(sim_world_qemu(host), &count);
+
+	for (unsigned i = 0; i < count; i++)
+		for (uint32_t page = (uint32_t)sim_below(64); blocks[i].shared && page < blocks[i].pages;
+			page += 64)
+			blocks[i].bytes[((size_t)page << WT_PAGE_SHIFT) + sim_below(WT_PAGE_SIZE)] ^= 1;
+}
+
 static void saw(struct watched *s, unsigned type, const uint8_t *payload, size_t length)
 {
 	unsigned host = sim_party_host(sim_current);
 
 	sim_trace("%s says %u in the session with host %u", sim_party_name(sim_current), type, s->host);
+	if (type == WT_MESSAGE_REPLICA_ANSWER && sim_world.replicas_lie)
+		lie(host);
 	switch (type) {
 	case WT_MESSAGE_BLOCK:
 		saw_block(payload, length);
@@ -255,6 +274,20 @@ int __wrap_wt_sink_zero(
 	sim_paths_local_write(block->base + offset, length);
 	sim_monitor_written(block->base + offset, length);
 	return __real_wt_sink_zero(block, offset, length, err);
+}
+
+/* Before the CPU copies something into place: what was read into a bounce buffer, or a replica had. */
+int __real_wt_sink_populate(
+	const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err);
+int __wrap_wt_sink_populate(
+	const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err);
+
+int __wrap_wt_sink_populate(
+	const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err)
+{
+	sim_paths_local_write(block->base + offset, length);
+	sim_monitor_written(block->base + offset, length);
+	return __real_wt_sink_populate(block, offset, length, err);
 }
 
 /* Transport's own bound is larger than the memory of these guests: a smaller one makes back-pressure. */

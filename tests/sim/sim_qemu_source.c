@@ -265,6 +265,11 @@ int sim_source_migrate(struct sim_qemu *qemu, const char *uri, struct wt_error *
 {
 	if (qemu->fd >= 0)
 		return wt_error_set(err, EREMOTEIO, "there is a migration in progress");
+	for (unsigned i = 0; i < qemu->block_count; i++)
+		memset(qemu->blocks[i].dirty, 1, sizeof qemu->blocks[i].dirty);
+	qemu->out.length = qemu->sent = qemu->back_length = 0;
+	qemu->sent_bytes = qemu->walks = qemu->at_block = qemu->at_page = 0;
+	qemu->prologue_done = qemu->writing_out = false;
 	snprintf(qemu->uri, sizeof qemu->uri, "%s", uri);
 	sim_qemu_set_migration(qemu, "setup");
 	wt_loop_timer_set(qemu->loop, &qemu->step, sim_now_ns + sim_below(5 * SIM_MS), begin, qemu);

@@ -51,7 +51,7 @@ struct sim_fault {
 	struct wt_timer timer;
 };
 
-enum { SIM_COUNTED = 4 };
+enum { SIM_COUNTED = 5 };
 extern const char *const sim_counted[SIM_COUNTED]; /* names of reports */
 
 struct sim_world {
@@ -60,7 +60,14 @@ struct sim_world {
 	unsigned retargets;    /* that the operator wants */
 	bool uneven;           /* links are slow, and differ */
 	unsigned counts[SIM_COUNTED];
-	bool stop_known; /* the source relay knows that the guest is stopped */
+	bool stop_known;   /* the source relay knows that the guest is stopped */
+	bool begins_anew;  /* ... and has given the migration up; the next one has not begun */
+	unsigned restarts; /* migrations that were given up for another destination */
+	unsigned kept;     /* the destination of the last of them; 0: there was none */
+	unsigned asked;    /* a bit for each host that was to be the destination */
+	bool hopeless;     /* nobody was left who could have the guest then */
+	bool replicas_lie; /* they give other bytes than they have digested */
+	unsigned blamed;   /* and that was said of one */
 	struct sim_guest guest;
 	struct sim_block blocks[SIM_BLOCKS];
 	unsigned block_count;

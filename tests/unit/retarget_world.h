@@ -31,7 +31,9 @@ enum qemu {
 	LOADED,    /* destination: complete, paused */
 };
 
-/* The number of a DRAIN is in the upper half. */
+#define TYPE_BITS 5 /* the number of a DRAIN is above */
+#define TYPE_MASK ((1u << TYPE_BITS) - 1)
+
 enum message {
 	NONE,
 	CONNECT,
@@ -49,6 +51,7 @@ enum message {
 	RESTART,
 	RELEASE,
 	HELPER,
+	KEEP,
 };
 
 struct destination {
@@ -56,12 +59,13 @@ struct destination {
 	uint8_t lives, link, qemu, fed, cont_sent, told_lost;
 	uint8_t draining; /* the number of the DRAIN, or 0 */
 	uint8_t began;    /* a source has come: its QEMU is the relay's to end */
+	uint8_t kept;     /* it has heard KEEP */
 	uint8_t good;     /* it has drained, was not called back, and has not been told to end */
 	uint8_t to[QUEUE], from[QUEUE];
 };
 
 struct world {
-	uint8_t state, unrun, was_stopped; /* source_switch */
+	uint8_t state, unrun, was_stopped, returned, unloaded; /* source_switch */
 	struct wt_source_retarget retarget;
 	uint8_t lives, qemu, shut, held, decided, timer, end_sent;
 	uint8_t died; /* a QEMU died by itself */
@@ -84,7 +88,12 @@ enum mutant {
 	RETIRED_NOT_RELEASED, /* when the guest runs elsewhere nobody tells the retired ones */
 	RETIRED_QUITS,        /* a retired destination ends its QEMU */
 	RESTART_IGNORED,
-	ALONE_FOR_EVER, /* a retired one that has lost the source stays */
+	ALONE_FOR_EVER,    /* a retired one that has lost the source stays */
+	AGAIN_AT_ONCE,     /* a new migration begins before QEMU has ended the former one */
+	AGAIN_UNHEARD,     /* ... before the former destination has said that its QEMU has ended */
+	KEPT_NOT_RELEASED, /* when the guest runs elsewhere nobody tells the kept one */
+	KEPT_QEMU,         /* a kept destination leaves its QEMU */
+	KEPT_CURRENT,      /* begins anew to the destination that was given up */
 	MUTANTS,
 };
 
@@ -156,7 +165,7 @@ static void say(struct world *w, int to, uint8_t message)
 {
 	if (w->d[to].link)
 		put(w->d[to].to, message);
-	if (message == ABORT || message == RELEASE)
+	if (message == ABORT || message == RELEASE || message == KEEP)
 		w->d[to].good = 0;
 }
 
@@ -231,9 +240,13 @@ static void check_trouble(const struct world *w)
 
 static void release_all(struct world *w)
 {
-	for (int i = 0; i < DESTINATIONS; i++)
-		if (w->retarget.roles[i] == WT_TARGET_RETIRED || w->retarget.roles[i] == WT_TARGET_HELPER)
+	for (int i = 0; i < DESTINATIONS; i++) {
+		uint8_t role = w->retarget.roles[i];
+
+		if (role == WT_TARGET_RETIRED || role == WT_TARGET_HELPER ||
+			(role == WT_TARGET_KEPT && search.mutant != KEPT_NOT_RELEASED))
 			say(w, i, RELEASE);
+	}
 }
 
 static void retarget_action(struct world *w, unsigned action, enum wt_source_event trouble)
@@ -255,7 +268,7 @@ static void retarget_action(struct world *w, unsigned action, enum wt_source_eve
 		w->timer = 1;
 		break;
 	case WT_RETARGET_DO_SEND_DRAIN:
-		say(w, m->current, (uint8_t)(DRAIN | m->drains << 4));
+		say(w, m->current, (uint8_t)(DRAIN | m->drains << TYPE_BITS));
 		break;
 	case WT_RETARGET_DO_UNDRAIN:
 		say(w, m->current, UNDRAIN);
@@ -280,6 +293,9 @@ static void retarget_action(struct world *w, unsigned action, enum wt_source_eve
 	case WT_RETARGET_DO_RAISE_TROUBLE:
 		check_trouble(w);
 		source_event(w, trouble);
+		break;
+	case WT_RETARGET_DO_RESTART:
+		source_event(w, WT_SOURCE_EV_RESTART);
 		break;
 	default:
 		break;
@@ -331,7 +347,7 @@ static void retarget_event(
 	actions = mutate_retarget(w, event, actions);
 	if (w->retarget.state != before)
 		w->timer = 0;
-	for (unsigned bit = 1; bit <= WT_RETARGET_DO_RELEASE_ALL; bit <<= 1)
+	for (unsigned bit = 1; bit <= WT_RETARGET_DO_RESTART; bit <<= 1)
 		if (actions & bit) {
 			maybe_killed(w, true, 0);
 			retarget_action(w, bit, trouble);
@@ -340,11 +356,46 @@ static void retarget_event(
 
 /* ---- the source: who runs ---- */
 
+/* The former migration was given up, and is over. */
+static void begin_again(struct world *w)
+{
+	int given_up = w->retarget.current;
+
+	if (w->qemu == STREAMS || w->qemu == STOPPED)
+		broken(w, "a new migration begins, and QEMU has not ended the former one");
+	if (w->d[given_up].qemu != GONE) /* `recover` might find it loaded when the next one has committed */
+		broken(w, "a new migration begins, and the former destination has not ended its QEMU");
+	if (w->qemu == COMPLETED)
+		w->qemu = RUNS; /* cont */
+	w->state = WT_SOURCE_CONNECTING;
+	w->unrun = w->was_stopped = w->returned = w->unloaded = w->held = w->decided = w->end_sent = 0;
+	retarget_event(w, WT_RETARGET_EV_AGAIN, 0, 0);
+	if (search.mutant == KEPT_CURRENT)
+		w->retarget.current = given_up;
+	if (w->retarget.roles[w->retarget.current] != WT_TARGET_CURRENT)
+		broken(w, "a new migration begins to nobody");
+	say(w, w->retarget.current, CONNECT);
+}
+
+static void keep(struct world *w)
+{
+	for (int i = 0; i < DESTINATIONS; i++)
+		if (has_session(w, i) && w->retarget.roles[i] != WT_TARGET_NEXT)
+			say(w, i, w->retarget.roles[i] == WT_TARGET_KEPT ? KEEP : ABORT);
+}
+
 static void source_action(struct world *w, unsigned action)
 {
 	const struct destination *current = &w->d[w->retarget.current];
 
 	switch (action) {
+	case WT_SOURCE_DO_MIGRATE:
+		if (w->qemu == RUNS)
+			w->qemu = STREAMS;
+		break;
+	case WT_SOURCE_DO_SEND_KEEP:
+		keep(w);
+		break;
 	case WT_SOURCE_DO_SEND_SHUT:
 		if (current->lives && current->state != WT_DESTINATION_READY && !final(current))
 			broken(w, "the source lets go, and the current destination is not ready");
@@ -373,6 +424,10 @@ static void source_action(struct world *w, unsigned action)
 		w->qemu = GONE;
 		break;
 	case WT_SOURCE_DO_FINISH:
+		if (w->state == WT_SOURCE_AGAIN) {
+			begin_again(w);
+			break;
+		}
 		if (w->state == WT_SOURCE_ABORTED && w->qemu == COMPLETED)
 			w->qemu = RUNS; /* cont */
 		if (w->state != WT_SOURCE_DONE && w->faults == search.faults && !w->late)
@@ -386,28 +441,49 @@ static void source_action(struct world *w, unsigned action)
 
 static void source_event(struct world *w, enum wt_source_event event)
 {
-	struct wt_source_switch m = { .state = w->state, .unrun = w->unrun, .was_stopped = w->was_stopped };
+	struct wt_source_switch m = { .state = w->state,
+		.unrun = w->unrun,
+		.was_stopped = w->was_stopped,
+		.returned = w->returned,
+		.unloaded = w->unloaded };
 	unsigned actions = wt_source_switch_step(&m, event);
 
+	if (search.mutant == AGAIN_AT_ONCE && actions & WT_SOURCE_DO_SEND_KEEP) {
+		m.state = WT_SOURCE_AGAIN;
+		actions = WT_SOURCE_DO_SEND_KEEP | WT_SOURCE_DO_FINISH;
+	}
+	if (search.mutant == AGAIN_UNHEARD && m.state == WT_SOURCE_RESTARTING && m.returned) {
+		m.state = WT_SOURCE_AGAIN;
+		actions |= WT_SOURCE_DO_FINISH;
+	}
 	w->state = (uint8_t)m.state;
 	w->unrun = m.unrun;
 	w->was_stopped = m.was_stopped;
+	w->returned = m.returned;
+	w->unloaded = m.unloaded;
 	for (unsigned bit = 1; bit <= WT_SOURCE_DO_FINISH; bit <<= 1)
 		if (actions & bit) {
 			maybe_killed(w, true, 0);
 			source_action(w, bit);
 		}
-	if (m.state >= WT_SOURCE_ABORTING)
+	if (m.state >= WT_SOURCE_ABORTING && m.state < WT_SOURCE_RESTARTING)
 		retarget_event(w, WT_RETARGET_EV_OVER, 0, 0);
 }
 
 static void source_hears(struct world *w, unsigned i, uint8_t message)
 {
-	uint8_t number = message >> 4;
+	uint8_t number = message >> TYPE_BITS, type = message & TYPE_MASK;
 
-	switch (has_session(w, (int)i) ? message & 15 : NONE) {
+	if (w->retarget.roles[i] == WT_TARGET_KEPT && type == HELPER)
+		source_event(w, WT_SOURCE_EV_DESTINATION_UNLOADED);
+	if (w->retarget.roles[i] == WT_TARGET_KEPT && type != FAILED)
+		return;
+	switch (has_session(w, (int)i) ? type : NONE) {
 	case ACCEPTED:
-		retarget_event(w, WT_RETARGET_EV_NEXT_READY, i, 0);
+		if (w->state == WT_SOURCE_CONNECTING && w->retarget.current == (int)i)
+			source_event(w, WT_SOURCE_EV_ACCEPTED);
+		else
+			retarget_event(w, WT_RETARGET_EV_NEXT_READY, i, 0);
 		break;
 	case DRAINED:
 		if (number == w->retarget.drains || search.mutant == OLD_DRAINED) {
@@ -506,6 +582,8 @@ static unsigned mutate_destination(struct wt_destination_switch *m, enum wt_dest
 		return 0;
 	if (search.mutant == ALONE_FOR_EVER && event == WT_DESTINATION_EV_SERVED)
 		return 0;
+	if (search.mutant == KEPT_QEMU && event == WT_DESTINATION_EV_KEEP)
+		return wt_destination_switch_step(m, event) & ~(unsigned)WT_DESTINATION_DO_QUIT_QEMU;
 	return wt_destination_switch_step(m, event) |
 	       (search.mutant == RETIRED_QUITS && event == WT_DESTINATION_EV_DRAIN
 			       ? WT_DESTINATION_DO_QUIT_QEMU
@@ -526,8 +604,11 @@ static void destination_event(struct world *w, unsigned i, enum wt_destination_e
 			maybe_killed(w, false, i);
 			destination_action(w, i, bit);
 		}
-	if (d->lives && d->state == WT_DESTINATION_RETIRED && d->qemu == GONE && !w->died)
+	d->kept |= event == WT_DESTINATION_EV_KEEP && m.state == WT_DESTINATION_RETIRED;
+	if (d->lives && d->state == WT_DESTINATION_RETIRED && !d->kept && d->qemu == GONE && !w->died)
 		broken(w, "a retired destination has ended its QEMU");
+	if (d->lives && d->kept && d->qemu != GONE)
+		broken(w, "a kept destination has left its QEMU");
 }
 
 static void destination_message(const struct world *before, unsigned i)
@@ -538,7 +619,8 @@ static void destination_message(const struct world *before, unsigned i)
 		[ABORT] = WT_DESTINATION_EV_ABORT,
 		[UNDRAIN] = WT_DESTINATION_EV_RESTART,
 		[RESTART] = WT_DESTINATION_EV_RESTART,
-		[RELEASE] = WT_DESTINATION_EV_RELEASE };
+		[RELEASE] = WT_DESTINATION_EV_RELEASE,
+		[KEEP] = WT_DESTINATION_EV_KEEP };
 	struct world w = *before;
 	struct destination *d = &w.d[i];
 	uint8_t message = take(d->to);
@@ -547,8 +629,8 @@ static void destination_message(const struct world *before, unsigned i)
 		reach(&w);
 		return;
 	}
-	if ((message & 15) == DRAIN) {
-		d->draining = message >> 4;
+	if ((message & TYPE_MASK) == DRAIN) {
+		d->draining = message >> TYPE_BITS;
 	} else if (message == UNDRAIN && d->draining) {
 		d->draining = 0;
 	} else {

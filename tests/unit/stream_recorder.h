@@ -27,6 +27,7 @@
 
 struct stream_recorder {
 	const char *in_place; /* every block whose name begins so is in place; NULL: none */
+	bool absent;          /* pages of those blocks have no bytes */
 	int fail_at;          /* the nth event fails, counted from 1; 0: none */
 	unsigned again;       /* every nth offer of a page is answered with -EAGAIN; 0, 1: none */
 	unsigned offers;
@@ -34,7 +35,8 @@ struct stream_recorder {
 	int pages;  /* events `page` and `zero` */
 	int status; /* of the first call that failed, or of finish */
 	struct wt_error err;
-	uint64_t offset;
+	uint64_t offset, absent_bytes;
+	struct wt_stream *stream; /* during the run */
 	struct stream_writer log; /* text */
 	struct stream_writer stripped;
 	uint32_t blocks;
@@ -81,6 +83,8 @@ static inline int sr_block(void *arg, uint32_t index, const char *name, uint64_t
 	r->block_pages[index] = length / WT_PAGE_SIZE;
 	r->block_in_place[index] = r->in_place && !strncmp(name, r->in_place, strlen(r->in_place));
 	*ret_in_place = r->block_in_place[index];
+	if (r->absent && *ret_in_place)
+		wt_stream_block_absent(r->stream, index);
 	return sr_log(r, err, "block %u %s %" PRIu64, index, name, length);
 }
 
@@ -116,6 +120,9 @@ static inline int sr_page(
 	if (sr_later(r))
 		return -EAGAIN;
 	sr_check_page(r, block, page);
+	SR_PROMISE(r->absent == !bytes);
+	if (!bytes)
+		return sr_log(r, err, "page %u %" PRIu64 " absent", block, page);
 	for (i = 0; i < WT_PAGE_SIZE; i++)
 		digest = (digest ^ bytes[i]) * 0x100000001b3u;
 	return sr_log(r, err, "page %u %" PRIu64 " %02x %016" PRIx64, block, page, bytes[0], digest);
@@ -188,6 +195,9 @@ static inline void sr_run(
 
 	if (wt_stream_open(&events, r, &stream) < 0)
 		abort();
+	r->stream = stream;
+	if (r->absent)
+		wt_stream_absent(stream);
 	for (rc = 0; fed < length && rc == 0; fed += piece) {
 		wt_stream_buffer(stream, &buffer, &room);
 		SR_PROMISE(room >= WT_PAGE_SIZE);
@@ -209,6 +219,7 @@ static inline void sr_run(
 		rc = wt_stream_finish(stream, &r->err);
 	r->status = rc;
 	r->offset = wt_stream_offset(stream);
+	r->absent_bytes = wt_stream_absent_bytes(stream);
 	SR_PROMISE(wt_stream_ram_ended(stream) == r->ram_ended);
 	SR_PROMISE(rc == 0 ? r->ram_ended && r->offset == length : r->err.code == -rc && r->err.text[0]);
 	/* What failed once fails again, and reports nothing (sr_log and sr_pass check status). */

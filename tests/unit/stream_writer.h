@@ -31,6 +31,8 @@ struct stream_writer {
 	uint8_t *data;
 	size_t length;
 	size_t room;
+	bool absent;    /* pages of pc.ram have no bytes (docs/FEED.md) */
+	bool in_absent; /* the block that CONTINUE refers to is pc.ram */
 };
 
 static inline void sw_free(struct stream_writer *w)
@@ -127,6 +129,12 @@ static inline void sw_block(struct stream_writer *w, const char *name, uint64_t 
 	sw_be(w, length, 8);
 }
 
+static inline void sw_page_name(struct stream_writer *w, const char *block)
+{
+	sw_name(w, block);
+	w->in_absent = !strcmp(block, "pc.ram");
+}
+
 /* A page filled with the byte `fill` (its first byte tells it apart); block NULL: CONTINUE. */
 static inline void sw_page(struct stream_writer *w, const char *block, uint64_t page, uint8_t fill)
 {
@@ -134,7 +142,9 @@ static inline void sw_page(struct stream_writer *w, const char *block, uint64_t 
 
 	sw_word(w, page, SW_PAGE | (block ? 0 : SW_CONTINUE));
 	if (block)
-		sw_name(w, block);
+		sw_page_name(w, block);
+	if (w->absent && w->in_absent)
+		return;
 	memset(bytes, fill, sizeof bytes);
 	sw_bytes(w, bytes, sizeof bytes);
 }
@@ -143,7 +153,7 @@ static inline void sw_zero(struct stream_writer *w, const char *block, uint64_t 
 {
 	sw_word(w, page, SW_ZERO | (block ? 0 : SW_CONTINUE));
 	if (block)
-		sw_name(w, block);
+		sw_page_name(w, block);
 	sw_be(w, 0, 1);
 }
 

@@ -68,6 +68,9 @@ static void test_defaults(void **state)
 	assert_string_equal(o.peer.host, "host");
 	assert_int_equal(o.peer.port, 4711);
 	assert_int_equal(o.downtime_limit_ms, 300);
+	assert_false(o.no_feed);
+	assert_int_equal(parse_send(BASE "--no-feed host:4711/web1", &o), WT_COMMAND_RUN);
+	assert_true(o.no_feed);
 	assert_true(o.switchover_timeout_ns == 2 * SECOND);
 	assert_true(o.common.reconnect_timeout_ns == 60 * SECOND);
 	assert_int_equal(o.give_up_ns, 0);
@@ -108,6 +111,16 @@ static void test_replicas(void **state)
 	assert_int_equal(parse_receive(BASE "--replica /var/kept :1/n", &d), WT_COMMAND_RUN);
 	assert_string_equal(d.replica, "/var/kept");
 	assert_false(d.reuse_memory);
+	assert_int_equal(d.replica_peer.port, 0);
+	assert_int_equal(parse_receive(BASE "--replica h3:4711/n :1/n", &d), WT_COMMAND_RUN);
+	assert_null(d.replica);
+	assert_string_equal(d.replica_peer.host, "h3");
+	assert_int_equal(d.replica_peer.port, 4711);
+	assert_int_equal(parse_receive(BASE "--replica /etc/../h3:4711/n :1/n", &d), WT_EXIT_USAGE);
+	assert_int_equal(parse_receive(BASE "--replica h3:4711/other :1/n", &d), WT_EXIT_USAGE);
+	assert_int_equal(parse_receive(BASE "--replica :4711/n :1/n", &d), WT_EXIT_USAGE);
+	assert_int_equal(parse_receive(BASE "--replica h3:0/n :1/n", &d), WT_EXIT_USAGE);
+	assert_int_equal(parse_receive(BASE "--replica h3:4711/n --reuse-memory :1/n", &d), WT_EXIT_USAGE);
 	assert_int_equal(parse_receive(BASE "--reuse-memory :1/n", &d), WT_COMMAND_RUN);
 	assert_true(d.reuse_memory);
 	assert_int_equal(parse_send(BASE "--replica /var/kept h:1/n", &o), WT_EXIT_USAGE);

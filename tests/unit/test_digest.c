@@ -195,12 +195,19 @@ static void test_zero(void **state)
 
 /* ---- the pool ---- */
 
+/* The test writes a page while it is digested, as a guest does. */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+	return "race:digest_page\n";
+}
+
 static struct wt_digest_pool *open_pool(unsigned workers)
 {
 	struct wt_digest_pool *pool;
 	struct wt_error err = { 0 };
 
-	assert_int_equal(wt_digest_pool_open(key_a, workers, &pool, &err), 0);
+	assert_int_equal(wt_digest_pool_open(key_a, 1, workers, &pool, &err), 0);
 	return pool;
 }
 
@@ -293,6 +300,41 @@ static void test_bounded(void **state)
 	wt_digest_pool_close(pool);
 }
 
+/* A guest writes while its page is digested: both digests are of the same content. */
+static void test_two_keys(void **state)
+{
+	static uint8_t page[WT_PAGE_SIZE], keys[2 * WT_DIGEST_KEY_BYTES], wanted[2][2][WT_DIGEST_BYTES];
+	uint8_t digests[2][WT_DIGEST_BYTES];
+	volatile uint8_t *last = &page[WT_PAGE_SIZE - 1];
+	unsigned of[2] = { 0 };
+	struct wt_digest_run run = { .block = 1, .page = 5, .pages = 1, .bytes = page };
+	struct wt_digest_pool *pool;
+	struct wt_error err = { 0 };
+	int status;
+
+	seed_start(1);
+	memcpy(keys, key_a, sizeof key_a);
+	memcpy(keys + sizeof key_a, key_b, sizeof key_b);
+	fill(page, sizeof page);
+	for (*last = 0; *last < 2; ++*last) {
+		digest(key_a, 1, 5, page, wanted[*last][0]);
+		digest(key_b, 1, 5, page, wanted[*last][1]);
+	}
+	assert_int_equal(wt_digest_pool_open(keys, 2, 1, &pool, &err), 0);
+	run.digests = digests[0];
+	for (unsigned i = 0; i < 20000; i++) {
+		assert_int_equal(wt_digest_pool_submit(pool, &run), 0);
+		do
+			*last = !*last;
+		while (!wt_digest_pool_next(pool, &run, &status));
+		for (unsigned k = 0; k < 2; k++)
+			of[k] += !memcmp(digests, wanted[k], sizeof digests);
+		check(of[0] + of[1] == i + 1);
+	}
+	check(of[0] && of[1]);
+	wt_digest_pool_close(pool);
+}
+
 /* Nothing is written after close, whatever was under way. */
 static void test_close(void **state)
 {
@@ -330,6 +372,7 @@ int main(void)
 		cmocka_unit_test(test_depends),
 		cmocka_unit_test(test_zero),
 		cmocka_unit_test(test_runs),
+		cmocka_unit_test(test_two_keys),
 		cmocka_unit_test(test_bounded),
 		cmocka_unit_test(test_close),
 	};

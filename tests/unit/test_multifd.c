@@ -36,6 +36,7 @@ struct model {
 	unsigned channels;
 	bool flush_words;     /* syncs are where MULTIFD_FLUSH stands; otherwise at the end of each section */
 	bool zero_in_packets; /* as from 9.0 on */
+	bool absent;          /* pages of pc.ram have no bytes; their content is not known then (CONTENT) */
 	struct stream_writer main, channel[CHANNELS_MAX];
 	/* Content is a version, 0: zeros. By stream block: 0 pc.ram, 1 vga.vram. */
 	uint32_t now[2][PC_PAGES];
@@ -47,6 +48,9 @@ struct seen {
 	uint32_t version[2][PC_PAGES];
 	bool known[2][PC_PAGES];
 	bool only_one_block; /* pc.ram is in place, nothing else is */
+	bool absent;         /* and its pages have no bytes */
+	uint64_t contents;   /* so many pages that had none */
+	struct wt_stream *stream;
 	unsigned again, offers;
 	struct stream_writer stripped;
 	struct wt_replay *replay; /* NULL: no other destination takes over */
@@ -65,7 +69,10 @@ static void introduction(struct stream_writer *w, unsigned id)
 		sw_be(w, 0, 1);
 }
 
+#define CONTENT UINT32_MAX
+
 struct packet {
+	bool absent;
 	uint32_t flags, alloc, normal, zero, size;
 	const char *block;
 	uint64_t pages[PACKET_PAGES];
@@ -97,7 +104,7 @@ static void packet(struct stream_writer *w, const struct packet *p)
 	sw_bytes(w, name, sizeof name);
 	for (unsigned i = 0; i < PACKET_PAGES; i++)
 		sw_be(w, p->pages[i] << WT_PAGE_SHIFT, 8);
-	for (unsigned i = 0; i < p->normal; i++)
+	for (unsigned i = 0; i < p->normal && !p->absent; i++)
 		page_bytes(w, p->versions[i]);
 }
 
@@ -119,9 +126,11 @@ static void send_page(struct model *m, unsigned block, uint64_t page)
 {
 	static const char *const names[] = { "pc.ram", "vga.vram" };
 	uint32_t version = m->now[block][page];
-	struct packet p = {
-		.alloc = PACKET_PAGES, .block = names[block], .pages = { page }, .versions = { version }
-	};
+	struct packet p = { .absent = m->absent && block == 0,
+		.alloc = PACKET_PAGES,
+		.block = names[block],
+		.pages = { page },
+		.versions = { version } };
 
 	if (!version && !m->zero_in_packets) {
 		sw_zero(&m->main, names[block], page);
@@ -190,6 +199,8 @@ static int on_block(void *arg, uint32_t index, const char *name, uint64_t length
 	struct wt_error *err)
 {
 	*ret_in_place = index == 0 || !((struct seen *)arg)->only_one_block;
+	if (index == 0 && ((struct seen *)arg)->absent)
+		wt_stream_block_absent(((struct seen *)arg)->stream, index);
 	wt_replay_block(((struct seen *)arg)->replay, index, length);
 	return 0;
 }
@@ -218,6 +229,7 @@ static int see(struct seen *seen, uint32_t block, uint64_t page, uint32_t versio
 	if (seen->again > 1 && ++seen->offers % seen->again == 0)
 		return -EAGAIN;
 	seen->version[block][page] = version;
+	seen->contents += version == CONTENT;
 	seen->known[block][page] = true;
 	return 0;
 }
@@ -226,6 +238,8 @@ static int on_page(void *arg, uint32_t block, uint64_t page, const uint8_t *byte
 {
 	uint32_t first, last;
 
+	if (!bytes)
+		return see(arg, block, page, CONTENT);
 	memcpy(&first, bytes, sizeof first);
 	memcpy(&last, bytes + WT_PAGE_SIZE - sizeof last, sizeof last);
 	assert_int_equal(first, last);
@@ -280,8 +294,14 @@ static void open_reading(struct reading *r, unsigned channels, struct seen *seen
 {
 	*r = (struct reading){ .seen = seen, .channels = channels };
 	assert_int_equal(wt_stream_open(&events, seen, &r->stream), 0);
-	for (unsigned c = 0; c < channels; c++)
+	seen->stream = r->stream;
+	if (seen->absent)
+		wt_stream_absent(r->stream);
+	for (unsigned c = 0; c < channels; c++) {
 		assert_int_equal(wt_multifd_open(r->stream, &r->channel[c], &r->err), 0);
+		if (seen->absent)
+			wt_multifd_absent(r->channel[c]);
+	}
 }
 
 static void close_reading(struct reading *r)
@@ -352,11 +372,16 @@ static void read_all(struct reading *r, const struct model *m, size_t piece_max)
 
 static void check_newest(const struct model *m, const struct seen *seen, unsigned block)
 {
-	for (unsigned page = 0; page < (block ? VGA_PAGES : PC_PAGES); page++)
-		if (!seen->known[block][page] || seen->version[block][page] != m->now[block][page])
+	const bool absent = m->absent && block == 0;
+
+	for (unsigned page = 0; page < (block ? VGA_PAGES : PC_PAGES); page++) {
+		uint32_t newest = absent && m->now[block][page] ? CONTENT : m->now[block][page];
+
+		if (!seen->known[block][page] || seen->version[block][page] != newest)
 			fail_msg("seed %llu: block %u page %u has version %u, its newest is %u",
 				(unsigned long long)seed_now, block, page, seen->version[block][page],
-				m->now[block][page]);
+				newest);
+	}
 }
 
 /* One channel carries the stripped stream: what does it bring? */
@@ -381,9 +406,11 @@ static void one_model(void)
 {
 	struct model m = { .channels = 1 + seed_below(CHANNELS_MAX),
 		.flush_words = seed_below(2),
-		.zero_in_packets = seed_below(2) };
-	struct seen seen = { .only_one_block = true, .again = seed_below(5) };
+		.zero_in_packets = seed_below(2),
+		.absent = seed_below(2) };
+	struct seen seen = { .only_one_block = true, .absent = m.absent, .again = seed_below(5) };
 	struct reading r;
+	uint64_t absent_bytes = 0;
 
 	write_model(&m);
 	if (seed_below(2))
@@ -395,7 +422,9 @@ static void one_model(void)
 	for (unsigned c = 0; c < m.channels; c++) {
 		assert_int_equal(wt_multifd_offset(r.channel[c]), m.channel[c].length);
 		assert_int_equal(wt_multifd_finish(r.channel[c], &r.err), 0);
+		absent_bytes += wt_multifd_absent_bytes(r.channel[c]);
 	}
+	assert_int_equal(absent_bytes, seen.contents * WT_PAGE_SIZE);
 	assert_int_equal(wt_stream_offset(r.stream), m.main.length);
 	assert_int_equal(wt_stream_finish(r.stream, &r.err), 0);
 	check_newest(&m, &seen, 0);

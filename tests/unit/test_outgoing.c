@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * test_outgoing.c - QEMU's connections as the loop sees them: which one is heard first is chance; and what
- * goes to which page server when another destination takes over.
+ * goes to which page server when another destination takes over; and a QEMU that leaves guest RAM out.
  *
  * The page server is replaced (wt_server_* below): it notes what it is told.
  */
@@ -14,8 +14,10 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -196,6 +198,23 @@ static void say_start_section(int fd)
 	bytes[n++] = 0x7e;
 	n += put32(bytes + n, 2);
 	say(fd, bytes, n);
+}
+
+/* A packet of multifd with pages 5 and 6 of pc.ram, both absent, and a SYNC. */
+static void say_absent_packet(int fd)
+{
+	uint8_t bytes[320 + 8 * 128] = { 0 };
+
+	put32(bytes, 0x11223344);
+	put32(bytes + 4, 1);
+	put32(bytes + 8, 1);
+	put32(bytes + 12, 128);
+	put32(bytes + 16, 2);
+	put32(bytes + 20, 2 * WT_PAGE_SIZE);
+	memcpy(bytes + 64, "pc.ram", 6);
+	put64(bytes + 320, 5 * WT_PAGE_SIZE);
+	put64(bytes + 328, 6 * WT_PAGE_SIZE);
+	say(fd, bytes, sizeof bytes);
 }
 
 static void say_channel(int fd, uint8_t id)
@@ -531,6 +550,278 @@ static void test_retarget_needs_what_was_kept(void **state)
 	close_source(&s);
 }
 
+/* ---- a QEMU that leaves guest RAM out ---- */
+
+static uint8_t qemu_ram[16 * WT_PAGE_SIZE];
+
+struct feed_world {
+	char path[64], file[80];
+	struct wt_outgoing *o;
+	struct skip_page *page; /* QEMU's mapping of the offer */
+	int qemu;
+};
+
+static void say_hello(int fd, uint32_t channel)
+{
+	struct skip_hello hello = { .version = SKIP_VERSION, .channel = channel };
+
+	memcpy(hello.magic, skip_magic, sizeof hello.magic);
+	say(fd, &hello, sizeof hello);
+}
+
+static void open_feed(struct feed_world *f, struct wt_server *server)
+{
+	const struct wt_skip_block block = { (uintptr_t)qemu_ram, sizeof qemu_ram, guest_ram };
+	struct wt_error err = { 0 };
+	int fd;
+
+	wt_error_clear(&trouble);
+	snprintf(f->path, sizeof f->path, "/tmp/watari-test-outgoing-%d", (int)getpid());
+	snprintf(f->file, sizeof f->file, "%s%s", f->path, SKIP_SUFFIX);
+	assert_int_equal(wt_loop_open(&loop), 0);
+	assert_int_equal(wt_outgoing_open(loop, &shared_events, NULL, &f->o, &err), 0);
+	assert_int_equal(wt_outgoing_listen(f->o, f->path, &err), 0);
+	assert_int_equal(wt_outgoing_offer(f->o, &block, 1, &err), 0);
+	wt_outgoing_start(f->o, server);
+	fd = open(f->file, O_RDWR);
+	f->page = mmap(NULL, sizeof *f->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	f->qemu = dial(f->path);
+	say_hello(f->qemu, 3);
+}
+
+static void close_feed(struct feed_world *f)
+{
+	wt_outgoing_close(f->o);
+	assert_int_equal(access(f->file, F_OK), -1);
+	munmap(f->page, sizeof *f->page);
+	close(f->qemu);
+	wt_loop_close(loop);
+}
+
+/* The whole stream without pc.ram's pages, of which QEMU says that it left out so many bytes. */
+static void run_feed(struct feed_world *f, uint64_t skipped, struct stream_writer *expected)
+{
+	struct stream_writer w = { .absent = true };
+
+	sw_full_stream(&w, expected);
+	atomic_store(&f->page->channels[3].skipped, skipped);
+	say(f->qemu, w.data, w.length);
+	sw_free(&w);
+	run(8);
+}
+
+static void test_feed(void **state)
+{
+	struct stream_writer expected = { 0 };
+	struct wt_server server = { 0 };
+	struct wt_outgoing_stats stats;
+	struct feed_world f;
+	uint8_t pong[8];
+
+	open_feed(&f, &server);
+	run_feed(&f, 5 * WT_PAGE_SIZE, &expected);
+	assert_string_equal(trouble.text, "");
+	assert_int_equal(server.announced, 7);
+	assert_int_equal(server.ram_end, 1);
+	expect_stream(&server, &expected);
+	wt_outgoing_stats(f.o, &stats);
+	assert_true(stats.feed);
+	assert_int_equal(stats.skipped_bytes, 5 * WT_PAGE_SIZE);
+	assert_int_equal(read(f.qemu, pong, sizeof pong), sizeof pong);
+	/* Credit comes back, on this channel only. */
+	assert_int_equal(f.page->channels[3].granted, 5 * WT_PAGE_SIZE + SKIP_AHEAD_BYTES);
+	assert_int_equal(f.page->channels[2].granted, SKIP_AHEAD_BYTES);
+	/* Who hangs up lets QEMU go on to its error. */
+	wt_outgoing_hang_up(f.o);
+	assert_true(f.page->channels[3].granted == UINT64_MAX);
+	close_feed(&f);
+}
+
+/* What is not taken now is not given credit for: so QEMU stands still. */
+static void test_feed_back_pressure(void **state)
+{
+	struct wt_server server = { 0 };
+	struct stream_writer expected = { 0 };
+	struct feed_world f;
+
+	open_feed(&f, &server);
+	wt_outgoing_allow(f.o, 1);
+	run_feed(&f, 5 * WT_PAGE_SIZE, &expected);
+	assert_string_equal(trouble.text, "");
+	assert_int_equal(f.page->channels[3].granted, WT_PAGE_SIZE + SKIP_AHEAD_BYTES);
+	wt_outgoing_allow(f.o, UINT64_MAX);
+	run(8);
+	assert_int_equal(server.announced, 7);
+	assert_int_equal(f.page->channels[3].granted, 5 * WT_PAGE_SIZE + SKIP_AHEAD_BYTES);
+	expect_stream(&server, &expected);
+	close_feed(&f);
+}
+
+/*
+ * The main channel waits at a sync for a channel whose absent pages have met back-pressure. When there is
+ * room, one look takes both on and announces all, though the channel's pages are no bytes of its stream.
+ */
+static void test_feed_goes_on_at_once(void **state)
+{
+	struct stream_writer w = { .absent = true };
+	struct wt_server server = { 0 };
+	struct feed_world f;
+	int channel;
+
+	open_feed(&f, &server);
+	wt_outgoing_allow(f.o, 1);
+	channel = dial(f.path);
+	say_hello(channel, 4);
+	say_channel(channel, 0);
+	say_absent_packet(channel);
+	run(5);
+	sw_prologue(&w);
+	sw_section(&w, SW_PART, SW_RAM_ID, NULL, 0);
+	sw_zero(&w, "pc.ram", 3); /* all that is allowed */
+	sw_eos(&w);
+	sw_section(&w, SW_PART, SW_RAM_ID, NULL, 0);
+	sw_zero(&w, "pc.ram", 9);
+	say(f.qemu, w.data, w.length);
+	sw_free(&w);
+	run(8);
+	assert_string_equal(trouble.text, "");
+	assert_int_equal(server.announced, 1);
+	assert_int_equal(f.page->channels[4].granted, SKIP_AHEAD_BYTES);
+	wt_outgoing_allow(f.o, UINT64_MAX);
+	assert_string_equal(trouble.text, "");
+	assert_int_equal(server.announced, 4);
+	assert_int_equal(f.page->channels[4].granted, 2 * WT_PAGE_SIZE + SKIP_AHEAD_BYTES);
+	sw_free(&server.stream);
+	close(channel);
+	close_feed(&f);
+}
+
+/* A page that was sent where none should be, or not where one should, is found at RAM's end. */
+static void test_feed_miscounted(void **state)
+{
+	struct wt_server server = { 0 };
+	struct feed_world f;
+
+	open_feed(&f, &server);
+	run_feed(&f, 6 * WT_PAGE_SIZE, NULL);
+	assert_non_null(strstr(trouble.text, "has left out 24576 bytes"));
+	assert_int_equal(server.ram_end, 0);
+	sw_free(&server.stream);
+	close_feed(&f);
+}
+
+static void open_feed_in_part(struct feed_world *f, struct wt_server *server)
+{
+	struct stream_writer w = { .absent = true };
+
+	open_feed(f, server);
+	sw_prologue(&w);
+	sw_section(&w, SW_PART, SW_RAM_ID, NULL, 0);
+	sw_page(&w, "pc.ram", 1, 0);
+	say(f->qemu, w.data, w.length);
+	sw_free(&w);
+	run(5);
+}
+
+/* One more page goes by, and QEMU says that page 5 is full of `fill`. Answers whether another sample is
+ * wanted. */
+static bool give_sample(struct feed_world *f, uint8_t fill)
+{
+	struct stream_writer w = { .absent = true, .in_absent = true };
+
+	memset(f->page->sample, fill, WT_PAGE_SIZE);
+	f->page->sample_address = (uintptr_t)qemu_ram + 5 * WT_PAGE_SIZE;
+	atomic_store(&f->page->sample_state, SKIP_SAMPLE_FULL);
+	sw_page(&w, NULL, 5, 0);
+	say(f->qemu, w.data, w.length);
+	sw_free(&w);
+	run(2);
+	return atomic_load(&f->page->sample_state) == SKIP_SAMPLE_EMPTY;
+}
+
+/* Is the memory that is served QEMU's? One equal page is enough; pages that all differ are not its. */
+static void test_feed_samples(void **state)
+{
+	struct wt_server server = { 0 };
+	struct feed_world f;
+
+	open_feed_in_part(&f, &server);
+	assert_true(give_sample(&f, 0x77));
+	assert_false(give_sample(&f, 0));
+	assert_int_equal(trouble.code, 0);
+	sw_free(&server.stream);
+	close_feed(&f);
+
+	open_feed_in_part(&f, &server);
+	for (unsigned i = 0; i < 31; i++)
+		assert_true(give_sample(&f, 0x77));
+	assert_int_equal(trouble.code, 0);
+	give_sample(&f, 0x77);
+	assert_non_null(strstr(trouble.text, "not the guest's RAM"));
+	sw_free(&server.stream);
+	close_feed(&f);
+}
+
+/* RAM ends after so many samples that all differ, and the last one, which is full of `last`. */
+static void end_after_samples(unsigned count, uint8_t last, bool good)
+{
+	struct stream_writer w = { 0 };
+	struct wt_server server = { 0 };
+	struct feed_world f;
+
+	open_feed_in_part(&f, &server);
+	for (unsigned i = 1; i < count; i++)
+		assert_true(give_sample(&f, 0x77));
+	give_sample(&f, last);
+	assert_int_equal(trouble.code, 0);
+	atomic_store(&f.page->channels[3].skipped, (1 + count) * (uint64_t)WT_PAGE_SIZE);
+	sw_eos(&w);
+	sw_section(&w, SW_END, SW_RAM_ID, NULL, 0);
+	sw_eos(&w);
+	say(f.qemu, w.data, w.length);
+	sw_free(&w);
+	run(5);
+	assert_int_equal(server.ram_end, good);
+	assert_int_equal(trouble.code, good ? 0 : EIO);
+	assert_int_equal(strstr(trouble.text, "not the guest's RAM") == NULL, good);
+	sw_free(&server.stream);
+	close_feed(&f);
+}
+
+/* Of a small block there are few samples when RAM ends. */
+static void test_feed_samples_at_the_end(void **state)
+{
+	end_after_samples(15, 0x77, true); /* too few to say */
+	end_after_samples(16, 0x77, false);
+	end_after_samples(31, 0x77, false);
+	end_after_samples(31, 0, true);
+}
+
+/* A hello that nobody offered anything for. */
+static void test_feed_not_offered(void **state)
+{
+	const struct skip_hello hello = { .magic = { 'W', 'T', 'F', 'E', 'E', 'D', 0, 1 },
+		.version = SKIP_VERSION };
+	struct wt_outgoing *o = NULL;
+	struct wt_error err = { 0 };
+	char path[64];
+	int qemu;
+
+	wt_error_clear(&trouble);
+	snprintf(path, sizeof path, "/tmp/watari-test-outgoing-%d", (int)getpid());
+	assert_int_equal(wt_loop_open(&loop), 0);
+	assert_int_equal(wt_outgoing_open(loop, &events, NULL, &o, &err), 0);
+	assert_int_equal(wt_outgoing_listen(o, path, &err), 0);
+	qemu = dial(path);
+	say(qemu, &hello, sizeof hello);
+	run(5);
+	assert_non_null(strstr(trouble.text, "nobody has offered"));
+	wt_outgoing_close(o);
+	close(qemu);
+	wt_loop_close(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -540,6 +831,13 @@ int main(void)
 		cmocka_unit_test(test_extents_grow),
 		cmocka_unit_test(test_retarget_unsent),
 		cmocka_unit_test(test_retarget_needs_what_was_kept),
+		cmocka_unit_test(test_feed),
+		cmocka_unit_test(test_feed_back_pressure),
+		cmocka_unit_test(test_feed_goes_on_at_once),
+		cmocka_unit_test(test_feed_miscounted),
+		cmocka_unit_test(test_feed_samples),
+		cmocka_unit_test(test_feed_samples_at_the_end),
+		cmocka_unit_test(test_feed_not_offered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

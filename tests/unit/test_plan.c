@@ -337,6 +337,36 @@ static void test_digests_are_awaited(void **state)
 	wt_plan_close(plan);
 }
 
+/* A copy and a pull of neighbours fail: neither is done in the other's way. */
+static void test_repetitions_stay_what_they_are(void **state)
+{
+	struct wt_plan *plan = plan_with(0, 0, WT_CONTENT_ZERO);
+	const struct wt_announcement what = { .extent = { .pages = 8 },
+		.content = WT_CONTENT_IN_PLACE_DIGESTED,
+		.priority = WT_PRIORITY_BULK };
+	const uint64_t equal[WT_PLAN_DIGESTED_WORDS] = { 0xf };
+	struct wt_work work;
+	int copy, pull;
+
+	assert_int_equal(wt_plan_announce(plan, 1, &what), 0);
+	assert_int_equal(wt_plan_digested(plan, 1, equal), 0);
+	assert_true(wt_plan_peek(plan, WT_PLAN_NO_PATH, 0, &work) && work.extent.pages == 4);
+	copy = wt_plan_take(plan, WT_PLAN_NO_PATH, 4, 0);
+	assert_true(wt_plan_peek(plan, 0, 0, &work) && work.extent.pages == 4);
+	pull = wt_plan_take(plan, 0, 4, 0);
+	wt_plan_done(plan, (unsigned)pull, -EIO, 0);
+	wt_plan_done(plan, (unsigned)copy, -EIO, 0);
+	assert_true(wt_plan_peek(plan, WT_PLAN_NO_PATH, 0, &work));
+	assert_true(work.content == WT_CONTENT_IN_PLACE_DIGESTED && work.extent.page == 0 &&
+		    work.extent.pages == 4);
+	wt_plan_done(plan, (unsigned)wt_plan_take(plan, WT_PLAN_NO_PATH, 4, 0), 0, 0);
+	assert_true(wt_plan_peek(plan, 0, 0, &work));
+	assert_true(work.content == WT_CONTENT_IN_PLACE && work.extent.page == 4 && work.extent.pages == 4);
+	wt_plan_done(plan, (unsigned)wt_plan_take(plan, 0, 4, 0), 0, 0);
+	assert_true(wt_plan_idle(plan));
+	wt_plan_close(plan);
+}
+
 static void test_pending_is_bounded(void **state)
 {
 	struct wt_announcement what = {
@@ -553,6 +583,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hostile_announcements),
 		cmocka_unit_test(test_digests_are_awaited),
+		cmocka_unit_test(test_repetitions_stay_what_they_are),
 		cmocka_unit_test(test_pending_is_bounded),
 		cmocka_unit_test(test_scattered_acknowledgements),
 		cmocka_unit_test(test_one_writer_per_page),

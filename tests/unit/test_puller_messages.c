@@ -21,6 +21,7 @@
 #define SECOND_NS 1000000000ull
 #define PAGES 4096u
 #define FAILED 1000u
+#define SERVED 1001u
 #define LOG_MAX 64
 #define LENGTH ((uint64_t)PAGES * WT_PAGE_SIZE)
 
@@ -36,11 +37,12 @@ static struct {
 
 	unsigned count, seen; /* of the log; seen: what the test has looked at */
 	struct said {
-		unsigned type; /* or FAILED */
+		unsigned type; /* or FAILED, SERVED */
 		size_t length;
 		uint8_t payload[1024];
 	} log[LOG_MAX];
 	unsigned drained, undrained, restarted, released;
+	uint8_t key[WT_DIGEST_KEY_BYTES];
 	const uint8_t *got;
 	size_t got_length;
 	struct wt_error error;
@@ -67,7 +69,8 @@ static int on_block(
 	return 0;
 }
 
-static bool with_copy; /* the puller has an old copy, of which nothing is right */
+static bool with_copy;   /* the puller has an old copy, of which nothing is right */
+static bool with_remote; /* one on another host, which does not come */
 
 static int read_copy(void *arg, uint32_t block, uint64_t page, uint32_t pages, void *ret_bytes)
 {
@@ -77,7 +80,10 @@ static int read_copy(void *arg, uint32_t block, uint64_t page, uint32_t pages, v
 static int on_blocks_end(void *arg, struct wt_error *err)
 {
 	static const struct wt_puller_replica copy = { .read = read_copy };
+	uint8_t id[WT_SERVER_SESSION_ID_BYTES], key[WT_DIGEST_KEY_BYTES];
 
+	if (with_remote)
+		return wt_puller_replica_remote(t.puller, "old", id, key, err);
 	return with_copy ? wt_puller_replica(t.puller, &copy, err) : 0;
 }
 
@@ -107,6 +113,14 @@ static void on_release(void *arg)
 	t.released++;
 }
 
+static void on_serve(void *arg, const struct wt_server_order *order)
+{
+	memset(t.key, 0, sizeof t.key);
+	if (order->digest_key)
+		memcpy(t.key, order->digest_key, sizeof t.key);
+	heard(SERVED, NULL, 0);
+}
+
 static const struct wt_puller_events puller_events = { .block = on_block,
 	.blocks_end = on_blocks_end,
 	.failed = on_failed,
@@ -114,6 +128,13 @@ static const struct wt_puller_events puller_events = { .block = on_block,
 	.undrained = on_undrained,
 	.restarted = on_restarted,
 	.release = on_release };
+
+static const struct wt_puller_events serving_events = {
+	.block = on_block, .blocks_end = on_blocks_end, .failed = on_failed, .serve = on_serve
+};
+
+static bool can_serve;       /* the puller */
+static bool expects_replica; /* the server has the puller expect one, as number 3 */
 
 /* ---- the server ---- */
 
@@ -174,12 +195,15 @@ static void begin(void)
 		.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP),
 		.give_up_ns = SECOND_NS };
 	struct wt_wire_block block = { .length = LENGTH, .name = "pc.ram" };
+	struct wt_wire_expect expect = { .server = 3, .replica = true, .label = "old" };
 	struct wt_error err = { 0 };
 
 	memset(&t, 0, sizeof t);
 	t.memory = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_int_equal(wt_loop_open(&t.loop), 0);
-	assert_int_equal(wt_puller_open(t.loop, &config, &puller_events, NULL, &t.puller, &t.port, &err), 0);
+	assert_int_equal(wt_puller_open(t.loop, &config, can_serve ? &serving_events : &puller_events, NULL,
+				 &t.puller, &t.port, &err),
+		0);
 	t.link = (struct wt_link){ .loop = t.loop,
 		.events = &link_events,
 		.peer = { .host = "127.0.0.1", .port = t.port },
@@ -187,7 +211,11 @@ static void begin(void)
 		.give_up_ns = SECOND_NS };
 	assert_int_equal(wt_link_connect(&t.link, "vm", NULL, &err), 0);
 	say(WT_MESSAGE_BLOCK, wt_wire_block_encode(&block, t.payload));
+	if (expects_replica)
+		say(WT_MESSAGE_EXPECT, wt_wire_expect_encode(&expect, t.payload));
 	say(WT_MESSAGE_BLOCKS_END, 0);
+	if (expects_replica)
+		wait_for(WT_MESSAGE_EXPECTED);
 	wait_for(WT_MESSAGE_READY);
 }
 
@@ -225,6 +253,20 @@ static void say_expect(uint8_t number)
 	struct wt_wire_expect expect = { .server = number, .label = "helper" };
 
 	say(WT_MESSAGE_EXPECT, wt_wire_expect_encode(&expect, t.payload));
+}
+
+static void bad_expect_replica(void)
+{
+	struct wt_wire_expect expect = { .server = 1, .replica = true };
+
+	say(WT_MESSAGE_EXPECT, wt_wire_expect_encode(&expect, t.payload)); /* too late */
+}
+
+static void bad_answer(void)
+{
+	struct wt_wire_answer answer = { .status = WT_WIRE_ANSWER_NONE, .digests = t.payload };
+
+	say(WT_MESSAGE_REPLICA_ANSWER, wt_wire_answer_encode(&answer, t.payload));
 }
 
 static void say_serve(uint32_t epoch)
@@ -351,7 +393,9 @@ static void say_digests(uint64_t seq, unsigned pages)
 {
 	static const uint8_t digests[600 * WT_DIGEST_BYTES] = { 1 };
 
-	say(WT_MESSAGE_DIGESTS, wt_wire_digests_encode(seq, digests, pages, t.payload));
+	struct wt_wire_digests message = { .first_seq = seq, .keys = 1, .pages = pages, .digests = digests };
+
+	say(WT_MESSAGE_DIGESTS, wt_wire_digests_encode(&message, t.payload));
 }
 
 static void bad_digested(void)
@@ -390,6 +434,15 @@ static void bad_digests_twice(void)
 	say_digests(2, 20);
 }
 
+static void bad_digests_keys(void)
+{
+	static const uint8_t digests[2 * WT_DIGEST_BYTES];
+	struct wt_wire_digests message = { .first_seq = 1, .keys = 2, .pages = 1, .digests = digests };
+
+	say_digested(1, 1);
+	say(WT_MESSAGE_DIGESTS, wt_wire_digests_encode(&message, t.payload));
+}
+
 static void bad_digested_length(void)
 {
 	say_digested(1, 257);
@@ -402,8 +455,8 @@ static void test_digests_that_do_not_fit(void **state)
 		bool copy;
 	} bad[] = { { bad_digested, false }, { bad_digests, false }, { bad_digests, true },
 		{ bad_digests_of_nothing, true }, { bad_digests_of_a_part, true },
-		{ bad_digests_of_too_much, true }, { bad_digests_twice, true },
-		{ bad_digested_length, true } };
+		{ bad_digests_of_too_much, true }, { bad_digests_twice, true }, { bad_digested_length, true },
+		{ bad_digests_keys, true } };
 
 	for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		with_copy = bad[i].copy;
@@ -422,7 +475,7 @@ static void test_what_does_not_fit(void **state)
 	static void (*const bad[])(void) = { bad_drain, bad_undrain, bad_second_drain, bad_restart,
 		bad_restart_epoch, bad_base_place, bad_base_block, bad_base_late, bad_zero_late,
 		bad_zero_behind_announcement, bad_base_end_twice, bad_serve, bad_serve_epoch, bad_serve_end,
-		bad_release, bad_direction };
+		bad_release, bad_direction, bad_expect_replica, bad_answer };
 
 	for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		begin();
@@ -553,6 +606,120 @@ static void test_a_helper_of_the_time_before(void **state)
 	finish();
 }
 
+/* ---- replicas ---- */
+
+static void test_told_to_serve(void **state)
+{
+	static const uint8_t key[WT_DIGEST_KEY_BYTES] = { 1, 2, 3 };
+	static const uint8_t none[WT_DIGEST_KEY_BYTES];
+	struct wt_wire_serve serve = {
+		.host = "127.0.0.1", .port = 9, .name = "vm", .server = 1, .epoch = 1
+	};
+
+	can_serve = true;
+	begin();
+	can_serve = false;
+	say_epoch(WT_MESSAGE_DRAIN, 1);
+	wait_for(WT_MESSAGE_DRAINED);
+	say(WT_MESSAGE_SERVE, wt_wire_serve_encode(&serve, t.payload));
+	wait_for(SERVED);
+	assert_memory_equal(t.key, none, sizeof none);
+	serve.replica = true;
+	memcpy(serve.key, key, sizeof key);
+	say(WT_MESSAGE_SERVE, wt_wire_serve_encode(&serve, t.payload));
+	wait_for(SERVED);
+	assert_memory_equal(t.key, key, sizeof key);
+	finish();
+}
+
+/* The keys come before READY, and the replica gets the second one only. */
+static void test_a_replica_gets_the_table_key(void **state)
+{
+	struct wt_wire_expected expected;
+	struct wt_wire_digest_keys keys;
+
+	expects_replica = true;
+	begin();
+	expects_replica = false;
+	assert_int_equal(t.log[0].type, WT_MESSAGE_DIGEST_KEY);
+	assert_int_equal(t.log[1].type, WT_MESSAGE_EXPECTED);
+	assert_int_equal(t.log[2].type, WT_MESSAGE_READY);
+	assert_int_equal(wt_wire_digest_keys_decode(t.log[0].payload, t.log[0].length, &keys), 0);
+	assert_int_equal(wt_wire_expected_decode(t.log[1].payload, t.log[1].length, &expected), 0);
+	assert_true(keys.count == 2 && expected.replica && expected.server == 3 && expected.port == t.port);
+	assert_memory_equal(expected.key, keys.key[1], sizeof keys.key[1]);
+	assert_memory_not_equal(keys.key[0], keys.key[1], sizeof keys.key[0]);
+	finish();
+}
+
+/* What a replica does wrong is its end alone. */
+static void test_a_replica_that_says_what_does_not_fit(void **state)
+{
+	static const uint8_t id[WT_SESSION_ID_BYTES];
+	const struct wt_wire_answer answer = { .status = WT_WIRE_ANSWER_NONE, .digests = id };
+	const struct wt_wire_region region = {
+		.offset = LENGTH, .fabric = WT_FABRIC_TCP, .key = { .length = WT_PAGE_SIZE }
+	};
+	struct wt_wire_block block = { .length = LENGTH, .name = "pc.ram" };
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct wt_wire_helper told;
+		struct wt_error err = { 0 };
+		struct wt_link link;
+
+		expects_replica = true;
+		begin();
+		expects_replica = false;
+		link = (struct wt_link){ .loop = t.loop,
+			.events = &link_events,
+			.peer = t.link.peer,
+			.connect_timeout_ns = SECOND_NS,
+			.give_up_ns = SECOND_NS };
+		assert_int_equal(wt_link_connect(&link, "vm", id, &err), 0);
+		wt_link_send(&link, WT_MESSAGE_BLOCK, t.payload, wt_wire_block_encode(&block, t.payload));
+		wt_link_send(&link, WT_MESSAGE_BLOCKS_END, NULL, 0);
+		wait_for(WT_MESSAGE_HELPER);
+		if (i == 0)
+			wt_link_send(&link, WT_MESSAGE_REPLICA_ANSWER, t.payload,
+				wt_wire_answer_encode(&answer, t.payload));
+		else if (i == 1)
+			wt_link_send(&link, WT_MESSAGE_REGION, t.payload,
+				wt_wire_region_encode(&region, t.payload));
+		else
+			wt_link_send(&link, WT_MESSAGE_ANNOUNCE, t.payload, 0);
+		wait_for(WT_MESSAGE_HELPER);
+		assert_int_equal(wt_wire_helper_decode(t.got, t.got_length, &told), 0);
+		assert_true(
+			told.state == WT_WIRE_HELPER_LOST && strstr(told.text, "the replica old is gone: "));
+		wt_link_close(&link);
+		say_zero_announcement(1);
+		wait_for(WT_MESSAGE_LANDED);
+		finish();
+	}
+}
+
+/* Numbers are the server's choice: a replica that the puller itself has looked for is in nobody's way. */
+static void test_a_replica_gives_way_to_helpers(void **state)
+{
+	struct wt_wire_expected expected;
+
+	for (unsigned i = 0; i < 2; i++) {
+		with_remote = i == 0;
+		expects_replica = i == 1;
+		begin();
+		with_remote = expects_replica = false;
+		for (uint8_t number = WT_SERVERS_MAX - 1; number > 0; number--) {
+			say_expect(number);
+			wait_for(WT_MESSAGE_EXPECTED);
+			assert_int_equal(wt_wire_expected_decode(t.got, t.got_length, &expected), 0);
+			assert_true(expected.server == number && !expected.replica);
+		}
+		say_zero_announcement(1);
+		wait_for(WT_MESSAGE_LANDED);
+		finish();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -562,6 +729,10 @@ int main(void)
 		cmocka_unit_test(test_left_and_come_back),
 		cmocka_unit_test(test_a_helper_is_expected_once_it_may_come),
 		cmocka_unit_test(test_a_helper_of_the_time_before),
+		cmocka_unit_test(test_told_to_serve),
+		cmocka_unit_test(test_a_replica_gets_the_table_key),
+		cmocka_unit_test(test_a_replica_that_says_what_does_not_fit),
+		cmocka_unit_test(test_a_replica_gives_way_to_helpers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,21 +11,17 @@
 
 #include <cmocka.h>
 
-#include "transfer_guest.h"
+#include "replica_guest.h"
 
-/* The old copy. */
-static struct {
-	uint8_t *blocks[WORLD_BLOCKS]; /* NULL: there is no copy of this one */
-	atomic_int reads, reads_max;   /* then it cannot be read any more; 0: for ever */
-} copy;
+static atomic_int copy_reads, copy_reads_max; /* then it cannot be read any more; 0: for ever */
 
 static int read_copy(void *arg, uint32_t block, uint64_t page, uint32_t pages, void *ret_bytes)
 {
-	int reads = ++copy.reads;
+	int reads = ++copy_reads;
 
 	if (!copy.blocks[block])
 		return -ENOENT;
-	if (copy.reads_max && reads > copy.reads_max)
+	if (copy_reads_max && reads > copy_reads_max)
 		return -EIO;
 	memcpy(ret_bytes, copy.blocks[block] + (page << WT_PAGE_SHIFT), (size_t)pages << WT_PAGE_SHIFT);
 	return 0;
@@ -33,73 +29,12 @@ static int read_copy(void *arg, uint32_t block, uint64_t page, uint32_t pages, v
 
 static const struct wt_puller_replica replica = { .read = read_copy };
 
-/* A guest whose memory is not zero, a copy of it as it is, and a session. */
-static void begin_with_copy(uint64_t first_mib)
-{
-	copy.reads = 0;
-	copy.reads_max = 0;
-	world_open(&w, first_mib, 20 * SECOND_NS);
-	for (unsigned b = 0; b < WORLD_BLOCKS; b++) {
-		uint64_t pages = w.blocks[b].length >> WT_PAGE_SHIFT;
-
-		for (uint64_t page = 0; page < pages; page += 100)
-			write_pages(&(struct wt_extent){ .block = b,
-					    .page = page,
-					    .pages = pages - page < 100 ? (uint32_t)(pages - page) : 100 },
-				seed_below(8) == 0);
-		copy.blocks[b] = malloc(w.blocks[b].length);
-		memcpy(copy.blocks[b], w.blocks[b].source, w.blocks[b].length);
-	}
-}
-
 static void serve(void)
 {
 	w.replica = &replica;
 	world_serve(&w, "vm");
 	check(world_until(&w, is_ready));
 	check(w.ready == 1);
-}
-
-/* As QEMU's first pass: each page once, as it is now. */
-static void announce_as_it_is(void)
-{
-	static const uint8_t zero[WT_PAGE_SIZE];
-
-	for (unsigned b = 0; b < WORLD_BLOCKS; b++)
-		for (uint64_t page = 0, end; page < w.blocks[b].length >> WT_PAGE_SHIFT; page = end) {
-			const uint8_t *base = w.blocks[b].source;
-			bool is_zero = !memcmp(base + (page << WT_PAGE_SHIFT), zero, WT_PAGE_SIZE);
-
-			for (end = page;
-				end < w.blocks[b].length >> WT_PAGE_SHIFT && end < page + 900 &&
-				!memcmp(base + (end << WT_PAGE_SHIFT), zero, WT_PAGE_SIZE) == is_zero;)
-				end++;
-			announce(b, page, (uint32_t)(end - page),
-				is_zero ? WT_CONTENT_ZERO : WT_CONTENT_IN_PLACE);
-			while (!announce_rest()) {
-				wt_server_flush(w.server);
-				check(world_until(&w, has_room));
-			}
-		}
-}
-
-static struct wt_puller_stats puller_stats;
-
-static void ask_stats(struct world *u)
-{
-	wt_puller_stats(u->puller, &puller_stats);
-}
-
-static void end_equal(void)
-{
-	check(world_until(&w, guest_is_done));
-	check_equal();
-	world_call(&w, ask_stats);
-	world_close(&w);
-	for (unsigned b = 0; b < WORLD_BLOCKS; b++) {
-		free(copy.blocks[b]);
-		copy.blocks[b] = NULL;
-	}
 }
 
 static void test_only_what_differs_is_pulled(void **state)
@@ -173,7 +108,8 @@ static void test_a_copy_that_cannot_be_read(void **state)
 {
 	seed_start(4);
 	begin_with_copy(64);
-	copy.reads_max = 20;
+	copy_reads = 0;
+	copy_reads_max = 20;
 	serve();
 	announce_as_it_is();
 	w.writes_left = 500;

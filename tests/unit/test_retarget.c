@@ -4,7 +4,8 @@
  * two destinations together.
  *
  * As in test_switch.c, but that begins where the first destination receives: here the operator changes to the
- * second one, and back, at any moment. A world has so many *faults* left: a relay that is killed between two
+ * second one, and back, at any moment, and so after the guest was stopped, too: a
+ * new migration. A world has so many *faults* left: a relay that is killed between two
  * actions, a QEMU that dies, a link that never comes back, an operator who cancels, a destination that lies
  * or does not drain. Everything else happens whenever it can. In every world:
  *
@@ -127,7 +128,9 @@ static void source_moves(const struct world *w)
 	source_sees(w, WT_SOURCE_EV_QEMU_FAILED, w->qemu == RUNS);
 	source_sees(w, WT_SOURCE_EV_QEMU_GONE, w->qemu == GONE);
 	source_sees(w, WT_SOURCE_EV_DEADLINE,
-		w->state == WT_SOURCE_STOPPED || (w->state == WT_SOURCE_DELIVERING && is_silent(current)));
+		w->state == WT_SOURCE_STOPPED || w->state == WT_SOURCE_RESTARTING ||
+			((w->state == WT_SOURCE_DELIVERING || w->state == WT_SOURCE_CONNECTING) &&
+				is_silent(current)));
 	retarget_sees(w, WT_RETARGET_EV_DEADLINE, 0, w->timer);
 	retarget_sees(w, WT_RETARGET_EV_BASE_SENT, 0, m->state == WT_RETARGET_HANDING);
 	retarget_sees(w, WT_RETARGET_EV_BASE_DONE, m->current, current->link && current->lives);
@@ -157,7 +160,7 @@ static void destination_drains(const struct world *before, unsigned i)
 	d->draining = 0;
 	destination_event(&w, i, WT_DESTINATION_EV_DRAIN);
 	if (d->state == WT_DESTINATION_RETIRED)
-		answer(&w, i, (uint8_t)(DRAINED | number << 4));
+		answer(&w, i, (uint8_t)(DRAINED | number << TYPE_BITS));
 	reach(&w);
 }
 
@@ -194,7 +197,10 @@ static void command(const struct world *before, int target)
 	struct world w = *before;
 
 	w.commands--;
-	retarget_event(&w, WT_RETARGET_EV_RETARGET, (unsigned)target, 0);
+	retarget_event(&w,
+		wt_source_retarget_restarts(&w.retarget, w.state) ? WT_RETARGET_EV_RESTART
+								  : WT_RETARGET_EV_RETARGET,
+		(unsigned)target, 0);
 	if (w.retarget.state == before->retarget.state)
 		broken(before, "a retarget was neither refused nor taken");
 	reach(&w);
@@ -203,11 +209,12 @@ static void command(const struct world *before, int target)
 static void commands(const struct world *w)
 {
 	const struct wt_source_retarget *m = &w->retarget;
+	bool restarts = wt_source_retarget_restarts(m, w->state);
 
 	if (!w->lives || !w->commands || wt_source_retarget_refusal(m, w->state))
 		return;
 	for (int i = 0; i < DESTINATIONS; i++)
-		if (m->roles[i] == WT_TARGET_FREE || m->roles[i] == WT_TARGET_RETIRED)
+		if (m->roles[i] == WT_TARGET_FREE || (m->roles[i] == WT_TARGET_RETIRED && !restarts))
 			command(w, i);
 }
 
@@ -444,10 +451,10 @@ static unsigned fault_count(void)
 }
 
 /* The search has seen guests that moved: to the first destination, to the second, and to the first again;
- * also because the second one was lost. */
+ * also because the second one was lost; and to the second by a new migration, when the first was kept. */
 static void check_seen(bool staged)
 {
-	bool moved[DESTINATIONS] = { false }, returned = false, went_back = false;
+	bool moved[DESTINATIONS] = { false }, returned = false, went_back = false, anew = false;
 	static struct world w;
 
 	search.set.done = 0;
@@ -460,8 +467,10 @@ static void check_seen(bool staged)
 		returned |= w.retarget.current == 0 && w.retarget.retired_as[0];
 		went_back |= w.retarget.current == 0 && w.retarget.roles[1] == WT_TARGET_DROPPED &&
 			     w.retarget.retired_as[0] && !w.retarget.retired_as[1];
+		anew |= w.retarget.roles[0] == WT_TARGET_KEPT && !w.d[0].lives &&
+			w.d[0].state == WT_DESTINATION_RELEASED;
 	}
-	assert_true(moved[0] && moved[1] && returned);
+	assert_true(moved[0] && moved[1] && returned && anew);
 	assert_true(went_back == !staged); /* copies that have landed are nowhere else */
 }
 

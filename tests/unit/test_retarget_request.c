@@ -201,10 +201,12 @@ static void test_refused_states(void **state)
 		const char *says;
 	} table[] = {
 		{ WT_SOURCE_CONNECTING, "nothing moves yet" },
-		{ WT_SOURCE_STOPPED, "the guest is stopped" },
+		{ WT_SOURCE_STOPPED, "being stopped just now" }, /* the other machine does not know yet */
 		{ WT_SOURCE_COMMITTING, "the switchover was let go" },
 		{ WT_SOURCE_DELIVERING, "the switchover was let go" },
 		{ WT_SOURCE_ABORTING, "being cancelled" },
+		{ WT_SOURCE_RESTARTING, "about to begin" },
+		{ WT_SOURCE_AGAIN, "about to begin" },
 		{ WT_SOURCE_DONE, "is over" },
 		{ WT_SOURCE_ABORTED, "is over" },
 		{ WT_SOURCE_UNDECIDED, "is over" },
@@ -227,7 +229,31 @@ static void test_refused_states(void **state)
 	expect_refused(&q, "third:3/web1", EBUSY, "is over");
 	q.machine.state = WT_RETARGET_IDLE;
 	q.machine.stopped = true;
-	expect_refused(&q, "third:3/web1", EBUSY, "the guest is stopped");
+	expect_refused(&q, "third:3/web1", EBUSY, "being stopped just now");
+}
+
+/* The guest is stopped: a new migration takes it elsewhere, to somebody who has no part in this one. */
+static void test_restart(void **state)
+{
+	struct question q;
+
+	ask_of(&q);
+	q.machine.stopped = true;
+	q.facts.state = WT_SOURCE_STOPPED;
+	assert_int_equal(may(&q, "third:3/web1"), 2);
+	for (enum wt_retarget_state s = WT_RETARGET_HANDING; s <= WT_RETARGET_SHARED; s++) {
+		q.machine.state = s;
+		assert_int_equal(may(&q, "third:3/web1"), 2);
+	}
+	expect_refused(&q, "first:1/web1", EALREADY, "start another one");
+	expect_refused(&q, "second:2/web1", EALREADY, "start another one");
+	expect_refused(&q, "third:3/web2", EINVAL, "moves the guest web1");
+	q.machine.roles[1] = WT_TARGET_DROPPED;
+	assert_int_equal(may(&q, "second:2/web1"), 2);
+	/* Nothing is handed over, and no stream goes on. */
+	q.machine.staged = true;
+	wt_error_set(&q.replay, ENODATA, "QEMU has not listed");
+	assert_int_equal(may(&q, "unix:/run/w//web1"), 2);
 }
 
 static void test_elsewhere(void **state)
@@ -255,7 +281,7 @@ static void test_outcome(void **state)
 	struct wt_error err = { 0 };
 
 	for (report.state = WT_RETARGET_PREPARING; report.state <= WT_RETARGET_SHARED; report.state++)
-		assert_int_equal(outcome(&report, 2, &err), 1);
+		assert_int_equal(outcome(&report, 2, &err), 2);
 	report.over = report.good = true;
 	assert_int_equal(outcome(&report, 2, &err), 0);
 	report.good = false;
@@ -268,6 +294,22 @@ static void test_outcome(void **state)
 	assert_int_equal(outcome(&report, 3, &err), -EPROTO);
 	report.number = 0;
 	assert_int_equal(outcome(&report, 1, &err), -EPROTO);
+}
+
+static void test_outcome_of_a_restart(void **state)
+{
+	struct wt_retarget_report report = {
+		.number = 2, .to = "h:1", .restarts = true, .state = WT_RETARGET_OVER
+	};
+	struct wt_error err = { 0 };
+
+	assert_int_equal(outcome(&report, 2, &err), 2);
+	report.over = report.good = true;
+	assert_int_equal(outcome(&report, 2, &err), 1);
+	report.good = false;
+	report.text = "nobody is there";
+	assert_int_equal(outcome(&report, 2, &err), -EREMOTEIO);
+	assert_non_null(strstr(err.text, "no other one begins: nobody is there"));
 }
 
 static void test_outcome_garbage(void **state)
@@ -294,8 +336,10 @@ int main(void)
 		cmocka_unit_test(test_taken),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_refused_states),
+		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_elsewhere),
 		cmocka_unit_test(test_outcome),
+		cmocka_unit_test(test_outcome_of_a_restart),
 		cmocka_unit_test(test_outcome_garbage),
 	};
 

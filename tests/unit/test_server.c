@@ -45,7 +45,8 @@ static uint8_t *ram;
 static int ram_fd;
 static struct side o, n;
 static bool may_discard;
-static const uint8_t *digest_key; /* with which pullers ask for digests; NULL: they do not */
+static const uint8_t *replica_key;             /* servers are replicas with this one; NULL: they are not */
+static struct wt_wire_digest_keys digest_keys; /* with which pullers ask for digests; count 0: they do not */
 
 /* ---- events and waiting ---- */
 
@@ -220,17 +221,21 @@ static void serve(struct side *side, bool passive, const uint8_t *id)
 		.passive = passive,
 		.may_discard = may_discard,
 		.session_id = id,
+		.digest_key = replica_key,
 		.connect_timeout_ns = 10 * SECOND_NS,
 		.give_up_ns = 10 * SECOND_NS };
 	struct wt_error err = { 0 };
+
+	uint8_t bytes[sizeof digest_keys];
 
 	fake_open(&side->fake, loop);
 	config.peer = (struct wt_address){ .host = "127.0.0.1", .port = side->fake.port };
 	check(wt_server_open(loop, &config, &server_events, side, &side->server, &err) == 0);
 	check(wt_server_start(side->server, &err) == 0);
 	hear(side, WT_MESSAGE_BLOCKS_END, 1);
-	if (digest_key)
-		fake_say(&side->fake, WT_MESSAGE_DIGEST_KEY, digest_key, WT_DIGEST_KEY_BYTES);
+	if (digest_keys.count)
+		fake_say(&side->fake, WT_MESSAGE_DIGEST_KEY, bytes,
+			wt_wire_digest_keys_encode(&digest_keys, bytes));
 	fake_ready(&side->fake);
 	wait_for(side, is_ready);
 	check(side->ready == 1);
@@ -756,6 +761,8 @@ static void test_asking_for_what_there_is_not(void **state)
 	close_world();
 }
 
+static const uint8_t some_keys[2][WT_DIGEST_KEY_BYTES] = { { 1, 2, 3 }, { 4, 5, 6 } };
+
 static bool is_told(void)
 {
 	return waiting_for->helpers && waiting_for->expected && waiting_for->base_left;
@@ -787,6 +794,13 @@ static void test_helpers_are_arranged(void **state)
 	message = fake_find(&o.fake, WT_MESSAGE_SERVE, 0);
 	check(message && wt_wire_serve_decode(message->payload, message->length, &serve_there) == 0);
 	check(serve_there.server == 3 && serve_there.port == 4711 && !strcmp(serve_there.host, "192.0.2.1"));
+	check(!serve_there.replica && !expect.replica);
+	order.digest_key = some_keys[0];
+	wt_server_serve(o.server, &order);
+	hear(&o, WT_MESSAGE_SERVE, 2);
+	message = fake_find(&o.fake, WT_MESSAGE_SERVE, (unsigned)(message - o.fake.messages) + 1);
+	check(message && wt_wire_serve_decode(message->payload, message->length, &serve_there) == 0);
+	check(serve_there.replica && !memcmp(serve_there.key, some_keys[0], sizeof some_keys[0]));
 	check(fake_heard(&o.fake, WT_MESSAGE_SERVE_END) == 1);
 	fake_say(&o.fake, WT_MESSAGE_EXPECTED, bytes,
 		wt_wire_expected_encode(&(struct wt_wire_expected){ .server = 3, .port = 99 }, bytes));
@@ -809,6 +823,7 @@ static void hostile(unsigned type, const void *payload, size_t length)
 static void test_hostile_puller(void **state)
 {
 	static const uint8_t zeros[WT_DIGEST_KEY_BYTES], one[4] = { 1 };
+	static const uint8_t key[1 + WT_DIGEST_KEY_BYTES] = { 1 }, ask[8 + 16] = { [8 + 12] = 1 };
 
 	seed_start(1);
 	hostile(WT_MESSAGE_DRAINED, one, 4); /* nobody told it to drain */
@@ -817,14 +832,19 @@ static void test_hostile_puller(void **state)
 	hostile(WT_MESSAGE_EXPECTED, zeros, 3);
 	hostile(WT_MESSAGE_HELPER, zeros, 4);
 	hostile(WT_MESSAGE_BASE_LEFT, zeros, 4);
-	hostile(WT_MESSAGE_DIGEST_KEY, zeros, WT_DIGEST_KEY_BYTES); /* too late */
-	hostile(WT_MESSAGE_DIGESTS, zeros, 12 + WT_DIGEST_BYTES);
-	hostile(WT_MESSAGE_DRAIN, one, 4); /* it is the server who says that */
+	hostile(WT_MESSAGE_DIGEST_KEY, key, sizeof key); /* too late */
+	hostile(WT_MESSAGE_DIGESTS, zeros, 13 + WT_DIGEST_BYTES);
+	hostile(WT_MESSAGE_REPLICA_ASK, ask, sizeof ask); /* it is no replica */
+	hostile(WT_MESSAGE_DRAIN, one, 4);                /* it is the server who says that */
 }
 
 /* ---- digests ---- */
 
-static const uint8_t some_key[WT_DIGEST_KEY_BYTES] = { 1, 2, 3 };
+static void want_digests(unsigned keys)
+{
+	digest_keys.count = keys;
+	memcpy(digest_keys.key, some_keys, sizeof some_keys);
+}
 
 /* Its pages, as the messages of digests have them, in `digests`; each message behind what it speaks of. */
 static unsigned hear_digests(struct side *side, uint8_t *ret_digests)
@@ -832,7 +852,7 @@ static unsigned hear_digests(struct side *side, uint8_t *ret_digests)
 	static struct wt_announcement list[WT_WIRE_ANNOUNCEMENTS_MAX];
 	uint64_t next = 1, seq, told = 0;
 	unsigned pages = 0, count;
-	const uint8_t *digests;
+	struct wt_wire_digests said;
 
 	for (unsigned i = 0; i < side->fake.count; i++) {
 		const struct fake_message *message = &side->fake.messages[i];
@@ -844,33 +864,33 @@ static unsigned hear_digests(struct side *side, uint8_t *ret_digests)
 		}
 		if (message->type != WT_MESSAGE_DIGESTS)
 			continue;
-		check(!wt_wire_digests_decode(message->payload, message->length, &seq, &digests, &count));
-		check(seq > told && seq < next);
-		told = seq;
-		memcpy(ret_digests + (size_t)pages * WT_DIGEST_BYTES, digests,
-			(size_t)count * WT_DIGEST_BYTES);
-		pages += count;
+		check(!wt_wire_digests_decode(message->payload, message->length, &said));
+		check(said.first_seq > told && said.first_seq < next && said.keys >= 1);
+		told = said.first_seq;
+		memcpy(ret_digests + (size_t)pages * said.keys * WT_DIGEST_BYTES, said.digests,
+			(size_t)said.pages * said.keys * WT_DIGEST_BYTES);
+		pages += said.pages;
 	}
 	return pages;
 }
 
-static uint8_t digests[2 * PAGES_MAX * WT_DIGEST_BYTES];
+static uint8_t digests[2 * 2 * PAGES_MAX * WT_DIGEST_BYTES];
 
 static bool has_260_digests(void)
 {
 	return hear_digests(waiting_for, digests) >= 260;
 }
 
-static void check_digests(uint32_t first, uint32_t pages)
+static void check_digests(unsigned key, unsigned keys, uint32_t pages)
 {
 	struct wt_digester *digester;
 	uint8_t digest[WT_DIGEST_BYTES];
 	struct wt_error err = { 0 };
 
-	check(wt_digester_open(some_key, &digester, &err) == 0);
+	check(wt_digester_open(some_keys[key], &digester, &err) == 0);
 	for (uint32_t i = 0; i < pages; i++) {
 		check(wt_digester_page(digester, RAM, i, ram + (size_t)i * WT_PAGE_SIZE, digest) == 0);
-		check(!memcmp(digest, digests + (size_t)(first + i) * WT_DIGEST_BYTES, sizeof digest));
+		check(!memcmp(digest, digests + (size_t)(i * keys + key) * WT_DIGEST_BYTES, sizeof digest));
 	}
 	wt_digester_close(digester);
 }
@@ -879,36 +899,36 @@ static void check_digests(uint32_t first, uint32_t pages)
 static void test_digests_follow_their_announcements(void **state)
 {
 	static const enum wt_content contents[2][6] = {
-		{ 0, WT_CONTENT_IN_PLACE_DIGESTED, WT_CONTENT_IN_PLACE_DIGESTED, WT_CONTENT_IN_PLACE,
-			WT_CONTENT_ZERO, WT_CONTENT_STAGED },
 		{ 0, WT_CONTENT_IN_PLACE, WT_CONTENT_IN_PLACE, WT_CONTENT_IN_PLACE, WT_CONTENT_ZERO,
 			WT_CONTENT_STAGED },
+		{ 0, WT_CONTENT_IN_PLACE_DIGESTED, WT_CONTENT_IN_PLACE_DIGESTED, WT_CONTENT_IN_PLACE,
+			WT_CONTENT_ZERO, WT_CONTENT_STAGED },
 	};
 	struct wt_server_stats stats;
 
 	seed_start(1);
-	for (unsigned i = 0; i < 2; i++) {
-		digest_key = i ? NULL : some_key;
+	for (unsigned keys = 0; keys <= 2; keys++) {
+		want_digests(keys);
 		open_world();
 		for (uint32_t k = 0; k < 260 * WT_PAGE_SIZE / 8; k++)
 			((uint64_t *)ram)[k] = k % 3 ? seed_next() : 0;
 		serve(&o, false, NULL);
-		digest_key = NULL;
+		want_digests(0);
 		check(announce(&o, RAM, 0, 260, WT_CONTENT_IN_PLACE) == 0);
 		check(announce(&o, RAM, 10, 5, WT_CONTENT_IN_PLACE) == 0);
 		check(announce(&o, RAM, 270, 5, WT_CONTENT_ZERO) == 0);
 		check(announce(&o, ROM, 0, 5, WT_CONTENT_IN_PLACE) == 0);
 		wait_for(&o, all_is_heard);
 		for (unsigned seq = 1; seq <= 5; seq++)
-			check(heard.list[seq].content == contents[i][seq]);
-		if (!i)
+			check(heard.list[seq].content == contents[keys > 0][seq]);
+		if (keys)
 			wait_for(&o, has_260_digests);
 		settle(&o);
-		check(hear_digests(&o, digests) == (i ? 0 : 260));
-		if (!i)
-			check_digests(0, 260);
+		check(hear_digests(&o, digests) == (keys ? 260 : 0));
+		for (unsigned key = 0; key < keys; key++)
+			check_digests(key, keys, 260);
 		wt_server_stats(o.server, &stats);
-		check(stats.digested_pages == (i ? 0 : 260));
+		check(stats.digested_pages == (keys ? 260 : 0));
 		check(stats.pending_bytes == 270 * WT_PAGE_SIZE);
 		close_world();
 	}
@@ -926,18 +946,18 @@ static uint64_t allocated(void)
 static void test_digests_of_memory_that_may_be_discarded(void **state)
 {
 	seed_start(1);
-	digest_key = some_key;
+	want_digests(1);
 	may_discard = true;
 	open_world();
 	for (uint32_t i = 0; i < 100 * WT_PAGE_SIZE / 8; i++)
 		((uint64_t *)ram)[i] = seed_next();
 	serve(&o, false, NULL);
-	digest_key = NULL;
+	want_digests(0);
 	may_discard = false;
 	check(announce(&o, RAM, 0, 260, WT_CONTENT_IN_PLACE) == 0);
 	wait_for(&o, has_260_digests);
 	check(allocated() == 100);
-	check_digests(0, 260);
+	check_digests(0, 1, 260);
 	close_world();
 }
 
@@ -947,10 +967,10 @@ static void test_digests_wait_for_their_announcements(void **state)
 	struct wt_extent gathered = { .block = RAM, .page = 250, .pages = 10 };
 
 	seed_start(1);
-	digest_key = some_key;
+	want_digests(1);
 	open_world();
 	serve(&o, false, NULL);
-	digest_key = NULL;
+	want_digests(0);
 	check(announce(&o, RAM, 0, 250, WT_CONTENT_IN_PLACE) == 0);
 	check(wt_server_announce(o.server, &gathered, WT_CONTENT_IN_PLACE) == 0);
 	wait_for(&o, has_260_digests);
@@ -963,10 +983,10 @@ static void test_digests_end_with_a_drain(void **state)
 	struct wt_error err = { 0 };
 
 	seed_start(1);
-	digest_key = some_key;
+	want_digests(1);
 	open_world();
 	serve(&o, false, NULL);
-	digest_key = NULL;
+	want_digests(0);
 	check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
 	wait_for(&o, all_is_heard);
 	check(heard.list[1].content == WT_CONTENT_IN_PLACE_DIGESTED);
@@ -982,6 +1002,74 @@ static void test_digests_end_with_a_drain(void **state)
 	check(announce(&o, RAM, 100, 100, WT_CONTENT_IN_PLACE) == 0);
 	wait_for(&o, all_is_heard);
 	check(heard.list[1].content == WT_CONTENT_IN_PLACE);
+	close_world();
+}
+
+/* ---- a replica ---- */
+
+static void ask_replica(uint64_t tag, uint32_t block, uint64_t page, uint32_t pages)
+{
+	struct wt_wire_ask what = { .tag = tag, .extent = { .block = block, .page = page, .pages = pages } };
+	uint8_t payload[64];
+
+	fake_say(&o.fake, WT_MESSAGE_REPLICA_ASK, payload, wt_wire_ask_encode(&what, payload));
+}
+
+static struct wt_wire_answer answered(unsigned index)
+{
+	const struct fake_message *message;
+	struct wt_wire_answer answer = { 0 };
+
+	hear(&o, WT_MESSAGE_REPLICA_ANSWER, index + 1);
+	message = fake_find(&o.fake, WT_MESSAGE_REPLICA_ANSWER, 0);
+	for (; index; index--)
+		message = fake_find(
+			&o.fake, WT_MESSAGE_REPLICA_ANSWER, (unsigned)(message - o.fake.messages) + 1);
+	check(message && !wt_wire_answer_decode(message->payload, message->length, &answer));
+	return answer;
+}
+
+static void open_replica(void)
+{
+	static const uint8_t id[WT_SERVER_SESSION_ID_BYTES] = { 7 };
+
+	seed_start(1);
+	open_world();
+	for (uint32_t i = 0; i < 100 * WT_PAGE_SIZE / 8; i++)
+		((uint64_t *)ram)[i] = seed_next();
+	replica_key = some_keys[0];
+	serve(&o, true, id);
+	replica_key = NULL;
+}
+
+/* In order; what it has no copy of, and what cannot be read, is said. Holes stay holes. */
+static void test_a_replica_answers(void **state)
+{
+	struct wt_wire_answer answer = { 0 };
+
+	open_replica();
+	ask_replica(5, RAM, 0, 256);
+	ask_replica(6, ROM, 1, 3);
+	answer = answered(0);
+	check(answer.tag == 5 && answer.status == WT_WIRE_ANSWER_DIGESTS && answer.pages == 256);
+	check(allocated() == 100);
+	memcpy(digests, answer.digests, (size_t)256 * WT_DIGEST_BYTES);
+	check_digests(0, 1, 256);
+	answer = answered(1);
+	check(answer.tag == 6 && answer.status == WT_WIRE_ANSWER_NONE);
+	check(ftruncate(ram_fd, 10 * WT_PAGE_SIZE) == 0);
+	ask_replica(7, RAM, 9, 2);
+	answer = answered(2);
+	check(answer.tag == 7 && answer.status == WT_WIRE_ANSWER_UNREADABLE);
+	close_world();
+}
+
+static void test_a_replica_is_asked_too_much(void **state)
+{
+	open_replica();
+	ask_replica(1, RAM, PAGES_MAX - 1, 2);
+	wait_for(&o, has_failed);
+	check(strstr(o.text, "asks for digests that there are not"));
 	close_world();
 }
 
@@ -1192,6 +1280,8 @@ int main(void)
 		cmocka_unit_test(test_digests_of_memory_that_may_be_discarded),
 		cmocka_unit_test(test_digests_wait_for_their_announcements),
 		cmocka_unit_test(test_digests_end_with_a_drain),
+		cmocka_unit_test(test_a_replica_answers),
+		cmocka_unit_test(test_a_replica_is_asked_too_much),
 		cmocka_unit_test(test_take_over_at_any_moment),
 	};
 

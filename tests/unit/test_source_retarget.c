@@ -216,6 +216,57 @@ static void test_end(void **state)
 	WALK(&m, { EV(OVER), 0, 0, IN(OVER) }, { EV(RETARGET), 0, 0, IN(OVER) });
 }
 
+/* The guest is stopped: a new migration, to which only the current one's memory is carried over. */
+static void test_restart(void **state)
+{
+	struct wt_source_retarget m;
+
+	begin(&m);
+	WALK(&m, { EV(RESTART), 2, 0, IN(IDLE) }, { EV(AGAIN), 0, 0, IN(IDLE) },
+		{ EV(GUEST_STOPPED), 0, 0, IN(IDLE) }, { EV(RESTART), 0, 0, IN(IDLE) },
+		{ EV(RESTART), 2, DO(RESTART), IN(OVER) }, { EV(RESTART), 3, 0, IN(OVER) });
+	assert_int_equal(m.roles[1], WT_TARGET_KEPT);
+	/* Whatever it says now is nobody's trouble. */
+	WALK(&m, { EV(OLD_DRAINED), 1, 0, IN(OVER) }, { EV(QEMU_ENDED), 1, 0, IN(OVER) },
+		{ EV(AGAIN), 0, 0, IN(IDLE) }, { EV(AGAIN), 0, 0, IN(IDLE) });
+	assert_int_equal(m.current, 2);
+	assert_int_equal(m.roles[0], WT_TARGET_DROPPED);
+	assert_int_equal(m.roles[1], WT_TARGET_KEPT);
+	assert_int_equal(wt_source_retarget_free(&m), 3);
+	/* It is no way back, and no helper. */
+	WALK(&m, { EV(RETARGET), 1, 0, IN(IDLE) },
+		{ EV(RETARGET), 3, DO(OPEN_NEXT) | DO(PREPARE_DEADLINE), IN(PREPARING) },
+		{ EV(NEXT_READY), 3, DRAIN_ACTIONS, IN(DRAINING) },
+		{ EV(DEADLINE), 0, DO(DROP_OLD) | DO(HAND_OVER), IN(HANDING) },
+		{ EV(BASE_SENT), 0, DO(UNHOLD), IN(SHARED) }, { EV(LOST), 1, 0, IN(SHARED) });
+	assert_int_equal(m.roles[1], WT_TARGET_DROPPED);
+	WALK(&m, { EV(LOST), 3, DO(RAISE_TROUBLE), IN(OVER) }, { EV(AGAIN), 0, 0, IN(OVER) });
+	/* Lost before it has ended its QEMU. */
+	wt_source_retarget_init(&m);
+	WALK(&m, { EV(GUEST_STOPPED), 0, 0, IN(IDLE) }, { EV(RESTART), 1, DO(RESTART), IN(OVER) },
+		{ EV(LOST), 0, DO(RAISE_TROUBLE), IN(OVER) }, { EV(OVER), 0, 0, IN(OVER) },
+		{ EV(AGAIN), 0, 0, IN(OVER) });
+}
+
+/* Once more, before the first new migration came to an end; and one that was cancelled does not begin. */
+static void test_restart_again(void **state)
+{
+	struct wt_source_retarget m;
+
+	wt_source_retarget_init(&m);
+	for (unsigned n = 1; n < WT_TARGETS_MAX; n++) {
+		WALK(&m, { EV(GUEST_STOPPED), 0, 0, IN(IDLE) }, { EV(RESTART), n, DO(RESTART), IN(OVER) });
+		assert_int_equal(m.roles[n - 1], WT_TARGET_KEPT);
+		if (n > 1) /* the one of the time before is not needed any more, and may go */
+			WALK(&m, { EV(LOST), n - 2, 0, IN(OVER) });
+		WALK(&m, { EV(AGAIN), 0, 0, IN(IDLE) });
+		assert_true(n == 1 || m.roles[n - 2] == WT_TARGET_DROPPED);
+	}
+	assert_int_equal(m.current, WT_TARGETS_MAX - 1);
+	assert_int_equal(wt_source_retarget_free(&m), -1);
+	WALK(&m, { EV(RUNS), 0, DO(RELEASE_ALL), IN(OVER) }, { EV(AGAIN), 0, 0, IN(OVER) });
+}
+
 static void test_numbers(void **state)
 {
 	struct wt_source_retarget m;
@@ -232,20 +283,26 @@ static void test_numbers(void **state)
 /* Refused exactly where the machine would not take it, or where the guest does not run. */
 static void test_refusal(void **state)
 {
-	for (enum wt_source_state s = WT_SOURCE_CONNECTING; s <= WT_SOURCE_LOST; s++)
+	for (enum wt_source_state s = WT_SOURCE_CONNECTING; s <= WT_SOURCE_AGAIN; s++)
 		for (enum wt_retarget_state r = WT_RETARGET_IDLE; r <= WT_RETARGET_OVER; r++)
 			for (unsigned stopped = 0; stopped <= 1; stopped++) {
 				struct wt_source_retarget m;
 				const char *refusal;
-				bool taken;
+				bool taken, restarts;
 
 				wt_source_retarget_init(&m);
 				m.state = r;
 				m.stopped = stopped;
 				refusal = wt_source_retarget_refusal(&m, s);
-				wt_source_retarget_step(&m, WT_RETARGET_EV_RETARGET, 1);
+				restarts = wt_source_retarget_restarts(&m, s);
+				wt_source_retarget_step(&m,
+					s == WT_SOURCE_STOPPED ? WT_RETARGET_EV_RESTART
+							       : WT_RETARGET_EV_RETARGET,
+					1);
 				taken = m.roles[1] == WT_TARGET_NEXT;
-				assert_int_equal(refusal == NULL, taken && s == WT_SOURCE_STREAMING);
+				assert_int_equal(refusal == NULL,
+					taken && (s == WT_SOURCE_STREAMING || s == WT_SOURCE_STOPPED));
+				assert_int_equal(restarts, taken && s == WT_SOURCE_STOPPED);
 				if (refusal)
 					assert_true(strlen(refusal) > 20 && !strchr(refusal, '\n'));
 			}
@@ -275,6 +332,7 @@ static void test_retired(void **state)
 		{ WT_DESTINATION_EV_QEMU_GONE, WT_DESTINATION_RETIRED, WT_DESTINATION_DO_SEND_HELPER },
 		{ WT_DESTINATION_EV_ABORT, WT_DESTINATION_FAILED, FAILS },
 		{ WT_DESTINATION_EV_TROUBLE, WT_DESTINATION_FAILED, FAILS },
+		{ WT_DESTINATION_EV_KEEP, WT_DESTINATION_FAILED, FAILS },
 		{ WT_DESTINATION_EV_COMMIT, WT_DESTINATION_FAILED, FAILS },
 		{ WT_DESTINATION_EV_RAM_COMPLETE, WT_DESTINATION_FAILED, FAILS },
 		{ WT_DESTINATION_EV_LOADED, WT_DESTINATION_FAILED, FAILS },
@@ -314,6 +372,33 @@ static void test_retired_and_worse(void **state)
 	}
 }
 
+/* KEEP ends QEMU as ABORT does, until COMMIT has come; the relay stays, without a QEMU to be called back to.
+ */
+static void test_kept(void **state)
+{
+	for (enum wt_destination_state s = WT_DESTINATION_RECEIVING; s <= WT_DESTINATION_READY; s++) {
+		struct wt_destination_switch m = { .state = s };
+
+		assert_int_equal(
+			wt_destination_switch_step(&m, WT_DESTINATION_EV_KEEP), WT_DESTINATION_DO_QUIT_QEMU);
+		assert_int_equal(m.state, WT_DESTINATION_RETIRED);
+		assert_int_equal(wt_destination_switch_step(&m, WT_DESTINATION_EV_QEMU_GONE),
+			WT_DESTINATION_DO_SEND_HELPER);
+		assert_int_equal(wt_destination_switch_step(&m, WT_DESTINATION_EV_DRAIN), 0);
+		assert_int_equal(wt_destination_switch_step(&m, WT_DESTINATION_EV_RELEASE), RELEASES);
+		m = (struct wt_destination_switch){ .state = s };
+		wt_destination_switch_step(&m, WT_DESTINATION_EV_KEEP);
+		wt_destination_switch_step(&m, WT_DESTINATION_EV_QEMU_GONE);
+		assert_int_equal(wt_destination_switch_step(&m, WT_DESTINATION_EV_RESTART), FAILS);
+	}
+	for (enum wt_destination_state s = WT_DESTINATION_STARTING; s <= WT_DESTINATION_ORPHAN; s++) {
+		struct wt_destination_switch m = { .state = s };
+
+		assert_int_equal(wt_destination_switch_step(&m, WT_DESTINATION_EV_KEEP), 0);
+		assert_int_equal(m.state, s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -324,10 +409,13 @@ int main(void)
 		cmocka_unit_test(test_return_fails),
 		cmocka_unit_test(test_old_is_lost),
 		cmocka_unit_test(test_end),
+		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_restart_again),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_refusal),
 		cmocka_unit_test(test_retired),
 		cmocka_unit_test(test_retired_and_worse),
+		cmocka_unit_test(test_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,6 +80,43 @@ static void test_nothing_in_place(void **state)
 	sr_free(&r);
 }
 
+/* QEMU leaves the pages of pc.ram out: the same events without their bytes, and the same stripped stream. */
+static void test_absent(void **state)
+{
+	static const size_t pieces[] = { 0, 1, 7, 100, 5000 };
+	struct stream_writer w = { .absent = true }, expected = { 0 };
+
+	sw_full_stream(&w, &expected);
+	for (unsigned i = 0; i < 4 * sizeof pieces / sizeof *pieces; i++) {
+		struct stream_recorder r = { .in_place = "pc.", .absent = true, .again = i % 4 };
+
+		sr_run(&r, w.data, w.length, pieces[i / 4], i);
+		assert_int_equal(r.status, 0);
+		assert_int_equal(r.absent_bytes, 5 * WT_PAGE_SIZE);
+		assert_int_equal(r.pages, 7);
+		assert_int_equal(r.stripped.length, expected.length);
+		assert_memory_equal(r.stripped.data, expected.data, expected.length);
+		sr_free(&r);
+	}
+	sw_free(&w);
+	sw_free(&expected);
+}
+
+/* Bytes where none should be are no stream any more, and so are none where some should be. */
+static void test_absent_or_not(void **state)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct stream_writer w = { .absent = i };
+		struct stream_recorder r = { .in_place = "pc.", .absent = !i };
+
+		sw_full_stream(&w, NULL);
+		sr_run(&r, w.data, w.length, 0, 0);
+		assert_true(r.status < 0);
+		sw_free(&w);
+		sr_free(&r);
+	}
+}
+
 static void test_any_pieces(void **state)
 {
 	static const size_t pieces[] = { 1, 2, 7, 100, 5000, 20000 };
@@ -398,6 +435,8 @@ int main(void)
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_stripped_is_exact),
 		cmocka_unit_test(test_nothing_in_place),
+		cmocka_unit_test(test_absent),
+		cmocka_unit_test(test_absent_or_not),
 		cmocka_unit_test(test_any_pieces),
 		cmocka_unit_test(test_longer_than_the_buffer),
 		cmocka_unit_test(test_configuration),

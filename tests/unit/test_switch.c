@@ -5,8 +5,8 @@
  * A world is: both machines, both QEMUs, the messages on their way (in order, delivered or lost for ever with
  * the link), and whether each relay lives. From the first world every possible next event is tried (breadth
  * first), also relays that are killed between two actions, QEMUs that die, a QEMU that fails by itself,
- * deadlines, an operator who cancels, a link that never comes back, and `recover` after both relays are gone.
- * In every world:
+ * deadlines, an operator who cancels or wants another destination, a link that never comes back, and
+ * `recover` after both relays are gone. In every world:
  *
  *   1. never do both guests run;
  *   2. the destination is never told to run before the source QEMU was in postmigrate;
@@ -43,13 +43,16 @@ enum qemu {
 	LOADED,    /* destination: complete, paused */
 };
 
-enum message { NONE, RAM_COMPLETE, COMMIT, ABORT, READY, RUNNING, FAILED, STRANDED };
+enum message { NONE, RAM_COMPLETE, COMMIT, ABORT, KEEP, READY, RUNNING, FAILED, STRANDED, UNLOADED };
 
 #define QUEUE 4
 
 struct world {
 	uint8_t source_state, destination_state;
 	uint8_t unrun, was_stopped;
+	uint8_t returned, unloaded;              /* ... restarting */
+	uint8_t alone, qemu_gone;                /* destination_switch, retired */
+	uint8_t kept;                            /* it has heard KEEP */
 	uint8_t source_lives, destination_lives; /* the relays */
 	uint8_t link, told_lost;
 	uint8_t source_qemu, destination_qemu;
@@ -58,7 +61,18 @@ struct world {
 	uint8_t to_destination[QUEUE], to_source[QUEUE];
 };
 
-enum mutant { SOUND, RUN_BEFORE_COMMIT, COMMIT_BEFORE_RECORD, ABORT_RUNS_SOURCE_LATE, FAILED_AFTER_CONT };
+enum mutant {
+	SOUND,
+	RUN_BEFORE_COMMIT,
+	COMMIT_BEFORE_RECORD,
+	ABORT_RUNS_SOURCE_LATE,
+	FAILED_AFTER_CONT,
+	RESTART_AFTER_SHUT,
+	AGAIN_UNSEEN,  /* begins anew before QEMU says that it has the guest again */
+	AGAIN_UNHEARD, /* ... before the destination says that its QEMU has ended */
+	KEPT_LOADED,   /* a destination that is kept leaves its QEMU */
+	MUTANTS,
+};
 
 #define WORLDS_MAX (1u << 20)
 #define TABLE (1u << 22)
@@ -131,6 +145,9 @@ static void source_action(struct world *w, unsigned action)
 	case WT_SOURCE_DO_SEND_ABORT:
 		put(w->to_destination, ABORT);
 		break;
+	case WT_SOURCE_DO_SEND_KEEP:
+		put(w->to_destination, KEEP);
+		break;
 	case WT_SOURCE_DO_CANCEL:
 		if (w->shut)
 			broken(w, "cancelled after SHUT");
@@ -142,7 +159,11 @@ static void source_action(struct world *w, unsigned action)
 			broken(w, "the source was ended while the destination did not run");
 		w->source_qemu = GONE;
 		break;
-	case WT_SOURCE_DO_FINISH:
+	case WT_SOURCE_DO_FINISH: /* what begins anew is test_retarget.c's */
+		if (w->source_state == WT_SOURCE_AGAIN && w->source_qemu != RUNS && !w->died)
+			broken(w, "a new migration begins, and QEMU has not got the guest again");
+		if (w->source_state == WT_SOURCE_AGAIN && w->destination_qemu != GONE)
+			broken(w, "a new migration begins, and the destination has not ended its QEMU");
 		if (w->source_state == WT_SOURCE_ABORTED && w->source_qemu == COMPLETED) {
 			w->source_qemu = RUNS; /* cont */
 			if (w->destination_qemu == LOADED && w->cont_sent)
@@ -157,9 +178,11 @@ static void source_action(struct world *w, unsigned action)
 
 static void source_event(const struct world *before, enum wt_source_event event)
 {
-	struct wt_source_switch m = {
-		.state = before->source_state, .unrun = before->unrun, .was_stopped = before->was_stopped
-	};
+	struct wt_source_switch m = { .state = before->source_state,
+		.unrun = before->unrun,
+		.was_stopped = before->was_stopped,
+		.returned = before->returned,
+		.unloaded = before->unloaded };
 	struct world w = *before;
 	unsigned actions;
 
@@ -171,9 +194,24 @@ static void source_event(const struct world *before, enum wt_source_event event)
 	if (search.mutant == ABORT_RUNS_SOURCE_LATE && event == WT_SOURCE_EV_TROUBLE &&
 		m.state == WT_SOURCE_UNDELIVERED)
 		m.state = WT_SOURCE_ABORTED;
+	if (search.mutant == RESTART_AFTER_SHUT && event == WT_SOURCE_EV_RESTART &&
+		m.state == WT_SOURCE_COMMITTING) {
+		m.state = WT_SOURCE_RESTARTING;
+		actions = WT_SOURCE_DO_SEND_KEEP | WT_SOURCE_DO_CANCEL;
+	}
+	if (search.mutant == AGAIN_UNSEEN && actions & WT_SOURCE_DO_SEND_KEEP) {
+		m.state = WT_SOURCE_AGAIN;
+		actions = WT_SOURCE_DO_SEND_KEEP | WT_SOURCE_DO_FINISH;
+	}
+	if (search.mutant == AGAIN_UNHEARD && m.state == WT_SOURCE_RESTARTING && m.returned) {
+		m.state = WT_SOURCE_AGAIN;
+		actions |= WT_SOURCE_DO_FINISH;
+	}
 	w.source_state = (uint8_t)m.state;
 	w.unrun = m.unrun;
 	w.was_stopped = m.was_stopped;
+	w.returned = m.returned;
+	w.unloaded = m.unloaded;
 	for (unsigned bit = 1; bit <= WT_SOURCE_DO_FINISH; bit <<= 1) {
 		struct world killed = w;
 
@@ -201,6 +239,8 @@ static void source_message(const struct world *before)
 		source_event(&w, WT_SOURCE_EV_DESTINATION_RUNS);
 	else if (message == FAILED)
 		source_event(&w, WT_SOURCE_EV_DESTINATION_UNRUN);
+	else if (message == UNLOADED)
+		source_event(&w, WT_SOURCE_EV_DESTINATION_UNLOADED);
 	else
 		source_event(&w, WT_SOURCE_EV_TROUBLE);
 }
@@ -230,6 +270,9 @@ static void destination_action(struct world *w, unsigned action)
 	case WT_DESTINATION_DO_SEND_STRANDED:
 		put(w->to_source, search.mutant == FAILED_AFTER_CONT ? FAILED : STRANDED);
 		break;
+	case WT_DESTINATION_DO_SEND_HELPER:
+		put(w->to_source, UNLOADED);
+		break;
 	case WT_DESTINATION_DO_QUIT_QEMU:
 		if (w->destination_qemu == RUNS)
 			broken(w, "a running destination was ended");
@@ -245,7 +288,9 @@ static void destination_action(struct world *w, unsigned action)
 
 static void destination_event(const struct world *before, enum wt_destination_event event)
 {
-	struct wt_destination_switch m = { .state = before->destination_state };
+	struct wt_destination_switch m = {
+		.state = before->destination_state, .alone = before->alone, .qemu_gone = before->qemu_gone
+	};
 	struct world w = *before;
 	unsigned actions;
 
@@ -254,7 +299,12 @@ static void destination_event(const struct world *before, enum wt_destination_ev
 	actions = wt_destination_switch_step(&m, event);
 	if (search.mutant == RUN_BEFORE_COMMIT && actions & WT_DESTINATION_DO_SEND_READY)
 		actions |= WT_DESTINATION_DO_RUN;
+	if (search.mutant == KEPT_LOADED && event == WT_DESTINATION_EV_KEEP)
+		actions &= ~(unsigned)WT_DESTINATION_DO_QUIT_QEMU;
 	w.destination_state = (uint8_t)m.state;
+	w.alone = m.alone;
+	w.qemu_gone = m.qemu_gone;
+	w.kept |= event == WT_DESTINATION_EV_KEEP && m.state == WT_DESTINATION_RETIRED;
 	for (unsigned bit = 1; bit <= WT_DESTINATION_DO_FINISH; bit <<= 1) {
 		struct world killed = w;
 
@@ -264,6 +314,8 @@ static void destination_event(const struct world *before, enum wt_destination_ev
 		reach(&killed);
 		destination_action(&w, bit);
 	}
+	if (w.kept && w.destination_lives && w.destination_qemu != GONE)
+		broken(&w, "a destination that is kept has left its QEMU");
 	reach(&w);
 }
 
@@ -278,6 +330,8 @@ static void destination_message(const struct world *before)
 		destination_event(&w, WT_DESTINATION_EV_RAM_COMPLETE);
 	else if (message == COMMIT)
 		destination_event(&w, WT_DESTINATION_EV_COMMIT);
+	else if (message == KEEP)
+		destination_event(&w, WT_DESTINATION_EV_KEEP);
 	else
 		destination_event(&w, WT_DESTINATION_EV_ABORT);
 }
@@ -334,10 +388,12 @@ static void source_relay_sees(const struct world *w)
 	if (w->source_qemu == GONE)
 		source_event(w, WT_SOURCE_EV_QEMU_GONE);
 	if (w->source_state == WT_SOURCE_CONNECTING || w->source_state == WT_SOURCE_STOPPED ||
+		w->source_state == WT_SOURCE_RESTARTING ||
 		(w->source_state == WT_SOURCE_DELIVERING && !w->link))
 		source_event(w, WT_SOURCE_EV_DEADLINE);
 	if (w->source_state != WT_SOURCE_DELIVERING || !w->link)
 		source_event(w, WT_SOURCE_EV_TROUBLE);
+	source_event(w, WT_SOURCE_EV_RESTART);
 }
 
 static void destination_relay_sees(const struct world *before)
@@ -371,6 +427,8 @@ static void destination_relay_sees(const struct world *before)
 	destination_event(&w, WT_DESTINATION_EV_TROUBLE);
 	if (!w.link)
 		destination_event(&w, WT_DESTINATION_EV_PEER_LOST);
+	if (w.alone)
+		destination_event(&w, WT_DESTINATION_EV_SERVED);
 }
 
 static void link_and_relays(const struct world *before)
@@ -506,7 +564,7 @@ static void test_every_world(void **state)
 /* Cancelling is refused exactly where it would not bring the guest back to where it was. */
 static void test_cancel(void **state)
 {
-	for (enum wt_source_state s = WT_SOURCE_CONNECTING; s <= WT_SOURCE_LOST; s++) {
+	for (enum wt_source_state s = WT_SOURCE_CONNECTING; s <= WT_SOURCE_AGAIN; s++) {
 		struct wt_source_switch m = { .state = s };
 
 		wt_source_switch_step(&m, WT_SOURCE_EV_TROUBLE);
@@ -524,7 +582,7 @@ static void test_cancel(void **state)
 
 static void test_mutants_are_found(void **state)
 {
-	for (enum mutant mutant = RUN_BEFORE_COMMIT; mutant <= FAILED_AFTER_CONT; mutant++) {
+	for (enum mutant mutant = RUN_BEFORE_COMMIT; mutant < MUTANTS; mutant++) {
 		const char *found = explore(mutant);
 
 		assert_non_null(found);

@@ -49,12 +49,16 @@ union message {
 		unsigned count;
 		struct wt_extent list[WT_WIRE_WANTED_MAX];
 	} want;
-	uint8_t digest_key[WT_DIGEST_KEY_BYTES];
+	struct wt_wire_digest_keys digest_keys;
 	struct {
-		uint64_t first_seq;
-		unsigned pages;
-		uint8_t bytes[WT_WIRE_DIGESTS_MAX * WT_DIGEST_BYTES];
+		struct wt_wire_digests what;
+		uint8_t bytes[WT_WIRE_DIGESTS_MAX * WT_WIRE_KEYS_MAX * WT_DIGEST_BYTES];
 	} digests;
+	struct wt_wire_ask ask;
+	struct {
+		struct wt_wire_answer what;
+		uint8_t bytes[WT_WIRE_ASK_PAGES_MAX * WT_DIGEST_BYTES];
+	} answer;
 };
 
 enum kind {
@@ -74,8 +78,10 @@ enum kind {
 	SERVE_END,
 	HELPER,
 	WANT,
-	DIGEST_KEY,
+	DIGEST_KEYS,
 	DIGESTS,
+	ASK,
+	ANSWER,
 	KINDS
 };
 
@@ -84,6 +90,9 @@ static union message message, again;
 
 static size_t encode(enum kind kind, const union message *in)
 {
+	struct wt_wire_digests digests;
+	struct wt_wire_answer answer;
+
 	switch (kind) {
 	case BLOCK:
 		return wt_wire_block_encode(&in->block, buffer);
@@ -116,11 +125,18 @@ static size_t encode(enum kind kind, const union message *in)
 		return wt_wire_serve_end_encode(in->serve_end, buffer);
 	case HELPER:
 		return wt_wire_helper_encode(&in->helper, buffer);
-	case DIGEST_KEY:
-		return wt_wire_digest_key_encode(in->digest_key, buffer);
+	case DIGEST_KEYS:
+		return wt_wire_digest_keys_encode(&in->digest_keys, buffer);
 	case DIGESTS:
-		return wt_wire_digests_encode(
-			in->digests.first_seq, in->digests.bytes, in->digests.pages, buffer);
+		digests = in->digests.what;
+		digests.digests = in->digests.bytes;
+		return wt_wire_digests_encode(&digests, buffer);
+	case ASK:
+		return wt_wire_ask_encode(&in->ask, buffer);
+	case ANSWER:
+		answer = in->answer.what;
+		answer.digests = in->answer.bytes;
+		return wt_wire_answer_encode(&answer, buffer);
 	default:
 		return wt_wire_want_encode(in->want.priority, in->want.list, in->want.count, buffer);
 	}
@@ -128,11 +144,23 @@ static size_t encode(enum kind kind, const union message *in)
 
 static int decode_digests(const uint8_t *bytes, size_t length, union message *out)
 {
-	const uint8_t *digests;
-	int r = wt_wire_digests_decode(bytes, length, &out->digests.first_seq, &digests, &out->digests.pages);
+	struct wt_wire_digests *what = &out->digests.what;
+	int r = wt_wire_digests_decode(bytes, length, what);
 
 	if (!r)
-		memcpy(out->digests.bytes, digests, (size_t)out->digests.pages * WT_DIGEST_BYTES);
+		memcpy(out->digests.bytes, what->digests, (size_t)what->pages * what->keys * WT_DIGEST_BYTES);
+	what->digests = NULL;
+	return r;
+}
+
+static int decode_answer(const uint8_t *bytes, size_t length, union message *out)
+{
+	struct wt_wire_answer *what = &out->answer.what;
+	int r = wt_wire_answer_decode(bytes, length, what);
+
+	if (!r)
+		memcpy(out->answer.bytes, what->digests, (size_t)what->pages * WT_DIGEST_BYTES);
+	what->digests = NULL;
 	return r;
 }
 
@@ -170,10 +198,14 @@ static int decode_bytes(enum kind kind, const uint8_t *bytes, size_t length, uni
 		return wt_wire_serve_end_decode(bytes, length, &out->serve_end);
 	case HELPER:
 		return wt_wire_helper_decode(bytes, length, &out->helper);
-	case DIGEST_KEY:
-		return wt_wire_digest_key_decode(bytes, length, out->digest_key);
+	case DIGEST_KEYS:
+		return wt_wire_digest_keys_decode(bytes, length, &out->digest_keys);
 	case DIGESTS:
 		return decode_digests(bytes, length, out);
+	case ASK:
+		return wt_wire_ask_decode(bytes, length, &out->ask);
+	case ANSWER:
+		return decode_answer(bytes, length, out);
 	default:
 		return wt_wire_want_decode(
 			bytes, length, &out->want.priority, out->want.list, &out->want.count);
@@ -221,6 +253,36 @@ static void random_pages(union message *ret, uint64_t pages_max)
 		ret->base.words[i / 64] |= seed_below(2) << i % 64;
 }
 
+static void random_bytes(uint8_t *ret_bytes, size_t length)
+{
+	for (size_t i = 0; i < length; i += 8)
+		memcpy(ret_bytes + i, &(uint64_t){ seed_next() }, 8);
+}
+
+static void random_digests(enum kind kind, union message *ret)
+{
+	unsigned keys = (unsigned)(1 + seed_below(WT_WIRE_KEYS_MAX));
+
+	if (kind == DIGEST_KEYS) {
+		ret->digest_keys.count = keys;
+		random_bytes(ret->digest_keys.key[0], keys * WT_DIGEST_KEY_BYTES);
+	} else if (kind == DIGESTS) {
+		ret->digests.what = (struct wt_wire_digests){ .first_seq = seed_next(),
+			.keys = keys,
+			.pages = (unsigned)(1 + seed_below(seed_below(4) ? 4 : WT_WIRE_DIGESTS_MAX)) };
+		random_bytes(ret->digests.bytes, ret->digests.what.pages * keys * WT_DIGEST_BYTES);
+	} else if (kind == ASK) {
+		ret->ask.tag = seed_next();
+		random_extent(&ret->ask.extent, WT_WIRE_ASK_PAGES_MAX);
+	} else {
+		ret->answer.what.tag = seed_next();
+		ret->answer.what.status = (enum wt_wire_answer_status)(1 + seed_below(3));
+		if (ret->answer.what.status == WT_WIRE_ANSWER_DIGESTS)
+			ret->answer.what.pages = (unsigned)(1 + seed_below(WT_WIRE_ASK_PAGES_MAX));
+		random_bytes(ret->answer.bytes, ret->answer.what.pages * WT_DIGEST_BYTES);
+	}
+}
+
 /* What came with several servers. */
 static void random_change(enum kind kind, union message *ret)
 {
@@ -249,11 +311,15 @@ static void random_change(enum kind kind, union message *ret)
 	case EXPECT:
 		ret->expect.server = helper;
 		ret->expect.session_id[seed_below(WT_SESSION_ID_BYTES)] = (uint8_t)seed_next();
+		ret->expect.replica = seed_below(2);
 		random_text(ret->expect.label, sizeof ret->expect.label);
 		break;
 	case EXPECTED:
 		ret->expected.server = helper;
 		ret->expected.port = (uint16_t)seed_next();
+		ret->expected.replica = seed_below(2);
+		if (ret->expected.replica)
+			random_bytes(ret->expected.key, sizeof ret->expected.key);
 		break;
 	case SERVE:
 		random_text(ret->serve.host, sizeof ret->serve.host);
@@ -262,6 +328,9 @@ static void random_change(enum kind kind, union message *ret)
 		ret->serve.session_id[seed_below(WT_SESSION_ID_BYTES)] = (uint8_t)seed_next();
 		ret->serve.server = helper;
 		ret->serve.epoch = (uint32_t)seed_next();
+		ret->serve.replica = seed_below(2);
+		if (ret->serve.replica)
+			random_bytes(ret->serve.key, sizeof ret->serve.key);
 		break;
 	case SERVE_END:
 		ret->serve_end = helper;
@@ -271,15 +340,11 @@ static void random_change(enum kind kind, union message *ret)
 		ret->helper.state = (enum wt_wire_helper_state)(1 + seed_below(3));
 		random_text(ret->helper.text, sizeof ret->helper.text);
 		break;
-	case DIGEST_KEY:
-		for (unsigned i = 0; i < WT_DIGEST_KEY_BYTES; i++)
-			ret->digest_key[i] = (uint8_t)seed_next();
-		break;
+	case DIGEST_KEYS:
 	case DIGESTS:
-		ret->digests.first_seq = seed_next();
-		ret->digests.pages = (unsigned)(1 + seed_below(seed_below(4) ? 4 : WT_WIRE_DIGESTS_MAX));
-		for (unsigned i = 0; i < ret->digests.pages * WT_DIGEST_BYTES; i += 8)
-			memcpy(ret->digests.bytes + i, &(uint64_t){ seed_next() }, 8);
+	case ASK:
+	case ANSWER:
+		random_digests(kind, ret);
 		break;
 	default:
 		ret->want.priority = (enum wt_priority)(1 + seed_below(4));
@@ -592,12 +657,53 @@ static void test_limits(void **state)
 	assert_int_equal(decode(LANDED, buffer, 4, &again), -EPROTO);
 	memcpy(buffer, (uint8_t[4]){ 1, 4, 0, 0 }, 4); /* 1025 ranges */
 	assert_int_equal(decode(LANDED, buffer, 4 + 1025 * 16, &again), -EPROTO);
-	memset(buffer, 0, 12);
-	assert_int_equal(decode(DIGESTS, buffer, 12, &again), -EPROTO); /* of no page */
-	buffer[9] = 0x40;                                               /* 16384 pages */
-	assert_int_equal(decode(DIGESTS, buffer, 12 + 16384 * WT_DIGEST_BYTES, &again), 0);
+}
+
+static void test_limits_of_digests(void **state)
+{
+	struct wt_wire_ask ask = { .extent = { .pages = WT_WIRE_ASK_PAGES_MAX } };
+
+	memset(buffer, 0, 13);
+	refuses(DIGESTS, 13); /* of no page */
+	buffer[9] = 0x40;     /* 16384 pages */
+	refuses(DIGESTS, 13); /* under no key */
+	buffer[12] = 1;
+	accepts(DIGESTS, 13 + 16384 * WT_DIGEST_BYTES);
+	buffer[12] = 2;
+	refuses(DIGESTS, 13 + 16384 * WT_DIGEST_BYTES);
+	accepts(DIGESTS, 13 + 2 * 16384 * WT_DIGEST_BYTES);
+	buffer[12] = 3;
+	refuses(DIGESTS, 13 + 3 * 16384 * WT_DIGEST_BYTES);
+	buffer[12] = 1;
 	buffer[8] = 1;
-	assert_int_equal(decode(DIGESTS, buffer, 12 + 16385 * WT_DIGEST_BYTES, &again), -EPROTO);
+	refuses(DIGESTS, 13 + 16385 * WT_DIGEST_BYTES);
+
+	buffer[0] = 0;
+	refuses(DIGEST_KEYS, 1);
+	buffer[0] = 2;
+	refuses(DIGEST_KEYS, 1 + WT_DIGEST_KEY_BYTES);
+	accepts(DIGEST_KEYS, 1 + 2 * WT_DIGEST_KEY_BYTES);
+	buffer[0] = 3;
+	refuses(DIGEST_KEYS, 1 + 3 * WT_DIGEST_KEY_BYTES);
+
+	accepts(ASK, wt_wire_ask_encode(&ask, buffer));
+	ask.extent.pages++;
+	refuses(ASK, wt_wire_ask_encode(&ask, buffer));
+
+	memset(buffer, 0, 13);
+	refuses(ANSWER, 13); /* no status */
+	buffer[8] = WT_WIRE_ANSWER_DIGESTS;
+	refuses(ANSWER, 13); /* of no page */
+	buffer[10] = 1;
+	accepts(ANSWER, 13 + 256 * WT_DIGEST_BYTES);
+	buffer[8] = WT_WIRE_ANSWER_UNREADABLE;
+	refuses(ANSWER, 13 + 256 * WT_DIGEST_BYTES);
+	buffer[10] = 0;
+	accepts(ANSWER, 13);
+	buffer[8] = WT_WIRE_ANSWER_NONE;
+	accepts(ANSWER, 13);
+	buffer[8] = WT_WIRE_ANSWER_NONE + 1;
+	refuses(ANSWER, 13);
 }
 
 /* The format itself, so that nobody changes it without noticing. */
@@ -669,6 +775,7 @@ int main(void)
 		cmocka_unit_test(test_exact_bytes),
 		cmocka_unit_test(test_greetings_and_frames),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_limits_of_digests),
 		cmocka_unit_test(test_limits_of_pages),
 		cmocka_unit_test(test_limits_of_helpers),
 		cmocka_unit_test(test_fields_come_back),

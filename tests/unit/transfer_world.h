@@ -54,6 +54,8 @@ struct world {
 	uint16_t port;
 	uint64_t give_up_ns, rate_limit;
 	const struct wt_puller_replica *replica; /* of the puller, NULL: none */
+	bool remote;                             /* it wants one of another host, of this session and key */
+	uint8_t remote_id[WT_SERVER_SESSION_ID_BYTES], remote_key[WT_DIGEST_KEY_BYTES];
 
 	/* The waiting test. */
 	bool (*until)(struct world *w);
@@ -65,6 +67,13 @@ struct world {
 	char note[400];
 	unsigned notes, ready, rooms, server_lost, server_back, server_failed, answers, done, messages_sent;
 	struct wt_error server_error;
+	/* A replica that the server has the puller expect; 0: none. Number, key and state as they were told.
+	 */
+	unsigned replica_number, expected_number;
+	uint16_t expected_port;
+	uint8_t expected_key[WT_DIGEST_KEY_BYTES];
+	enum wt_helper_state helper_state;
+	char helper_text[300];
 
 	/* The puller's side; written by its thread. */
 	pthread_t thread;
@@ -72,7 +81,8 @@ struct world {
 	int command;
 	void (*call)(struct world *w);
 	sem_t called;
-	atomic_uint replica_lost;
+	atomic_uint replica_wanted, replica_joined, replica_lost;
+	struct wt_error replica_error;
 	atomic_uint connected, landed, lost, back, failed, refused, messages, disorder;
 	bool end_seen;
 	const char *refuse_block;
@@ -134,12 +144,28 @@ static int on_blocks_end(void *arg, struct wt_error *err)
 {
 	struct world *w = arg;
 
-	return w->replica ? wt_puller_replica(w->puller, w->replica, err) : 0;
+	int r = w->replica  ? wt_puller_replica(w->puller, w->replica, err)
+		: w->remote ? wt_puller_replica_remote(w->puller, "third", w->remote_id, w->remote_key, err)
+			    : 0;
+
+	w->replica_wanted++;
+	world_news(w);
+	return r;
+}
+
+static void on_replica_joined(void *arg, const char *label)
+{
+	((struct world *)arg)->replica_joined++;
+	world_news(arg);
 }
 
 static void on_replica_lost(void *arg, const struct wt_error *err)
 {
-	((struct world *)arg)->replica_lost++;
+	struct world *w = arg;
+
+	w->replica_error = *err;
+	w->replica_lost++;
+	world_news(w);
 }
 
 static void answer_end(struct world *w)
@@ -218,6 +244,7 @@ static const struct wt_puller_events puller_events = { .connected = on_connected
 	.back = on_back,
 	.failed = on_failed,
 	.refused = on_refused,
+	.replica_joined = on_replica_joined,
 	.replica_lost = on_replica_lost };
 
 static void on_command(void *arg, uint32_t events)
@@ -312,13 +339,32 @@ static void on_server_failed(void *arg, const struct wt_error *err)
 	w->server_error = *err;
 }
 
+static void on_expected_replica(void *arg, unsigned number, uint16_t port, const uint8_t *digest_key)
+{
+	struct world *w = arg;
+
+	w->expected_number = number;
+	w->expected_port = port;
+	memcpy(w->expected_key, digest_key, sizeof w->expected_key);
+}
+
+static void on_helper(void *arg, unsigned number, enum wt_helper_state state, const char *text)
+{
+	struct world *w = arg;
+
+	w->helper_state = state;
+	snprintf(w->helper_text, sizeof w->helper_text, "%u %s", number, text);
+}
+
 static const struct wt_server_events server_events = { .ready = on_ready,
 	.room = on_room,
 	.message = on_answer,
 	.lost = on_server_lost,
 	.back = on_server_back,
 	.failed = on_server_failed,
-	.note = on_note };
+	.note = on_note,
+	.expected_replica = on_expected_replica,
+	.helper = on_helper };
 
 static bool on_busy(void *arg, uint64_t now_ns)
 {
@@ -439,6 +485,9 @@ static inline void world_serve(struct world *w, const char *name)
 		world_memory_open(w);
 	config.memory = w->memory;
 	assert_int_equal(wt_server_open(w->loop, &config, &server_events, w, &w->server, &err), 0);
+	if (w->replica_number)
+		assert_int_equal(
+			wt_server_expect_replica(w->server, w->replica_number, w->remote_id, "old"), 0);
 	assert_int_equal(wt_server_start(w->server, &err), 0);
 }
 

@@ -22,6 +22,8 @@ struct wt_memory;
 int wt_memory_open(struct wt_memory **ret_memory, struct wt_error *err);
 /* After its servers. Waits for what they have left under way, seconds at most. */
 void wt_memory_close(struct wt_memory *memory);
+/* Whether wt_memory_close would not wait. */
+bool wt_memory_idle(struct wt_memory *memory);
 /*
  * Answers the block's number (0, 1, ...). fd (or -1): the file behind base, whose holes are then never
  * touched. base NULL (and fd -1): there is no memory to read, all content comes by wt_server_announce_copy or

@@ -14,7 +14,8 @@
  * (wt_puller_need, wt_puller_has, wt_puller_base_end). Each page is pulled from whoever is free first. A
  * helper that fails, or whose blocks are not those of server 0, is lost alone.
  *
- * A puller that has an old copy of the memory (wt_puller_replica) pulls only what differs from it.
+ * A puller that has an old copy of the memory (wt_puller_replica) pulls only what differs from it. The copy
+ * may lie on another host (wt_puller_replica_remote).
  *
  * One thread: the loop's, but for the reading of a replica. No callback may call wt_puller_close.
  */
@@ -27,6 +28,7 @@
 
 #include <watari/block.h>
 #include <watari/channel.h>
+#include <watari/digest.h>
 #include <watari/error.h>
 #include <watari/loop.h>
 #include <watari/path.h>
@@ -85,7 +87,10 @@ struct wt_puller_events {
 	void (*serve)(void *arg, const struct wt_server_order *order);
 	void (*serve_end)(void *arg, unsigned number);
 	void (*release)(void *arg);
-	/* The old copy cannot be read any more; it goes on without. */
+	/* The replica on another host is here: what it has in common with server 0 is read from it. */
+	void (*replica_joined)(void *arg, const char *label);
+	/* The old copy is given up, for good: it cannot be read, did not come, is gone, or gave wrong bytes;
+	 * it goes on without. */
 	void (*replica_lost)(void *arg, const struct wt_error *err);
 };
 
@@ -104,6 +109,7 @@ struct wt_puller_stats {
 	uint64_t server_bytes[WT_SERVERS_MAX]; /* pulled, by server */
 	uint64_t pulled_pages, zero_pages, repeated_pages;
 	uint64_t replica_pages;  /* that the old copy had */
+	uint64_t replica_bytes;  /* read from the replica on another host; in server_bytes, too */
 	uint64_t digested_pages; /* that were compared with it */
 };
 
@@ -128,12 +134,31 @@ uint64_t wt_puller_heard_ns(const struct wt_puller *puller);
 int wt_puller_replica(
 	struct wt_puller *puller, const struct wt_puller_replica *replica, struct wt_error *err);
 
+/*
+ * The same with an old copy on another host, which serves it (a passive wt_server with `digest_key`): in
+ * `blocks_end` only; one replica of either kind. The caller sees to it that somebody comes, to the port of
+ * this puller, with the session id and key that are answered here; label: its name for people, copied. The
+ * key is no secret of that host, and says nothing about what is accepted: bytes that come from there are
+ * judged by digests under a key that only server 0 and this puller have.
+ *
+ * Until it is here, for 5 s at most, what it may have is not pulled. If it does not come, does not answer for
+ * 2 s, is gone, or gives wrong bytes, `replica_lost` says so and all is pulled from server 0. When server 0
+ * says that a replica will come (wt_server_expect_replica), the puller does all this by itself.
+ */
+int wt_puller_replica_remote(struct wt_puller *puller, const char *label,
+	uint8_t ret_session_id[WT_SERVER_SESSION_ID_BYTES], uint8_t ret_key[WT_DIGEST_KEY_BYTES],
+	struct wt_error *err);
+
+/* The replica on another host does not come: nothing waits for it. why: what follows its name in
+ * `replica_lost`, such as "is not there". Nothing happens if it is here. */
+void wt_puller_no_replica(struct wt_puller *puller, const char *why);
+
 /* ---- several servers ---- */
 
 /*
  * A helper with this session will come. label: for people, copied. Expecting a number again that is not
- * there (any more) replaces what was said. -EINVAL: no such number; -EEXIST: it is there. One that has not
- * come give_up_ns after wt_puller_base_end is not waited for: it counts as lost.
+ * there (any more) replaces what was said. -EINVAL: no such number; -EEXIST: it is there, or is the
+ * replica's. One that has not come give_up_ns after wt_puller_base_end is not waited for: it counts as lost.
  */
 int wt_puller_expect(struct wt_puller *puller, unsigned number,
 	const uint8_t session_id[WT_SERVER_SESSION_ID_BYTES], const char *label);

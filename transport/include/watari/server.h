@@ -15,6 +15,9 @@
  * too (wt_server_serve), as a *helper*: by a server of its own that is *passive*, which announces nothing.
  * Both servers here share one memory.
  *
+ * A passive server with a `digest_key` serves an old copy of the memory, whatever it is worth: the puller
+ * asks for digests of it and reads only what is right (wt_puller_replica_remote).
+ *
  * One thread: the loop's. No callback may call wt_server_close.
  */
 #ifndef WATARI_SERVER_H
@@ -26,6 +29,7 @@
 
 #include <watari/block.h>
 #include <watari/channel.h>
+#include <watari/digest.h>
 #include <watari/error.h>
 #include <watari/loop.h>
 #include <watari/memory.h>
@@ -49,7 +53,11 @@ struct wt_server_config {
 	/* A helper: the memory does not change, nothing is announced. The puller expects this session. */
 	bool passive;
 	const uint8_t *session_id; /* WT_SERVER_SESSION_ID_BYTES; NULL: a random one */
-	uint64_t rate_limit;       /* bytes of content announced per second, on average; 0: no limit */
+	/* Only with passive, WT_DIGEST_KEY_BYTES: the memory is an old copy, a *replica*. The puller asks for
+	 * digests of it under this key, and reads what it finds equal. A block without memory and file is one
+	 * of which there is no copy. NULL: it is no replica. */
+	const uint8_t *digest_key;
+	uint64_t rate_limit; /* bytes of content announced per second, on average; 0: no limit */
 	uint64_t connect_timeout_ns;
 	uint64_t give_up_ns; /* how long a lost connection is tried again */
 };
@@ -80,6 +88,9 @@ struct wt_server_events {
 	void (*base_sent)(void *arg); /* all of wt_server_base; announcements are taken again */
 	void (*base_left)(void *arg, uint64_t pages);                /* what the puller lacks of the base */
 	void (*expected)(void *arg, unsigned number, uint16_t port); /* the helper may come, to this port */
+	/* The replica may come, to this port; digest_key: for wt_server_order, WT_DIGEST_KEY_BYTES, gone
+	 * after the call. If the puller takes none, `helper` says so instead: unreachable. */
+	void (*expected_replica)(void *arg, unsigned number, uint16_t port, const uint8_t *digest_key);
 	void (*helper)(void *arg, unsigned number, enum wt_helper_state state, const char *text);
 };
 
@@ -123,6 +134,8 @@ struct wt_server_order {
 	const char *name; /* of the VM, as the puller there expects it */
 	uint8_t session_id[WT_SERVER_SESSION_ID_BYTES];
 	unsigned number;
+	const uint8_t
+		*digest_key; /* WT_DIGEST_KEY_BYTES: serve as a replica, with this key; NULL: as a helper */
 };
 
 int wt_server_open(struct wt_loop *loop, const struct wt_server_config *config,
@@ -198,7 +211,16 @@ int wt_server_restart(struct wt_server *server, struct wt_error *err);
 /* A helper with this session will come; `expected` follows. label: for people. */
 void wt_server_expect(struct wt_server *server, unsigned number,
 	const uint8_t session_id[WT_SERVER_SESSION_ID_BYTES], const char *label);
-/* That helper does not come, whatever it has: nobody shall wait for it. Nothing happens if it is there. */
+/*
+ * A replica with this session will come (a passive server with a digest_key); `expected_replica` follows.
+ * What it has is compared, and judged by digests under a key that it does not know: it need not be trusted.
+ * Before wt_server_start, once; -EINVAL: later, or no such number. `helper` says joined and lost, as of
+ * helpers.
+ */
+int wt_server_expect_replica(struct wt_server *server, unsigned number,
+	const uint8_t session_id[WT_SERVER_SESSION_ID_BYTES], const char *label);
+/* That helper (or replica) does not come, whatever it has: nobody shall wait for it. Nothing happens if it is
+ * there. */
 void wt_server_no_helper(struct wt_server *server, unsigned number, const char *why);
 /* To a puller that has drained: serve that one; serve nobody as this number any more; it is not needed any
  * more. */
