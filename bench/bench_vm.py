@@ -18,7 +18,7 @@ machine.
   convergence_rate  --convergence only, takes long: over a link of 200 Mbit/s, pages per second that a guest may write at most,
                     so that its migration completes within 60 s; by bisection
 
-QEMU's best settings of multifd (channels, zero-copy-send) are looked for first: the two that are fastest once. veth copies
+Our source QEMU has libwatari-feed.so (--no-feed: has not). QEMU's best settings of multifd (channels, zero-copy-send) are looked for first: the two that are fastest once. veth copies
 where a network card would not: what sending without copying saves cannot be seen here.
 """
 
@@ -34,7 +34,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 from figures import interleave, parser, report, show  # noqa: E402
 from harness.guests import Guest, build_guest  # noqa: E402
 from harness.hosts import Failure, Host, wait_for  # noqa: E402
-from harness.migration import Migration, install_key  # noqa: E402
+from harness.migration import FEED, Migration, install_key  # noqa: E402
 from harness.network import network  # noqa: E402
 from harness.qmp_events import Events  # noqa: E402
 
@@ -75,14 +75,14 @@ def fill(guest, mb):
 
 
 class Pair:
-    """A guest and the QEMU that awaits it, on two hosts. wait: the destination does not run by itself."""
+    """A guest and the QEMU that awaits it, on two hosts. wait: the destination does not run by itself; env is the source's."""
 
-    def __init__(self, net, image, wait, stopped=False, cold=False, **guest):
+    def __init__(self, net, image, wait, stopped=False, cold=False, env=None, **guest):
         self.ends, self.events = [], []
         for host, incoming in zip(net.hosts, (False, True if wait else "defer")):
             path = f"{host.run_dir}/events{Guest.count}.qmp"
             extra = ["-qmp", f"unix:{path},server=on,wait=off", *(["-S"] if stopped and not incoming else [])]
-            self.ends.append(Guest(host, image, incoming=incoming, extra=extra,
+            self.ends.append(Guest(host, image, incoming=incoming, extra=extra, env=None if incoming else env,
                                    ram_options="" if cold and incoming else ",prealloc=on",
                                    append="" if stopped else "wt.report=20", **guest))
             self.events.append(Events(path))
@@ -124,12 +124,12 @@ def times(pair, began, stopped, unless):
 class Watari:
     name = "watari"
 
-    def __init__(self, net, image, options=()):
-        self.net, self.image, self.options = net, image, list(options)
+    def __init__(self, net, image, feed, options=()):
+        self.net, self.image, self.feed, self.options = net, image, feed, list(options)
         self.keys = install_key(net.hosts)
 
     def run(self, stopped=False, patience_s=300, **guest):
-        pair = Pair(self.net, self.image, True, stopped, **guest)
+        pair = Pair(self.net, self.image, True, stopped, env=FEED if self.feed else None, **guest)
         began = time.time()
         move = Migration(pair.source, pair.destination, keys=self.keys,
                          send=["--keep-source", "--downtime-limit", f"{DOWNTIME_MS}ms", "--give-up-after", f"{patience_s}s",
@@ -138,6 +138,8 @@ class Watari:
         shares = {"send": end_s(move.sender), "receive": end_s(move.receiver), "qemu": pair.cpu()}
         found["cpu_seconds"] = sum(shares.values())
         summary = move.succeed()
+        if summary["feed"] != self.feed:
+            raise Failure(f"the feed is not as wanted: {summary}")
         if stopped:
             found |= {f"cpu_{who}": share for who, share in shares.items()}
         found["commit_ms"] = summary["commit_ms"]
@@ -226,7 +228,7 @@ def measure(args):
     image = build_guest()
     size = 1024 if args.quick else 4096
     with network(2) as net:
-        ours = Watari(net, image, args.send.split())
+        ours = Watari(net, image, args.feed, args.send.split())
         contenders = [ours, *best_of_qemu(args, net, image, size)]
         for case in ("stopped", "cold"):
             if case in args.cases:
@@ -252,6 +254,7 @@ def main():
     options.add_argument("--cases", nargs="+", default=["stopped", *RATES], help="of stopped, cold (the destination's "
                          "memory does not exist before), idle, dirty")
     options.add_argument("--channels", nargs="+", type=int, default=[1, 2, 4, 8], help="of QEMU's multifd, that are tried")
+    options.add_argument("--no-feed", dest="feed", action="store_false", help="the source QEMU without libwatari-feed.so")
     options.add_argument("--send", default="", metavar="OPTIONS", help="for watari send, such as --send='--channels 2'")
     args = options.parse_args()
     try:

@@ -45,6 +45,22 @@ void wt_source_downtime_goal(struct wt_source *source)
 		wt_source_downtime_limit(source);
 }
 
+/*
+ * While digests are sent QEMU goes again and again over the few pages that the guest writes all the time, and
+ * has nothing else to do: each time they would cross the wire. After its first pass it stands still instead.
+ */
+void wt_source_digests_hold(struct wt_source *source)
+{
+	bool hold = source->digest_gate.closed && source->said.passes > 1 &&
+		    source->machine.state == WT_SOURCE_STREAMING && !source->change.gated;
+
+	if (hold == source->held || !source->outgoing)
+		return;
+	source->held = hold;
+	if (!source->change.gated)
+		wt_outgoing_allow(source->outgoing, hold ? 0 : UINT64_MAX);
+}
+
 void wt_source_gate_open(struct wt_source *source)
 {
 	if (!source->change.gated)
