@@ -35,12 +35,12 @@
 #define EXTENT_PAGES 256u            /* of content, at most: one read */
 #define ZERO_EXTENT_PAGES (1u << 18) /* of zeros: nothing crosses the wire */
 #define RUN_WAITS_BYTES (1u << 20)
-#define UNSENT_MAX (8u << 20)        /* stripped bytes that may be on their way */
-#define HEARD_NS 1000000000ull       /* how lately the peer must have been heard */
-#define AGAIN_NS 5000000ull          /* until what could not be sent is tried again */
-#define SAMPLES 1024u                /* pages that are compared with the mapping, until one is equal */
-#define FEED_SAMPLES 32u             /* the same, of those that QEMU gives of what it leaves out */
-#define FEED_SAMPLES_END 16u         /* at RAM's end so many are enough */
+#define UNSENT_MAX (8u << 20)  /* stripped bytes that may be on their way */
+#define HEARD_NS 1000000000ull /* how lately the peer must have been heard */
+#define AGAIN_NS 5000000ull    /* until what could not be sent is tried again */
+#define SAMPLES 1024u          /* pages that are compared with the mapping, until one is equal */
+#define FEED_SAMPLES 32u       /* the same, of those that QEMU gives of what it leaves out */
+#define FEED_SAMPLES_END 16u   /* at RAM's end so many are enough */
 
 /* ---- announcing ---- */
 
