@@ -95,6 +95,7 @@ static int tcp_region_add(struct wt_endpoint *endpoint, void *base, size_t lengt
 	region->base = base;
 	region->length = length;
 	region->access = access;
+	region->file = -1;
 	do {
 		if (getrandom(&region->key, sizeof region->key, 0) != sizeof region->key) {
 			free(region);
@@ -115,6 +116,14 @@ static void tcp_region_key(const struct wt_region *region, struct wt_key *ret_ke
 	ret_key->address = WT_TCP_ADDRESS;
 	ret_key->length = region->length;
 	ret_key->key = region->key;
+}
+
+static void tcp_region_file(struct wt_region *region, int fd, uint64_t offset)
+{
+	pthread_rwlock_wrlock(&region->endpoint->lock);
+	region->file = fd;
+	region->file_offset = offset;
+	pthread_rwlock_unlock(&region->endpoint->lock);
 }
 
 static void tcp_region_remove(struct wt_region *region)
@@ -327,7 +336,11 @@ static int tcp_poll(struct wt_path *path, struct wt_completion *ret_completions,
 static int tcp_arm(struct wt_path *path)
 {
 	/* Level-triggered; only a failure that we found ourselves leaves no trace in the descriptor. */
-	return path->error ? 1 : 0;
+	if (path->error)
+		return 1;
+	if (path->pull)
+		wt_tcp_pull_arm(path);
+	return 0;
 }
 
 static int tcp_fd(const struct wt_path *path)
@@ -354,6 +367,7 @@ const struct wt_fabric_ops wt_path_tcp_ops = {
 	.endpoint_open = tcp_endpoint_open,
 	.endpoint_close = tcp_endpoint_close,
 	.region_add = tcp_region_add,
+	.region_file = tcp_region_file,
 	.region_key = tcp_region_key,
 	.region_remove = tcp_region_remove,
 	.listener_open = wt_tcp_listener_open,

@@ -87,6 +87,8 @@ struct wt_region {
 	uint64_t length;
 	unsigned access;
 	uint64_t key; /* random */
+	int file;     /* that the memory is, from file_offset on; -1: not known */
+	uint64_t file_offset;
 	struct wt_region *next;
 };
 
@@ -122,7 +124,7 @@ void wt_tcp_path_fail(struct wt_path *path, int code);
 
 /* path_tcp_connect.c */
 uint64_t wt_tcp_now_ns(void);
-/* Connects, greets and waits for the verdict; answers a connected blocking socket. */
+/* Connects, greets and waits for the verdict; answers a connected socket, which does not block. */
 int wt_tcp_dial(const struct wt_endpoint *endpoint, const char *host, uint16_t port,
 	const uint8_t hello[WT_PATH_HELLO_BYTES], uint64_t timeout_ns, int *ret_socket, struct wt_error *err);
 /* Latency and liveness of a connected socket. */
@@ -144,6 +146,8 @@ void wt_tcp_pull_stop(struct wt_path *path);
 int wt_tcp_pull_post(struct wt_path *path, const struct wt_op *ops, unsigned count);
 int wt_tcp_pull_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max);
 unsigned wt_tcp_pull_outstanding(const struct wt_path *path);
+/* The owner is going to sleep. */
+void wt_tcp_pull_arm(struct wt_path *path);
 
 /* path_tcp_serve.c: likewise; stop waits for the thread. */
 int wt_tcp_serve_start(struct wt_path *path);
