@@ -44,7 +44,7 @@ def bring_up_peer(host):
 
 
 def pings(peer):
-    wait_for(lambda: peer.call(["ping", "-c", "1", "-W", "2", ADDRESS], 30)[0] == 0, "an answer of the guest to a ping", 60)
+    wait_for(lambda: peer.call(["busybox", "ping", "-c", "1", "-W", "2", ADDRESS], 30)[0] == 0, "an answer of the guest to a ping", 60)
 
 
 def told(summary):
