@@ -209,6 +209,10 @@ static int check(struct wt_handover *h, struct wt_error *err)
 			h->old.socket_path, h->new.socket_path, (int)wt_qmp_pid(h->old.qmp));
 	r = wt_preflight_old(h->old.qmp, &h->guest_running, err);
 	if (!r)
+		r = wt_handover_check_old(&h->old, err);
+	if (!r)
+		r = wt_handover_check_new(&h->new, err);
+	if (!r)
 		r = wt_preflight_new(h->new.qmp, err);
 	if (!r)
 		r = wt_handover_check_machine(&h->old, &h->new, err);

@@ -386,11 +386,16 @@ static bool is_named_file(const struct wt_handover_qemu *qemu, const char *id)
 	       !strcmp(type, "memory-backend-file");
 }
 
-int wt_handover_check_shared(const struct wt_handover_qemu *old, struct wt_error *err)
+int wt_handover_check_old(const struct wt_handover_qemu *old, struct wt_error *err)
 {
 	int r = check_backends(old, "old", err);
 
 	return r ? r : check_discards(old, err);
+}
+
+int wt_handover_check_new(const struct wt_handover_qemu *new, struct wt_error *err)
+{
+	return check_backends(new, "new", err);
 }
 
 int wt_handover_check_memory(const struct wt_handover_qemu *old, const struct wt_handover_qemu *new,
@@ -398,10 +403,8 @@ int wt_handover_check_memory(const struct wt_handover_qemu *old, const struct wt
 {
 	struct wt_handover_memory memory = { 0 };
 	bool all_left_out = wt_qmp_version_number(old->qmp) < NAMED_FILES_ONLY;
-	int r = wt_handover_check_shared(old, err);
+	int r = 0;
 
-	if (!r)
-		r = check_backends(new, "new", err);
 	for (unsigned i = 0; !r && i < old->ram->count; i++) {
 		const struct wt_ram_block *block = &old->ram->blocks[i];
 		const struct wt_ram_block *other = wt_guest_ram_find(new->ram, block->name);

@@ -33,9 +33,12 @@ int wt_handover_check_machine(
 /* Its machine type, such as pc-q35-7.2. */
 int wt_handover_machine_type(
 	const struct wt_handover_qemu *qemu, char *ret_type, size_t size, struct wt_error *err);
-/* Its memory is shared, and stays when it ends. A part of wt_handover_check_memory. */
-int wt_handover_check_shared(const struct wt_handover_qemu *old, struct wt_error *err);
-/* All main memory of the old QEMU is shared, and is the new one's at the same place: the kernel's word, by
+/* Memory of the one that has the guest: it is shared, in the process behind the socket, and stays when that
+ * ends. */
+int wt_handover_check_old(const struct wt_handover_qemu *old, struct wt_error *err);
+/* Memory of the one that gets it: the same, and it was not written to when that QEMU started. */
+int wt_handover_check_new(const struct wt_handover_qemu *new, struct wt_error *err);
+/* Behind these two: all main memory of the old QEMU is the new one's at the same place: the kernel's word, by
  * device, inode and offset of every block. */
 int wt_handover_check_memory(const struct wt_handover_qemu *old, const struct wt_handover_qemu *new,
 	struct wt_handover_memory *ret_memory, struct wt_error *err);

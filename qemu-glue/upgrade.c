@@ -208,7 +208,7 @@ static int look(struct upgrade *u, struct wt_error *err)
 	if (!r)
 		r = wt_preflight_old(u->old.qmp, &running, err);
 	if (!r)
-		r = wt_handover_check_shared(&u->old, err);
+		r = wt_handover_check_old(&u->old, err);
 	if (!r)
 		r = wt_upgrade_process_open(wt_qmp_pid(u->old.qmp), &u->process, err);
 	if (!r)

@@ -6,6 +6,7 @@ Every case ends with exactly one guest that runs (or is paused, if it was) and w
 memory is copied, so QEMU 7.2 without KVM is as good as 10.0 here (decision 0008).
 """
 
+import copy
 import os
 import signal
 import socket
@@ -130,7 +131,9 @@ def case_refused(host, image):
     running = first(host, image, backend="file", append="other")
     refuse(guest, running, "does not wait for a migration")
     still_fine(guest)
-    expect(refused(start(guest, guest), "QMP"), "")
+    same = copy.copy(guest)
+    same.qmp = guest.monitor
+    print(f"  {refused(start(guest, same), 'are sockets of one QEMU')}", flush=True)
     private = Guest(host, image, numa=["-m", "160"], **SMALL)
     private.wait_reports(1)
     refuse(private, Guest(host, image, incoming=True, backend="file", **SMALL), "is private to the old QEMU")
@@ -152,7 +155,10 @@ def die(guest, image, when, state, **options):
     expect(code == -signal.SIGKILL, f"{when} {state}: exit code {code}: {process.tail()}")
     states = [one.status() for one in (guest, new)]
     expect(states.count("running") <= 1, f"two guests run: {states}")
+    left = alive(new)
     answer, said = recover(guest.host, guest, new)
+    if answer == 1 and alive(new) != left:  # it ended just now: its stream had
+        answer, said = recover(guest.host, guest, new)
     expect(answer == 0, f"{when} {state}: recover: exit code {answer}: {said}")
     left = only((guest, new))
     print(f"  dies {when.lower()} {state}: {said}", flush=True)
@@ -222,7 +228,7 @@ def case_abort(host, image):
     new.ended()
     still_fine(guest)
     expect(guest.call("query-migrate-capabilities") == before, "QEMU's capabilities were not put back")
-    other = successor(guest, image, extra=["-cpu", "qemu64,+avx2", "-global", "hpet.timers=4"], **SMALL)
+    other = successor(guest, image, extra=["-machine", "hpet=off"], **SMALL)
     print(f"  {refused(start(guest, other), 'goes on in the old QEMU')}", flush=True)
     still_fine(guest)
     new, _ = hand_over(guest, image, **SMALL)
