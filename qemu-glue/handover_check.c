@@ -36,7 +36,18 @@ static int ask(const struct wt_handover_qemu *qemu, const char *command, json_t 
 
 /* ---- the machine ---- */
 
-/* The type of a child of an object, without "child<" and ">"; "" if there is none. */
+/* What an item of qom-list is, without "child<" and ">"; "": no child. Answers ret_type. */
+static const char *item_type(json_t *item, char *ret_type, size_t size)
+{
+	const char *type = text_of(item, "type");
+
+	ret_type[0] = '\0';
+	if (strncmp(type, "child<", 6) == 0)
+		snprintf(ret_type, size, "%.*s", (int)strcspn(type + 6, ">"), type + 6);
+	return ret_type;
+}
+
+/* The type of a child of an object; "" if there is none. */
 static int child_type(const struct wt_handover_qemu *qemu, const char *path, const char *name, char *ret_type,
 	size_t size, struct wt_error *err)
 {
@@ -47,11 +58,8 @@ static int child_type(const struct wt_handover_qemu *qemu, const char *path, con
 	ret_type[0] = '\0';
 	json_array_foreach(list, i, item)
 	{
-		const char *type = text_of(item, "type");
-
-		if (strcmp(text_of(item, "name"), name) || strncmp(type, "child<", 6))
-			continue;
-		snprintf(ret_type, size, "%.*s", (int)strcspn(type + 6, ">"), type + 6);
+		if (strcmp(text_of(item, "name"), name) == 0)
+			item_type(item, ret_type, size);
 	}
 	json_decref(list);
 	return r;
@@ -132,24 +140,20 @@ static int check_devices(const struct wt_handover_qemu *old, const struct wt_han
 	const char *path, struct wt_error *err)
 {
 	json_t *lists[2] = { NULL, NULL }, *odd;
-	const char *type;
+	char type[128];
 	int r = ask(old, "qom-list", json_pack("{s:s}", "path", path), &lists[0], err);
 
 	if (!r)
 		r = ask(new, "qom-list", json_pack("{s:s}", "path", path), &lists[1], err);
-	if (!r && (odd = missing(lists[0], lists[1])) != NULL) {
-		type = text_of(odd, "type") + strlen("child<");
+	if (!r && (odd = missing(lists[0], lists[1])) != NULL)
 		r = wt_error_set(err, EPERM,
-			"device '%s' (%.*s) of the old QEMU is missing in the new one; start the new one with it, or "
-			"device_del it first",
-			text_of(odd, "name"), (int)strcspn(type, ">"), type);
-	}
-	if (!r && (odd = missing(lists[1], lists[0])) != NULL) {
-		type = text_of(odd, "type") + strlen("child<");
+			"device '%s' (%s) of the old QEMU is missing in the new one; start the new one with it, or device_del it "
+			"first",
+			text_of(odd, "name"), item_type(odd, type, sizeof type));
+	if (!r && (odd = missing(lists[1], lists[0])) != NULL)
 		r = wt_error_set(err, EPERM,
-			"the new QEMU has a device '%s' (%.*s) that the old one lacks; start the new one without it",
-			text_of(odd, "name"), (int)strcspn(type, ">"), type);
-	}
+			"the new QEMU has a device '%s' (%s) that the old one lacks; start the new one without it",
+			text_of(odd, "name"), item_type(odd, type, sizeof type));
 	json_decref(lists[0]);
 	json_decref(lists[1]);
 	return r;

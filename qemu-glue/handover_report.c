@@ -63,13 +63,13 @@ void wt_handover_tell_summary(struct wt_handover *h)
 	       commit_ms = ms_between(h->loaded_ns, h->commit_ns);
 	double start_ms = ms_between(h->commit_ns, h->end_ns);
 	uint64_t copied_bytes = stats.copied_pages << WT_PAGE_SHIFT;
+	uint64_t dropped_bytes = stats.dropped_pages << WT_PAGE_SHIFT;
 	char moved[32], copied[32], fed[32], text[512];
 	json_t *fields = json_pack("{s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:s,s:s}", "total_ms", total_ms,
 		"downtime_ms", down_ms, "load_ms", load_ms, "commit_ms", commit_ms, "start_ms", start_ms,
 		"moved_bytes", (json_int_t)h->memory.shared_bytes, "copied_bytes", (json_int_t)copied_bytes,
-		"stream_bytes", (json_int_t)stats.stream_bytes, "dropped_bytes",
-		(json_int_t)(stats.dropped_pages << WT_PAGE_SHIFT), "old_qemu", wt_qmp_version(h->old.qmp),
-		"new_qemu", wt_qmp_version(h->new.qmp));
+		"stream_bytes", (json_int_t)stats.stream_bytes, "dropped_bytes", (json_int_t)dropped_bytes,
+		"old_qemu", wt_qmp_version(h->old.qmp), "new_qemu", wt_qmp_version(h->new.qmp));
 
 	snprintf(text, sizeof text,
 		"the guest has gone over: %.0f ms in all, %.1f ms down\n"

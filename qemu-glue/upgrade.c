@@ -364,9 +364,9 @@ static int start(struct upgrade *u, struct wt_error *err)
 
 /* ---- afterwards ---- */
 
-static void path_of(struct upgrade *u, const char *path, char ret_path[2 * WT_UPGRADE_PATH_MAX])
+static void path_of(struct upgrade *u, const char *path, char *ret_path, size_t size)
 {
-	if (wt_upgrade_process_path(&u->process, path, ret_path, 2 * WT_UPGRADE_PATH_MAX))
+	if (wt_upgrade_process_path(&u->process, path, ret_path, size))
 		ret_path[0] = '\0';
 }
 
@@ -386,7 +386,7 @@ static void end_new(struct upgrade *u)
 	if (u->child && !u->successor.pid)
 		kill(u->child, SIGKILL);
 	for (size_t i = 0; i < u->name_count; i++) {
-		path_of(u, u->names[i].to, path);
+		path_of(u, u->names[i].to, path, sizeof path);
 		unlink(path);
 	}
 }
@@ -403,8 +403,8 @@ static int take_names(struct upgrade *u, struct wt_error *err)
 			u->qmp_path, (int)u->process.pid);
 	for (size_t i = 0; i < u->name_count; i++) {
 		wt_upgrade_public_name(u->names[i].to, public);
-		path_of(u, u->names[i].to, from);
-		path_of(u, public, to);
+		path_of(u, u->names[i].to, from, sizeof from);
+		path_of(u, public, to, sizeof to);
 		if (rename(from, to))
 			return wt_error_set(err, errno,
 				"the guest runs in the new QEMU, but %s cannot be renamed to %s: %s", from,

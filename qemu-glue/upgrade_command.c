@@ -74,9 +74,9 @@ bool wt_upgrade_option(const char *argument, const char *first, const char *key,
 		value = strchr(pair, '=');
 		if (value)
 			*value++ = '\0';
-		if (!value && leading && !strcmp(first, key))
+		if (!value && leading && strcmp(first, key) == 0)
 			value = pair;
-		else if (!value || strcmp(pair, key))
+		else if (!value || strcmp(pair, key) != 0)
 			continue;
 		snprintf(ret_value, size, "%s", value);
 		found = true;
@@ -312,7 +312,8 @@ static int check_argument(const char *option, const char *argument, struct wt_er
 		return wt_error_set(err, EPERM,
 			"QEMU was started with -snapshot: what the guest has written to its disks is lost when that QEMU ends; it "
 			"cannot be handed over");
-	if (argument && strcmp(option, "append") && strcmp(option, "name") && has_descriptor(argument))
+	if (argument && strcmp(option, "append") != 0 && strcmp(option, "name") != 0 &&
+		has_descriptor(argument))
 		return wt_error_set(err, EPERM,
 			"QEMU was given a descriptor by whoever started it (-%s %.200s), which cannot be given again; start the "
 			"new QEMU the same way and use watari handover, or give --command FILE",
