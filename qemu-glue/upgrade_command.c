@@ -302,6 +302,26 @@ static bool has_descriptor(const char *argument)
 	return false;
 }
 
+static bool is_character_device(const char *option)
+{
+	static const char *const options[] = { "serial", "parallel", "monitor", "debugcon" };
+
+	for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+		if (!strcmp(option, options[i]))
+			return true;
+	return false;
+}
+
+/* Standard input and output. */
+static bool is_terminal(const char *option, const char *argument)
+{
+	if (!argument || (!is_character_device(option) && strcmp(option, "chardev") != 0 &&
+				 strcmp(option, "qmp") != 0))
+		return false;
+	return !strcmp(argument, "stdio") || !strcmp(argument, "mon:stdio") ||
+	       !strncmp(argument, "stdio,", 6);
+}
+
 static int check_argument(const char *option, const char *argument, struct wt_error *err)
 {
 	char value[8];
@@ -312,6 +332,11 @@ static int check_argument(const char *option, const char *argument, struct wt_er
 		return wt_error_set(err, EPERM,
 			"QEMU was started with -snapshot: what the guest has written to its disks is lost when that QEMU ends; it "
 			"cannot be handed over");
+	if (is_terminal(option, argument))
+		return wt_error_set(err, EPERM,
+			"QEMU has its terminal for a console (-%s %s), which the new one in the background would not have; start "
+			"the new QEMU yourself and use watari handover",
+			option, argument);
 	if (argument && strcmp(option, "append") != 0 && strcmp(option, "name") != 0 &&
 		has_descriptor(argument))
 		return wt_error_set(err, EPERM,
@@ -319,16 +344,6 @@ static int check_argument(const char *option, const char *argument, struct wt_er
 			"new QEMU the same way and use watari handover, or give --command FILE",
 			option, argument);
 	return 0;
-}
-
-static bool is_character_device(const char *option)
-{
-	static const char *const options[] = { "serial", "parallel", "monitor", "debugcon" };
-
-	for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
-		if (!strcmp(option, options[i]))
-			return true;
-	return false;
 }
 
 /* A file that the new QEMU would empty is appended to. */

@@ -77,7 +77,7 @@ class Upgraded:
         self.pids |= {event["pid"] for event in events(process) if event["event"] == "started"}
 
     def alive(self):
-        return [pid for pid in self.pids if os.path.exists(f"/proc/{pid}/exe") and os.path.realpath(f"/proc/{pid}/exe") != f"/proc/{pid}/exe"]
+        return [pid for pid in self.pids if os.path.exists(f"/proc/{pid}/exe")]
 
     def __exit__(self, *_):
         for pid in self.pids:

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.cases import SMALL, expect, main, need_sabotage, refused, still_fine  # noqa: E402
 from harness.guests import Guest, qemu  # noqa: E402
-from harness.handover import Upgraded, pid_of  # noqa: E402
+from harness.handover import Upgraded, pid_of, ram_path  # noqa: E402
 from harness.hosts import wait_for  # noqa: E402
 from harness.migration import events, watari  # noqa: E402
 
@@ -108,8 +108,9 @@ def case_refused(host, image):
     refuse(guest, "did not come up", "--start-timeout", "1s", "--binary", sleeper(host))
     other = os.path.join(host.run_dir, "other.sh")
     with open(other, "w") as file:
-        file.write(f"exec {qemu('10.0')} -S -incoming defer -M pc -accel tcg -nodefaults -display none "
-                   f"-m {SMALL['mb']} -qmp unix:$WATARI_QMP,server=on,wait=off\n")
+        file.write(f"exec {qemu('10.0')} -S -incoming defer -M pc,memory-backend=mem -accel tcg -nodefaults -display none "
+                   f"-m {SMALL['mb']} -qmp unix:$WATARI_QMP,server=on,wait=off "
+                   f"-object memory-backend-file,id=mem,share=on,size={SMALL['mb']}M,mem-path={ram_path(guest)}\n")
     refuse(guest, "machine type", "--command", other)
     still_fine(guest)
     guest.quit()

@@ -163,6 +163,8 @@ static void test_refused(void **state)
 	refuse(plan_of(ARGV("-add-fd", "fd=3,set=1")), "descriptor");
 	refuse(plan_of(ARGV("-drive", "file=/dev/fdset/1,if=none")), "descriptor");
 	refuse(plan_of(ARGV("-chardev", "{\"backend\":\"socket\",\"fd\":\"4\"}")), "descriptor");
+	refuse(plan_of(ARGV("-serial", "mon:stdio")), "its terminal");
+	refuse(plan_of(ARGV("-chardev", "stdio,id=c")), "its terminal");
 	refuse(plan_of(ARGV("-snapshot")), "-snapshot");
 	refuse(plan_of(ARGV("-drive", "file=a,snapshot=on")), "lost when that QEMU ends");
 }
