@@ -299,7 +299,7 @@ static void tell_command(struct upgrade *u)
 	text = json_dumps(words, 0);
 	wt_report_event(&u->report, "command",
 		json_pack("{s:o,s:s,s:s}", "command", words, "qmp", u->qmp_path, "machine", u->machine),
-		text);
+		u->options->dry_run ? text : NULL);
 	free(text);
 }
 
