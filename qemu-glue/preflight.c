@@ -107,7 +107,8 @@ static const struct capability *find_capability(const char *name)
 	return NULL;
 }
 
-static int check_capabilities(struct wt_qmp *qmp, struct wt_error *err)
+/* allowed: one that may be on, or NULL. */
+static int check_capabilities(struct wt_qmp *qmp, const char *allowed, struct wt_error *err)
 {
 	const struct capability *known;
 	json_t *list = NULL, *item;
@@ -122,7 +123,7 @@ static int check_capabilities(struct wt_qmp *qmp, struct wt_error *err)
 	{
 		name = text_of(item, "capability");
 		known = find_capability(name);
-		if (!is_true(item, "state") || (known && !known->why))
+		if (!is_true(item, "state") || (known && !known->why) || (allowed && !strcmp(name, allowed)))
 			continue;
 		r = wt_error_set(err, EPERM,
 			"migration capability '%s' is on, and %s; type in QEMU's monitor: "
@@ -506,7 +507,7 @@ int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool share
 	if (r >= 0)
 		r = check_migration(qmp, true, err);
 	if (r >= 0)
-		r = check_capabilities(qmp, err);
+		r = check_capabilities(qmp, NULL, err);
 	if (r >= 0)
 		r = check_parameters(qmp, err);
 	if (r >= 0)
@@ -550,10 +551,10 @@ static int ask_stopped_at_start(pid_t pid, bool *ret_stopped, struct wt_error *e
 	return 0;
 }
 
-int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram, struct wt_error *err)
+/* Waits for a migration, and will not run by itself behind it. */
+static int check_waits(struct wt_qmp *qmp, struct wt_error *err)
 {
 	bool stopped = false;
-	unsigned staged = 0;
 	char status[32];
 	int r;
 
@@ -572,9 +573,16 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 		return wt_error_set(err, EPERM,
 			"the destination's QEMU was started without -S, so that it would run before the source has "
 			"let go; start it with -incoming defer -S");
-	r = check_migration(qmp, false, err);
+	return check_migration(qmp, false, err);
+}
+
+int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram, struct wt_error *err)
+{
+	unsigned staged = 0;
+	int r = check_waits(qmp, err);
+
 	if (r >= 0)
-		r = check_capabilities(qmp, err);
+		r = check_capabilities(qmp, NULL, err);
 	if (r >= 0)
 		r = check_parameters(qmp, err);
 	if (r >= 0)
@@ -587,4 +595,32 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 				"memory-backend=mem0",
 				ram->blocks[b].name);
 	return r;
+}
+
+/* ---- Handover ---- */
+
+int wt_preflight_old(struct wt_qmp *qmp, bool *ret_running, struct wt_error *err)
+{
+	bool may_discard;
+	int r;
+
+	r = check_source_status(qmp, ret_running, err);
+	if (r >= 0)
+		r = check_confidential(qmp, err);
+	if (r >= 0)
+		r = wt_preflight_devices(qmp, &may_discard, err);
+	if (r >= 0)
+		r = check_migration(qmp, true, err);
+	if (r >= 0)
+		r = check_capabilities(qmp, "x-ignore-shared", err);
+	return r < 0 ? r : check_parameters(qmp, err);
+}
+
+int wt_preflight_new(struct wt_qmp *qmp, struct wt_error *err)
+{
+	int r = check_waits(qmp, err);
+
+	if (r >= 0)
+		r = check_capabilities(qmp, "x-ignore-shared", err);
+	return r < 0 ? r : check_parameters(qmp, err);
 }

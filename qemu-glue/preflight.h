@@ -33,5 +33,9 @@ int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_er
  * effect cannot be asked (QMP `cont` undoes it while QEMU waits); QMP `stop` before the stream is fed makes
  * it certain. */
 int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram, struct wt_error *err);
+/* The same for the two QEMUs of a handover (handover.h), which leaves RAM where it is and sets the capability
+ * x-ignore-shared itself. RAM and disks are handover_check.c's. */
+int wt_preflight_old(struct wt_qmp *qmp, bool *ret_running, struct wt_error *err);
+int wt_preflight_new(struct wt_qmp *qmp, struct wt_error *err);
 
 #endif

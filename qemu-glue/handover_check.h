@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * handover_check.h - are two QEMUs the same machine with the same memory? Asked before anything starts;
+ * changes nothing.
+ */
+#ifndef WATARI_QEMU_HANDOVER_CHECK_H
+#define WATARI_QEMU_HANDOVER_CHECK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <watari/error.h>
+
+#include "guest_ram.h"
+#include "qmp.h"
+
+struct wt_handover_qemu {
+	struct wt_qmp *qmp;
+	struct wt_guest_ram *ram;
+	const char *socket_path; /* for messages */
+};
+
+struct wt_handover_memory {
+	uint64_t shared_bytes; /* of RAM that both have */
+	/* What the old QEMU must write although it is shared: QEMU 8.1 and later leaves out only files that
+	 * have a name. */
+	uint64_t walked_bytes;
+};
+
+/* Machine type, processors, devices, disks. -EPERM with the sentence, or the codes of wt_qmp_call. */
+int wt_handover_check_machine(
+	const struct wt_handover_qemu *old, const struct wt_handover_qemu *new, struct wt_error *err);
+/* Its machine type, such as pc-q35-7.2. */
+int wt_handover_machine_type(
+	const struct wt_handover_qemu *qemu, char *ret_type, size_t size, struct wt_error *err);
+/* Memory of the one that has the guest: it is shared, in the process behind the socket, and stays when that
+ * ends. */
+int wt_handover_check_old(const struct wt_handover_qemu *old, struct wt_error *err);
+/* Memory of the one that gets it: the same, and it was not written to when that QEMU started. */
+int wt_handover_check_new(const struct wt_handover_qemu *new, struct wt_error *err);
+/* Behind these two: all main memory of the old QEMU is the new one's at the same place: the kernel's word, by
+ * device, inode and offset of every block. */
+int wt_handover_check_memory(const struct wt_handover_qemu *old, const struct wt_handover_qemu *new,
+	struct wt_handover_memory *ret_memory, struct wt_error *err);
+/* Is the block the same memory in both? */
+bool wt_handover_same(const struct wt_ram_block *old, const struct wt_ram_block *new);
+
+#endif
