@@ -25,6 +25,8 @@ int wt_command_status(int argc, char **argv);
 int wt_command_cancel(int argc, char **argv);
 int wt_command_retarget(int argc, char **argv);
 int wt_command_replica(int argc, char **argv);
+int wt_command_checkpoint(int argc, char **argv);
+int wt_command_restore(int argc, char **argv);
 int wt_command_doctor(int argc, char **argv);
 
 /* `send` and `receive` without --qmp (and not for help): started by QEMU itself. */

@@ -17,6 +17,8 @@ static const char usage[] =
 	"  retarget  move a guest that is on its way to another host than to its first one\n"
 	"  cancel    end a migration; the guest goes on where it is\n"
 	"  replica   serve an old copy of a guest's memory to the host that it comes to\n"
+	"  checkpoint  write a running guest to files; it goes on\n"
+	"  restore   let a guest go on from such files\n"
 	"  doctor    look at this host: devices, limits, what to do\n"
 	"`watari COMMAND --help` explains each.\n";
 
@@ -32,6 +34,8 @@ static const struct {
 	{ "retarget", wt_command_retarget },
 	{ "cancel", wt_command_cancel },
 	{ "replica", wt_command_replica },
+	{ "checkpoint", wt_command_checkpoint },
+	{ "restore", wt_command_restore },
 	{ "doctor", wt_command_doctor },
 };
 
