@@ -22,8 +22,7 @@ size_t wt_frame_bound(void)
 	return WT_FRAME_HEADER + ZSTD_compressBound((size_t)WT_FRAME_PAGES * WT_PAGE_SIZE);
 }
 
-/* frame: header (its checksum is left out) and compressed bytes. */
-static uint64_t checksum(struct wt_frame_header header, const uint8_t *bytes)
+uint64_t wt_frame_checksum(struct wt_frame_header header, const void *bytes)
 {
 	uint64_t first;
 
@@ -45,7 +44,7 @@ int wt_frame_write(uint64_t first, uint32_t pages, const void *bytes, int level,
 	if (ZSTD_isError(n))
 		return -ENOBUFS;
 	header.length = (uint32_t)n;
-	header.checksum = checksum(header, frame + WT_FRAME_HEADER);
+	header.checksum = wt_frame_checksum(header, frame + WT_FRAME_HEADER);
 	memcpy(frame, &header, sizeof header);
 	return (int)(WT_FRAME_HEADER + n);
 }
@@ -84,7 +83,7 @@ int wt_frame_read(
 	if (r)
 		return r;
 	bytes = (size_t)header.pages * WT_PAGE_SIZE;
-	if (checksum(header, scratch) != header.checksum ||
+	if (wt_frame_checksum(header, scratch) != header.checksum ||
 		ZSTD_decompress(ret_pages, bytes, scratch, header.length) != bytes)
 		return -EBADMSG;
 	*ret_first = header.first;

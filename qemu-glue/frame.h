@@ -23,6 +23,8 @@ struct wt_frame_header {
 
 _Static_assert(sizeof(struct wt_frame_header) == WT_FRAME_HEADER, "goes into files");
 
+/* Of a frame with this header and these compressed bytes; its own checksum is left out. */
+uint64_t wt_frame_checksum(struct wt_frame_header header, const void *bytes);
 /* Bytes that a frame has at most, its header included. */
 size_t wt_frame_bound(void);
 /* Compresses pages, which must not change meanwhile. Answers the frame's length, or -errno. */
