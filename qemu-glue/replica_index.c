@@ -112,21 +112,20 @@ static int check_requires(const json_t *requires, const char *from, bool *ret_la
 {
 	const char *what;
 	char text[SHOWN];
-	size_t i;
 
 	*ret_layers = false;
-	if (requires && !json_is_array(requires))
-		return wt_error_set(err, EINVAL, "%s: `requires` is no list; the index is damaged", from);
-	for (i = 0; i < json_array_size(requires); i++) {
-		what = json_string_value(json_array_get(requires, i));
-		if (!what || strcmp(what, WT_REPLICA_LAYERS) != 0)
-			return wt_error_set(err, ENOTSUP,
-				"%s needs \"%s\" to be understood, and this watari (%s) has not got that; use "
-				"the version that wrote it",
-				from, what ? shown(what, text) : "?", WATARI_VERSION);
-		*ret_layers = true;
-	}
-	return 0;
+	if (!requires || (json_is_array(requires) && !json_array_size(requires)))
+		return 0;
+	what = json_string_value(json_array_get(requires, 0));
+	*ret_layers = json_array_size(requires) == 1 && what && !strcmp(what, WT_REPLICA_LAYERS);
+	if (*ret_layers)
+		return 0;
+	if (what && !strcmp(what, WT_REPLICA_LAYERS))
+		what = json_string_value(json_array_get(requires, 1));
+	return wt_error_set(err, ENOTSUP,
+		"%s needs \"%s\" to be understood, and this watari (%s) has not got that; use "
+		"the version that wrote it",
+		from, what ? shown(what, text) : "?", WATARI_VERSION);
 }
 
 static int take_index(
