@@ -117,6 +117,8 @@ def case_replica(host, image):
         quiet = {"mb": 192, "work_mb": 100, "rate": 200}
         guest = begin(host, image, **quiet)
         checkpoint(guest, saved, *options)
+        refused(host.start([watari(), "send", "--qmp", guest.qmp, "--insecure", "--keep-replica", saved, "127.0.0.1:1/vm"], "send"),
+                "checkpoint")
         destination = Guest(host, image, incoming=True, **quiet)
         summary = Migration(guest, destination, send=["--verify"], receive=["--replica", saved]).succeed()
         print(f"  {summary['digested_pages']} pages digested, {summary['replica_pages']} equal", flush=True)
