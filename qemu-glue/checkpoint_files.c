@@ -4,24 +4,17 @@
  *
  *   1. The device state is on disk as it was passed, with a digest over all of it.
  *   2. Layers of which no page is used any more are not named by the index, so they go when it is in place.
- *   3. When the index is in place, pages of older layers in the same directory that it does not use are given
- * back to the file system: a chain of checkpoints takes the room of one, and of what changes. A file with a
- * second name belongs to another checkpoint, too, and is left alone: names are given under the directory's
- * lock.
  */
 #include "checkpoint_files.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <xxhash.h>
 
 #include "feed.h"
-#include "replica_directory.h"
 #include "stream_tail.h"
 
 struct wt_checkpoint_files {
@@ -273,50 +266,10 @@ static int finish_state(struct wt_checkpoint_files *f, struct wt_error *err)
 	return 0;
 }
 
-/* Gives back what older raw layers hold of pages that lie elsewhere now. What goes wrong only takes room. */
-static void punch_block(
-	const struct wt_page_map *map, const struct wt_replica_block *old, unsigned id, int fd)
-{
-	const struct wt_page_entry *entries = old->map.entries;
-
-	for (uint64_t page = 0, end; page < map->pages; page = end) {
-		for (end = page; end < map->pages && wt_place_layer(entries[end].place) == id &&
-				 wt_place_layer(map->entries[end].place) != id;
-			end++)
-			;
-		if (end == page)
-			end++;
-		else
-			fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				(off_t)(page << WT_PAGE_SHIFT), (off_t)((end - page) << WT_PAGE_SHIFT));
-	}
-}
-
-static void punch_layers(struct wt_checkpoint_files *f, int directory)
-{
-	const struct wt_replica_checkpoint *c = f->base->index->checkpoint;
-	char name[WT_REPLICA_FILE_MAX];
-	struct stat st;
-
-	for (unsigned l = 0; l < c->layer_count; l++)
-		for (unsigned i = 0; i < f->count && !c->layers[l].frames; i++) {
-			int fd;
-
-			wt_replica_file_name(WT_REPLICA_RAW, i, c->layers[l].generation, name);
-			fd = openat(directory, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-			if (fd < 0)
-				continue;
-			if (!fstat(fd, &st) && st.st_nlink == 1)
-				punch_block(&f->maps[i], &f->base->blocks[i], c->layers[l].id, fd);
-			close(fd);
-		}
-}
-
 int wt_checkpoint_commit(struct wt_checkpoint_files *f, struct wt_error *err)
 {
 	struct wt_replica_index *index = wt_replica_writer_index(f->writer);
-	struct wt_error ignored = { 0 };
-	int r = wt_save_status(f->save, err), directory;
+	int r = wt_save_status(f->save, err);
 
 	drop_layers(f);
 	if (!r)
@@ -327,12 +280,5 @@ int wt_checkpoint_commit(struct wt_checkpoint_files *f, struct wt_error *err)
 		return r;
 	r = wt_replica_commit(f->writer, err);
 	f->writer = NULL;
-	if (r || !f->base)
-		return r;
-	directory = wt_replica_directory_open(f->options->directory, true, &ignored);
-	if (directory < 0)
-		return 0;
-	punch_layers(f, directory);
-	close(directory);
-	return 0;
+	return r;
 }

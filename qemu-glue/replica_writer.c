@@ -307,9 +307,40 @@ static bool is_here(const struct wt_replica_writer *writer, const char *director
 	       here.st_ino == there.st_ino;
 }
 
-/* Its layers can be used: there is room for one more, and their files are of the same blocks. */
-static bool fits(const struct wt_replica_base *base, const struct wt_replica_index *index)
+/* Bytes that a layer takes on disk. */
+static uint64_t layer_bytes(const struct wt_replica *base, unsigned id)
 {
+	uint64_t bytes = 0;
+	struct stat st;
+
+	for (unsigned i = 0; i < base->index->count; i++)
+		if (!fstat(base->blocks[i].parts[id].fd, &st))
+			bytes += (uint64_t)st.st_blocks * 512;
+	return bytes;
+}
+
+/* Layers together take more than twice what the largest does: much of that belongs to nothing any more. */
+static bool bloated(const struct wt_replica *base)
+{
+	const struct wt_replica_checkpoint *c = base->index->checkpoint;
+	uint64_t all = 0, most = 0;
+
+	for (unsigned i = 0; i < c->layer_count; i++) {
+		uint64_t bytes = layer_bytes(base, c->layers[i].id);
+
+		all += bytes;
+		most = bytes > most ? bytes : most;
+	}
+	return all > 2 * most;
+}
+
+/* Its layers can be used: there is room for one more, they are worth it, and their files are of the same
+ * blocks.
+ */
+static bool fits(const struct wt_replica_base *base, const struct wt_replica *replica)
+{
+	const struct wt_replica_index *index = replica->index;
+
 	if (!index->checkpoint || index->checkpoint->layer_count == WT_REPLICA_LAYERS_MAX ||
 		index->count != base->count)
 		return false;
@@ -317,7 +348,7 @@ static bool fits(const struct wt_replica_base *base, const struct wt_replica_ind
 		if (index->images[i].length != base->blocks[i]->length ||
 			strcmp(index->images[i].name, base->blocks[i]->name) != 0)
 			return false;
-	return true;
+	return !bloated(replica);
 }
 
 /* *ret_base NULL: there is none. from: the directory, locked. */
@@ -327,7 +358,7 @@ static int open_base_at(struct wt_replica_writer *writer, const struct wt_replic
 	struct wt_replica *base = NULL;
 	int r = wt_replica_open_at(from, what->directory, writer->index.vm, &base, err);
 
-	if (!r && fits(what, base->index)) {
+	if (!r && fits(what, base)) {
 		if (from != writer->fd)
 			r = link_layers(writer, from, what->directory, base->index, err);
 		if (!r) {

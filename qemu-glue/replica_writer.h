@@ -43,7 +43,7 @@ bool wt_replica_writer_had_checkpoint(const struct wt_replica_writer *writer);
 /*
  * Makes it a checkpoint, before anything is added: with a new layer, and those of the base, if there is one.
  * *ret_base: that one, open, to be closed by the caller; NULL: there is none, or it is of other blocks, or
- * has as many layers as can be: then all is written. Files of a base in another directory get second names in
+ * has as many layers as can be, or more than are worth their room: then all is written. Files of a base in another directory get second names in
  * this one (hard links).
  */
 int wt_replica_checkpoint_begin(struct wt_replica_writer *writer, const struct wt_replica_base *base,

@@ -26,7 +26,6 @@
 #include "machine_type.h"
 #include "preflight.h"
 #include "printable.h"
-#include "replica_directory.h"
 
 #define POLL_NS 5000000ull
 #define RUN_RETRY_NS 50000000ull
@@ -38,7 +37,6 @@ struct restore {
 	struct wt_relay relay;
 	const struct wt_restore_options *options;
 	enum restore_state state;
-	int directory_fd; /* locked, so that nobody replaces what is being read; -1: not open */
 	struct wt_replica *files;
 	struct wt_load_block *blocks;
 	struct wt_load *load;
@@ -268,11 +266,8 @@ static int read_state(struct restore *r, struct wt_error *err)
 
 static int open_files(struct restore *r, struct wt_error *err)
 {
-	int e;
+	int e = wt_replica_open(r->options->directory, NULL, &r->files, err);
 
-	r->directory_fd = e = wt_replica_directory_open(r->options->directory, false, err);
-	if (e >= 0)
-		e = wt_replica_open_at(r->directory_fd, r->options->directory, NULL, &r->files, err);
 	if (e)
 		return e;
 	if (!r->files->index->checkpoint)
@@ -367,8 +362,6 @@ static void close_all(struct restore *r)
 	wt_load_close(r->load);
 	wt_feed_end(&r->place, &r->feed);
 	wt_replica_close(r->files);
-	if (r->directory_fd >= 0)
-		close(r->directory_fd);
 	free(r->blocks);
 	free(r->device_state);
 	wt_relay_close(&r->relay);
@@ -376,7 +369,7 @@ static void close_all(struct restore *r)
 
 int wt_restore_run(const struct wt_restore_options *options)
 {
-	struct restore r = { .options = options, .directory_fd = -1 };
+	struct restore r = { .options = options };
 	int code = WT_EXIT_FAILED;
 
 	if (!start(&r, &r.failure))
