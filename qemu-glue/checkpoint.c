@@ -410,6 +410,7 @@ static int migrate(struct wt_checkpoint *c, struct wt_error *err)
 	c->start_ns = wt_report_now_ns();
 	c->told = true;
 	wt_qmp_execute(c->relay.qmp, "migrate", json_pack("{s:s}", "uri", uri), migrate_reply, c);
+	go(c, WT_CHECKPOINT_STREAMING);
 	wt_report_event(&c->relay.report, "saving",
 		json_pack("{s:b}", "base", (int)wt_checkpoint_has_base(c->files)),
 		wt_checkpoint_has_base(c->files)

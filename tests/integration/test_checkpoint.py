@@ -272,7 +272,7 @@ def case_full(host, image):
     guest.quit()
     guest = begin(host, image, **{**SMALL, "rate": 200})
     os.rmdir(f"{host.run_dir}/small")
-    with small_disk(host, 64) as where:
+    with small_disk(host, 160) as where:
         checkpoint(guest, f"{where}/saved")
         files = sorted(os.listdir(f"{where}/saved"))
         with open(f"{where}/rubbish", "wb") as file, contextlib.suppress(OSError):
@@ -349,7 +349,7 @@ def case_disk(host, image):
     subprocess.run(["/usr/sbin/mkfs.ext4", "-q", raw], check=True)
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, disk], check=True)
     os.mkdir(snapshots)
-    options = {**SMALL, "append": "wt.disk"}
+    options = {**SMALL, "append": "wt.disk", "initrd": "disk.cpio"}
     guest = begin(host, image, disk=disk, **options)
     written(guest, 3)
     refused(start(guest, saved), "--snapshot-dir")
