@@ -432,7 +432,7 @@ static void signalled(void *arg, const char *signal_name)
 static int start(struct wt_checkpoint *c, struct wt_error *err)
 {
 	const struct wt_checkpoint_options *o = c->options;
-	int r = wt_relay_open(&c->relay, &o->common, &qmp_events, signalled, NULL, c, err);
+	int r = wt_relay_open(&c->relay, &o->common, &qmp_events, signalled, wt_checkpoint_commands, c, err);
 
 	if (!r)
 		r = wt_preflight_source(c->relay.qmp, c->relay.ram, true, &c->facts, err);

@@ -57,5 +57,7 @@ void wt_checkpoint_progress(struct wt_checkpoint *checkpoint);
 /* The guest goes on, and what was written becomes the checkpoint. */
 int wt_checkpoint_finish(struct wt_checkpoint *checkpoint, struct wt_error *err);
 void wt_checkpoint_summary(struct wt_checkpoint *checkpoint);
+/* What the job can be told. */
+extern const struct wt_job_command wt_checkpoint_commands[];
 
 #endif

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "checkpoint_internal.h"
 #include "machine_type.h"
@@ -45,21 +46,29 @@ void wt_checkpoint_take_figures(struct wt_checkpoint *c, json_t *answer)
 	c->remaining_bytes = (uint64_t)json_integer_value(json_object_get(ram, "remaining"));
 }
 
-static void progress_fired(void *arg, uint64_t now_ns)
+static struct wt_progress figures(struct wt_checkpoint *c)
 {
-	struct wt_checkpoint *c = arg;
 	struct wt_save_stats stats;
-	char text[WT_PROGRESS_LINE_MAX];
 	struct wt_progress p = { .vm = c->vm,
 		.state = wt_checkpoint_state_name(c->state),
 		.total_bytes = c->total_bytes,
 		.remaining_bytes = c->total_bytes ? c->remaining_bytes : WT_PROGRESS_UNKNOWN,
+		.rate_bytes_per_s = c->rate.bytes_per_s,
 		.expected_end_ms = WT_PROGRESS_UNKNOWN };
 
-	wt_loop_timer_set(c->relay.loop, &c->progress, now_ns + PROGRESS_NS, progress_fired, c);
 	wt_save_stats(wt_checkpoint_save(c->files), &stats);
 	p.moved_bytes = stats.written_bytes;
-	p.rate_bytes_per_s = wt_rate_update(&c->rate, stats.written_bytes, now_ns);
+	return p;
+}
+
+static void progress_fired(void *arg, uint64_t now_ns)
+{
+	struct wt_checkpoint *c = arg;
+	struct wt_progress p = figures(c);
+	char text[WT_PROGRESS_LINE_MAX];
+
+	wt_loop_timer_set(c->relay.loop, &c->progress, now_ns + PROGRESS_NS, progress_fired, c);
+	p.rate_bytes_per_s = wt_rate_update(&c->rate, p.moved_bytes, now_ns);
 	wt_report_progress(&c->relay.report, wt_progress_json(&p),
 		wt_progress_line(&p, wt_report_columns(&c->relay.report), text));
 }
@@ -116,3 +125,40 @@ void wt_checkpoint_summary(struct wt_checkpoint *c)
 		downtime_ms);
 	wt_report_event(&c->relay.report, "summary", fields, text);
 }
+
+/* ---- the job ---- */
+
+static int status(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
+{
+	struct wt_checkpoint *c = arg;
+	struct wt_progress p = figures(c);
+	json_t *object = json_pack("{s:s,s:s,s:s,s:i,s:f}", "job", c->options->common.job, "role",
+		"checkpoint", "peer", c->options->directory, "pid", (int)getpid(), "elapsed_ms",
+		ms_between(c->relay.report.start_ns, wt_report_now_ns()));
+	json_t *progress = wt_progress_json(&p);
+
+	json_object_update(object, progress);
+	json_decref(progress);
+	*ret_result = object;
+	return 0;
+}
+
+static int cancel(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
+{
+	struct wt_checkpoint *c = arg;
+	struct wt_error why = { 0 };
+
+	if (c->state == WT_CHECKPOINT_RETURNING)
+		return wt_error_set(
+			err, EBUSY, "too late to cancel: it ends in a moment, and the guest goes on");
+	wt_error_set(&why, ECANCELED, "cancelled by the operator");
+	wt_checkpoint_trouble(c, &why);
+	*ret_result = json_pack("{s:s}", "text", "cancelled; the guest goes on");
+	return 0;
+}
+
+const struct wt_job_command wt_checkpoint_commands[] = {
+	{ "status", status },
+	{ "cancel", cancel },
+	{ NULL, NULL },
+};

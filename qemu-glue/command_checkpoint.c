@@ -27,6 +27,7 @@ static const char checkpoint_usage[] =
 	"  --downtime-limit TIME    how long the guest may be stopped, as QEMU estimates (default 300ms)\n"
 	"  --stop-timeout TIME      give up, and let it go on, if it is stopped for longer (default 10s)\n"
 	"  --give-up-after TIME     give up if it could not be stopped until then\n"
+	"  --job NAME               for watari status and cancel (default: it is no job)\n"
 	"  --json                   events as JSON lines on standard output\n";
 
 static const char restore_usage[] =
@@ -60,6 +61,7 @@ enum {
 
 static const struct option checkpoint_options[] = {
 	{ "qmp", 1, NULL, WT_OPTION_QMP },
+	{ "job", 1, NULL, WT_OPTION_JOB },
 	{ "json", 0, NULL, WT_OPTION_JSON },
 	{ "help", 0, NULL, WT_OPTION_HELP },
 	{ "name", 1, NULL, OPT_NAME },

@@ -301,11 +301,17 @@ def case_die(host, image):
         still_fine(guest)
         expect(set(files) <= set(os.listdir(saved)), f"{state}: the checkpoint before is not as it was")
         checked(host, saved)
-    process = start(guest, saved, "--max-rate", "1M")
-    wait_for(lambda: any(e.get("event") == "progress" for e in events(process)), "progress")
-    process.signal(signal.SIGTERM)
-    refused(process, "cancelled")
-    still_fine(guest)
+    for how in ("SIGTERM", "cancel"):
+        process = start(guest, saved, "--max-rate", "1M", "--job", "saving")
+        wait_for(lambda: any(e.get("event") == "progress" for e in events(process)), "progress")
+        code, said = host.call([watari(), "status", "saving"])
+        expect(code == 0 and "checkpoint" in said and "streaming" in said, said)
+        if how == "cancel":
+            expect(host.call([watari(), "cancel", "saving"])[0] == 0, "it cannot be cancelled")
+        else:
+            process.signal(signal.SIGTERM)
+        refused(process, "cancelled")
+        still_fine(guest)
     checkpoint(guest, saved)
     expect(not [name for name in os.listdir(saved) if name.endswith(".tmp")], "rubbish is left")
     guest.process.kill()
