@@ -27,6 +27,8 @@ int wt_command_retarget(int argc, char **argv);
 int wt_command_replica(int argc, char **argv);
 int wt_command_handover(int argc, char **argv);
 int wt_command_upgrade(int argc, char **argv);
+int wt_command_checkpoint(int argc, char **argv);
+int wt_command_restore(int argc, char **argv);
 int wt_command_doctor(int argc, char **argv);
 
 /* `send` and `receive` without --qmp (and not for help): started by QEMU itself. */

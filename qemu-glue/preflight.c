@@ -257,7 +257,7 @@ static int check_source_status(struct wt_qmp *qmp, bool *ret_running, struct wt_
 /* ---- Disks ---- */
 
 /* Firmware's variable store: QEMU migrates its content as RAM and writes it to the destination's own file. */
-static bool is_flash(json_t *disk)
+bool wt_preflight_is_flash(json_t *disk)
 {
 	return starts_with(text_of(disk, "device"), "pflash") ||
 	       starts_with(text_of(disk, "qdev"), "/machine/system.flash");
@@ -280,7 +280,7 @@ static int check_disks(struct wt_qmp *qmp, bool shared_storage, unsigned *ret_wr
 		if (!inserted || is_true(inserted, "ro"))
 			continue;
 		writable++;
-		if (shared_storage || is_flash(disk))
+		if (shared_storage || wt_preflight_is_flash(disk))
 			continue;
 		name = text_of(disk, "device");
 		if (!*name)

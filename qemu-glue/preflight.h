@@ -29,6 +29,8 @@ int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool share
 	struct wt_preflight *ret_facts, struct wt_error *err);
 /* The part of it that looks at devices; they may be plugged in during a migration. */
 int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_error *err);
+/* Of query-block: firmware's variable store, whose content QEMU migrates with RAM. */
+bool wt_preflight_is_flash(json_t *disk);
 /* The destination must be `inmigrate`, started with `-incoming defer -S`, its RAM shared. That -S is still in
  * effect cannot be asked (QMP `cont` undoes it while QEMU waits); QMP `stop` before the stream is fed makes
  * it certain. */

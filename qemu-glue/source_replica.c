@@ -7,6 +7,7 @@
  * from our mapping, which outlives QEMU, and nobody changes it any more. What goes wrong then is said in one
  * sentence; the guest has moved all the same.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,9 +17,14 @@
 int wt_source_replica_open(struct wt_source *source, struct wt_error *err)
 {
 	const struct wt_source_options *o = source->options;
+	int r = o->keep_replica ? wt_replica_create(o->keep_replica, o->common.name, &source->replica, err)
+				: 0;
 
-	return o->keep_replica ? wt_replica_create(o->keep_replica, o->common.name, &source->replica, err)
-			       : 0;
+	if (!r && source->replica && wt_replica_writer_had_checkpoint(source->replica))
+		r = wt_error_set(err, EEXIST,
+			"%s holds a checkpoint of this guest, and would lose it; choose another directory",
+			o->keep_replica);
+	return r;
 }
 
 static int write_blocks(struct wt_source *source, struct wt_error *err)

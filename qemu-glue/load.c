@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * load.c - threads that read a checkpoint. See load.h.
+ *
+ *   1. Threads take granules of GRANULE_PAGES pages, in order; each page is written by the thread that has
+ * its granule.
+ *   2. Every page with content is digested where it has come to lie, and compared with the map. Pages of
+ * zeros are holes in a raw image that is read without its map, too: bytes that stand there are compared with
+ * zero.
+ *   3. Guest RAM that is not there yet is asked of the kernel before it is touched, so that a full memory is
+ * an error and no signal. Holes of guest RAM stay holes where zeros belong.
+ *   4. The first error wins, and ends all threads.
+ */
+#include "load.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "frame.h"
+#include "holes.h"
+
+#define GRANULE_PAGES 256u
+#define THREADS 4u
+#define DIRECT_BYTES (64u << 10) /* from so many on a run is read past the page cache */
+
+struct loaded_block {
+	struct wt_load_block block;
+	uint64_t first;                        /* number of its first granule */
+	int direct[WT_REPLICA_LAYERS_MAX + 1]; /* raw layers past the page cache; -1: cannot be */
+};
+
+struct loader {
+	struct wt_load *load;
+	pthread_t thread;
+	uint8_t *room; /* a granule, a frame's pages, a frame */
+};
+
+struct wt_load {
+	struct loaded_block *blocks;
+	unsigned count, thread_count, started;
+	uint64_t seed, granules;
+	struct loader *loaders;
+	int event_fd;
+	_Atomic uint64_t next, read_pages, zero_pages;
+	atomic_uint ended;
+	atomic_bool stop;
+	pthread_mutex_t lock;
+	struct wt_error error; /* under the lock */
+};
+
+static int fail(struct wt_load *l, const struct loaded_block *b, uint64_t page, int code)
+{
+	pthread_mutex_lock(&l->lock);
+	if (code == EBADMSG || code == ENODATA)
+		wt_error_set(&l->error, code,
+			"page %" PRIu64
+			" of block %s is damaged: its bytes do not have the digest that was kept",
+			page, b->block.from->name);
+	else if (code == EFAULT || code == ENOMEM)
+		wt_error_set(&l->error, code,
+			"there is no memory for block %s: what holds it (a tmpfs, huge pages) is full",
+			b->block.from->name);
+	else
+		wt_error_set(&l->error, code, "page %" PRIu64 " of block %s cannot be read: %s", page,
+			b->block.from->name, strerror(code));
+	pthread_mutex_unlock(&l->lock);
+	atomic_store(&l->stop, true);
+	return -code;
+}
+
+static bool is_zero(const uint8_t *bytes, size_t length)
+{
+	return !length || (!bytes[0] && !memcmp(bytes, bytes + 1, length - 1));
+}
+
+/* ---- zeros ---- */
+
+/* Memory that is there and is not zero becomes so. */
+static void clear(const struct loaded_block *b, uint64_t offset, uint64_t end)
+{
+	uint64_t first = b->block.fd_offset, stop;
+
+	while (offset < end) {
+		offset = wt_hole_end(b->block.fd, first + offset, first + end) - first;
+		stop = wt_data_end(b->block.fd, first + offset, first + end) - first;
+		for (; offset < stop; offset += WT_PAGE_SIZE)
+			if (!is_zero(b->block.to + offset, WT_PAGE_SIZE))
+				memset(b->block.to + offset, 0, WT_PAGE_SIZE);
+	}
+}
+
+/* The image has no bytes there, or they are zero. */
+static int check_hole(struct loader *w, const struct loaded_block *b, uint64_t offset, uint64_t end)
+{
+	int fd = b->block.from->fd;
+
+	while ((offset = wt_hole_end(fd, offset, end)) < end) {
+		uint64_t stop = wt_data_end(fd, offset, end), first = offset - offset % WT_PAGE_SIZE;
+		ssize_t n;
+
+		for (; first < stop; first += WT_PAGE_SIZE) {
+			n = pread(fd, w->room, WT_PAGE_SIZE, (off_t)first);
+			if (n != WT_PAGE_SIZE || !is_zero(w->room, WT_PAGE_SIZE))
+				return fail(w->load, b, first >> WT_PAGE_SHIFT, n < 0 ? errno : EBADMSG);
+		}
+		offset = stop;
+	}
+	return 0;
+}
+
+static int load_zeros(struct loader *w, const struct loaded_block *b, const struct wt_replica_run *run)
+{
+	uint64_t offset = run->page << WT_PAGE_SHIFT, end = offset + ((uint64_t)run->pages << WT_PAGE_SHIFT);
+
+	if (b->block.to)
+		clear(b, offset, end);
+	atomic_fetch_add(&w->load->zero_pages, run->pages);
+	return b->block.from->fd >= 0 ? check_hole(w, b, offset, end) : 0;
+}
+
+/* ---- content ---- */
+
+static int read_all(int fd, uint8_t *to, size_t length, uint64_t offset)
+{
+	while (length) {
+		ssize_t n = pread(fd, to, length, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -ENODATA;
+		to += n;
+		offset += (uint64_t)n;
+		length -= (size_t)n;
+	}
+	return 0;
+}
+
+static int read_raw(struct loaded_block *b, const struct wt_replica_run *run, uint8_t *to)
+{
+	size_t length = (size_t)run->pages << WT_PAGE_SHIFT;
+	int direct = b->direct[run->part - b->block.from->parts], r;
+
+	if (length >= DIRECT_BYTES && direct >= 0) {
+		r = read_all(direct, to, length, run->offset);
+		if (r != -EINVAL && r != -EFAULT && r != -EOPNOTSUPP)
+			return r;
+	}
+	return read_all(run->part->fd, to, length, run->offset);
+}
+
+static int read_frame(struct loader *w, const struct wt_replica_run *run, uint8_t *to)
+{
+	uint8_t *pages = w->room + (size_t)GRANULE_PAGES * WT_PAGE_SIZE;
+	uint8_t *scratch = pages + (size_t)WT_FRAME_PAGES * WT_PAGE_SIZE;
+	const uint8_t *bytes;
+	int r = wt_replica_frame(run, scratch, pages, &bytes);
+
+	if (!r)
+		memcpy(to, bytes, (size_t)run->pages << WT_PAGE_SHIFT);
+	return r;
+}
+
+static int load_content(struct loader *w, struct loaded_block *b, const struct wt_replica_run *run)
+{
+	uint64_t offset = run->page << WT_PAGE_SHIFT;
+	size_t length = (size_t)run->pages << WT_PAGE_SHIFT;
+	uint8_t *to = b->block.to ? b->block.to + offset : w->room, digest[WT_PAGE_DIGEST_BYTES];
+	int r = 0;
+
+	if (b->block.to && madvise(to, length, MADV_POPULATE_WRITE) && errno != EINVAL)
+		return fail(w->load, b, run->page, errno == EHWPOISON ? EIO : ENOMEM);
+	r = run->part->frames ? read_frame(w, run, to) : read_raw(b, run, to);
+	if (r)
+		return fail(w->load, b, run->page, -r);
+	for (uint32_t i = 0; i < run->pages; i++) {
+		wt_page_digest(to + ((size_t)i << WT_PAGE_SHIFT), w->load->seed, digest);
+		if (memcmp(digest, b->block.from->map.entries[run->page + i].digest, sizeof digest) != 0)
+			return fail(w->load, b, run->page + i, EBADMSG);
+	}
+	atomic_fetch_add(&w->load->read_pages, run->pages);
+	return 0;
+}
+
+static int load_granule(struct loader *w, struct loaded_block *b, uint64_t page)
+{
+	uint64_t end = page + GRANULE_PAGES, all = b->block.from->map.pages;
+	struct wt_replica_run run;
+	int r;
+
+	for (end = end < all ? end : all; page < end; page += run.pages) {
+		r = wt_replica_run_at(b->block.from, page, end, &run);
+		if (r)
+			return fail(w->load, b, page, -r);
+		r = run.part ? load_content(w, b, &run) : load_zeros(w, b, &run);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static struct loaded_block *block_of(struct wt_load *l, uint64_t granule)
+{
+	unsigned i = l->count - 1;
+
+	while (l->blocks[i].first > granule)
+		i--;
+	return &l->blocks[i];
+}
+
+static void *run_loader(void *arg)
+{
+	struct loader *w = arg;
+	struct wt_load *l = w->load;
+	uint64_t granule, one = 1;
+	int r = 0;
+
+	while (!r && !atomic_load(&l->stop) && (granule = atomic_fetch_add(&l->next, 1)) < l->granules) {
+		struct loaded_block *b = block_of(l, granule);
+
+		r = load_granule(w, b, (granule - b->first) * GRANULE_PAGES);
+	}
+	if (atomic_fetch_add(&l->ended, 1) + 1 == l->thread_count)
+		while (write(l->event_fd, &one, sizeof one) < 0 && errno == EINTR)
+			;
+	return NULL;
+}
+
+/* ---- the loop's thread ---- */
+
+int wt_load_fd(const struct wt_load *l)
+{
+	return l->event_fd;
+}
+
+int wt_load_status(struct wt_load *l, struct wt_error *err)
+{
+	if (atomic_load(&l->ended) < l->thread_count)
+		return -EAGAIN;
+	return l->error.code ? wt_error_set(err, l->error.code, "%s", l->error.text) : 0;
+}
+
+void wt_load_stats(struct wt_load *l, struct wt_load_stats *ret_stats)
+{
+	ret_stats->read_pages = atomic_load(&l->read_pages);
+	ret_stats->zero_pages = atomic_load(&l->zero_pages);
+}
+
+static void open_direct(struct loaded_block *b)
+{
+	char path[64];
+
+	for (unsigned i = 0; i <= WT_REPLICA_LAYERS_MAX; i++) {
+		const struct wt_replica_part *part = &b->block.from->parts[i];
+
+		b->direct[i] = -1;
+		if (part->fd < 0 || part->frames)
+			continue;
+		snprintf(path, sizeof path, "/proc/self/fd/%d", part->fd);
+		b->direct[i] = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	}
+}
+
+static int start_loader(struct wt_load *l, struct loader *w)
+{
+	w->load = l;
+	/* What is read past the page cache goes to whole pages. */
+	w->room = aligned_alloc(WT_PAGE_SIZE, ((GRANULE_PAGES + WT_FRAME_PAGES) * (size_t)WT_PAGE_SIZE +
+						      wt_frame_bound() + WT_PAGE_SIZE - 1) /
+						      WT_PAGE_SIZE * WT_PAGE_SIZE);
+	if (!w->room)
+		return -ENOMEM;
+	return -pthread_create(&w->thread, NULL, run_loader, w);
+}
+
+int wt_load_open(const struct wt_load_block *blocks, unsigned count, uint64_t seed, unsigned threads,
+	struct wt_load **ret_load, struct wt_error *err)
+{
+	struct wt_load *l = calloc(1, sizeof *l);
+	int r = 0;
+
+	if (!l)
+		return wt_error_set(err, ENOMEM, "no memory to load the guest's");
+	l->seed = seed;
+	l->thread_count = threads ? threads : THREADS;
+	pthread_mutex_init(&l->lock, NULL);
+	l->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	l->blocks = calloc(count + 1, sizeof *l->blocks);
+	l->loaders = calloc(l->thread_count, sizeof *l->loaders);
+	if (!l->blocks || !l->loaders || l->event_fd < 0)
+		r = -ENOMEM;
+	for (; !r && l->count < count; l->count++) {
+		struct loaded_block *b = &l->blocks[l->count];
+
+		b->block = blocks[l->count];
+		b->first = l->granules;
+		l->granules += (b->block.from->map.pages + GRANULE_PAGES - 1) / GRANULE_PAGES;
+		open_direct(b);
+	}
+	for (unsigned i = 0; !r && i < l->thread_count; i++) {
+		r = start_loader(l, &l->loaders[i]);
+		l->started += !r;
+	}
+	if (r) {
+		wt_load_close(l);
+		return wt_error_set(
+			err, -r, "cannot start threads to load the guest's memory: %s", strerror(-r));
+	}
+	*ret_load = l;
+	return 0;
+}
+
+void wt_load_close(struct wt_load *l)
+{
+	if (!l)
+		return;
+	atomic_store(&l->stop, true);
+	for (unsigned i = 0; i < l->started; i++)
+		pthread_join(l->loaders[i].thread, NULL);
+	for (unsigned i = 0; l->loaders && i < l->thread_count; i++)
+		free(l->loaders[i].room);
+	for (unsigned i = 0; i < l->count; i++)
+		for (unsigned k = 0; k <= WT_REPLICA_LAYERS_MAX; k++)
+			if (l->blocks[i].direct[k] >= 0)
+				close(l->blocks[i].direct[k]);
+	if (l->event_fd >= 0)
+		close(l->event_fd);
+	free(l->loaders);
+	free(l->blocks);
+	free(l);
+}
