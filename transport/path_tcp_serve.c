@@ -68,23 +68,18 @@ static const uint8_t *zeros(void)
 /* Where the answer's bytes lie now; NULL: not here, and its status says why. Under the endpoint's lock. */
 static const uint8_t *source_of(const struct wt_endpoint *endpoint, struct answer *answer)
 {
-	const struct wt_region *region;
-	uint64_t offset;
+	uint8_t *bytes;
+	int status;
 
 	if (answer->status != WT_TCP_STATUS_OK)
 		return NULL;
-	region = wt_tcp_region_find(endpoint, answer->key);
-	if (!region) {
-		answer->status = WT_TCP_STATUS_KEY;
+	status = wt_tcp_region_locate(
+		endpoint, answer->key, WT_ACCESS_SERVE, answer->address, answer->length, &bytes);
+	if (status < 0) {
+		answer->status = wt_tcp_error_status(status);
 		return NULL;
 	}
-	offset = answer->address - WT_TCP_ADDRESS;
-	if (answer->address < WT_TCP_ADDRESS || offset > region->length ||
-		answer->length > region->length - offset) {
-		answer->status = WT_TCP_STATUS_RANGE;
-		return NULL;
-	}
-	return region->base + offset;
+	return bytes;
 }
 
 /* One sendmsg of as many answers as are reasonable. Under the endpoint's lock. Bytes sent, or -errno. */
