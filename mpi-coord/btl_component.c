@@ -25,8 +25,6 @@ struct card {
 	struct wt_mesh_address address;
 };
 
-static struct mca_btl_base_module_t *modules[1];
-
 void wt_btl_say(const char *format, ...)
 {
 	char text[1024];
@@ -146,18 +144,22 @@ static int component_start(struct wt_btl_component *component, struct wt_error *
 static mca_btl_base_module_t **component_init(int *ret_count, bool progress_threads, bool mpi_threads)
 {
 	struct wt_btl_component *component = &mca_btl_watari_component;
+	mca_btl_base_module_t **modules = malloc(sizeof *modules);
 	struct wt_error err = { 0 };
 
 	*ret_count = 0;
+	if (!modules)
+		return NULL;
 	if (component_start(component, &err) < 0) {
 		wt_btl_say("%s", wt_error_text(&err));
 		if (component->mesh)
 			wt_btl_finalize(&wt_btl_module.super);
+		free(modules);
 		return NULL;
 	}
 	modules[0] = &wt_btl_module.super;
 	*ret_count = 1;
-	return modules;
+	return modules; /* Open MPI frees it */
 }
 
 static int component_progress(void)

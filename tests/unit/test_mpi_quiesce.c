@@ -27,6 +27,8 @@
 
 enum message { DATA = 1, MARKER, END };
 
+enum verdict { NONE, ADMITTED, REFUSED };
+
 struct wire {
 	unsigned first;
 	unsigned count;
@@ -46,12 +48,13 @@ struct node {
 	struct wt_gate gate;
 	struct wt_bond bonds[RANKS];
 	bool dialling[RANKS];
-	bool request[RANKS]; /* from that one, not looked at yet */
-	bool open;           /* has a device */
+	bool request[RANKS];         /* from that one, not looked at yet */
+	enum verdict verdict[RANKS]; /* on its dial, not heard of yet */
+	bool open;                   /* has a device */
 	struct wire in[RANKS];
 	struct lines orders;
 	struct lines reports;
-	bool lost_told; /* knows that its coordinator is gone */
+	int orders_from; /* which coordinator has sent them */
 	unsigned sent[RANKS];
 	unsigned got[RANKS];
 };
@@ -61,6 +64,7 @@ static struct wt_barrier job;
 static struct wt_barrier_rank job_ranks[RANKS];
 static int connection; /* 0: no coordinator */
 static int last_connection;
+static unsigned lines_left; /* of the coordinator's life */
 
 static void put_wire(int from, int to, enum message kind, uint32_t epoch)
 {
@@ -92,17 +96,10 @@ static void bond_event(int self, int other, enum wt_bond_event event)
 	unsigned actions = wt_bond_step(&node->bonds[other], event);
 
 	check(!(actions & WT_BOND_BROKEN));
-	if (actions & WT_BOND_KEEP && event == WT_BOND_REQUEST) {
-		check(nodes[other].dialling[self]);
-		nodes[other].dialling[self] = false;
-		bond_event(other, self, WT_BOND_DIALLED);
-		/* Its end stays only if the dialler wanted it; it does, or it would not have dialled. */
-		check(nodes[other].bonds[self].state == WT_BOND_UP);
-	}
-	if (actions & WT_BOND_REFUSE && event == WT_BOND_REQUEST) {
-		nodes[other].dialling[self] = false;
-		bond_event(other, self, WT_BOND_DIAL_REFUSED);
-	}
+	if (event == WT_BOND_REQUEST)
+		nodes[other].verdict[self] = actions & WT_BOND_KEEP ? ADMITTED : REFUSED;
+	if (event == WT_BOND_DIALLED && actions & WT_BOND_REFUSE)
+		put_wire(self, other, END, 0);
 	if (actions & WT_BOND_DIAL) {
 		node->dialling[other] = true;
 		nodes[other].request[self] = true;
@@ -155,8 +152,12 @@ static void carry_out(int self, struct wt_gate_step step)
 		node->open = false;
 		all_bonds(self, WT_BOND_DETACH);
 	}
-	if (step.actions & WT_GATE_OPEN)
+	if (step.actions & WT_GATE_OPEN) {
 		node->open = true;
+		step.reply.port = 1;
+	}
+	for (other = 0; other < RANKS && step.actions & WT_GATE_JOIN; other++)
+		check(nodes[other].open); /* or it would have no address to tell */
 	if (step.actions & WT_GATE_JOIN)
 		all_bonds(self, WT_BOND_JOIN);
 	if (step.actions & WT_GATE_GO)
@@ -189,6 +190,27 @@ static void look_at_rest(int self)
 		carry_out(self, wt_gate_joined(&node->gate));
 }
 
+/* verdict_first: it hears of its own dial before it looks at the other one's. */
+static void dial_turn(int self, int other, bool verdict_first)
+{
+	struct node *node = &nodes[self];
+	enum verdict verdict = node->verdict[other];
+
+	if (verdict && (verdict_first || !node->request[other])) {
+		node->verdict[other] = NONE;
+		node->dialling[other] = false;
+		bond_event(self, other, verdict == ADMITTED ? WT_BOND_DIALLED : WT_BOND_DIAL_REFUSED);
+		return;
+	}
+	if (!node->request[other])
+		return;
+	node->request[other] = false;
+	if (wt_gate_closed(&node->gate) || !node->open)
+		nodes[other].verdict[self] = REFUSED;
+	else
+		bond_event(self, other, WT_BOND_REQUEST);
+}
+
 static void rank_turn(int self, uint64_t chance)
 {
 	struct node *node = &nodes[self];
@@ -207,7 +229,7 @@ static void rank_turn(int self, uint64_t chance)
 		}
 		break;
 	case 1: /* something arrives */
-		if (!wire->count)
+		if (!wire->count || node->bonds[other].state != WT_BOND_UP)
 			break;
 		kind = wire->queue[wire->first].kind;
 		if (kind == MARKER)
@@ -219,24 +241,15 @@ static void rank_turn(int self, uint64_t chance)
 		if (kind == END)
 			bond_event(self, other, WT_BOND_LOST);
 		break;
-	case 2: /* somebody dials */
-		if (!node->request[other] || !nodes[other].dialling[self])
-			break;
-		node->request[other] = false;
-		if (wt_gate_closed(&node->gate) || !node->open) {
-			nodes[other].dialling[self] = false;
-			bond_event(other, self, WT_BOND_DIAL_REFUSED);
-		} else {
-			bond_event(self, other, WT_BOND_REQUEST);
-		}
+	case 2: /* somebody dials, or one hears of its own dial */
+		dial_turn(self, other, chance >> 16 & 1);
 		break;
-	case 3: /* an order */
-		if (connection && node->orders.count) {
+	case 3: /* an order, or the end of the connection behind the orders */
+		if (node->orders.count) {
 			struct wt_order order = take_line(&node->orders);
 
-			carry_out(self, wt_gate_order(&node->gate, &order, connection));
-		} else if (!connection && node->gate.owner && !node->lost_told) {
-			node->lost_told = true;
+			carry_out(self, wt_gate_order(&node->gate, &order, node->orders_from));
+		} else if (node->gate.owner && node->gate.owner != connection) {
 			carry_out(self, wt_gate_connection_lost(&node->gate, node->gate.owner));
 		}
 		break;
@@ -245,9 +258,17 @@ static void rank_turn(int self, uint64_t chance)
 	}
 }
 
+/* It dies when it has said `lines_left` more, in the midst of telling all perhaps; or a while after its last
+ * line. */
 static enum wt_barrier_verdict coordinator_turn(void)
 {
 	int i;
+	int k;
+
+	if (!lines_left && seed_below(8) == 0)
+		connection = 0;
+	if (!connection)
+		return WT_BARRIER_GOES_ON;
 
 	for (i = 0; i < RANKS; i++) {
 		while (nodes[i].reports.count) {
@@ -259,8 +280,12 @@ static enum wt_barrier_verdict coordinator_turn(void)
 	for (i = 0; i < RANKS; i++) {
 		struct wt_order order = { .kind = wt_barrier_next(&job, (size_t)i), .epoch = job.epoch };
 
-		if (order.kind)
+		for (k = 0; k < RANKS && order.kind == WT_ORDER_CONNECT; k++)
+			check(job_ranks[k].port == 1); /* known, so that it can be told */
+		if (order.kind && lines_left) {
 			put_line(&nodes[i].orders, &order);
+			lines_left--;
+		}
 	}
 	return wt_barrier_verdict(&job);
 }
@@ -271,7 +296,7 @@ static bool coordinator_comes(enum wt_barrier_goal goal)
 	int i;
 
 	for (i = 0; i < RANKS; i++)
-		if (nodes[i].gate.owner)
+		if (nodes[i].gate.owner || nodes[i].orders.count)
 			return false;
 	connection = ++last_connection;
 	memset(&job, 0, sizeof job);
@@ -279,8 +304,8 @@ static bool coordinator_comes(enum wt_barrier_goal goal)
 	job.ranks = job_ranks;
 	job.count = RANKS;
 	for (i = 0; i < RANKS; i++) {
-		nodes[i].lost_told = false;
-		nodes[i].orders.count = nodes[i].reports.count = 0;
+		nodes[i].orders_from = connection;
+		nodes[i].reports.count = 0;
 		job_ranks[i] = (struct wt_barrier_rank){
 			.rank = (uint32_t)i, .state = nodes[i].gate.state, .epoch = nodes[i].gate.epoch
 		};
@@ -304,23 +329,22 @@ static void world_new(void)
 	}
 }
 
-/* Lets everything turn until the coordinator has its verdict, or dies at `death`. */
-static enum wt_barrier_verdict run(unsigned death)
+/* Lets everything turn until the coordinator has its verdict, or has died. */
+static enum wt_barrier_verdict run(unsigned lines)
 {
 	enum wt_barrier_verdict verdict = WT_BARRIER_GOES_ON;
 	unsigned step;
 
-	for (step = 0; step < 20000 && verdict == WT_BARRIER_GOES_ON; step++) {
+	lines_left = lines;
+	for (step = 0; step < 20000 && connection && verdict == WT_BARRIER_GOES_ON; step++) {
 		uint64_t chance = seed_next();
 
-		if (step == death)
-			return WT_BARRIER_GOES_ON;
 		if (chance % 16 == 0)
 			verdict = coordinator_turn();
 		else
 			rank_turn((int)((chance >> 4) % RANKS), seed_next());
 	}
-	check(verdict != WT_BARRIER_GOES_ON); /* a hang */
+	check(!connection || verdict != WT_BARRIER_GOES_ON); /* a hang */
 	return verdict;
 }
 
@@ -343,13 +367,13 @@ static void one_world(void)
 	let_go();
 	for (round = 0; round < 8; round++) {
 		enum wt_barrier_goal goal = round % 2 ? WT_BARRIER_RESUME : WT_BARRIER_QUIESCE;
-		unsigned death = seed_next() % 3 ? 100000 : (unsigned)(seed_next() % 400);
+		unsigned lines = seed_next() % 3 ? 100000 : (unsigned)seed_below(16);
 
 		while (!coordinator_comes(goal))
 			let_go();
 		if (seed_next() % 7 == 0 && goal == WT_BARRIER_QUIESCE)
 			wt_barrier_trouble(&job, "the operator has changed his mind");
-		run(death);
+		run(lines);
 		let_go();
 	}
 	while (!coordinator_comes(WT_BARRIER_RESUME))
