@@ -6,7 +6,7 @@
  *   2. A rank has at most one unanswered order.
  *   3. DETACH goes out only when every rank is DRAINED or behind that; ABORT only while none is behind it.
  *   4. RESUME goes out only when every rank is READY, or READY and RUNNING with the same epoch (a coordinator
- *      died while it told them).
+ *      died while it told them); a quiesce that finds them so lets all run first.
  * Ranks that are gone do not count.
  */
 #include "barrier.h"
@@ -59,6 +59,8 @@ void wt_barrier_start(struct wt_barrier *barrier, enum wt_barrier_goal goal)
 		all_run &= rank->state == WT_RANK_RUNNING;
 	}
 	barrier->epoch = highest + (goal == WT_BARRIER_QUIESCE && all_run);
+	barrier->finishing = census.in[WT_RANK_RUNNING] && census.in[WT_RANK_READY] &&
+			     census.in[WT_RANK_READY] + census.in[WT_RANK_RUNNING] == census.all;
 	barrier->settling = behind(&census) && census.in[WT_RANK_DETACHED] != census.all &&
 			    census.in[WT_RANK_READY] + census.in[WT_RANK_RUNNING] != census.all;
 }
@@ -125,6 +127,8 @@ static enum wt_order_kind next_quiesce(const struct wt_barrier *barrier, const s
 {
 	struct census census = count(barrier);
 
+	if (barrier->finishing)
+		return rank->state == WT_RANK_READY ? WT_ORDER_RESUME : WT_ORDER_INVALID;
 	switch (rank->state) {
 	case WT_RANK_RUNNING:
 		return behind(&census) ? WT_ORDER_INVALID : WT_ORDER_QUIESCE;
@@ -166,6 +170,10 @@ enum wt_order_kind wt_barrier_next(struct wt_barrier *barrier, size_t index)
 	struct census census = count(barrier);
 	enum wt_order_kind order;
 
+	if (barrier->finishing && census.in[WT_RANK_RUNNING] == census.all) {
+		barrier->finishing = false;
+		barrier->epoch += barrier->goal == WT_BARRIER_QUIESCE;
+	}
 	barrier->settling &= census.in[WT_RANK_DETACHED] != census.all;
 	/* An abort does not wait for an answer that may never come. */
 	if (rank->gone || rank->asked == WT_ORDER_ABORT || (rank->asked && !barrier->aborting))
@@ -212,8 +220,7 @@ enum wt_barrier_verdict wt_barrier_verdict(struct wt_barrier *barrier)
 		return WT_BARRIER_DONE;
 	/* What no order can mend. */
 	if (census.in[WT_RANK_RUNNING] && behind(&census) &&
-		!(barrier->goal == WT_BARRIER_RESUME &&
-			census.in[WT_RANK_READY] + census.in[WT_RANK_RUNNING] == census.all)) {
+		census.in[WT_RANK_READY] + census.in[WT_RANK_RUNNING] != census.all) {
 		snprintf(barrier->why, sizeof barrier->why,
 			"%zu ranks run and %zu are detached; this job cannot be put together again",
 			census.in[WT_RANK_RUNNING], behind(&census));

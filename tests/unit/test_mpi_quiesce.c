@@ -366,7 +366,7 @@ static void one_world(void)
 	world_new();
 	let_go();
 	for (round = 0; round < 8; round++) {
-		enum wt_barrier_goal goal = round % 2 ? WT_BARRIER_RESUME : WT_BARRIER_QUIESCE;
+		enum wt_barrier_goal goal = seed_below(2) ? WT_BARRIER_RESUME : WT_BARRIER_QUIESCE;
 		unsigned lines = seed_next() % 3 ? 100000 : (unsigned)seed_below(16);
 
 		while (!coordinator_comes(goal))
