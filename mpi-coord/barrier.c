@@ -6,7 +6,8 @@
  *   2. A rank has at most one unanswered order.
  *   3. DETACH goes out only when every rank is DRAINED or behind that; ABORT only while none is behind it.
  *   4. RESUME goes out only when every rank is READY, or READY and RUNNING with the same epoch (a coordinator
- *      died while it told them); a quiesce that finds them so lets all run first.
+ *      died while it told them); a quiesce that finds some running lets
+ *      all run first.
  * Ranks that are gone do not count.
  */
 #include "barrier.h"
@@ -59,8 +60,8 @@ void wt_barrier_start(struct wt_barrier *barrier, enum wt_barrier_goal goal)
 		all_run &= rank->state == WT_RANK_RUNNING;
 	}
 	barrier->epoch = highest + (goal == WT_BARRIER_QUIESCE && all_run);
-	barrier->finishing = census.in[WT_RANK_RUNNING] && census.in[WT_RANK_READY] &&
-			     census.in[WT_RANK_READY] + census.in[WT_RANK_RUNNING] == census.all;
+	barrier->finishing = census.in[WT_RANK_RUNNING] && census.in[WT_RANK_RUNNING] != census.all &&
+			     behind(&census) == census.in[WT_RANK_READY];
 	barrier->settling = behind(&census) && census.in[WT_RANK_DETACHED] != census.all &&
 			    census.in[WT_RANK_READY] + census.in[WT_RANK_RUNNING] != census.all;
 }
@@ -128,7 +129,7 @@ static enum wt_order_kind next_quiesce(const struct wt_barrier *barrier, const s
 	struct census census = count(barrier);
 
 	if (barrier->finishing)
-		return rank->state == WT_RANK_READY ? WT_ORDER_RESUME : WT_ORDER_INVALID;
+		return rank->state == WT_RANK_READY ? WT_ORDER_RESUME : next_abort(rank);
 	switch (rank->state) {
 	case WT_RANK_RUNNING:
 		return behind(&census) ? WT_ORDER_INVALID : WT_ORDER_QUIESCE;

@@ -45,7 +45,7 @@ struct wt_barrier {
 	size_t count;
 	uint32_t epoch; /* of what is under way */
 	bool aborting;
-	bool finishing; /* a coordinator died while it told the ranks to run: those that wait run first */
+	bool finishing; /* some run already, or still: a quiesce lets the others run first */
 	bool settling;  /* a coordinator died in the midst of a resume: all back to DETACHED first */
 	char why[WT_ORDER_TEXT_MAX]; /* the quiesce is given up, or stuck */
 };

@@ -164,7 +164,7 @@ static mca_btl_base_module_t **component_init(int *ret_count, bool progress_thre
 
 static int component_progress(void)
 {
-	return wt_mesh_progress(mca_btl_watari_component.mesh);
+	return mca_btl_watari_component.mesh ? wt_mesh_progress(mca_btl_watari_component.mesh) : 0;
 }
 
 static int component_open(void)

@@ -97,23 +97,28 @@ static int name_parse(int argc, char **argv, struct options *options)
 /* The folder with mca_btl_watari.so: of this build, or of the installation. */
 static void component_folder(char *ret_path, size_t size)
 {
+	static const char *const beside[] = { "openmpi", WATARI_MPI_COMPONENTS_BESIDE };
 	char self[PATH_MAX];
 	ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
 	const char *given = getenv("WATARI_MPI_COMPONENTS");
 	char *slash;
+	unsigned i;
 
 	snprintf(ret_path, size, "%s", given ? given : WATARI_MPI_COMPONENTS);
 	if (given || length < 0)
 		return;
 	self[length] = 0;
 	slash = strrchr(self, '/');
-	if (!slash || (size_t)(slash - self) + sizeof "/openmpi/mca_btl_watari.so" > sizeof self)
+	for (i = 0; slash && i < sizeof beside / sizeof beside[0]; i++) {
+		char found[2 * PATH_MAX];
+
+		snprintf(found, sizeof found, "%.*s/%s/mca_btl_watari.so", (int)(slash - self), self,
+			beside[i]);
+		if (access(found, R_OK) < 0)
+			continue;
+		snprintf(ret_path, size, "%.*s/%s", (int)(slash - self), self, beside[i]);
 		return;
-	strcpy(slash, "/openmpi/mca_btl_watari.so");
-	if (access(self, R_OK) < 0)
-		return;
-	*strrchr(self, '/') = 0;
-	snprintf(ret_path, size, "%s", self);
+	}
 }
 
 static int alive(const char *directory)
