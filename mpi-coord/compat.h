@@ -10,21 +10,21 @@
 #ifndef WATARI_MPI_COMPAT_H
 #define WATARI_MPI_COMPAT_H
 
-#include "opal_config.h"
+#include <opal_config.h>
 
 #if OPAL_MAJOR_VERSION != 4
 #error "btl/watari knows Open MPI 4.1 only; mpi-coord/compat.h is what another major version needs"
 #endif
 
-#include "opal/class/opal_bitmap.h"
-#include "opal/constants.h"
-#include "opal/datatype/opal_convertor.h"
-#include "opal/mca/base/mca_base_var.h"
-#include "opal/mca/btl/base/base.h"
-#include "opal/mca/btl/btl.h"
-#include "opal/mca/pmix/pmix.h"
-#include "opal/util/output.h"
-#include "opal/util/proc.h"
+#include <opal/class/opal_bitmap.h>
+#include <opal/constants.h>
+#include <opal/datatype/opal_convertor.h>
+#include <opal/mca/base/mca_base_var.h>
+#include <opal/mca/btl/base/base.h>
+#include <opal/mca/btl/btl.h>
+#include <opal/mca/pmix/pmix.h>
+#include <opal/util/output.h>
+#include <opal/util/proc.h>
 
 /* Gives a message that came to whoever registered its tag. */
 static inline void wt_compat_deliver(
