@@ -26,6 +26,7 @@
 
 #define MESSAGES 6 /* from each to each in one phase */
 #define THREADS_MAX 4
+#define WILDCARD_MAX (256u << 10) /* bytes */
 #define WINDOW_WORDS 40000
 
 static int rank;
@@ -71,7 +72,7 @@ static void too_long(int number)
 }
 
 /* Sizes over all magnitudes, with the limits of protocols among them. */
-static size_t draw_size(uint64_t x)
+static size_t draw_size_up_to(uint64_t x, size_t max)
 {
 	static const size_t edges[] = { 0, 1, 7, 8, 63, 1024, 4096, 65535 - 64, 65536 - 56, 65536, 65537,
 		131072, 1u << 20, (1u << 20) + 1 };
@@ -81,7 +82,12 @@ static size_t draw_size(uint64_t x)
 		found = edges[(x >> 8) % (sizeof edges / sizeof edges[0])];
 	else
 		found = (size_t)(mix(x) & ((1ull << (x % 23)) - 1));
-	return found > bytes_max ? bytes_max : found;
+	return found > max ? max : found;
+}
+
+static size_t draw_size(uint64_t x)
+{
+	return draw_size_up_to(x, bytes_max);
 }
 
 static void fill(uint8_t *bytes, size_t length, uint64_t key)
@@ -143,6 +149,8 @@ static void check_count(const MPI_Status *status, size_t length, int number)
 /* Everybody to everybody at once, receives posted in another order than the sends. */
 static void exchange(MPI_Comm comm, char kind, bool wildcard)
 {
+	/* Every receive may get the longest. */
+	size_t max = wildcard && bytes_max > WILDCARD_MAX ? WILDCARD_MAX : bytes_max;
 	int total = (size - 1) * MESSAGES;
 	MPI_Request *requests = calloc((size_t)total * 2, sizeof *requests);
 	MPI_Status *statuses = calloc((size_t)total * 2, sizeof *statuses);
@@ -155,12 +163,12 @@ static void exchange(MPI_Comm comm, char kind, bool wildcard)
 
 	for (m = MESSAGES - 1; m >= 0; m--) {
 		for (from = 0; from < size; from++) {
-			size_t length = draw_size(key_of(from, rank, m, kind));
+			size_t length = draw_size_up_to(key_of(from, rank, m, kind), max);
 
 			if (from == rank)
 				continue;
-			memory[n] = buffer(wildcard ? bytes_max : length);
-			MPI_Irecv(memory[n], (int)(wildcard ? bytes_max : length), MPI_BYTE,
+			memory[n] = buffer(wildcard ? max : length);
+			MPI_Irecv(memory[n], (int)(wildcard ? max : length), MPI_BYTE,
 				wildcard ? MPI_ANY_SOURCE : from, wildcard ? MPI_ANY_TAG : m, comm,
 				&requests[n]);
 			n++;
@@ -169,7 +177,7 @@ static void exchange(MPI_Comm comm, char kind, bool wildcard)
 	for (m = 0; m < MESSAGES; m++) {
 		for (to = 0; to < size; to++) {
 			uint64_t key = key_of(rank, to, m, kind);
-			size_t length = draw_size(key);
+			size_t length = draw_size_up_to(key, max);
 
 			if (to == rank)
 				continue;
@@ -186,8 +194,9 @@ static void exchange(MPI_Comm comm, char kind, bool wildcard)
 	for (i = 0; i < total; i++) {
 		uint64_t key = key_of(statuses[i].MPI_SOURCE, rank, statuses[i].MPI_TAG, kind);
 
-		check_count(&statuses[i], draw_size(key), statuses[i].MPI_TAG);
-		check(memory[i], draw_size(key), key, statuses[i].MPI_SOURCE, (uint64_t)statuses[i].MPI_TAG);
+		check_count(&statuses[i], draw_size_up_to(key, max), statuses[i].MPI_TAG);
+		check(memory[i], draw_size_up_to(key, max), key, statuses[i].MPI_SOURCE,
+			(uint64_t)statuses[i].MPI_TAG);
 		/* What one rank sends is matched in its order: tags 0, 1, 2 ... come in posting order. */
 		for (m = 0; wildcard && m < i; m++)
 			if (statuses[m].MPI_SOURCE == statuses[i].MPI_SOURCE &&
