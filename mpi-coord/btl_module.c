@@ -196,10 +196,10 @@ int wt_btl_finalize(struct mca_btl_base_module_t *btl)
 	uint64_t tell_ns = now_ns() + FINALIZE_TELL_NS;
 	const struct timespec pause = { .tv_nsec = 100000 };
 
-	/* Whatever Open MPI still wanted to say goes first; a quiesce is waited for. */
-	while (component->rank && !wt_mesh_settled(component->mesh)) {
-		if (!wt_mesh_progress(component->mesh))
-			nanosleep(&pause, NULL);
+	/* Whatever Open MPI still wanted to say goes first; a quiesce is waited for. Who is told of
+	 * completions is gone already. */
+	while (component->rank && !wt_mesh_settle(component->mesh)) {
+		nanosleep(&pause, NULL);
 		if (tell_ns && now_ns() > tell_ns) {
 			wt_btl_say("rank %u ends when the job goes on; type `watari-mpi resume`",
 				OPAL_PROC_MY_NAME.vpid);

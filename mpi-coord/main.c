@@ -178,17 +178,14 @@ static int command_run(int argc, char **argv)
 	snprintf(path, sizeof path, "%s:%s", components, OMPI_COMPONENTS);
 	setenv("OMPI_MCA_mca_base_component_path", path, 1);
 	setenv("OMPI_MCA_btl_watari_directory", directory, 1);
-	arguments = calloc((size_t)argc + 16, sizeof *arguments);
+	/* By the environment, so that `--mca` of the command line goes before. */
+	setenv("OMPI_MCA_pml", "ob1", 1);
+	setenv("OMPI_MCA_btl", options.btl, 1);
+	setenv("OMPI_MCA_osc", "^ucx", 1);
+	arguments = calloc((size_t)argc + 1, sizeof *arguments);
 	if (!arguments)
 		return 1;
 	arguments[count++] = "mpirun";
-	for (i = 0; i < 3; i++) {
-		static const char *const names[] = { "pml", "btl", "osc" };
-
-		arguments[count++] = "--mca";
-		arguments[count++] = names[i];
-		arguments[count++] = i == 0 ? "ob1" : i == 1 ? options.btl : "^ucx";
-	}
 	for (i = first; i < argc; i++)
 		arguments[count++] = argv[i];
 	execvp("mpirun", (char **)arguments);

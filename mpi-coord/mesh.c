@@ -366,20 +366,24 @@ int wt_mesh_progress(struct wt_mesh *mesh)
 	return count;
 }
 
-bool wt_mesh_settled(struct wt_mesh *mesh)
+static bool peer_settled(const struct wt_mesh_peer *peer)
 {
-	bool settled = true;
+	return peer->bond.gone || (!peer->queue.first && !peer->urgent.first && !peer->parked.first &&
+					  !peer->atomics.first && !peer->posted);
+}
+
+bool wt_mesh_settle(struct wt_mesh *mesh)
+{
+	bool settled;
 	size_t i;
 
 	pthread_mutex_lock(&mesh->lock);
-	settled = (!mesh->kept && mesh->mode == WT_BOND_RUNNING) || mesh->broken[0];
-	for (i = 0; i < mesh->peer_count && settled && !mesh->broken[0]; i++) {
-		const struct wt_mesh_peer *peer = mesh->peers[i];
-
-		settled = peer->bond.gone ||
-			  (!peer->queue.first && !peer->urgent.first && !peer->parked.first &&
-				  !peer->atomics.first && !peer->posted);
-	}
+	for (i = mesh->up_count; i-- > 0 && !mesh->draining;)
+		wt_mesh_poll(mesh->up[i], NULL);
+	settled = mesh->mode == WT_BOND_RUNNING;
+	for (i = 0; i < mesh->peer_count && settled; i++)
+		settled = peer_settled(mesh->peers[i]);
+	settled |= mesh->broken[0] != 0;
 	pthread_mutex_unlock(&mesh->lock);
 	return settled;
 }
@@ -415,6 +419,7 @@ void wt_mesh_close(struct wt_mesh *mesh)
 	mesh->closing = true;
 	while (mesh->dials)
 		pthread_cond_wait(&mesh->dial_ended, &mesh->lock);
+	wt_mesh_dials_join(mesh);
 	for (i = mesh->up_count; i-- > 0;) {
 		wt_mesh_say(mesh->up[i], &goodbye, true);
 		wt_mesh_poll(mesh->up[i], NULL);

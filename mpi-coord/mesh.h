@@ -93,8 +93,11 @@ void wt_mesh_peer_address(
 void wt_mesh_submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_mesh_item *item);
 /* Delivers; answers how many events there were. */
 int wt_mesh_progress(struct wt_mesh *mesh);
-/* Nothing waits to be sent or to be completed. */
-bool wt_mesh_settled(struct wt_mesh *mesh);
+/*
+ * Moves bytes without delivering anything: true when nothing waits to be sent or to be completed, or the job
+ * is broken. For one who is about to close, and does not want to hear of anything any more.
+ */
+bool wt_mesh_settle(struct wt_mesh *mesh);
 
 struct wt_registration *wt_mesh_register(
 	struct wt_mesh *mesh, void *base, size_t length, struct wt_error *err);

@@ -4,9 +4,10 @@
  *
  *   1. A dial uses the endpoint without the lock; mesh->dials counts such threads, and the endpoint outlives
  *      them.
- *   2. A refusal is repeated after a pause for as long as the bond wants: the other end may be dialling us,
+ *   2. Threads that have ended are joined by the next dial, or by close.
+ *   3. A refusal is repeated after a pause for as long as the bond wants: the other end may be dialling us,
  * or just be about to listen.
- *   3. Who dials shows the token of the rank that it dials, and its epoch; without both nobody is admitted.
+ *   4. Who dials shows the token of the rank that it dials, and its epoch; without both nobody is admitted.
  */
 #include "mesh_internal.h"
 
@@ -17,7 +18,9 @@
 
 #include "thread.h"
 
-struct dial {
+struct wt_mesh_dial {
+	struct wt_mesh_dial *next; /* of those that have ended */
+	pthread_t thread;
 	struct wt_mesh_peer *peer;
 	const struct wt_fabric_ops *ops;
 	struct wt_endpoint *endpoint;
@@ -43,7 +46,7 @@ static enum wt_bond_event event_of(int status, bool late)
 
 /* The bond's word on what the dial gave; answers true to dial again. Under the lock. */
 static bool dial_told(
-	struct dial *dial, int status, bool late, struct wt_path *path, const struct wt_error *err)
+	struct wt_mesh_dial *dial, int status, bool late, struct wt_path *path, const struct wt_error *err)
 {
 	struct wt_mesh_peer *peer = dial->peer;
 	enum wt_bond_event event = event_of(status, late);
@@ -67,7 +70,7 @@ static bool dial_told(
 static void *dial_main(void *arg)
 {
 	const struct timespec pause = { .tv_nsec = WT_MESH_DIAL_PAUSE_NS };
-	struct dial *dial = arg;
+	struct wt_mesh_dial *dial = arg;
 	struct wt_mesh *mesh = dial->peer->mesh;
 	uint64_t deadline = now_ns() + WT_MESH_DIAL_NS;
 	uint8_t hello[WT_PATH_HELLO_BYTES];
@@ -84,25 +87,39 @@ static void *dial_main(void *arg)
 		again = dial_told(dial, status, now_ns() >= deadline, path, &err);
 		if (!again) {
 			mesh->dials--;
+			dial->next = mesh->ended;
+			mesh->ended = dial;
 			pthread_cond_broadcast(&mesh->dial_ended);
 		}
 		pthread_mutex_unlock(&mesh->lock);
 		if (again)
 			nanosleep(&pause, NULL);
 	} while (again);
-	free(dial);
 	return NULL;
+}
+
+/* Threads are joined, not detached: this code may be unloaded. Under the lock, which they do not need any
+ * more. */
+void wt_mesh_dials_join(struct wt_mesh *mesh)
+{
+	struct wt_mesh_dial *dial;
+
+	while ((dial = mesh->ended)) {
+		mesh->ended = dial->next;
+		pthread_join(dial->thread, NULL);
+		free(dial);
+	}
 }
 
 void wt_mesh_dial(struct wt_mesh_peer *peer)
 {
 	struct wt_mesh *mesh = peer->mesh;
-	struct dial *dial = calloc(1, sizeof *dial);
+	struct wt_mesh_dial *dial = calloc(1, sizeof *dial);
 	int status;
 
 	if (!dial)
 		abort();
-	*dial = (struct dial){ .peer = peer,
+	*dial = (struct wt_mesh_dial){ .peer = peer,
 		.ops = mesh->ops,
 		.endpoint = mesh->endpoint,
 		.address = peer->address,
@@ -111,7 +128,8 @@ void wt_mesh_dial(struct wt_mesh_peer *peer)
 			.rank = mesh->self.rank,
 			.token = peer->address.token,
 			.epoch = peer->address.epoch } };
-	status = wt_thread_start(dial_main, dial, NULL);
+	wt_mesh_dials_join(mesh);
+	status = wt_thread_start(dial_main, dial, &dial->thread);
 	if (status < 0) {
 		free(dial);
 		wt_mesh_break(mesh, peer, "cannot start a thread to reach rank %u: %s", peer->name.rank,

@@ -19,6 +19,8 @@
 #define WT_MESH_DIAL_NS 10000000000ull  /* until nobody there is an error */
 #define WT_MESH_DIAL_PAUSE_NS 10000000l /* after a refusal */
 
+struct wt_mesh_dial;
+
 struct wt_mesh_queue {
 	struct wt_mesh_item *first;
 	struct wt_mesh_item **last;
@@ -75,8 +77,9 @@ struct wt_mesh {
 	size_t peer_room;
 	struct wt_mesh_peer **up; /* those with a path; room for all */
 	size_t up_count;
-	int epoll;      /* over the paths' descriptors */
-	unsigned dials; /* threads */
+	int epoll;                  /* over the paths' descriptors */
+	unsigned dials;             /* threads */
+	struct wt_mesh_dial *ended; /* threads that are to be joined */
 	bool closing;
 	bool draining; /* wt_mesh_progress polls no path */
 	enum wt_bond_mode mode;
@@ -119,5 +122,6 @@ unsigned wt_mesh_poll(struct wt_mesh_peer *peer, struct wt_mesh_event *ret_event
 
 /* mesh_dial.c */
 void wt_mesh_dial(struct wt_mesh_peer *peer);
+void wt_mesh_dials_join(struct wt_mesh *mesh);
 
 #endif

@@ -39,6 +39,10 @@ static size_t bytes_max = 4u << 20;
 static volatile char phase = '-';
 static unsigned patience = 60;
 static int threads;
+static uint64_t *window;
+static uint64_t *counter;
+static MPI_Win win;
+static MPI_Win counters;
 
 static uint64_t mix(uint64_t x)
 {
@@ -245,10 +249,6 @@ static void collectives(void)
 /* Puts, gets, accumulates and an atomic counter, in windows that live through many rounds. */
 static void one_sided(void)
 {
-	static uint64_t *window;
-	static uint64_t *counter;
-	static MPI_Win win;
-	static MPI_Win counters;
 	static uint64_t counted;
 	size_t words = draw_size(draw('o', 0, 0)) / 8 % (WINDOW_WORDS / 2) + 1;
 	int to = (rank + 1) % size;
@@ -481,6 +481,10 @@ int main(int argc, char **argv)
 			(unsigned long long)round_number, (unsigned long long)totals[0],
 			(unsigned long long)totals[1]);
 	alarm(patience);
+	if (window) {
+		MPI_Win_free(&win);
+		MPI_Win_free(&counters);
+	}
 	MPI_Finalize();
 	return 0;
 }

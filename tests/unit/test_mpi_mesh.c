@@ -296,7 +296,7 @@ static bool all_came(void)
 	int k;
 
 	for (i = 0; i < RANKS; i++) {
-		if (!wt_mesh_settled(nodes[i].mesh) || nodes[i].outstanding)
+		if (!wt_mesh_settle(nodes[i].mesh) || nodes[i].outstanding)
 			return false;
 		for (k = 0; k < RANKS; k++)
 			if (nodes[i].sent[k] != nodes[k].got[i])
