@@ -2,7 +2,7 @@
 /*
  * sabotage.h - errors made on purpose, in test builds only, to prove that the checks find them.
  *
- * WATARI_SABOTAGE=HOW in the environment of a rank, for one in 97 messages that it sends:
+ * WATARI_SABOTAGE=HOW in the environment of a rank, for one in 13 messages that it sends:
  *
  *   mpi_drop: never sent, mpi_double: sent twice, mpi_corrupt: one bit of it is wrong
  *

@@ -61,9 +61,10 @@ def case_cycles_kinds(host, image):
 
 
 def case_sabotage(host, image):
-    """One message in 97 is dropped, doubled or changed: the program must notice."""
+    """One message in 13 is dropped or changed: the program must notice. One that comes twice Open MPI itself drops; that
+    btl/watari does not do that, test_mpi_mesh.c sees."""
     need_sabotage()
-    for how in ("drop", "double", "corrupt"):
+    for how in ("drop", "corrupt"):
         job = Job(host, program=(MESSAGES, "--rounds", "30", "--patience", "8"), name=how, env={"WATARI_SABOTAGE": f"mpi_{how}"})
         code = job.process.wait(120)
         expect(code != 0 and not job.process.find("messages: right"), f"{how} was not found: {job.process.tail()}")

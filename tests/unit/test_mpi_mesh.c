@@ -66,6 +66,7 @@ struct node {
 
 static struct node nodes[RANKS];
 static atomic_bool stop;
+static atomic_bool quiet; /* errors are expected */
 static atomic_int failures;
 static atomic_int working; /* nodes that may still need an answer of the others */
 static char directory[] = "/tmp/watari-mesh-XXXXXX";
@@ -80,7 +81,8 @@ static uint64_t now_ns(void)
 
 static void wrong(const struct node *node, const char *what)
 {
-	fprintf(stderr, "rank %d: %s\n", node->rank, what);
+	if (!quiet)
+		fprintf(stderr, "rank %d: %s\n", node->rank, what);
 	atomic_fetch_add(&failures, 1);
 }
 
@@ -305,15 +307,37 @@ static bool all_came(void)
 	return true;
 }
 
+static void nodes_close(void)
+{
+	int i;
+
+	for (i = 0; i < RANKS; i++) {
+		wt_rank_close(nodes[i].control);
+		wt_mesh_deregister(nodes[i].mesh, nodes[i].memory_registration);
+	}
+	for (i = 0; i < RANKS; i++) {
+		wt_mesh_close(nodes[i].mesh);
+		free(nodes[i].memory);
+		free(nodes[i].source);
+	}
+}
+
+static void nodes_stop(void)
+{
+	int i;
+
+	atomic_store(&stop, true);
+	for (i = 0; i < RANKS; i++)
+		pthread_join(nodes[i].thread, NULL);
+}
+
 static void world_close(void)
 {
 	uint64_t deadline = now_ns() + PATIENCE_NS;
 	uint64_t counted = 0;
 	int i;
 
-	atomic_store(&stop, true);
-	for (i = 0; i < RANKS; i++)
-		pthread_join(nodes[i].thread, NULL);
+	nodes_stop();
 	while (!all_came()) {
 		for (i = 0; i < RANKS; i++)
 			wt_mesh_progress(nodes[i].mesh);
@@ -324,16 +348,9 @@ static void world_close(void)
 	assert_int_equal(nodes[0].counter, 3 * counted);
 	assert_true(counted > 0);
 	assert_int_equal(atomic_load(&failures), 0);
-	for (i = 0; i < RANKS; i++) {
+	for (i = 0; i < RANKS; i++)
 		assert_false(nodes[i].broken);
-		wt_rank_close(nodes[i].control);
-		wt_mesh_deregister(nodes[i].mesh, nodes[i].memory_registration);
-	}
-	for (i = 0; i < RANKS; i++) {
-		wt_mesh_close(nodes[i].mesh);
-		free(nodes[i].memory);
-		free(nodes[i].source);
-	}
+	nodes_close();
 }
 
 static void reach(enum wt_barrier_goal goal)
@@ -359,6 +376,30 @@ static void test_talk(void **state)
 	while (now_ns() < until)
 		sched_yield();
 	world_close();
+}
+
+/* Errors made on purpose are seen: so these checks can fail. */
+static void test_sabotage(void **state)
+{
+	static const char *const ways[] = { "mpi_drop", "mpi_double", "mpi_corrupt" };
+	uint64_t deadline;
+	unsigned i;
+
+#ifndef WATARI_SABOTAGE
+	skip();
+#endif
+	for (i = 0; i < 3; i++) {
+		quiet = true;
+		setenv("WATARI_SABOTAGE", ways[i], 1);
+		world_open();
+		deadline = now_ns() + PATIENCE_NS;
+		while (!atomic_load(&failures))
+			assert_true(now_ns() < deadline);
+		nodes_stop();
+		unsetenv("WATARI_SABOTAGE");
+		nodes_close();
+		quiet = false;
+	}
 }
 
 static void test_cycles(void **state)
@@ -394,6 +435,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_talk),
+		cmocka_unit_test(test_sabotage),
 		cmocka_unit_test(test_cycles),
 		cmocka_unit_test(test_goals_in_any_order),
 	};
