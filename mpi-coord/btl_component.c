@@ -63,7 +63,7 @@ static void broken(void *arg, struct wt_mesh_name peer, const char *text)
 {
 	wt_btl_say("rank %u: %s", OPAL_PROC_MY_NAME.vpid, text);
 	if (wt_btl_module.error_cb)
-		wt_btl_module.error_cb(&wt_btl_module.super, MCA_BTL_ERROR_FLAGS_FATAL, NULL, (char *)text);
+		wt_btl_module.error_cb(&wt_btl_module.super, MCA_BTL_ERROR_FLAGS_FATAL, NULL, NULL);
 }
 
 /* The first address of this host that others can reach; loopback if there is no other. */
