@@ -6,11 +6,14 @@
  */
 #include "test_path.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define ENDS 2
 #define MESSAGES 4096
@@ -406,6 +409,127 @@ static void peers_quiesce(void **state)
 	free(peers);
 }
 
+/* A peer over tcp that writes its own bytes: ends[0] is the path under test, the socket is the other end. */
+static int raw_open(struct peers *peers)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	uint8_t greeting[8 + WT_PATH_HELLO_BYTES] = { 'W', 'T', 'T', 'H', 1 };
+	struct wt_error err = { 0 };
+	uint8_t verdict[8];
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	memset(peers, 0, sizeof *peers);
+	test_pair_open(&peers->pair, WT_ROLE_INVALID);
+	address.sin_port = htons(peers->pair.port);
+	assert_int_equal(inet_pton(AF_INET, test_host, &address.sin_addr), 1);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(send(fd, greeting, sizeof greeting, 0), sizeof greeting);
+	assert_int_equal(test_ops->request_admit(test_request_next(&peers->pair, greeting + 8),
+				 peers->pair.server_endpoint, WT_ROLE_PEER, &peers->ends[0].path, &err),
+		0);
+	assert_int_equal(recv(fd, verdict, sizeof verdict, MSG_WAITALL), sizeof verdict);
+	return fd;
+}
+
+static void raw_frame(uint8_t frame[32], uint16_t kind, uint32_t length, const struct wt_key *key)
+{
+	memset(frame, 0, 32);
+	memcpy(frame, "WTTF", 4);
+	memcpy(frame + 4, &kind, 2);
+	frame[6] = 1; /* status: good */
+	memcpy(frame + 8, &length, 4);
+	memcpy(frame + 16, &key->address, 8);
+	memcpy(frame + 24, &key->key, 8);
+}
+
+static void raw_ends(struct peers *peers, int fd)
+{
+	uint64_t deadline = test_now_ns() + TEST_DEADLINE_NS;
+
+	do {
+		turn(&peers->ends[0]);
+		assert_true(test_now_ns() < deadline);
+	} while (peers->ends[0].last >= 0);
+	assert_int_equal(peers->ends[0].last, -EPROTO);
+	assert_int_equal(peers->ends[0].messages, 0);
+	close(fd);
+	test_ops->close(peers->ends[0].path);
+	test_pair_close(&peers->pair);
+}
+
+static void wrong_frames(void **state)
+{
+	static const struct {
+		uint16_t kind;
+		uint32_t length;
+	} cases[] = { { 0, 1 }, { 9, 1 }, { 1, 0 }, { 1, WT_PATH_MESSAGE_MAX + 1 }, { 1, UINT32_MAX },
+		{ 2, 0 }, { 2, WT_PATH_READ_MAX + 1 }, { 3, 0 }, { 3, UINT32_MAX }, { 4, 0 }, { 5, 1 } };
+	struct peers *peers = calloc(1, sizeof *peers);
+	uint8_t frame[32];
+	unsigned i;
+	int fd;
+
+	for (i = 0; i < sizeof cases / sizeof cases[0] + 2; i++) {
+		bool many = i == sizeof cases / sizeof cases[0];
+		unsigned count = many ? 140 : 1;
+
+		fd = raw_open(peers);
+		raw_frame(
+			frame, 3, WT_PATH_READ_MAX, &peers->pair.key); /* more than one may ask for at once */
+		if (i < sizeof cases / sizeof cases[0])
+			raw_frame(frame, cases[i].kind, cases[i].length, &peers->pair.key);
+		else if (!many)
+			frame[0] = 'X';
+		while (count--)
+			assert_int_equal(send(fd, frame, sizeof frame, MSG_NOSIGNAL), sizeof frame);
+		raw_ends(peers, fd);
+	}
+	free(peers);
+}
+
+/* A message and a write whose bytes come one at a time. */
+static void frames_in_pieces(void **state)
+{
+	struct peers *peers = calloc(1, sizeof *peers);
+	uint64_t deadline = test_now_ns() + TEST_DEADLINE_NS;
+	struct wt_error err = { 0 };
+	struct wt_region *target;
+	struct wt_key key;
+	uint8_t bytes[2 * 32 + 10];
+	uint8_t answer[32];
+	int fd = raw_open(peers);
+	unsigned i;
+
+	assert_int_equal(test_ops->region_add(peers->pair.server_endpoint, peers->pair.served, 5,
+				 WT_ACCESS_TARGET, &target, &err),
+		0);
+	test_ops->region_key(target, &key);
+	raw_frame(bytes, 2, 5, &key);
+	memcpy(bytes + 32, "write", 5);
+	raw_frame(bytes + 37, 1, 5, &key);
+	memcpy(bytes + 69, "speak", 5);
+	for (i = 0; i < sizeof bytes; i++) {
+		assert_int_equal(peers->ends[0].messages, 0);
+		assert_int_equal(send(fd, bytes + i, 1, MSG_NOSIGNAL), 1);
+		turn(&peers->ends[0]);
+		assert_true(peers->ends[0].last >= 0);
+	}
+	while (!peers->ends[0].messages) {
+		turn(&peers->ends[0]);
+		assert_true(test_now_ns() < deadline);
+	}
+	assert_memory_equal(peers->pair.served, "write", 5);
+	assert_memory_equal(&peers->ends[0].firsts[0], "spea", 4);
+	assert_int_equal(recv(fd, answer, sizeof answer, MSG_WAITALL), sizeof answer);
+	assert_int_equal(answer[4], 4);
+	assert_int_equal(answer[6], 1);
+	test_ops->region_remove(target);
+	close(fd);
+	test_ops->close(peers->ends[0].path);
+	test_pair_close(&peers->pair);
+	free(peers);
+}
+
 static void not_over_this_fabric(void **state)
 {
 	struct wt_error err = { 0 };
@@ -432,6 +556,8 @@ int test_path_peer(void)
 		cmocka_unit_test(bad_posts),
 		cmocka_unit_test(peer_leaves),
 		cmocka_unit_test(peers_quiesce),
+		cmocka_unit_test(wrong_frames),
+		cmocka_unit_test(frames_in_pieces),
 	};
 	const struct CMUnitTest none[] = { cmocka_unit_test(not_over_this_fabric) };
 	char name[64];
