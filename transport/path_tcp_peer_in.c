@@ -19,6 +19,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* Of what is not received into place: whatever follows in it is copied, so not more than one long message. */
+#define CHUNK (WT_PATH_MESSAGE_MAX + 2 * sizeof(struct wt_tcp_frame))
 #define RECEIVE_BYTES_MAX (4u << 20) /* bytes in one poll, or somewhat more */
 
 static uint8_t waste[64u << 10]; /* nobody reads it */
@@ -215,6 +217,7 @@ static size_t receive(struct wt_path *path, bool *ret_more)
 	struct iovec iov[2];
 	struct msghdr message = { .msg_iov = iov };
 	size_t direct = 0;
+	size_t asked = 0;
 	ssize_t got;
 
 	memmove(peer->in, peer->in + peer->in_first, peer->in_end - peer->in_first);
@@ -227,13 +230,16 @@ static size_t receive(struct wt_path *path, bool *ret_more)
 	/* Behind bytes that are thrown away more of them may follow. */
 	if (!direct || peer->got + direct == le32toh(peer->frame.length)) {
 		iov[message.msg_iovlen].iov_base = peer->in + peer->in_end;
-		iov[message.msg_iovlen++].iov_len = sizeof peer->in - peer->in_end;
+		asked = sizeof peer->in - peer->in_end;
+		if (asked > CHUNK)
+			asked = CHUNK;
+		iov[message.msg_iovlen++].iov_len = asked;
 	}
+	asked += direct;
 	do
 		got = recvmsg(path->socket, &message, MSG_DONTWAIT);
 	while (got < 0 && errno == EINTR);
-	*ret_more =
-		got > 0 && (size_t)got >= direct && (direct || peer->in_end + (size_t)got == sizeof peer->in);
+	*ret_more = got > 0 && (size_t)got == asked;
 	if (got < 0 && errno == EAGAIN)
 		return 0;
 	if (got <= 0) {
