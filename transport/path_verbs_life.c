@@ -170,18 +170,27 @@ static int admit(struct wt_path *path, const struct wt_request *request, struct 
 	return 0;
 }
 
+static int role_refuse(enum wt_role role, struct wt_error *err)
+{
+	if (role == WT_ROLE_SERVE || role == WT_ROLE_PULL)
+		return 0;
+	if (role == WT_ROLE_PEER)
+		return wt_error_set(err, EOPNOTSUPP, "there are no paths of peers over verbs yet; use tcp");
+	return wt_error_set(err, EINVAL, "a path either serves or pulls");
+}
+
 int wt_verbs_request_admit(struct wt_request *request, struct wt_endpoint *endpoint, enum wt_role role,
 	struct wt_path **ret_path, struct wt_error *err)
 {
 	struct wt_path *path = NULL;
 	int status;
 
-	if (role == WT_ROLE_SERVE || role == WT_ROLE_PULL)
+	if (role_refuse(role, NULL) == 0)
 		path = path_new(role, endpoint->depth);
 	if (!path) {
 		wt_verbs_request_refuse(request);
-		if (role != WT_ROLE_SERVE && role != WT_ROLE_PULL)
-			return wt_error_set(err, EINVAL, "a path either serves or pulls");
+		if (role_refuse(role, err) < 0)
+			return role_refuse(role, NULL);
 		return wt_error_set(err, ENOMEM, "out of memory or descriptors for a verbs path");
 	}
 	path->endpoint = endpoint;
@@ -294,8 +303,9 @@ int wt_verbs_connect(struct wt_endpoint *endpoint, const char *host, uint16_t po
 	struct wt_path *path;
 	int status;
 
-	if (role != WT_ROLE_SERVE && role != WT_ROLE_PULL)
-		return wt_error_set(err, EINVAL, "a path either serves or pulls");
+	status = role_refuse(role, err);
+	if (status < 0)
+		return status;
 	path = path_new(role, endpoint->depth);
 	if (!path)
 		return wt_error_set(err, ENOMEM, "out of memory or descriptors for a verbs path");
