@@ -13,6 +13,11 @@ the reads cost the two hosts in processor time says more.
   scattered_4k_rate   reads per second of 4 KiB from random places of 32 MiB, against ib_read_bw -s 4096, which reads one
                       place again and again
   scattered_4k_cpu    ... and their processor time
+  vm_verbs_rate       a whole stopped guest of random bytes: RAM / total time, against ib_read_bw of 1 MiB
+  vm_verbs_cpu        ... and the processor time of both hosts per GiB, against ib_read_bw's
+  vm_verbs_vs_qemu_rdma, vm_cpu_vs_qemu_rdma   the same against QEMU's `rdma:`, the better of pin-all on and off
+
+--cases 64KiB 1MiB lat scattered vm runs a part: each takes two to eight minutes.
 """
 
 import itertools
@@ -23,7 +28,9 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 
-from figures import interleave, options, show  # noqa: E402
+import wire_vm  # noqa: E402
+from figures import interleave, parser, show  # noqa: E402
+from harness.guests import build_guest  # noqa: E402
 from harness.hosts import lab, lab_usable  # noqa: E402
 from harness.wire import perftest, watari_wire  # noqa: E402
 
@@ -33,6 +40,7 @@ LATENCY = (POLL, SLEEP)
 LATENCIES = 1000
 RUN_S = 1.5  # how long one run shall take, about
 CHAINS = 32  # two paths, chains of 16
+VM_READ = 1 << 20
 GIB = 1 << 30
 ports = itertools.count(19000)
 
@@ -91,26 +99,76 @@ def compare(args, case, settings, baseline, mine, peer, metric, scale=1, gib=Non
         say(name.rsplit("_", 1)[0] + "_cpu", "cpu", "s/GiB", "lower", 1 / gib)
 
 
-def measure(args, hosts):
-    for case, size in (("64KiB", 65536), ("1MiB", 1048576)):
-        count = enough(hosts, str(size))
-        compare(args, case, BANDWIDTH, "ib_read_bw", ours("wt_read_bw", hosts, "bw_average_mib_s", str(size), count),
-                theirs("ib_read_bw", hosts, 3, str(size), count), ("page_read_bw", "MiB/s", "higher"), 1, count * size / GIB)
+def bandwidth(args, hosts, case, size):
+    count = enough(hosts, str(size))
+    compare(args, case, BANDWIDTH, "ib_read_bw", ours("wt_read_bw", hosts, "bw_average_mib_s", str(size), count),
+            theirs("ib_read_bw", hosts, 3, str(size), count), ("page_read_bw", "MiB/s", "higher"), 1, count * size / GIB)
+
+
+def latency(args, hosts):
     compare(args, "4KiB", LATENCY, "ib_read_lat", ours("wt_read_lat", hosts, "t_typical_us", "4096", LATENCIES),
             theirs("ib_read_lat", hosts, 4, "4096", LATENCIES), ("page_read_lat", "us", "lower"))
+
+
+def scattered(args, hosts):
     count = enough(hosts, "4096")
     compare(args, "4KiB", BANDWIDTH, "ib_read_bw", ours("wt_read_bw", hosts, "msg_rate_mpps", "4096", count, ("--scattered",)),
             theirs("ib_read_bw", hosts, 4, "4096", count), ("scattered_4k_rate", "1/s", "higher"), 1e6, count * 4096 / GIB)
 
 
+def whole_vm(args, hosts):
+    image, mb = build_guest(), args.mb
+    reads = mb * wire_vm.MIB // 4 // VM_READ  # a quarter of the guest: long enough, and nobody waits for it
+    perf = theirs("ib_read_bw", hosts, 3, str(VM_READ), reads)
+    setting = best_of("vm: ib_read_bw", perf, (SLEEP, PAIR, BOTH), "higher")
+    ours_vm = wire_vm.Watari(hosts, image, mb, args.feed, args.send.split())
+    qemus = [wire_vm.Qemu(hosts, image, mb, pin_all) for pin_all in (False, True)] if args.rdma else []
+    tried = {qemu: wire_vm.say(qemu.name, qemu.run()) for qemu in qemus}
+    best = sorted(tried, key=lambda qemu: -tried[qemu]["rate"])[:1]
+
+    def perftest_run():
+        run = perf(setting)
+        return {"rate": run["value"], "cpu": run["cpu"] / (reads * VM_READ / GIB)}
+
+    contenders = {one.name: one.run for one in (ours_vm, *best)} | {"ib_read_bw": perftest_run}
+    found = interleave({name: lambda name=name, run=run: wire_vm.say(name, run()) for name, run in contenders.items()}, args.runs)
+
+    def say(metric, of, unit, better, baseline):
+        show(args, "wire", f"{mb}MiB", metric, unit, better, [run[of] for run in found[ours_vm.name]], baseline,
+             [run[of] for run in found[baseline]])
+
+    say("vm_verbs_rate", "rate", "MiB/s", "higher", "ib_read_bw")
+    say("vm_verbs_cpu", "cpu", "s/GiB", "lower", "ib_read_bw")
+    for qemu in best:
+        say("vm_verbs_vs_qemu_rdma", "rate", "MiB/s", "higher", qemu.name)
+        say("vm_cpu_vs_qemu_rdma", "cpu", "s/GiB", "lower", qemu.name)
+        say("vm_wall_vs_qemu_rdma", "wall", "s", "lower", qemu.name)
+
+
+CASES = {"64KiB": lambda args, hosts: bandwidth(args, hosts, "64KiB", 65536),
+         "1MiB": lambda args, hosts: bandwidth(args, hosts, "1MiB", 1048576),
+         "lat": latency, "scattered": scattered, "vm": whole_vm}
+
+
+def command_line():
+    made = parser(__doc__)
+    made.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE", help=", ".join(CASES))
+    made.add_argument("--mb", type=int, default=384, help="RAM of the guest of `vm`")
+    made.add_argument("--no-feed", dest="feed", action="store_false", help="the source QEMU without libwatari-feed.so")
+    made.add_argument("--no-rdma", dest="rdma", action="store_false", help="`vm` without QEMU's rdma:")
+    made.add_argument("--send", default="", metavar="OPTIONS", help="for watari send, such as --send='--paths 4'")
+    return made.parse_args()
+
+
 def main():
-    args = options(__doc__, runs=5)
+    args = command_line()
     if reason := lab_usable():
         print(f"wire: the lab cannot run here: {reason}", file=sys.stderr)
         return 77
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so ends the lab
-    with lab(2) as hosts:
-        measure(args, hosts)
+    with lab(2, mem="2560M" if "vm" in args.cases else "1536M") as hosts:
+        for case in args.cases:
+            CASES[case](args, hosts)
     return 0
 
 
