@@ -66,6 +66,11 @@ struct wt_mover {
 	struct wt_puller_stats stats;
 };
 
+static uint64_t extent_bytes(const struct wt_extent *extent)
+{
+	return (uint64_t)extent->pages << WT_PAGE_SHIFT;
+}
+
 int wt_mover_open(struct wt_loop *loop, struct wt_mover **ret_mover)
 {
 	struct wt_mover *m = calloc(1, sizeof *m);
@@ -204,6 +209,13 @@ int wt_mover_restart(struct wt_mover *m)
 	return wt_mover_start(m);
 }
 
+void wt_mover_expect(struct wt_mover *m, const struct wt_extent *extent)
+{
+	if (m->sinks[WT_FABRIC_VERBS])
+		wt_sink_expect(m->sinks[WT_FABRIC_VERBS], extent->block, extent->page << WT_PAGE_SHIFT,
+			extent_bytes(extent));
+}
+
 struct wt_plan *wt_mover_plan(struct wt_mover *m)
 {
 	return m->plan;
@@ -265,6 +277,10 @@ int wt_mover_endpoint(struct wt_mover *m, const struct wt_fabric_ops *ops, const
 			ops->endpoint_close(endpoint);
 			return wt_error_set(err, -r, "no memory for a table of regions");
 		}
+		/* Without it memory is registered when it is needed. Over tcp there is nothing to register.
+		 */
+		if (ops->fabric == WT_FABRIC_VERBS)
+			wt_sink_background(m->sinks[ops->fabric], m->loop);
 	}
 	*ret_endpoint = wt_sink_endpoint(m->sinks[ops->fabric]);
 	return 0;
@@ -297,11 +313,6 @@ int wt_mover_path_add(
 static bool refusal(int status)
 {
 	return status == -EACCES || status == -ERANGE || status == -EFAULT;
-}
-
-static uint64_t extent_bytes(const struct wt_extent *extent)
-{
-	return (uint64_t)extent->pages << WT_PAGE_SHIFT;
 }
 
 /* Who says EFAULT may be either end: it is ours if there is no memory to be read into. */
