@@ -22,6 +22,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "spin.h"
+
 #define BATCH 32
 #define LOCAL_BYTES (64ull << 20)
 #define FABRICS 4 /* by enum wt_fabric */
@@ -60,6 +62,7 @@ struct wt_mover {
 	wt_mover_copy copy;
 	void *copy_arg;
 	struct wt_timer wake;
+	struct wt_spin spin;
 	uint64_t local_bytes; /* zeros and copies in this turn */
 	/* Reads are answered with refusals since then, 0: they are not; by server. */
 	uint64_t refused_since_ns[WT_PLAN_SERVERS];
@@ -378,6 +381,8 @@ static bool poll_lane(struct wt_mover *m, struct lane *lane, bool *ret_dead, str
 	}
 	*ret_dead = n < 0;
 	assert(n >= 0 || !lane->posts);
+	if (any)
+		wt_spin_news(&m->spin, wt_loop_now_ns(m->loop));
 	return any;
 }
 
@@ -638,11 +643,24 @@ static void woken(void *arg, uint64_t now_ns)
 {
 }
 
+/* Something is under way of which one hears by looking at memory: over tcp each look is a system call. */
+static bool awaits(const struct wt_mover *m)
+{
+	for (unsigned i = 0; i < m->lane_count; i++)
+		if (m->lanes[i].posts && m->lanes[i].ops->fabric == WT_FABRIC_VERBS)
+			return true;
+	return false;
+}
+
 bool wt_mover_arm(struct wt_mover *m)
 {
 	uint64_t now_ns = wt_loop_now_ns(m->loop), wake_ns = wt_plan_wake_ns(m->plan, now_ns);
 	bool quiet = true;
 
+	if (!awaits(m))
+		wt_spin_rest(&m->spin);
+	else if (wt_spin_again(&m->spin, now_ns))
+		return false;
 	wt_loop_timer_clear(m->loop, &m->wake);
 	if (wake_ns != UINT64_MAX)
 		wt_loop_timer_set(m->loop, &m->wake, wake_ns, woken, m);
