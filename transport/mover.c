@@ -26,7 +26,6 @@
 
 #define BATCH 32
 #define LOCAL_BYTES (64ull << 20)
-#define FABRICS 4 /* by enum wt_fabric */
 #define ASKS_MAX 16
 /* How long refusals are put up with: the keys may just be changing while the control connection is away. */
 #define REFUSED_NS 8000000000ull
@@ -35,7 +34,8 @@ struct lane {
 	const struct wt_fabric_ops *ops;
 	struct wt_path *path;
 	unsigned server, plan_path;
-	unsigned posts; /* under way */
+	unsigned listener; /* by which it came */
+	unsigned posts;    /* under way */
 };
 
 /* A post; the index is the plan's operation id. */
@@ -51,12 +51,12 @@ struct wt_mover {
 	unsigned block_count;
 	struct wt_sink_block *blocks;
 	struct wt_plan *plan;
-	struct wt_remote_regions remote[WT_PLAN_SERVERS][FABRICS];
-	struct wt_sink *sinks[FABRICS];
-	unsigned lane_count;
+	struct wt_remote_regions remote[WT_PLAN_SERVERS][WT_MOVER_FABRICS];
+	struct wt_sink *sinks[WT_MOVER_FABRICS];
+	unsigned lane_count, next_lane;
 	struct lane lanes[WT_MOVER_PATHS_MAX];
 	struct post posts[WT_PLAN_OPS];
-	unsigned lost[WT_PLAN_SERVERS]; /* for wt_mover_lost */
+	struct wt_lost lost[WT_PLAN_SERVERS]; /* for wt_mover_lost */
 	struct wt_extent asks[ASKS_MAX];
 	unsigned ask_count;
 	wt_mover_copy copy;
@@ -81,7 +81,7 @@ int wt_mover_open(struct wt_loop *loop, struct wt_mover **ret_mover)
 	if (!m)
 		return -ENOMEM;
 	m->loop = loop;
-	for (unsigned fabric = 0; fabric < FABRICS; fabric++)
+	for (unsigned fabric = 0; fabric < WT_MOVER_FABRICS; fabric++)
 		m->remote[0][fabric].ring_last = true;
 	*ret_mover = m;
 	return 0;
@@ -99,6 +99,15 @@ static bool has_lane(const struct wt_mover *m, int server, enum wt_fabric fabric
 	for (unsigned i = 0; i < m->lane_count; i++)
 		if (m->lanes[i].ops->fabric == fabric &&
 			(server < 0 || m->lanes[i].server == (unsigned)server))
+			return true;
+	return false;
+}
+
+static bool has_lane_by(const struct wt_mover *m, unsigned server, enum wt_fabric fabric, unsigned listener)
+{
+	for (unsigned i = 0; i < m->lane_count; i++)
+		if (m->lanes[i].ops->fabric == fabric && m->lanes[i].server == server &&
+			m->lanes[i].listener == listener)
 			return true;
 	return false;
 }
@@ -131,11 +140,13 @@ static void lane_abandon(struct wt_mover *m, struct lane *lane)
 static void lane_lost(struct wt_mover *m, struct lane *lane)
 {
 	enum wt_fabric fabric = lane->ops->fabric;
-	unsigned server = lane->server;
+	unsigned server = lane->server, listener = lane->listener;
 
 	lane_abandon(m, lane);
 	if (!has_lane(m, (int)server, fabric))
-		m->lost[server] |= WT_FABRIC_BIT(fabric);
+		m->lost[server].fabrics |= WT_FABRIC_BIT(fabric);
+	else if (!has_lane_by(m, server, fabric, listener))
+		m->lost[server].listeners[fabric] |= 1u << listener;
 }
 
 void wt_mover_stop(struct wt_mover *m)
@@ -147,7 +158,7 @@ void wt_mover_stop(struct wt_mover *m)
 /* Paths that come later open it anew, perhaps on another device; until then nothing stays pinned. */
 static void close_unused_sinks(struct wt_mover *m)
 {
-	for (unsigned fabric = 0; fabric < FABRICS; fabric++)
+	for (unsigned fabric = 0; fabric < WT_MOVER_FABRICS; fabric++)
 		if (!has_lane(m, -1, (enum wt_fabric)fabric)) {
 			wt_sink_close(m->sinks[fabric]);
 			m->sinks[fabric] = NULL;
@@ -162,7 +173,7 @@ void wt_mover_close(struct wt_mover *m)
 	close_unused_sinks(m);
 	wt_loop_timer_clear(m->loop, &m->wake);
 	for (unsigned server = 0; server < WT_PLAN_SERVERS; server++)
-		for (unsigned fabric = 0; fabric < FABRICS; fabric++)
+		for (unsigned fabric = 0; fabric < WT_MOVER_FABRICS; fabric++)
 			wt_remote_free(&m->remote[server][fabric]);
 	wt_plan_close(m->plan);
 	free(m->blocks);
@@ -201,9 +212,9 @@ int wt_mover_restart(struct wt_mover *m)
 	wt_mover_stop(m);
 	close_unused_sinks(m);
 	for (unsigned server = 0; server < WT_PLAN_SERVERS; server++) {
-		m->lost[server] = 0;
+		m->lost[server] = (struct wt_lost){ 0 };
 		m->refused_since_ns[server] = 0;
-		for (unsigned fabric = 0; fabric < FABRICS; fabric++)
+		for (unsigned fabric = 0; fabric < WT_MOVER_FABRICS; fabric++)
 			wt_remote_clear(&m->remote[server][fabric]);
 	}
 	m->ask_count = 0;
@@ -231,7 +242,7 @@ int wt_mover_region_add(struct wt_mover *m, unsigned server, const struct wt_wir
 	const struct wt_sink_block *block;
 	int r;
 
-	if (region->fabric < WT_FABRIC_TCP || region->fabric >= FABRICS)
+	if (region->fabric < WT_FABRIC_TCP || region->fabric >= WT_MOVER_FABRICS)
 		return -EPROTO;
 	if (region->block != WT_WIRE_RING) {
 		if (region->block >= m->block_count)
@@ -257,9 +268,9 @@ void wt_mover_regions_clear(struct wt_mover *m, unsigned server, enum wt_fabric 
 
 void wt_mover_server_remove(struct wt_mover *m, unsigned server)
 {
-	for (unsigned fabric = WT_FABRIC_TCP; fabric < FABRICS; fabric++)
+	for (unsigned fabric = WT_FABRIC_TCP; fabric < WT_MOVER_FABRICS; fabric++)
 		wt_mover_regions_clear(m, server, (enum wt_fabric)fabric);
-	m->lost[server] = 0;
+	m->lost[server] = (struct wt_lost){ 0 };
 	wt_plan_server_remove(m->plan, server);
 }
 
@@ -294,8 +305,8 @@ static void path_readable(void *arg, uint32_t events)
 {
 }
 
-int wt_mover_path_add(
-	struct wt_mover *m, unsigned server, const struct wt_fabric_ops *ops, struct wt_path *path)
+int wt_mover_path_add(struct wt_mover *m, unsigned server, const struct wt_fabric_ops *ops,
+	struct wt_path *path, unsigned listener)
 {
 	int r, plan_path;
 
@@ -306,8 +317,11 @@ int wt_mover_path_add(
 		return r;
 	plan_path = wt_plan_path_add(
 		m->plan, server, wt_remote_reach, &m->remote[server][ops->fabric], wt_loop_now_ns(m->loop));
-	m->lanes[m->lane_count++] =
-		(struct lane){ .ops = ops, .path = path, .server = server, .plan_path = (unsigned)plan_path };
+	m->lanes[m->lane_count++] = (struct lane){ .ops = ops,
+		.path = path,
+		.server = server,
+		.plan_path = (unsigned)plan_path,
+		.listener = listener };
 	m->stats.fabric = ops->fabric;
 	return 0;
 }
@@ -541,7 +555,8 @@ static int fill_lane(struct wt_mover *m, struct lane *lane, struct wt_error *err
 	return r < 0 ? r : taken > 0 ? taken : 0;
 }
 
-/* One batch for the lane that is least full; if it can do nothing now, for the next one. */
+/* One batch for the lane that is least full, of several such for each in turn; if it can do nothing now, for
+ * the next one. */
 static bool fill_one(struct wt_mover *m, struct wt_error *err)
 {
 	unsigned load[WT_MOVER_PATHS_MAX];
@@ -553,22 +568,25 @@ static bool fill_one(struct wt_mover *m, struct wt_error *err)
 	for (unsigned round = 0; round < m->lane_count && !err->code; round++) {
 		unsigned best = m->lane_count;
 
-		for (unsigned i = 0; i < m->lane_count; i++)
+		for (unsigned n = 0; n < m->lane_count; n++) {
+			unsigned i = (m->next_lane + n) % m->lane_count;
+
 			if (!(tried >> i & 1) && (best == m->lane_count || load[i] < load[best]))
 				best = i;
-		if (fill_lane(m, &m->lanes[best], err) > 0)
+		}
+		if (fill_lane(m, &m->lanes[best], err) > 0) {
+			m->next_lane = best + 1;
 			return true;
+		}
 		tried |= 1ull << best;
 	}
 	return false;
 }
 
-unsigned wt_mover_lost(struct wt_mover *m, unsigned server)
+void wt_mover_lost(struct wt_mover *m, unsigned server, struct wt_lost *ret_lost)
 {
-	unsigned lost = m->lost[server];
-
-	m->lost[server] = 0;
-	return lost;
+	*ret_lost = m->lost[server];
+	m->lost[server] = (struct wt_lost){ 0 };
 }
 
 bool wt_mover_ask(struct wt_mover *m, struct wt_extent *ret_extent)

@@ -20,6 +20,7 @@
 
 #include "registrar.h"
 
+#define HUGE_BYTES (2u << 20)
 #define CHUNKS_MAX (1ull << 40) /* of a block: what a cookie has room for */
 
 /* region NULL: not registered. ordered: by the registrar, which has not said yet what came of it. */
@@ -209,9 +210,10 @@ int wt_sink_bounce_take(struct wt_sink *sink, uint8_t **ret_buffer, struct wt_re
 
 	if (!sink->bounce_region) {
 		if (!sink->bounces)
-			sink->bounces = aligned_alloc(WT_PAGE_SIZE, length);
+			sink->bounces = aligned_alloc(HUGE_BYTES, length);
 		if (!sink->bounces)
 			return -ENOMEM;
+		madvise(sink->bounces, length, MADV_HUGEPAGE); /* fewer translations for the device */
 		r = sink->ops->region_add(
 			sink->endpoint, sink->bounces, length, WT_ACCESS_SINK, &sink->bounce_region, &err);
 		if (r)

@@ -21,8 +21,9 @@
  *   6. A remote read returns bytes that the served memory held at some moment after the post; different bytes
  *      of one read may stem from different moments.
  *
- * Threads: an endpoint, its regions and its paths are used by one thread. Serving happens beside it: in the
- * NIC (verbs), or in a thread of the path (tcp); region_remove waits until that is out of the region.
+ * Threads: an endpoint, its regions and its paths are used by one thread, but for what is said below. Serving
+ * happens beside it: in the NIC (verbs), or in a thread of the path (tcp); region_remove waits until that is
+ * out of the region.
  *
  * The control half may block for at most the timeout that it is given.
  */
@@ -109,7 +110,7 @@ struct wt_fabric_ops {
 	void (*endpoint_close)(struct wt_endpoint *endpoint);
 
 	/* access is a set of enum wt_access. base and length need no alignment. -ENOMEM: locked-memory limit.
-	 */
+	 * Over verbs several threads may call it at once. */
 	int (*region_add)(struct wt_endpoint *endpoint, void *base, size_t length, unsigned access,
 		struct wt_region **ret_region, struct wt_error *err);
 	void (*region_key)(const struct wt_region *region, struct wt_key *ret_key);
