@@ -182,6 +182,9 @@ int wt_puller_listen_data(struct wt_puller *p, struct wt_error *err)
 			listen_at(p, ops, 0, NULL, &why);
 			continue;
 		}
+		if (!address_at(p, 0, host))
+			wt_error_set(&why, EINVAL, "the address for data, '%.80s', is empty or too long",
+				p->config.data_host);
 		for (unsigned at = 0; at < addresses && address_at(p, at, host); at++)
 			number += !listen_at(p, ops, number, host, &why);
 	}
