@@ -185,8 +185,14 @@ int wt_puller_listen_data(struct wt_puller *p, struct wt_error *err)
 		if (!address_at(p, 0, host))
 			wt_error_set(&why, EINVAL, "the address for data, '%.80s', is empty or too long",
 				p->config.data_host);
-		for (unsigned at = 0; at < addresses && address_at(p, at, host); at++)
-			number += !listen_at(p, ops, number, host, &why);
+		for (unsigned at = 0; at < addresses && address_at(p, at, host); at++) {
+			wt_error_clear(&why);
+			if (!listen_at(p, ops, number, host, &why))
+				number++;
+			else if (addresses > 1 && strchr(p->config.data_host, ','))
+				wt_puller_refused(
+					p, &why); /* the others are used, and somebody should know */
+		}
 	}
 	if (!p->data.listeners)
 		return wt_error_set(err, ENOTSUP, "no fabric can be offered: %s", wt_error_text(&why));
