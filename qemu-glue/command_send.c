@@ -18,7 +18,7 @@ static const char usage[] =
 	"  --paths N                data connections (default 2)\n"
 	"  --channels N             QEMU writes its stream over N channels of multifd (default 1: without it)\n"
 	"  --no-feed                QEMU's libwatari-feed.so, if it has that, leaves out nothing\n"
-	"  --device NAME            RDMA device\n"
+	"  --device NAME[,NAME]     RDMA device, or two\n"
 	"  --downtime-limit TIME    QEMU stops the guest when the rest fits into this (default 300ms)\n"
 	"  --switchover-timeout T   abort when the destination is not loaded so long after the stop (default 2s)\n"
 	"  --auto-converge          QEMU slows the guest down when it writes faster than its memory gets across\n"

@@ -301,7 +301,12 @@ static int check_disks(struct wt_qmp *qmp, bool shared_storage, unsigned *ret_wr
 
 /* ---- Devices ---- */
 
-static int check_device(const char *type, const char *name, bool *may_discard, struct wt_error *err)
+static bool is_balloon(const char *type)
+{
+	return starts_with(type, "child<virtio-balloon") || !strcmp(type, "hv-balloon");
+}
+
+static int check_device(const char *type, const char *name, struct wt_preflight *facts, struct wt_error *err)
 {
 	if (starts_with(type, "child<virtio-mem-") || starts_with(type, "virtio-mem"))
 		return wt_error_set(err, EPERM,
@@ -312,12 +317,28 @@ static int check_device(const char *type, const char *name, bool *may_discard, s
 		return wt_error_set(err, EPERM,
 			"device '%s' is passed through from this host; unplug it first: device_del %s", name,
 			name);
-	if (starts_with(type, "child<virtio-balloon") || !strcmp(type, "hv-balloon"))
-		*may_discard = true;
+	facts->may_discard |= is_balloon(type);
 	return 0;
 }
 
-static int check_peripherals(struct wt_qmp *qmp, const char *path, bool *may_discard, struct wt_error *err)
+/* QEMU leaves pages out of the stream that a balloon's guest calls free. */
+static int ask_gives_up(struct wt_qmp *qmp, const char *path, const char *name, struct wt_preflight *facts,
+	struct wt_error *err)
+{
+	json_t *hint = NULL;
+	char device[512];
+	int r;
+
+	snprintf(device, sizeof device, "%s/%s", path, name);
+	r = ask(qmp, "qom-get", json_pack("{s:s,s:s}", "path", device, "property", "free-page-hint"), &hint,
+		err);
+	facts->gives_up |= json_is_true(hint);
+	json_decref(hint);
+	return r;
+}
+
+static int check_peripherals(
+	struct wt_qmp *qmp, const char *path, struct wt_preflight *facts, struct wt_error *err)
 {
 	json_t *list = NULL, *item;
 	size_t i;
@@ -328,16 +349,17 @@ static int check_peripherals(struct wt_qmp *qmp, const char *path, bool *may_dis
 	{
 		if (r < 0)
 			break;
-		r = check_device(text_of(item, "type"), text_of(item, "name"), may_discard, err);
+		r = check_device(text_of(item, "type"), text_of(item, "name"), facts, err);
+		if (!r && is_balloon(text_of(item, "type")))
+			r = ask_gives_up(qmp, path, text_of(item, "name"), facts, err);
 	}
 	json_decref(list);
 	return r;
 }
 
-int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_error *err)
+int wt_preflight_devices(struct wt_qmp *qmp, struct wt_preflight *facts, struct wt_error *err)
 {
 	json_t *list = NULL, *item, *balloon = NULL;
-	bool may_discard = false;
 	const char *name;
 	size_t i;
 	int r;
@@ -348,20 +370,18 @@ int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_er
 		name = text_of(json_object_get(item, "data"), "id");
 		if (r < 0)
 			break;
-		r = check_device(text_of(item, "type"), *name ? name : "(no id)", &may_discard, err);
+		r = check_device(text_of(item, "type"), *name ? name : "(no id)", facts, err);
 	}
 	json_decref(list);
 	if (r >= 0)
-		r = check_peripherals(qmp, "/machine/peripheral", &may_discard, err);
+		r = check_peripherals(qmp, "/machine/peripheral", facts, err);
 	if (r >= 0)
-		r = check_peripherals(qmp, "/machine/peripheral-anon", &may_discard, err);
+		r = check_peripherals(qmp, "/machine/peripheral-anon", facts, err);
 	if (r >= 0)
 		r = ask(qmp, "query-balloon", NULL, &balloon, err);
-	if (r < 0)
-		return r;
-	*ret_may_discard = may_discard || balloon;
+	facts->may_discard |= balloon != NULL;
 	json_decref(balloon);
-	return 0;
+	return r < 0 ? r : 0;
 }
 
 /* Memory that this host cannot read, or that cannot leave it. */
@@ -503,7 +523,7 @@ int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool share
 	if (r >= 0)
 		r = check_confidential(qmp, err);
 	if (r >= 0)
-		r = wt_preflight_devices(qmp, &facts.may_discard, err);
+		r = wt_preflight_devices(qmp, &facts, err);
 	if (r >= 0)
 		r = check_migration(qmp, true, err);
 	if (r >= 0)
@@ -601,14 +621,14 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 
 int wt_preflight_old(struct wt_qmp *qmp, bool *ret_running, struct wt_error *err)
 {
-	bool may_discard;
+	struct wt_preflight facts = { 0 };
 	int r;
 
 	r = check_source_status(qmp, ret_running, err);
 	if (r >= 0)
 		r = check_confidential(qmp, err);
 	if (r >= 0)
-		r = wt_preflight_devices(qmp, &may_discard, err);
+		r = wt_preflight_devices(qmp, &facts, err);
 	if (r >= 0)
 		r = check_migration(qmp, true, err);
 	if (r >= 0)

@@ -443,6 +443,10 @@ static int start(struct wt_source *source, struct wt_error *err)
 	if (!r)
 		r = wt_preflight_source(
 			source->relay.qmp, source->relay.ram, o->shared_storage, &source->facts, err);
+	if (!r && o->verify && source->facts.gives_up)
+		r = wt_error_set(err, EINVAL,
+			"--verify compares all RAM, but this guest's balloon has free-page-hint=on, so QEMU leaves free "
+			"pages out; leave --verify out");
 	if (!r)
 		r = wt_source_memory_open(source, err);
 	if (!r)

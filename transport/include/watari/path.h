@@ -27,8 +27,9 @@
  *      its bytes may be changed, which says nothing of its arrival. A write completes when its bytes are in
  *      place at the other end, or never will be; messages posted after that arrive after them.
  *
- * Threads: an endpoint, its regions and its paths are used by one thread. Serving happens beside it: in the
- * NIC (verbs), or in a thread of the path (tcp); region_remove waits until that is out of the region.
+ * Threads: an endpoint, its regions and its paths are used by one thread, but for what is said below. Serving
+ * happens beside it: in the NIC (verbs), or in a thread of the path (tcp); region_remove waits until that is
+ * out of the region.
  *
  * The control half may block for at most the timeout that it is given.
  */
@@ -124,7 +125,7 @@ struct wt_fabric_ops {
 	void (*endpoint_close)(struct wt_endpoint *endpoint);
 
 	/* access is a set of enum wt_access. base and length need no alignment. -ENOMEM: locked-memory limit.
-	 */
+	 * Over verbs several threads may call it at once. */
 	int (*region_add)(struct wt_endpoint *endpoint, void *base, size_t length, unsigned access,
 		struct wt_region **ret_region, struct wt_error *err);
 	/*
