@@ -135,7 +135,7 @@ def scattered(args, hosts):
 
 def whole_vm(args, hosts):
     image, mb = build_guest(), args.mb
-    reads = mb * wire_vm.MIB // 4 // VM_READ  # a quarter of the guest: long enough, and nobody waits for it
+    reads = mb * wire_vm.MIB // VM_READ  # as long as the guest's move: shorter runs say more of the moment than of the wire
     perf = theirs("ib_read_bw", hosts, 3, str(VM_READ), reads)
     setting = best_of("vm: ib_read_bw", perf, (SLEEP, PAIR), "higher")
     ours_vm = wire_vm.Watari(hosts, image, mb, args.feed, args.send.split())

@@ -71,9 +71,12 @@ def move(host, *options):
 def case_vm(host, image):
     found = move(host)
     expect((found["bytes"], found["moved_bytes"], found["passes"]) == (24 << 20, 24 << 20, 1), f"a guest that does not write: {found}")
-    found = move(host, "--dirty", "200000", "--downtime-limit", "0", "--passes", "5")
-    expect(found["moved_bytes"] > found["bytes"] and found["passes"] == 5, f"a guest that writes: {found}")
-    expect(0 < found["downtime_ms"] < 1000 * found["seconds"], f"no downtime: {found}")
+    for _ in range(5):  # on a busy machine it may be through before the writer had its turn
+        found = move(host, "--dirty", "200000", "--downtime-limit", "0", "--passes", "5")
+        expect(found["passes"] <= 5 and 0 < found["downtime_ms"] < 1000 * found["seconds"], f"a guest that writes: {found}")
+        if found["moved_bytes"] > found["bytes"]:
+            break
+    expect(found["moved_bytes"] > found["bytes"], f"no page was moved twice: {found}")
     waiting = host.start([program("wt_vm_bw"), "-p", "0", "--json", *TCP, "-s", "24M", "--blocks", "2"], "waits")
     sentence(host, [program("wt_vm_bw"), *TCP, "-p", port_of(waiting), "-s", "24M", "127.0.0.1"], 1, "disagree about -s or --blocks")
     waiting.kill()
