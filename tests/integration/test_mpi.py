@@ -141,7 +141,7 @@ def case_refused(host, image):
     expect("number of seconds" in said_of(["quiesce", "--timeout", "0"]), "no time")
     job = talking(host)
     expect("runs already" in said_of(["run", "--name", "job", "-n", "1", "true"]), "two jobs of one name")
-    expect("in epoch" in job.command("resume")[2][-1] if job.command("resume")[0] else True, "a resume of what runs")
+    expect(job.command("resume")[0] == 0, "a resume of what runs changes nothing")
     cycles(job, 1)
     job.end()
     need_sabotage()
