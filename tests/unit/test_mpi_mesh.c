@@ -333,6 +333,22 @@ static void nodes_stop(void)
 		pthread_join(nodes[i].thread, NULL);
 }
 
+/* Until every item of every node has ended. */
+static void nodes_finish(void)
+{
+	uint64_t deadline = now_ns() + PATIENCE_NS;
+	unsigned left;
+	int i;
+
+	do {
+		for (i = 0, left = 0; i < RANKS; i++) {
+			wt_mesh_progress(nodes[i].mesh);
+			left += atomic_load(&nodes[i].outstanding);
+		}
+		assert_true(now_ns() < deadline);
+	} while (left);
+}
+
 static void world_close(void)
 {
 	uint64_t deadline = now_ns() + PATIENCE_NS;
@@ -435,6 +451,7 @@ static void test_sabotage(void **state)
 		while (!atomic_load(&failures))
 			assert_true(now_ns() < deadline);
 		nodes_stop();
+		nodes_finish();
 		unsetenv("WATARI_SABOTAGE");
 		nodes_close();
 		quiet = false;
