@@ -40,6 +40,8 @@ static int offer_make(struct serving *serving, const struct wt_bench_options *op
 	if (status >= 0)
 		status = serving->ops->region_add(serving->endpoint, serving->memory.base,
 			serving->memory.length, WT_ACCESS_SERVE, &serving->region, err);
+	if (status >= 0 && serving->ops->region_file)
+		serving->ops->region_file(serving->region, serving->memory.fd, 0);
 	if (status >= 0)
 		status = serving->ops->listener_open(NULL, 0, &serving->listener, &ret_offer->port, err);
 	if (status >= 0)

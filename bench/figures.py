@@ -6,12 +6,16 @@ import json
 import statistics
 
 
+def parser(doc, runs=5):
+    """Of --json and --runs N; more may be added."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--json", action="store_true")
+    made.add_argument("--runs", type=int, default=runs)
+    return made
+
+
 def options(doc, runs=5):
-    """--json and --runs N"""
-    parser = argparse.ArgumentParser(description=doc)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--runs", type=int, default=runs)
-    return parser.parse_args()
+    return parser(doc, runs).parse_args()
 
 
 def interleave(contenders, runs):

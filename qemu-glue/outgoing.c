@@ -4,6 +4,8 @@
  *
  *   1. Pages are gathered into extents of consecutive pages and announced in the order in which the reader
  *      reports them. Pages that are not mapped here are gathered with their bytes.
+ *      An extent that may still grow waits while the puller has enough to do (RUN_WAITS_BYTES pending): when
+ *      something has landed, the section ends, or nothing more is read, it goes.
  *   2. A page that meets back-pressure stays in the reader (-EAGAIN); nothing behind it on its channel is
  *      looked at before it was taken.
  *   3. RAM_END is sent after every announcement has been taken by the server; what QEMU wrote behind it
@@ -32,12 +34,13 @@
 
 #define EXTENT_PAGES 256u            /* of content, at most: one read */
 #define ZERO_EXTENT_PAGES (1u << 18) /* of zeros: nothing crosses the wire */
-#define UNSENT_MAX (8u << 20)        /* stripped bytes that may be on their way */
-#define HEARD_NS 1000000000ull       /* how lately the peer must have been heard */
-#define AGAIN_NS 5000000ull          /* until what could not be sent is tried again */
-#define SAMPLES 1024u                /* pages that are compared with the mapping, until one is equal */
-#define FEED_SAMPLES 32u             /* the same, of those that QEMU gives of what it leaves out */
-#define FEED_SAMPLES_END 16u         /* at RAM's end so many are enough */
+#define RUN_WAITS_BYTES (1u << 20)
+#define UNSENT_MAX (8u << 20)  /* stripped bytes that may be on their way */
+#define HEARD_NS 1000000000ull /* how lately the peer must have been heard */
+#define AGAIN_NS 5000000ull    /* until what could not be sent is tried again */
+#define SAMPLES 1024u          /* pages that are compared with the mapping, until one is equal */
+#define FEED_SAMPLES 32u       /* the same, of those that QEMU gives of what it leaves out */
+#define FEED_SAMPLES_END 16u   /* at RAM's end so many are enough */
 
 /* ---- announcing ---- */
 
@@ -315,13 +318,23 @@ static bool send_pass(struct wt_outgoing *o, size_t limit)
 	return o->pass_first == limit;
 }
 
-/* true: everything that was reported has been sent. */
+static bool run_waits(const struct wt_outgoing *o)
+{
+	struct wt_server_stats stats;
+
+	if (o->held || o->ram_ended || !o->run.extent.pages || !o->reading)
+		return false;
+	wt_server_stats(o->server, &stats);
+	return stats.pending_bytes >= RUN_WAITS_BYTES;
+}
+
+/* true: everything that was reported has been sent, but for a run that waits. */
 static bool send_all(struct wt_outgoing *o, struct wt_error *err)
 {
 	struct wt_server_stats stats;
 	struct wt_relay_ram_end end;
 
-	if (flush_run(o, err))
+	if (!run_waits(o) && flush_run(o, err))
 		return false;
 	wt_server_flush(o->server);
 	if (o->ram_ended && !o->ram_end_sent) {

@@ -26,11 +26,14 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "qmp_reader.h"
 
 #define QMP_QUEUE_MAX ((size_t)64 << 20)
+#define NS_PER_S 1000000000ull
+#define EVENT_AGE_MAX_NS (10 * NS_PER_S) /* older: the clock was set */
 #define QMP_OUTPUT_MAX ((size_t)16 << 20)
 
 enum qmp_item_kind { QMP_EVENT, QMP_COMMAND, QMP_END };
@@ -52,7 +55,8 @@ struct qmp_item {
 	struct qmp_wait *wait; /* instead of reply */
 	json_t *data;          /* of the event, or the result */
 	struct wt_error err;
-	size_t bytes; /* of the line it came in */
+	size_t bytes;     /* of the line it came in */
+	uint64_t time_ns; /* of an event, see qmp_reader.h */
 	struct qmp_item *next;
 };
 
@@ -61,7 +65,8 @@ struct wt_qmp {
 	int fd;
 	struct wt_qmp_events events;
 	void *arg;
-	struct wt_timer timer; /* set while the queue holds something */
+	struct wt_timer timer;  /* set while the queue holds something */
+	uint64_t event_time_ns; /* of the event that was delivered last */
 
 	struct wt_qmp_reader reader;
 	char *output; /* output_length bytes, output_sent of them written */
@@ -154,6 +159,7 @@ static void deliver_one(struct wt_qmp *qmp, struct qmp_item *item)
 			item->reply(item->arg, item->data, &item->err);
 		break;
 	case QMP_EVENT:
+		qmp->event_time_ns = item->time_ns;
 		if (qmp->events.event)
 			qmp->events.event(qmp->arg, item->name, item->data);
 		break;
@@ -245,6 +251,7 @@ static int take_event(struct wt_qmp *qmp, const struct wt_qmp_message *message, 
 	if (!event)
 		return wt_error_set(err, ENOMEM, "no memory for a QMP event");
 	event->bytes = message->bytes;
+	event->time_ns = message->time_ns;
 	event->data = json_incref(message->data);
 	queue_append(qmp, event);
 	return 0;
@@ -680,6 +687,19 @@ void wt_qmp_close(struct wt_qmp *qmp)
 pid_t wt_qmp_pid(const struct wt_qmp *qmp)
 {
 	return qmp->pid;
+}
+
+uint64_t wt_qmp_event_age_ns(const struct wt_qmp *qmp)
+{
+	struct timespec now;
+	uint64_t now_ns;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	return qmp->event_time_ns && qmp->event_time_ns < now_ns &&
+			       now_ns - qmp->event_time_ns < EVENT_AGE_MAX_NS
+		       ? now_ns - qmp->event_time_ns
+		       : 0;
 }
 
 const char *wt_qmp_version(const struct wt_qmp *qmp)

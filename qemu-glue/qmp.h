@@ -57,6 +57,9 @@ int wt_qmp_human(
 /* The process that sent the greeting (SCM_CREDENTIALS: right also where a manager made the listening socket
  * and QEMU inherited it), else the one that listens (SO_PEERCRED); 0 if unknown. */
 pid_t wt_qmp_pid(const struct wt_qmp *qmp);
+/* How long ago the event that is being told happened, by QEMU's own word: while a migration ends QEMU tells
+ * late. 0: not known. */
+uint64_t wt_qmp_event_age_ns(const struct wt_qmp *qmp);
 /* "7.2.22", and as major * 10000 + minor * 100 + micro. */
 const char *wt_qmp_version(const struct wt_qmp *qmp);
 unsigned wt_qmp_version_number(const struct wt_qmp *qmp);

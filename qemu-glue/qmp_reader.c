@@ -20,6 +20,7 @@
 
 #include "scan.h"
 
+#define NS_PER_S 1000000000ll
 #define QMP_ROOM_MIN ((size_t)65536)
 #define QMP_ID_PREFIX "wt-"
 
@@ -85,6 +86,16 @@ static uint64_t read_id(json_t *id)
 	return value;
 }
 
+static uint64_t read_time(const json_t *timestamp)
+{
+	json_int_t seconds = json_integer_value(json_object_get(timestamp, "seconds"));
+	json_int_t us = json_integer_value(json_object_get(timestamp, "microseconds"));
+
+	if (seconds <= 0 || seconds > INT64_MAX / NS_PER_S || us < 0 || us >= 1000000)
+		return 0;
+	return (uint64_t)seconds * NS_PER_S + (uint64_t)us * 1000;
+}
+
 static int read_message(json_t *json, struct wt_qmp_message *message, struct wt_error *err)
 {
 	json_t *error = json_object_get(json, "error"), *result = json_object_get(json, "return");
@@ -92,6 +103,7 @@ static int read_message(json_t *json, struct wt_qmp_message *message, struct wt_
 	message->event = json_string_value(json_object_get(json, "event"));
 	if (message->event) {
 		message->kind = WT_QMP_EVENT;
+		message->time_ns = read_time(json_object_get(json, "timestamp"));
 		message->data = json_object_get(json, "data");
 		return 0;
 	}

@@ -27,6 +27,7 @@ struct wt_qmp_message {
 	json_t *json;            /* the whole message; owned: wt_qmp_message_clear */
 	size_t bytes;            /* of its line */
 	const char *event;       /* name of an event */
+	uint64_t time_ns;        /* of an event, since 1970; 0: it does not say, or makes no sense */
 	json_t *data;            /* of an event (or NULL), or a result */
 	const char *error_class; /* of a refusal, never NULL there */
 	const char *error_text;

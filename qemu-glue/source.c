@@ -47,6 +47,7 @@ static void guest_stopped(struct wt_source *source)
 {
 	wt_source_change_event(source, WT_RETARGET_EV_GUEST_STOPPED, wt_source_current(source));
 	wt_source_event(source, WT_SOURCE_EV_GUEST_STOPPED);
+	wt_source_digests_hold(source);
 }
 
 /* Who stopped the guest: the migration, or somebody who wants it paused, also at its destination? */
@@ -56,8 +57,10 @@ static void stop_reply(void *arg, json_t *result, const struct wt_error *err)
 	const char *status = json_string_value(json_object_get(result, "status"));
 
 	if (status && (strcmp(status, "finish-migrate") == 0 || strcmp(status, "postmigrate") == 0)) {
-		if (source->migrating)
+		if (source->migrating) {
 			guest_stopped(source);
+			source->stop_ns = source->stop_event_ns;
+		}
 	} else if (status && strcmp(status, "running") != 0) {
 		source->facts.guest_running = false;
 	}
@@ -74,8 +77,11 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 		return;
 	wt_source_take_figures(source, result);
 	wt_source_gate(source);
-	if (source->machine.state == WT_SOURCE_STREAMING)
+	if (source->machine.state == WT_SOURCE_STREAMING) {
 		wt_source_digests_gate(source);
+		wt_source_digests_hold(source);
+		wt_source_downtime_goal(source);
+	}
 	if (strcmp(status, "completed") == 0) {
 		wt_qmp_execute(source->relay.qmp, "query-status", NULL, status_reply, source);
 	} else if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0) {
@@ -106,14 +112,16 @@ static void poll_fired(void *arg, uint64_t now_ns)
 	enum wt_source_state state = source->machine.state;
 	bool urgent =
 		state == WT_SOURCE_COMMITTING || state == WT_SOURCE_ABORTING || state == WT_SOURCE_RESTARTING;
+	bool close =
+		source->change.gated || source->digest_gate.closed || source->downtime_goal.fits_since_ns;
 
 	if (state == WT_SOURCE_COMMITTING && !source->shut_sent)
 		source->shut_sent = wt_outgoing_shut(source->outgoing);
 
 	wt_loop_timer_set(source->relay.loop, &source->poll,
-		now_ns + (urgent                                                      ? POLL_NS
-				 : source->change.gated || source->digest_gate.closed ? GATED_NS
-										      : WATCH_NS),
+		now_ns + (urgent         ? POLL_NS
+				 : close ? GATED_NS
+					 : WATCH_NS),
 		poll_fired, source);
 	ask_qemu(source);
 	if (state == WT_SOURCE_STREAMING || state == WT_SOURCE_STOPPED)
@@ -124,9 +132,10 @@ static void qmp_event(void *arg, const char *name, json_t *data)
 {
 	struct wt_source *source = arg;
 
-	if (strcmp(name, "STOP") == 0)
+	if (strcmp(name, "STOP") == 0) {
+		source->stop_event_ns = wt_report_now_ns() - wt_qmp_event_age_ns(source->relay.qmp);
 		wt_qmp_execute(source->relay.qmp, "query-status", NULL, stop_reply, source);
-	else if (strcmp(name, "RESUME") == 0)
+	} else if (strcmp(name, "RESUME") == 0)
 		source->facts.guest_running = true;
 	else if (strcmp(name, "MIGRATION") == 0)
 		ask_qemu(source);
@@ -208,7 +217,10 @@ static int stream_block(void *arg, const char *name, uint64_t length, int *ret_n
 
 static void stream_guest_stopped(void *arg)
 {
-	guest_stopped(arg);
+	struct wt_source *source = arg;
+
+	source->ram_end_ns = wt_report_now_ns();
+	guest_stopped(source);
 }
 
 /* After the commit the stream means nothing any more: QEMU is closing it. */

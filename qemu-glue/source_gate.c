@@ -5,7 +5,7 @@
  * QEMU stops it when it has little left to send. While a new destination is being prepared, or lacks more of
  * the base than is pulled within a downtime, that would be too early: QEMU may send only so much that it
  * keeps FLOOR to send, and its limit on downtime is lowered, so that little is enough. The limit is lowered
- * while digests are sent, too (digest_gate.h), and put back when neither gate is closed.
+ * while digests are sent, too (digest_gate.h). When neither gate is closed it is what downtime_goal.h says.
  */
 #include "source_internal.h"
 
@@ -21,10 +21,44 @@ void wt_source_downtime_limit(struct wt_source *source)
 		NULL);
 }
 
+static bool gated(const struct wt_source *source)
+{
+	return source->change.gated || source->digest_gate.closed;
+}
+
 uint64_t wt_source_downtime_limit_ms(const struct wt_source *source)
 {
-	return source->change.gated || source->digest_gate.closed ? GATED_DOWNTIME_MS
-								  : source->options->downtime_limit_ms;
+	return gated(source)
+		       ? GATED_DOWNTIME_MS
+		       : wt_downtime_goal_ms(&source->downtime_goal, source->options->downtime_limit_ms);
+}
+
+void wt_source_downtime_goal(struct wt_source *source)
+{
+	const struct wt_downtime_figures figures = { .limit_ms = source->options->downtime_limit_ms,
+		.remaining_bytes = source->said.remaining_bytes,
+		.dirty_bytes_per_s = source->said.dirty_bytes_per_s,
+		.rate_bytes_per_s = source->pace.bytes_per_s };
+
+	if (source->said.total_bytes && !gated(source) &&
+		wt_downtime_goal_step(&source->downtime_goal, &figures, wt_report_now_ns()))
+		wt_source_downtime_limit(source);
+}
+
+/*
+ * While digests are sent QEMU goes again and again over the few pages that the guest writes all the time, and
+ * has nothing else to do: each time they would cross the wire. After its first pass it stands still instead.
+ */
+void wt_source_digests_hold(struct wt_source *source)
+{
+	bool hold = source->digest_gate.closed && source->said.passes > 1 &&
+		    source->machine.state == WT_SOURCE_STREAMING && !source->change.gated;
+
+	if (hold == source->held || !source->outgoing)
+		return;
+	source->held = hold;
+	if (!source->change.gated)
+		wt_outgoing_allow(source->outgoing, hold ? 0 : UINT64_MAX);
 }
 
 void wt_source_gate_open(struct wt_source *source)

@@ -10,6 +10,7 @@
 #include <watari/server.h>
 
 #include "digest_gate.h"
+#include "downtime_goal.h"
 #include "migration_settings.h"
 #include "messages.h"
 #include "outgoing.h"
@@ -33,16 +34,20 @@ struct wt_source {
 	struct wt_source_switch machine;
 	struct wt_source_change change;
 	struct wt_digest_gate digest_gate;
+	bool held; /* QEMU's stream, by source_gate.c, for the digests */
+	struct wt_downtime_goal downtime_goal;
 	struct wt_relay_socket place; /* of the socket that QEMU connects to */
 	struct wt_outgoing *outgoing;
 	struct wt_replica_writer *replica; /* to be written; NULL: none */
 	struct wt_timer deadline, poll, progress, patience;
 	struct wt_error failure; /* the first thing that went wrong */
 
-	uint64_t start_ns, stop_ns, ready_ns, commit_ns, end_ns; /* of the report's clock */
+	uint64_t start_ns, stop_ns, ram_end_ns, ready_ns, commit_ns, end_ns; /* of the report's clock */
+	uint64_t stop_event_ns;    /* of QEMU's STOP, which may be told later than the end of RAM is read */
 	struct wt_rate rate, pace; /* of content that landed; of all pages, zero or not */
 	struct {                   /* what QEMU said last; total 0: nothing yet */
 		uint64_t total_bytes, remaining_bytes, dirty_bytes_per_s;
+		uint64_t passes; /* over RAM that it has begun */
 		unsigned throttle_percent;
 		uint64_t read_pages; /* that we had read when we asked */
 	} said;
@@ -107,7 +112,11 @@ void wt_source_gate_close(struct wt_source *source);
 void wt_source_gate_open(struct wt_source *source);
 /* QEMU has said how much it has left, or the new destination what it lacks. */
 void wt_source_gate(struct wt_source *source);
-/* What QEMU is to take for the limit on downtime as both gates are now; tells it. */
+/* QEMU has said how often it has been through RAM; or the guest has stopped. */
+void wt_source_digests_hold(struct wt_source *source);
+/* QEMU has said how much it has left, and how fast the guest writes. */
+void wt_source_downtime_goal(struct wt_source *source);
+/* What QEMU is to take for the limit on downtime as both gates and the goal are now; tells it. */
 uint64_t wt_source_downtime_limit_ms(const struct wt_source *source);
 void wt_source_downtime_limit(struct wt_source *source);
 

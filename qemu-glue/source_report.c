@@ -33,6 +33,7 @@ void wt_source_take_figures(struct wt_source *source, json_t *answer)
 	source->said.read_pages = source->asked_pages;
 	source->said.total_bytes = count_of(ram, "total");
 	source->said.remaining_bytes = count_of(ram, "remaining");
+	source->said.passes = count_of(ram, "dirty-sync-count");
 	source->said.dirty_bytes_per_s = count_of(ram, "dirty-pages-rate") * count_of(ram, "page-size");
 	source->said.throttle_percent = throttle <= 100 ? (unsigned)throttle : 100;
 }
@@ -115,7 +116,9 @@ void wt_source_progress(struct wt_source *source)
 /* Where the time and the bytes went. */
 struct account {
 	double total_ms, downtime_ms;
-	double last_pages_ms, verify_ms, load_ms, commit_ms, start_ms; /* parts of the downtime */
+	/* Parts of the downtime: until QEMU has written all of RAM; until that has landed and the rest of the
+	 * stream is there; and so on. */
+	double last_pages_ms, state_ms, verify_ms, load_ms, commit_ms, start_ms;
 	uint64_t ram_bytes, moved_pages, in_place_pages, copied_pages, zero_pages;
 	uint64_t stream_bytes, tcp_bytes, verbs_bytes, control_bytes;
 	uint64_t digested_pages, replica_pages; /* with a replica at the destination */
@@ -144,6 +147,7 @@ static struct account take_account(const struct wt_source *source)
 	struct wt_server_stats stats;
 	struct account a = { .total_ms = ms_between(source->start_ns, source->end_ns),
 		.downtime_ms = ms_between(source->stop_ns, source->end_ns),
+		.last_pages_ms = ms_between(source->stop_ns, source->ram_end_ns),
 		.verify_ms = ms_of(there, "verify_ms"),
 		.load_ms = ms_of(there, "load_ms"),
 		.commit_ms = ms_between(source->ready_ns, source->commit_ns),
@@ -154,9 +158,10 @@ static struct account take_account(const struct wt_source *source)
 		.replica_pages = count_of(there, "replica_pages") };
 
 	wt_source_stats(source, &stats);
-	a.last_pages_ms = ms_between(source->stop_ns, source->ready_ns) - a.verify_ms - a.load_ms;
-	if (a.last_pages_ms < 0)
-		a.last_pages_ms = 0;
+	a.state_ms =
+		ms_between(source->stop_ns, source->ready_ns) - a.last_pages_ms - a.verify_ms - a.load_ms;
+	if (a.state_ms < 0)
+		a.state_ms = 0;
 	for (unsigned i = 0; source->served[i]; i++)
 		a.ram_bytes += source->served[i]->length;
 	a.moved_pages = stats.announced_pages - stats.zero_pages;
@@ -192,8 +197,9 @@ static json_t *summary_json(const struct wt_source *source, const struct account
 		"mode", "driven", "total_ms", a->total_ms, "downtime_ms", a->downtime_ms, "ram_bytes",
 		(json_int_t)a->ram_bytes, "moved_bytes", (json_int_t)(a->moved_pages << WT_PAGE_SHIFT),
 		"verified", (int)source->options->verify);
-	json_t *times = json_pack("{s:f,s:f,s:f,s:f,s:f}", "last_pages_ms", a->last_pages_ms, "verify_ms",
-		a->verify_ms, "load_ms", a->load_ms, "commit_ms", a->commit_ms, "start_ms", a->start_ms);
+	json_t *times = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}", "last_pages_ms", a->last_pages_ms, "state_ms",
+		a->state_ms, "verify_ms", a->verify_ms, "load_ms", a->load_ms, "commit_ms", a->commit_ms,
+		"start_ms", a->start_ms);
 	json_t *amounts = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "in_place_pages",
 		(json_int_t)a->in_place_pages, "copied_pages", (json_int_t)a->copied_pages, "zero_pages",
 		(json_int_t)a->zero_pages, "stream_bytes", (json_int_t)a->stream_bytes, "tcp_bytes",
@@ -227,12 +233,12 @@ void wt_source_summary(struct wt_source *source)
 
 	snprintf(text, sizeof text,
 		"%s has moved: %.0f ms in all, %.0f ms down%s\n"
-		"  downtime  last pages %.0f ms, comparing %.0f ms, loading %.0f ms, commit %.0f ms, start %.0f ms\n"
+		"  downtime  last pages %.0f ms, device state %.0f ms, comparing %.0f ms, loading %.0f ms, commit %.0f ms, start %.0f ms\n"
 		"  memory    %s: in place %s, copied %s, zero %s; device state and the like %s\n"
 		"  pulled    over tcp %s, over verbs %s",
 		source->options->common.name, a.total_ms, a.downtime_ms,
-		source->options->verify ? ", RAM compared and equal" : "", a.last_pages_ms, a.verify_ms,
-		a.load_ms, a.commit_ms, a.start_ms, wt_progress_size(a.ram_bytes, ram),
+		source->options->verify ? ", RAM compared and equal" : "", a.last_pages_ms, a.state_ms,
+		a.verify_ms, a.load_ms, a.commit_ms, a.start_ms, wt_progress_size(a.ram_bytes, ram),
 		pages_text(a.in_place_pages, place), pages_text(a.copied_pages, copied),
 		pages_text(a.zero_pages, zero), wt_progress_size(a.stream_bytes, state),
 		wt_progress_size(a.tcp_bytes, tcp), wt_progress_size(a.verbs_bytes, verbs));

@@ -168,11 +168,14 @@ static void forget(struct wt_source *source)
 	free(source->served);
 	source->served = NULL;
 	wt_error_clear(&source->failure);
-	source->start_ns = source->stop_ns = source->ready_ns = source->commit_ns = source->end_ns = 0;
+	source->start_ns = source->stop_ns = source->stop_event_ns = source->ram_end_ns = 0;
+	source->ready_ns = source->commit_ns = source->end_ns = 0;
 	memset(&source->rate, 0, sizeof source->rate);
 	memset(&source->pace, 0, sizeof source->pace);
 	memset(&source->said, 0, sizeof source->said);
 	memset(&source->digest_gate, 0, sizeof source->digest_gate);
+	memset(&source->downtime_goal, 0, sizeof source->downtime_goal);
+	source->held = false;
 	source->migrating = source->migrate_taken = source->shut_sent = source->before_known = false;
 	c->drain_waits = c->handing = c->gated = c->machine.staged = false;
 	c->report.base_left_bytes = 0;

@@ -15,6 +15,7 @@
 
 struct pending {
 	struct wt_announcement what;
+	uint64_t announced_ns;
 	bool landed;
 };
 
@@ -30,7 +31,8 @@ struct wt_announce_log {
 	uint64_t window_start_ns; /* moved on by the time without */
 	uint64_t idle_since_ns;   /* while none are */
 	uint64_t window_bytes;
-	uint64_t rate; /* bytes per second, 0: unknown */
+	uint64_t rate;     /* bytes per second, 0: unknown */
+	uint64_t least_ns; /* that content took to land; 0: none has */
 
 	struct wt_rate limit;
 
@@ -92,7 +94,7 @@ int wt_announce_add(
 	wt_memory_announced_now(log->memory, &what->extent, what->content == WT_CONTENT_ZERO);
 	if (!log->pending_bytes && entry_bytes(what))
 		log->window_start_ns += now_ns - log->idle_since_ns;
-	*slot(log, log->next_seq) = (struct pending){ .what = *what };
+	*slot(log, log->next_seq) = (struct pending){ .what = *what, .announced_ns = now_ns };
 	log->pending_bytes += entry_bytes(what);
 	wt_rate_pay(&log->limit, entry_bytes(what), now_ns);
 	*ret_seq = log->next_seq++;
@@ -108,6 +110,15 @@ enum wt_priority wt_announce_priority(const struct wt_announce_log *log, const s
 	return again ? WT_PRIORITY_DIRTY : WT_PRIORITY_BULK;
 }
 
+static uint64_t pending_time_ns(const struct wt_announce_log *log)
+{
+	uint64_t time_ns = 2 * log->least_ns;
+
+	if (time_ns < WT_PENDING_TIME_MIN_NS)
+		return WT_PENDING_TIME_MIN_NS;
+	return time_ns < WT_PENDING_TIME_MAX_NS ? time_ns : WT_PENDING_TIME_MAX_NS;
+}
+
 static void rate_count(struct wt_announce_log *log, uint64_t bytes, uint64_t now_ns)
 {
 	uint64_t elapsed_ns = now_ns - log->window_start_ns;
@@ -118,7 +129,7 @@ static void rate_count(struct wt_announce_log *log, uint64_t bytes, uint64_t now
 		return;
 	rate = (uint64_t)((double)log->window_bytes * 1e9 / (double)elapsed_ns);
 	log->rate = log->rate ? (3 * log->rate + rate) / 4 : rate;
-	limit = (uint64_t)((double)log->rate * WT_PENDING_TARGET_NS / 1e9);
+	limit = (uint64_t)((double)log->rate * (double)pending_time_ns(log) / 1e9);
 	if (limit < WT_PENDING_MIN)
 		limit = WT_PENDING_MIN;
 	if (limit > WT_PENDING_MAX)
@@ -141,6 +152,9 @@ int wt_announce_landed(struct wt_announce_log *log, uint64_t first_seq, uint64_t
 			return -EPROTO;
 		entry->landed = true;
 		bytes += entry_bytes(&entry->what);
+		if (entry_bytes(&entry->what) &&
+			(!log->least_ns || now_ns - entry->announced_ns < log->least_ns))
+			log->least_ns = now_ns - entry->announced_ns;
 	}
 	log->pending_bytes -= bytes;
 	while (log->oldest < log->next_seq && slot(log, log->oldest)->landed) {

@@ -22,6 +22,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "populate.h"
+
 #define BATCH 32
 #define LOCAL_BYTES (64ull << 20)
 #define FABRICS 4 /* by enum wt_fabric */
@@ -51,6 +53,7 @@ struct wt_mover {
 	struct wt_plan *plan;
 	struct wt_remote_regions remote[WT_PLAN_SERVERS][FABRICS];
 	struct wt_sink *sinks[FABRICS];
+	struct wt_populate *populate; /* NULL: not needed yet, or there is none */
 	unsigned lane_count;
 	struct lane lanes[WT_MOVER_PATHS_MAX];
 	struct post posts[WT_PLAN_OPS];
@@ -65,6 +68,11 @@ struct wt_mover {
 	uint64_t refused_since_ns[WT_PLAN_SERVERS];
 	struct wt_puller_stats stats;
 };
+
+static uint64_t extent_bytes(const struct wt_extent *extent)
+{
+	return (uint64_t)extent->pages << WT_PAGE_SHIFT;
+}
 
 int wt_mover_open(struct wt_loop *loop, struct wt_mover **ret_mover)
 {
@@ -151,6 +159,7 @@ void wt_mover_close(struct wt_mover *m)
 	if (!m)
 		return;
 	wt_mover_stop(m);
+	wt_populate_close(m->populate);
 	close_unused_sinks(m);
 	wt_loop_timer_clear(m->loop, &m->wake);
 	for (unsigned server = 0; server < WT_PLAN_SERVERS; server++)
@@ -202,6 +211,18 @@ int wt_mover_restart(struct wt_mover *m)
 	wt_plan_close(m->plan);
 	m->plan = NULL;
 	return wt_mover_start(m);
+}
+
+/* Verbs need nothing: registering memory populates it. Memory that is no file is not shared. */
+void wt_mover_expect(struct wt_mover *m, const struct wt_extent *extent)
+{
+	const struct wt_sink_block *block = &m->blocks[extent->block];
+
+	if (!m->sinks[WT_FABRIC_TCP] || m->sinks[WT_FABRIC_VERBS] || block->fd < 0)
+		return;
+	if (!m->populate && wt_populate_open(&m->populate))
+		return;
+	wt_populate_add(m->populate, block->base + (extent->page << WT_PAGE_SHIFT), extent_bytes(extent));
 }
 
 struct wt_plan *wt_mover_plan(struct wt_mover *m)
@@ -297,11 +318,6 @@ int wt_mover_path_add(
 static bool refusal(int status)
 {
 	return status == -EACCES || status == -ERANGE || status == -EFAULT;
-}
-
-static uint64_t extent_bytes(const struct wt_extent *extent)
-{
-	return (uint64_t)extent->pages << WT_PAGE_SHIFT;
 }
 
 /* Who says EFAULT may be either end: it is ours if there is no memory to be read into. */

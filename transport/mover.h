@@ -44,6 +44,9 @@ struct wt_plan *wt_mover_plan(struct wt_mover *mover);
 /* Who brings what is here already (IN_PLACE_DIGESTED work) to its place, at once; -errno with err filled. */
 typedef int (*wt_mover_copy)(void *arg, const struct wt_work *work, uint8_t *to, struct wt_error *err);
 void wt_mover_copies(struct wt_mover *mover, wt_mover_copy copy, void *arg);
+/* An extent was announced for the first time, and will be pulled: its memory is made ready in the background,
+ * where that helps. */
+void wt_mover_expect(struct wt_mover *mover, const struct wt_extent *extent);
 /* Zeros for these pages, at once. -errno with err filled. */
 int wt_mover_zero(struct wt_mover *mover, const struct wt_extent *extent, struct wt_error *err);
 

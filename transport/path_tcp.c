@@ -80,7 +80,7 @@ static const struct wt_region *region_find(const struct wt_endpoint *endpoint, u
 }
 
 int wt_tcp_region_locate(const struct wt_endpoint *endpoint, uint64_t key, enum wt_access access,
-	uint64_t address, uint64_t length, uint8_t **ret_bytes)
+	uint64_t address, uint64_t length, const struct wt_region **ret_region, uint8_t **ret_bytes)
 {
 	const struct wt_region *region = region_find(endpoint, key, access);
 	uint64_t offset = address - WT_TCP_ADDRESS;
@@ -90,6 +90,8 @@ int wt_tcp_region_locate(const struct wt_endpoint *endpoint, uint64_t key, enum 
 	if (address < WT_TCP_ADDRESS || offset > region->length || length > region->length - offset)
 		return -ERANGE;
 	*ret_bytes = region->base + offset;
+	if (ret_region)
+		*ret_region = region;
 	return 0;
 }
 
@@ -140,6 +142,7 @@ static int tcp_region_add(struct wt_endpoint *endpoint, void *base, size_t lengt
 	region->base = base;
 	region->length = length;
 	region->access = access;
+	region->file = -1;
 	do {
 		if (getrandom(&region->key, sizeof region->key, 0) != sizeof region->key) {
 			free(region);
@@ -160,6 +163,14 @@ static void tcp_region_key(const struct wt_region *region, struct wt_key *ret_ke
 	ret_key->address = WT_TCP_ADDRESS;
 	ret_key->length = region->length;
 	ret_key->key = region->key;
+}
+
+static void tcp_region_file(struct wt_region *region, int fd, uint64_t offset)
+{
+	pthread_rwlock_wrlock(&region->endpoint->lock);
+	region->file = fd;
+	region->file_offset = offset;
+	pthread_rwlock_unlock(&region->endpoint->lock);
 }
 
 static void tcp_region_remove(struct wt_region *region)
@@ -395,7 +406,11 @@ static int tcp_poll(struct wt_path *path, struct wt_completion *ret_completions,
 static int tcp_arm(struct wt_path *path)
 {
 	/* Level-triggered; only what we know already leaves no trace in the descriptor. */
-	return path->error || (path->peer && wt_tcp_peer_ready(path)) ? 1 : 0;
+	if (path->error || (path->peer && wt_tcp_peer_ready(path)))
+		return 1;
+	if (path->pull)
+		wt_tcp_pull_arm(path);
+	return 0;
 }
 
 static int tcp_fd(const struct wt_path *path)
@@ -422,6 +437,7 @@ const struct wt_fabric_ops wt_path_tcp_ops = {
 	.endpoint_open = tcp_endpoint_open,
 	.endpoint_close = tcp_endpoint_close,
 	.region_add = tcp_region_add,
+	.region_file = tcp_region_file,
 	.region_key = tcp_region_key,
 	.region_remove = tcp_region_remove,
 	.listener_open = wt_tcp_listener_open,

@@ -111,6 +111,8 @@ struct wt_region {
 	uint64_t length;
 	unsigned access;
 	uint64_t key; /* random */
+	int file;     /* that the memory is, from file_offset on; -1: not known */
+	uint64_t file_offset;
 	struct wt_region *next;
 };
 
@@ -143,11 +145,11 @@ struct wt_request {
 };
 
 /*
- * path_tcp.c: 0, and *ret_bytes is where these bytes of a region lie; or -EACCES, -ERANGE: the key does not
- * grant that. The caller holds the endpoint's lock, or no thread serves it.
+ * path_tcp.c: 0, and *ret_bytes is where these bytes of a region (*ret_region, unless NULL) lie; or -EACCES,
+ * -ERANGE: the key does not grant that. The caller holds the endpoint's lock, or no thread serves it.
  */
 int wt_tcp_region_locate(const struct wt_endpoint *endpoint, uint64_t key, enum wt_access access,
-	uint64_t address, uint64_t length, uint8_t **ret_bytes);
+	uint64_t address, uint64_t length, const struct wt_region **ret_region, uint8_t **ret_bytes);
 /* The errno of a status that came over the wire; -EPROTO if there is no such status. */
 int wt_tcp_status_error(uint32_t status);
 enum wt_tcp_status wt_tcp_error_status(int error); /* and back */
@@ -155,7 +157,7 @@ void wt_tcp_path_fail(struct wt_path *path, int code);
 
 /* path_tcp_connect.c */
 uint64_t wt_tcp_now_ns(void);
-/* Connects, greets and waits for the verdict; answers a connected blocking socket. */
+/* Connects, greets and waits for the verdict; answers a connected socket, which does not block. */
 int wt_tcp_dial(const struct wt_endpoint *endpoint, const char *host, uint16_t port,
 	const uint8_t hello[WT_PATH_HELLO_BYTES], uint64_t timeout_ns, int *ret_socket, struct wt_error *err);
 /* Latency and liveness of a connected socket. */
@@ -177,6 +179,8 @@ void wt_tcp_pull_stop(struct wt_path *path);
 int wt_tcp_pull_post(struct wt_path *path, const struct wt_op *ops, unsigned count);
 int wt_tcp_pull_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max);
 unsigned wt_tcp_pull_outstanding(const struct wt_path *path);
+/* The owner is going to sleep. */
+void wt_tcp_pull_arm(struct wt_path *path);
 
 /* path_tcp_serve.c: likewise; stop waits for the thread. */
 int wt_tcp_serve_start(struct wt_path *path);

@@ -11,7 +11,6 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -224,8 +223,6 @@ int wt_tcp_dial(const struct wt_endpoint *endpoint, const char *host, uint16_t p
 	if (status < 0)
 		return status;
 	status = greet(socket, host, port, hello, deadline_ns, err);
-	if (status >= 0 && fcntl(socket, F_SETFL, 0) < 0) /* the serving thread blocks in recv */
-		status = wt_error_set(err, errno, "cannot make a socket blocking: %s", strerror(errno));
 	if (status < 0) {
 		close(socket);
 		return status;

@@ -88,8 +88,8 @@ static void answer_bytes(struct wt_path *path, struct wt_tcp_out *out, uint64_t 
 	int status = wt_tcp_status_error(le32toh(out->trailer.status));
 
 	if (status == 0)
-		status = wt_tcp_region_locate(
-			path->endpoint, out->key, WT_ACCESS_SERVE, out->address, out->body_length, &bytes);
+		status = wt_tcp_region_locate(path->endpoint, out->key, WT_ACCESS_SERVE, out->address,
+			out->body_length, NULL, &bytes);
 	out->trailer.status = htole32(wt_tcp_error_status(status));
 	ret_iov->iov_len = out->body_length - at;
 	if (status == 0) {

@@ -139,7 +139,7 @@ static uint8_t *place(struct wt_path *path, size_t *ret_length)
 		return peer->waiting[peer->waiting_first].local + peer->got;
 	if (peer->status == 0)
 		peer->status = wt_tcp_region_locate(path->endpoint, le64toh(peer->frame.key),
-			WT_ACCESS_TARGET, le64toh(peer->frame.address), length, &bytes);
+			WT_ACCESS_TARGET, le64toh(peer->frame.address), length, NULL, &bytes);
 	if (peer->status == 0)
 		return bytes + peer->got;
 	if (*ret_length > sizeof waste)

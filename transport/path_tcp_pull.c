@@ -8,6 +8,8 @@
  *   3. Every request that waits in `out` belongs to an outstanding operation, so `out` never overflows.
  *   4. The epoll descriptor watches EPOLLOUT exactly while `out` holds something.
  *   5. Memory of an operation is written only inside poll; so a path that failed is silent at once.
+ *   6. `outstanding` is what is still to come, trailers included. The socket wakes us for a part of that
+ *      (`low_water` <= outstanding / LOW_WATER_PARTS, or 1), not for each packet.
  * No thread, no allocation after start. An answer that does not fit what was asked fails the path (-EPROTO).
  */
 #include "path_tcp.h"
@@ -22,6 +24,9 @@
 
 #define RECEIVE_OPS_MAX 64u          /* answers in one recvmsg */
 #define RECEIVE_BYTES_MAX (4u << 20) /* bytes in one poll, or somewhat more */
+#define LOW_WATER_PARTS 4u
+#define LOW_WATER_MIN (16u << 10) /* less than this is not waited for */
+#define LOW_WATER_MAX (256u << 10)
 
 struct pull_op {
 	uint64_t cookie;
@@ -36,6 +41,8 @@ struct wt_tcp_pull {
 	unsigned count;
 	uint32_t got;
 	uint64_t id_first; /* id of the oldest outstanding operation */
+	uint64_t outstanding;
+	int low_water;
 	bool watching_out;
 	size_t out_first;
 	size_t out_end;
@@ -54,6 +61,7 @@ int wt_tcp_pull_start(struct wt_path *path)
 	path->pull = calloc(1, sizeof *path->pull);
 	if (!path->pull)
 		return -ENOMEM;
+	path->pull->low_water = 1;
 	return watch(path, EPOLL_CTL_ADD, EPOLLIN);
 }
 
@@ -131,6 +139,7 @@ static void queue(struct wt_tcp_pull *pull, const struct wt_op *op)
 	slot->local = op->local;
 	slot->length = op->length;
 	pull->count++;
+	pull->outstanding += op->length + sizeof(struct wt_tcp_trailer);
 	if (pull->out_end + sizeof request > sizeof pull->out) {
 		memmove(pull->out, pull->out + pull->out_first, pull->out_end - pull->out_first);
 		pull->out_end -= pull->out_first;
@@ -244,6 +253,21 @@ static size_t receive(struct wt_path *path, unsigned max, bool *ret_more)
 	return (size_t)got;
 }
 
+void wt_tcp_pull_arm(struct wt_path *path)
+{
+	struct wt_tcp_pull *pull = path->pull;
+	uint64_t part = pull->outstanding / LOW_WATER_PARTS;
+	int low_water = 1;
+
+	while (part >= LOW_WATER_MIN && (unsigned)low_water < LOW_WATER_MAX &&
+		2 * (uint64_t)low_water <= part)
+		low_water *= 2;
+	/* A hint: at worst we are woken more often, or for less. */
+	if (low_water != pull->low_water &&
+		setsockopt(path->socket, SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof low_water) == 0)
+		pull->low_water = low_water;
+}
+
 int wt_tcp_pull_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max)
 {
 	struct wt_tcp_pull *pull = path->pull;
@@ -258,6 +282,7 @@ int wt_tcp_pull_poll(struct wt_path *path, struct wt_completion *ret_completions
 		size_t got = receive(path, room < RECEIVE_OPS_MAX ? room : RECEIVE_OPS_MAX, &more);
 
 		total += got;
+		pull->outstanding -= got;
 		while (got && !path->error) {
 			uint32_t rest = pull->ops[pull->first].length +
 					(uint32_t)sizeof(struct wt_tcp_trailer) - pull->got;

@@ -4,12 +4,16 @@
  *
  * Owns the thread, its queue of requests, and an eventfd that tells the owner that the thread has ended.
  *   1. The thread reads requests when it has none left to answer, and answers them in order.
- *   2. Served memory is touched only by a non-blocking sendmsg under the endpoint's read lock; nobody waits
- *      for a slow peer with the lock held. After every wait the region is looked up anew.
+ *   2. Served memory is touched only by a non-blocking sendmsg or sendfile under the endpoint's read lock;
+ *      nobody waits for a slow peer with the lock held. After every wait the region is looked up anew.
  *   3. Every request is answered by exactly its length in bytes and a trailer. What cannot be served is
  *      padded with zeros from there on, and the trailer says why.
- *   4. Memory that is gone (unmapped, file truncated) shows as EFAULT in sendmsg, never as a signal.
+ *   4. Memory that is gone (unmapped, file truncated) shows as EFAULT in sendmsg, or as the file's end, never
+ *      as a signal.
  *   5. A request of a wrong shape ends the thread, and with it the connection.
+ *   6. Long answers from memory that is a file go from the file: no copy, no page faults here. What the
+ *      socket has taken then are the pages, so the peer may read what is written to them until it has them;
+ *      that is at least as new.
  * Threads: start, stop and error are called by the path's owner; the rest runs in the thread, which reads the
  * path's endpoint and socket only; these do not change while it runs.
  */
@@ -17,19 +21,22 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define BATCH WT_TCP_DEPTH        /* requests read at once */
-#define SEND_IOVS_MAX 128u        /* of one sendmsg */
-#define SEND_BYTES_MAX (1u << 20) /* of one sendmsg, or somewhat more: how long the lock is held */
+#define BATCH WT_TCP_DEPTH         /* requests read at once */
+#define SEND_IOVS_MAX 128u         /* of one sendmsg */
+#define SEND_BYTES_MAX (1u << 20)  /* of one sendmsg, or somewhat more: how long the lock is held */
+#define FILE_BYTES_MIN (64u << 10) /* what is shorter is copied, many answers by one system call */
 #define STACK_BYTES (256u << 10)
 
 struct answer {
@@ -53,6 +60,7 @@ struct wt_tcp_serve {
 	unsigned count;
 	uint32_t sent; /* bytes of the first answer that the socket took */
 	bool alone;    /* send the first answer by itself: one further on faulted */
+	bool copying;  /* the file system of the memory knows no sendfile (huge pages) */
 	size_t in_bytes;
 	uint8_t in[BATCH * sizeof(struct wt_tcp_request)];
 };
@@ -65,8 +73,10 @@ static const uint8_t *zeros(void)
 	return nothing;
 }
 
-/* Where the answer's bytes lie now; NULL: not here, and its status says why. Under the endpoint's lock. */
-static const uint8_t *source_of(const struct wt_endpoint *endpoint, struct answer *answer)
+/* Where the answer's bytes lie now, and in which region; NULL: not here, and its status says why. Under the
+ * lock. */
+static uint8_t *source_of(
+	const struct wt_endpoint *endpoint, struct answer *answer, const struct wt_region **ret_region)
 {
 	uint8_t *bytes;
 	int status;
@@ -74,7 +84,7 @@ static const uint8_t *source_of(const struct wt_endpoint *endpoint, struct answe
 	if (answer->status != WT_TCP_STATUS_OK)
 		return NULL;
 	status = wt_tcp_region_locate(
-		endpoint, answer->key, WT_ACCESS_SERVE, answer->address, answer->length, &bytes);
+		endpoint, answer->key, WT_ACCESS_SERVE, answer->address, answer->length, ret_region, &bytes);
 	if (status < 0) {
 		answer->status = wt_tcp_error_status(status);
 		return NULL;
@@ -82,12 +92,35 @@ static const uint8_t *source_of(const struct wt_endpoint *endpoint, struct answe
 	return bytes;
 }
 
-/* One sendmsg of as many answers as are reasonable. Under the endpoint's lock. Bytes sent, or -errno. */
+static bool goes_from_file(const struct wt_tcp_serve *serve, const struct wt_region *region, uint32_t bytes)
+{
+	return !serve->copying && region && region->file >= 0 && bytes >= FILE_BYTES_MIN;
+}
+
+/* From the first answer's file. Under the endpoint's lock. Bytes sent, or -errno. */
+static ssize_t send_file(struct wt_tcp_serve *serve, const struct wt_region *region, const uint8_t *bytes)
+{
+	struct answer *answer = &serve->answers[serve->first];
+	off_t from = (off_t)(region->file_offset + (uint64_t)(bytes - region->base) + serve->sent);
+	ssize_t sent = sendfile(serve->socket, region->file, &from, answer->length - serve->sent);
+
+	if (sent == 0 || (sent < 0 && errno == EIO))
+		return -EFAULT;
+	if (sent < 0 && (errno == EINVAL || errno == EOPNOTSUPP)) {
+		serve->copying = true;
+		return -EINTR;
+	}
+	return sent < 0 ? -errno : sent;
+}
+
+/* One sendmsg of as many answers as are reasonable, or one sendfile. Under the endpoint's lock. Bytes sent,
+ * or -errno. */
 static ssize_t send_some(struct wt_tcp_serve *serve)
 {
 	struct iovec iov[SEND_IOVS_MAX];
 	struct msghdr message = { .msg_iov = iov };
 	uint32_t sent = serve->sent;
+	int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 	size_t bytes = 0;
 	unsigned n = 0;
 	ssize_t result;
@@ -99,12 +132,19 @@ static ssize_t send_some(struct wt_tcp_serve *serve)
 		uint32_t skip = sent > answer->length ? sent - answer->length : 0;
 
 		if (sent < answer->length) {
-			const uint8_t *from = source_of(serve->endpoint, answer);
+			const struct wt_region *region = NULL;
+			const uint8_t *from = source_of(serve->endpoint, answer, &region);
 
+			answer->trailer.status = htole32(answer->status);
+			if (goes_from_file(serve, region, answer->length - sent)) {
+				if (!n)
+					return send_file(serve, region, from);
+				flags |= MSG_MORE;
+				break;
+			}
 			iov[n].iov_base = (uint8_t *)(from ? from : zeros()) + sent;
 			iov[n].iov_len = answer->length - sent;
 			bytes += iov[n++].iov_len;
-			answer->trailer.status = htole32(answer->status);
 		}
 		iov[n].iov_base = (uint8_t *)&answer->trailer + skip;
 		iov[n].iov_len = sizeof answer->trailer - skip;
@@ -113,7 +153,7 @@ static ssize_t send_some(struct wt_tcp_serve *serve)
 			break;
 	}
 	message.msg_iovlen = n;
-	result = sendmsg(serve->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	result = sendmsg(serve->socket, &message, flags);
 	return result < 0 ? -errno : result;
 }
 
@@ -152,11 +192,11 @@ static int fault(struct wt_tcp_serve *serve)
 	return 0;
 }
 
-static int wait_for_room(const struct wt_tcp_serve *serve)
+/* Ends by news, by an error, by TCP_USER_TIMEOUT, or by stop's shutdown. */
+static int wait_for(const struct wt_tcp_serve *serve, short events)
 {
-	struct pollfd wait = { .fd = serve->socket, .events = POLLOUT };
+	struct pollfd wait = { .fd = serve->socket, .events = events };
 
-	/* Ends by room, by an error, by TCP_USER_TIMEOUT, or by stop's shutdown. */
 	return poll(&wait, 1, -1) < 0 && errno != EINTR ? -errno : 0;
 }
 
@@ -174,7 +214,7 @@ static int answer_all(struct wt_tcp_serve *serve)
 			serve->alone = false;
 			advance(serve, (size_t)sent);
 		} else if (sent == -EAGAIN) {
-			status = wait_for_room(serve);
+			status = wait_for(serve, POLLOUT);
 		} else if (sent == -EFAULT) {
 			status = fault(serve);
 		} else if (sent != -EINTR) {
@@ -221,6 +261,10 @@ static void *serve_main(void *arg)
 		ssize_t got = recv(
 			serve->socket, serve->in + serve->in_bytes, sizeof serve->in - serve->in_bytes, 0);
 
+		if (got < 0 && errno == EAGAIN) {
+			status = wait_for(serve, POLLIN);
+			continue;
+		}
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0) {
@@ -262,6 +306,8 @@ int wt_tcp_serve_start(struct wt_path *path)
 	struct wt_tcp_serve *serve;
 	int status;
 
+	if (fcntl(path->socket, F_SETFL, O_NONBLOCK) < 0) /* sendfile has no flag for that */
+		return -errno;
 	serve = calloc(1, sizeof *serve);
 	if (!serve)
 		return -ENOMEM;

@@ -103,11 +103,14 @@ static int take_announce(struct wt_puller *p, const uint8_t *payload, size_t len
 
 	if (!p->started || wt_wire_announce_decode(payload, length, &seq, list, &count))
 		return wt_error_set(err, EPROTO, "the server's announcement is malformed");
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++) {
 		if ((list[i].content == WT_CONTENT_IN_PLACE_DIGESTED && !p->replica) ||
 			wt_plan_announce(wt_mover_plan(p->mover), seq + i, &list[i]))
 			return wt_error_set(err, EPROTO,
 				"the server announced what is not in any block, or out of order");
+		if (list[i].content != WT_CONTENT_ZERO && list[i].priority == WT_PRIORITY_BULK)
+			wt_mover_expect(p->mover, &list[i].extent);
+	}
 	p->was_idle = false;
 	return 0;
 }

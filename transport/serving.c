@@ -44,6 +44,8 @@ static int add_region(struct wt_serving *serving, const struct wt_served_block *
 		serving->endpoint, block->base + offset, length, WT_ACCESS_SERVE, &region->region, err);
 	if (r)
 		return r;
+	if (block->fd >= 0 && serving->ops->region_file)
+		serving->ops->region_file(region->region, block->fd, block->fd_offset + offset);
 	region->block = index;
 	region->offset = offset;
 	region->length = length;

@@ -181,33 +181,34 @@ static int zero_pages(
 	return r;
 }
 
+/* Where the page that holds this place begins, or the next one that exists; UINT64_MAX: none. Without a file,
+ * or on a file system without holes, all do. */
+static uint64_t next_page(const struct wt_sink_block *block, uint64_t offset)
+{
+	off_t data = block->fd < 0 ? -1 : lseek(block->fd, (off_t)(block->fd_offset + offset), SEEK_DATA);
+
+	if (data < 0)
+		return block->fd >= 0 && errno == ENXIO ? UINT64_MAX : offset;
+	/* File systems with small blocks have holes that end within a page. */
+	return ((uint64_t)data - block->fd_offset) & ~(uint64_t)(WT_PAGE_SIZE - 1);
+}
+
+/* Never asked is where the next hole begins: that may be far behind the end, and the kernel looks at each
+ * page up to there. */
 int wt_sink_zero(const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err)
 {
-	uint64_t end = offset + length;
+	uint64_t end = offset + length, from = next_page(block, offset);
 	int r = 0;
 
-	while (!r && offset < end) {
-		off_t data, hole;
-		uint64_t stop = end;
+	while (!r && from < end) {
+		uint64_t to = from + WT_PAGE_SIZE, next = next_page(block, to);
 
-		if (block->fd >= 0) {
-			data = lseek(block->fd, (off_t)(block->fd_offset + offset), SEEK_DATA);
-			if (data < 0 && errno == ENXIO)
-				return 0;
-			if (data >= 0) {
-				hole = lseek(block->fd, data, SEEK_HOLE);
-				offset = (uint64_t)data - block->fd_offset;
-				if (hole > data && (uint64_t)hole - block->fd_offset < end)
-					stop = (uint64_t)hole - block->fd_offset;
-			}
+		while (to < end && next == to) {
+			to += WT_PAGE_SIZE;
+			next = to < end ? next_page(block, to) : to;
 		}
-		if (offset >= end)
-			return 0;
-		/* File systems with small blocks have holes that begin or end within a page. */
-		offset -= offset % WT_PAGE_SIZE;
-		stop += -stop % WT_PAGE_SIZE;
-		r = zero_pages(block, offset, stop - offset, err);
-		offset = stop;
+		r = zero_pages(block, from, to - from, err);
+		from = next;
 	}
 	return r;
 }

@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -426,6 +428,145 @@ static void removed_half_way(void **state)
 	free(bytes);
 }
 
+/* ---- memory that is a file ---- */
+
+/* The memory is the file from its second half on, in which each page holds its own number. */
+static void bench_open_file(struct bench *bench, int fd)
+{
+	bench_open(bench);
+	assert_int_equal(ftruncate(bench->memfd, 2 * SERVED), 0);
+	assert_int_equal(munmap(bench->memory, SERVED), 0);
+	bench->memory = mmap(
+		bench->memory, SERVED, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, bench->memfd, SERVED);
+	assert_true(bench->memory != MAP_FAILED);
+	for (uint32_t at = 0; at < SERVED; at += 4096)
+		memset(bench->memory + at, (int)(at / 4096 % 251), 4096);
+	ops->region_file(bench->region, fd < 0 ? bench->memfd : fd, SERVED);
+	bench_connect(bench);
+}
+
+static void expect_pages(const uint8_t *bytes, uint32_t first_byte, uint32_t length)
+{
+	for (uint32_t at = first_byte; at < first_byte + length; at++)
+		if (bytes[at - first_byte] != at / 4096 % 251)
+			fail_msg("byte %u is %u", at, bytes[at - first_byte]);
+}
+
+/* Long and short answers in turn, from odd places: in order and whole, whichever way they went. */
+static void long_and_short_from_a_file(void **state)
+{
+	static const uint32_t lengths[] = { SERVED, 1, 65536, 4096, 65535, 700000, 200001, 3 };
+	uint8_t *bytes = malloc(SERVED);
+	struct bench bench;
+
+	assert_non_null(bytes);
+	bench_open_file(&bench, -1);
+	for (unsigned i = 0; i < 8; i++)
+		ask(&bench, i, lengths[i] == SERVED ? 0 : 77 * i, lengths[i], "WTTR");
+	for (unsigned i = 0; i < 8; i++) {
+		assert_int_equal(answer(&bench, i, bytes, lengths[i]), 1);
+		expect_pages(bytes, lengths[i] == SERVED ? 0 : 77 * i, lengths[i]);
+	}
+	bench_close(&bench);
+	free(bytes);
+}
+
+/* Reading a hole through the mapping would fill it. */
+static void holes_stay_holes(void **state)
+{
+	uint8_t *bytes = malloc(SERVED);
+	struct bench bench;
+	struct stat before, after;
+
+	assert_non_null(bytes);
+	bench_open_file(&bench, -1);
+	assert_int_equal(
+		fallocate(bench.memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, SERVED, SERVED / 2), 0);
+	assert_int_equal(fstat(bench.memfd, &before), 0);
+	ask(&bench, 0, 0, SERVED, "WTTR");
+	assert_int_equal(answer(&bench, 0, bytes, SERVED), 1);
+	assert_int_equal(bytes[0] | bytes[SERVED / 2 - 1], 0);
+	expect_pages(bytes + SERVED / 2, SERVED / 2, SERVED / 2);
+	assert_int_equal(fstat(bench.memfd, &after), 0);
+	assert_int_equal(before.st_blocks, after.st_blocks);
+	bench_close(&bench);
+	free(bytes);
+}
+
+static void served_file_ends(void **state)
+{
+	uint8_t *bytes = malloc(SERVED);
+	struct bench bench;
+
+	assert_non_null(bytes);
+	bench_open_file(&bench, -1);
+	assert_int_equal(ftruncate(bench.memfd, SERVED + SERVED / 2), 0);
+	ask(&bench, 0, 0, 100000, "WTTR");
+	ask(&bench, 1, SERVED / 2 - 100000, 200000, "WTTR"); /* half of it is there */
+	ask(&bench, 2, SERVED - 100000, 100000, "WTTR");
+	ask(&bench, 3, 4096, 100000, "WTTR");
+	assert_int_equal(answer(&bench, 0, bytes, 100000), 1);
+	assert_int_equal(answer(&bench, 1, bytes, 200000), 4);
+	expect_pages(bytes, SERVED / 2 - 100000, 100000);
+	assert_int_equal(bytes[100000] | bytes[199999], 0);
+	assert_int_equal(answer(&bench, 2, bytes, 100000), 4);
+	assert_int_equal(answer(&bench, 3, bytes, 100000), 1);
+	expect_pages(bytes, 4096, 100000);
+	bench_close(&bench);
+	free(bytes);
+}
+
+/* A file system that cannot send from its files, as that of huge pages: the memory is copied. */
+static void file_that_cannot_be_sent(void **state)
+{
+	uint8_t *bytes = malloc(SERVED);
+	int directory = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct bench bench;
+
+	assert_true(bytes && directory >= 0);
+	bench_open_file(&bench, directory);
+	for (unsigned i = 0; i < 3; i++) {
+		ask(&bench, i, 0, SERVED, "WTTR");
+		assert_int_equal(answer(&bench, i, bytes, SERVED), 1);
+		expect_pages(bytes, 0, SERVED);
+	}
+	bench_close(&bench);
+	close(directory);
+	free(bytes);
+}
+
+/* After region_remove nothing more of the file is sent; what the socket had taken before may be newer than
+ * that. */
+static void file_removed_half_way(void **state)
+{
+	uint8_t *bytes = malloc(SERVED);
+	struct bench bench;
+	uint32_t status;
+
+	assert_non_null(bytes);
+	bench_open_file(&bench, -1);
+	for (unsigned i = 0; i < 30; i++)
+		ask(&bench, i, 0, SERVED, "WTTR");
+	get(bench.socket, bytes, 1000);
+	ops->region_remove(bench.region);
+	bench.region = NULL;
+	memset(bench.memory, 253, SERVED);
+	get(bench.socket, bytes + 1000, SERVED - 1000);
+	get(bench.socket, bytes, 16);
+	for (unsigned i = 1; i < 30; i++) {
+		status = answer(&bench, i, bytes, SERVED);
+		assert_true(status == 1 || status == 2);
+		for (uint32_t k = 0; k < SERVED; k += 511)
+			assert_true(bytes[k] == k / 4096 % 251 || bytes[k] == 253 ||
+				    (status == 2 && bytes[k] == 0));
+	}
+	assert_int_equal(status, 2);
+	for (uint32_t k = 0; k < SERVED; k += 511)
+		assert_int_equal(bytes[k], 0);
+	bench_close(&bench);
+	free(bytes);
+}
+
 static void silent_and_foreign_clients(void **state)
 {
 	uint8_t hello[WT_PATH_HELLO_BYTES] = { 1 };
@@ -586,6 +727,11 @@ int test_path_tcp(const struct wt_fabric_ops *fabric, const char *address)
 		cmocka_unit_test(answers_byte_by_byte),
 		cmocka_unit_test(served_file_truncated),
 		cmocka_unit_test(removed_half_way),
+		cmocka_unit_test(long_and_short_from_a_file),
+		cmocka_unit_test(holes_stay_holes),
+		cmocka_unit_test(served_file_ends),
+		cmocka_unit_test(file_that_cannot_be_sent),
+		cmocka_unit_test(file_removed_half_way),
 		cmocka_unit_test(silent_and_foreign_clients),
 		cmocka_unit_test(silent_client_ages_out),
 		cmocka_unit_test(lying_server),

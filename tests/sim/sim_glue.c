@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * sim_glue.c - small leaves of both relays: how RAM is found, what is asked beforehand, the job's commands,
- * reports. Replaces qemu-glue's guest_ram.c, preflight.c, job.c, report.c and sabotage.c, and wraps the few
- * calls of the C library that would look outside (CMake: --wrap).
+ * reports. Replaces qemu-glue's guest_ram.c, preflight.c, job.c, report.c and sabotage.c, and transport's
+ * populate.c, and wraps the few calls of the C library that would look outside (CMake: --wrap).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 
 #include "guest_ram.h"
 #include "job.h"
+#include "populate.h"
 #include "preflight.h"
 #include "report.h"
 #include "sim_qemu.h"
@@ -350,4 +351,19 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t length)
 ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
 {
 	return nobody_hears() ? -1 : __real_send(fd, bytes, length, flags);
+}
+
+/* ---- memory that is made ready in the background: there is no thread here ---- */
+
+int wt_populate_open(struct wt_populate **ret_populate)
+{
+	return -ENOSYS;
+}
+
+void wt_populate_close(struct wt_populate *populate)
+{
+}
+
+void wt_populate_add(struct wt_populate *populate, uint8_t *base, size_t length)
+{
 }

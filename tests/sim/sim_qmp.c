@@ -320,6 +320,11 @@ void sim_qmp_gone(struct sim_qemu *qemu)
 	}
 }
 
+uint64_t wt_qmp_event_age_ns(const struct wt_qmp *qmp)
+{
+	return 0;
+}
+
 const char *wt_qmp_version(const struct wt_qmp *qmp)
 {
 	return "7.2.22";

@@ -252,20 +252,25 @@ static void test_both_bounds(void **state)
 }
 
 /*
- * Lands at a steady rate while something is pending, with pauses of idle_ms in which nothing
- * is; answers the limit that results.
+ * Lands at a steady rate while something is pending, each after took_ms, with pauses of idle_ms in which
+ * nothing is (took_ms 1 then); answers the limit that results.
  */
-static uint64_t limit_at(uint64_t pages_per_ms, uint64_t idle_ms)
+static uint64_t limit_at(uint64_t pages_per_ms, uint64_t idle_ms, unsigned took_ms)
 {
 	struct wt_announce_log *log = open_log();
-	uint64_t now_ns = 5000 * MS, seq, limit;
+	uint64_t now_ns = 5000 * MS, seq, limit, at_ns[4001];
 	struct wt_announcement what = { .content = WT_CONTENT_IN_PLACE,
 		.extent = { .pages = (uint32_t)pages_per_ms } };
 
-	for (unsigned i = 0; i < 2000; i++) {
-		assert_int_equal(wt_announce_add(log, &what, now_ns, &seq), 0);
+	for (unsigned i = 0; i < 4000; i++) {
+		if (wt_announce_room(log)) {
+			assert_int_equal(wt_announce_add(log, &what, now_ns, &seq), 0);
+			at_ns[seq] = now_ns;
+		}
 		now_ns += MS;
-		assert_int_equal(wt_announce_landed(log, seq, 1, now_ns), 0);
+		seq = wt_announce_oldest(log);
+		if (seq < wt_announce_next_seq(log) && now_ns - at_ns[seq] >= took_ms * MS)
+			assert_int_equal(wt_announce_landed(log, seq, 1, now_ns), 0);
 		now_ns += idle_ms * MS;
 	}
 	limit = wt_announce_pending_limit(log);
@@ -275,12 +280,20 @@ static uint64_t limit_at(uint64_t pages_per_ms, uint64_t idle_ms)
 
 static void test_limit_follows_the_rate(void **state)
 {
-	assert_int_equal(limit_at(1, 0), WT_PENDING_MIN); /* 4 MB/s */
-	/* 1000 pages in a ms: 4.1 GB/s, 60 ms of it: 245.8 MB; idle time does not count */
-	assert_in_range(limit_at(1000, 0), 245000000, 246500000);
-	assert_in_range(limit_at(1000, 50), 245000000, 246500000);
-	assert_in_range(limit_at(100, 3), 24500000, 24650000);
-	assert_int_equal(limit_at(5000, 0), WT_PENDING_MAX);
+	assert_int_equal(limit_at(1, 0, 1), WT_PENDING_MIN); /* 4 MB/s */
+	/* 1000 pages in a ms: 4.1 GB/s, 20 ms of it: 81.9 MB; idle time does not count */
+	assert_in_range(limit_at(1000, 0, 1), 81700000, 82200000);
+	assert_in_range(limit_at(1000, 50, 1), 81700000, 82200000);
+	assert_in_range(limit_at(200, 3, 1), 16300000, 16450000);
+	assert_int_equal(limit_at(5000, 0, 1), WT_PENDING_MAX);
+}
+
+/* What a long round trip needs is allowed, up to 60 ms of the rate. */
+static void test_limit_follows_the_round_trip(void **state)
+{
+	assert_in_range(limit_at(100, 0, 8), 8150000, 8250000);
+	assert_in_range(limit_at(100, 0, 20), 16300000, 16450000);
+	assert_in_range(limit_at(100, 0, 50), 24500000, 24650000);
 }
 
 /* Zeros that land say nothing of the link. */
@@ -406,6 +419,7 @@ int main(void)
 		cmocka_unit_test(test_extents_outside_are_refused),
 		cmocka_unit_test(test_both_bounds),
 		cmocka_unit_test(test_limit_follows_the_rate),
+		cmocka_unit_test(test_limit_follows_the_round_trip),
 		cmocka_unit_test(test_priority_of_what_comes_again),
 		cmocka_unit_test(test_rate_limit_is_kept),
 		cmocka_unit_test(test_rate_limit_changes),

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../../qemu-glue/qmp.h"
@@ -507,6 +508,34 @@ static void test_kept_during_call(void **state)
 	client_stop(&client);
 }
 
+/* QEMU's own time of an event, if it is a sensible one. */
+static void test_age_of_an_event(void **state)
+{
+	static const char *const lines[] = {
+		"{\"timestamp\": {\"seconds\": %lld, \"microseconds\": 500000}, \"event\": \"A\"}\n",
+		"{\"timestamp\": {\"seconds\": %lld, \"microseconds\": 1000000}, \"event\": \"A\"}\n",
+		"{\"timestamp\": {\"seconds\": -%lld, \"microseconds\": 0}, \"event\": \"A\"}\n",
+		"{\"event\": \"A\", \"data\": {\"seconds\": %lld}}\n"
+	};
+
+	for (unsigned i = 0; i < 4; i++) {
+		char line[128];
+		const struct step steps[] = { START, SEND(line), { STEP_END } };
+		struct client client;
+		uint64_t age_ns;
+
+		snprintf(line, sizeof line, lines[i], (long long)time(NULL) - 3);
+		client_start(&client, steps);
+		client_run(&client, 1);
+		age_ns = wt_qmp_event_age_ns(client.qmp);
+		if (i == 0)
+			assert_in_range(age_ns, 2 * SECOND, 9 * SECOND);
+		else
+			assert_int_equal(age_ns, 0);
+		client_stop(&client);
+	}
+}
+
 static void test_call_in_callback(void **state)
 {
 	static const struct step steps[] = { START, SEND("{\"event\": \"A\"}\n{\"event\": \"B\"}\n"),
@@ -757,6 +786,7 @@ int main(void)
 		cmocka_unit_test(test_no_socket),
 		cmocka_unit_test(test_call),
 		cmocka_unit_test(test_kept_during_call),
+		cmocka_unit_test(test_age_of_an_event),
 		cmocka_unit_test(test_call_in_callback),
 		cmocka_unit_test(test_replies_by_id),
 		cmocka_unit_test(test_qemu_vanishes),

@@ -11,7 +11,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -145,6 +147,70 @@ static void test_zeroing_full_memory(void **state)
 	close(fd);
 }
 
+static uint8_t *file_memory(uint64_t length, struct wt_sink_block *ret_block)
+{
+	*ret_block = (struct wt_sink_block){ .name = "pc.ram", .length = length };
+	ret_block->fd = memfd_create("ram", MFD_CLOEXEC);
+	check(ret_block->fd >= 0 && ftruncate(ret_block->fd, (off_t)length) == 0);
+	ret_block->base = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, ret_block->fd, 0);
+	check(ret_block->base != MAP_FAILED);
+	return ret_block->base;
+}
+
+static uint64_t blocks_of(int fd)
+{
+	struct stat file;
+
+	check(fstat(fd, &file) == 0);
+	return (uint64_t)file.st_blocks;
+}
+
+/* Runs of pages and of holes, at the edges of what is zeroed too: no page is forgotten, no hole is filled. */
+static void test_zeroing_among_holes(void **state)
+{
+	static const uint8_t exists[16] = { 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1, 0, 1, 1, 0, 1 };
+	struct wt_sink_block block;
+	uint8_t *base = file_memory(16 * WT_PAGE_SIZE, &block);
+	struct wt_error err = { 0 };
+	uint64_t before;
+
+	for (unsigned first = 0; first < 16; first++) {
+		for (unsigned end = first + 1; end <= 16; end++) {
+			for (unsigned i = 0; i < 16; i++)
+				if (exists[i])
+					memset(base + i * WT_PAGE_SIZE, 9, WT_PAGE_SIZE);
+			before = blocks_of(block.fd);
+			check(wt_sink_zero(
+				      &block, first * WT_PAGE_SIZE, (end - first) * WT_PAGE_SIZE, &err) == 0);
+			check(blocks_of(block.fd) == before);
+			for (unsigned i = 0; i < 16; i++)
+				if (exists[i])
+					check(base[i * WT_PAGE_SIZE + 4095] ==
+						(i >= first && i < end ? 0 : 9));
+		}
+	}
+	munmap(base, block.length);
+	close(block.fd);
+}
+
+/* What zeroing a page costs does not depend on how much of the file exists behind it. */
+static void test_zeroing_pages_of_much(void **state)
+{
+	struct wt_sink_block block;
+	uint8_t *base = file_memory(256 * MIB, &block);
+	struct wt_error err = { 0 };
+	struct timespec before, after;
+
+	memset(base, 9, block.length);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	for (uint64_t page = 0; page < 8192; page += 2)
+		check(wt_sink_zero(&block, page * WT_PAGE_SIZE, WT_PAGE_SIZE, &err) == 0);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	check(after.tv_sec - before.tv_sec <= 1); /* a few ms; seconds if each looked for the next hole */
+	munmap(base, block.length);
+	close(block.fd);
+}
+
 static int no_region(struct wt_endpoint *endpoint, void *base, size_t length, unsigned access,
 	struct wt_region **ret_region, struct wt_error *err)
 {
@@ -190,6 +256,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_pulling_into_full_memory, abandon),
 		cmocka_unit_test(test_zeroing_full_memory),
+		cmocka_unit_test(test_zeroing_among_holes),
+		cmocka_unit_test(test_zeroing_pages_of_much),
 		cmocka_unit_test(test_registering_full_memory),
 	};
 	int fd = full_file();

@@ -127,6 +127,13 @@ struct wt_fabric_ops {
 	 */
 	int (*region_add)(struct wt_endpoint *endpoint, void *base, size_t length, unsigned access,
 		struct wt_region **ret_region, struct wt_error *err);
+	/*
+	 * NULL where a fabric has no use for it. A region to be served is this file, from an offset on, and
+	 * may be sent out of it: what was sent before region_remove has returned, and is not received yet,
+	 * then shows what is written to the file meanwhile. The descriptor stays the caller's, and open until
+	 * region_remove.
+	 */
+	void (*region_file)(struct wt_region *region, int fd, uint64_t offset);
 	void (*region_key)(const struct wt_region *region, struct wt_key *ret_key);
 	/* Also while another thread connects a path of the endpoint. */
 	void (*region_remove)(struct wt_region *region);

@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""a whole VM over tcp, against QEMU's own migration with its best setting.
+
+Two hosts of this machine, in network namespaces joined by a switch; QEMU 10.0 without KVM. All times are those of QEMU's own
+events, of one clock; all contenders have the same memory, which exists at the destination before (nobody pays for its first
+touch), no limit on bandwidth, 300 ms limit on downtime, and return-path. TCP's congestion control is that of the
+machine.
+
+  total_time        a stopped guest, RAM full of random bytes: from the command to the completion at both ends
+  cpu_seconds       the same runs: user and system time of all QEMUs and relays of both ends, until they have ended or are
+                    through. What interrupts of the network take lands on who is interrupted, and in the kernel's own threads,
+                    which are nobody's: it is not counted
+  downtime_idle     a guest that runs and writes little: from STOP at the source to RESUME at the destination, without
+                    commit_ms, which is what it costs to know that the source has let go (QEMU has nothing like it)
+  downtime_dirty    the same with a guest that writes as fast as it can here
+  guest_gap         beside these two: the longest time between two lines of the guest's console around the switchover
+  convergence_rate  --convergence only, takes long: over a link of 200 Mbit/s, pages per second that a guest may write at most,
+                    so that its migration completes within 60 s; by bisection
+
+Our source QEMU has libwatari-feed.so (--no-feed: has not). QEMU's best settings of multifd (channels, zero-copy-send) are looked for first: the two that are fastest once. veth copies
+where a network card would not: what sending without copying saves cannot be seen here.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+
+from figures import interleave, parser, report, show  # noqa: E402
+from harness.guests import Guest, build_guest  # noqa: E402
+from harness.hosts import Failure, Host, wait_for  # noqa: E402
+from harness.migration import FEED, Migration, install_key  # noqa: E402
+from harness.network import network  # noqa: E402
+from harness.qmp_events import Events  # noqa: E402
+
+PORT = 4700
+FAST = 1 << 40  # bytes per second: no limit of QEMU's own
+DOWNTIME_MS = 300
+CHUNK = 16 << 20
+RUNNING = {"mb": 512, "work_mb": 320}
+RATES = {"idle": 50, "dirty": 20000}  # pages per second
+LINK_MBIT_S = 200
+CONVERGE_S = 60
+CONVERGE_STEPS = 5
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_s(pid):
+    """Processor time of a process, also of one that has ended and was not waited for."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_S
+
+
+def end_s(process):
+    """Processor time of a process in whole; waits for its end, and does not reap it."""
+    os.waitid(os.P_PID, process.child.pid, os.WEXITED | os.WNOWAIT)
+    return cpu_s(process.child.pid)
+
+
+def fill(guest, mb):
+    """Random bytes into all of a guest's RAM, by way of its memfd."""
+    pid = guest.process.child.pid
+    descriptors = f"/proc/{pid}/fd"
+    memory = next(name for name in os.listdir(descriptors) if "memfd:memory-backend" in os.readlink(f"{descriptors}/{name}"))
+    noise = os.urandom(2 * CHUNK)
+    with open(f"{descriptors}/{memory}", "r+b", buffering=0) as file:
+        for i in range(mb * 1048576 // CHUNK):  # no two pages are equal: each chunk begins elsewhere
+            os.pwrite(file.fileno(), noise[i * 8:i * 8 + CHUNK], i * CHUNK)
+
+
+class Pair:
+    """A guest and the QEMU that awaits it, on two hosts. wait: the destination does not run by itself; env is the source's."""
+
+    def __init__(self, net, image, wait, stopped=False, cold=False, env=None, **guest):
+        self.ends, self.events = [], []
+        for host, incoming in zip(net.hosts, (False, True if wait else "defer")):
+            path = f"{host.run_dir}/events{Guest.count}.qmp"
+            extra = ["-qmp", f"unix:{path},server=on,wait=off", *(["-S"] if stopped and not incoming else [])]
+            self.ends.append(Guest(host, image, incoming=incoming, extra=extra, env=None if incoming else env,
+                                   ram_options="" if cold and incoming else ",prealloc=on",
+                                   append="" if stopped else "wt.report=20", **guest))
+            self.events.append(Events(path))
+        self.source, self.destination = self.ends
+        if stopped:
+            fill(self.source, guest["mb"])
+        else:
+            self.source.wait_reports(50)
+        self.before = [cpu_s(end.process.child.pid) for end in self.ends]
+
+    def cpu(self):
+        """Of both QEMUs, since they are a pair."""
+        return sum(cpu_s(end.process.child.pid) for end in self.ends) - sum(self.before)
+
+    def ended(self, event, status, side, unless):
+        return self.events[side].wait(event, status, 300, unless)
+
+    def gap_ms(self, stop):
+        """Milliseconds without a line on the guest's console; asked soon after the destination's RESUME."""
+        wait_for(lambda: os.path.getsize(self.destination.serial), "the guest's first line at the destination", 60)
+        return (time.time() - max(stop - 1, min(stop + 1, os.path.getmtime(self.source.serial)))) * 1000
+
+    def close(self):
+        for events in self.events:
+            events.close()
+        for end in self.ends:
+            end.quit()
+
+
+def times(pair, began, stopped, unless):
+    """What both contenders are measured by."""
+    found = {"total_time": max(pair.ended("MIGRATION", "completed", side, unless) for side in (0, 1)) - began}
+    if not stopped:
+        resume, stop = pair.ended("RESUME", None, 1, unless), pair.ended("STOP", None, 0, unless)
+        found |= {"guest_gap": pair.gap_ms(stop), "downtime": (resume - stop) * 1000, "total_time": resume - began}
+    return found
+
+
+class Watari:
+    name = "watari"
+
+    def __init__(self, net, image, feed, options=()):
+        self.net, self.image, self.feed, self.options = net, image, feed, list(options)
+        self.keys = install_key(net.hosts)
+
+    def run(self, stopped=False, patience_s=300, **guest):
+        pair = Pair(self.net, self.image, True, stopped, env=FEED if self.feed else None, **guest)
+        began = time.time()
+        move = Migration(pair.source, pair.destination, keys=self.keys,
+                         send=["--keep-source", "--downtime-limit", f"{DOWNTIME_MS}ms", "--give-up-after", f"{patience_s}s",
+                               *self.options])
+        found = times(pair, began, stopped, lambda: move.sender.child.returncode)
+        shares = {"send": end_s(move.sender), "receive": end_s(move.receiver), "qemu": pair.cpu()}
+        found["cpu_seconds"] = sum(shares.values())
+        summary = move.succeed()
+        if summary["feed"] != self.feed:
+            raise Failure(f"the feed is not as wanted: {summary}")
+        if stopped:
+            found |= {f"cpu_{who}": share for who, share in shares.items()}
+        found["commit_ms"] = summary["commit_ms"]
+        if not stopped:
+            found["downtime"] -= summary["commit_ms"]
+            found |= {f"{part}_ms": summary[f"{part}_ms"] for part in ("last_pages", "state", "load", "start")}
+        pair.close()
+        return found
+
+
+class Qemu:
+    def __init__(self, net, image, channels, zero_copy):
+        self.net, self.image, self.channels, self.zero_copy = net, image, channels, zero_copy
+        self.name = f"qemu-tcp, multifd {channels}{', zero-copy' if zero_copy else ''}"
+
+    def prepare(self, pair):
+        on = ["events", "return-path", "multifd"]
+        for guest in pair.ends:
+            wanted = [*on, "zero-copy-send"] if self.zero_copy and guest is pair.source else on
+            need(guest, "migrate-set-capabilities", {"capabilities": [{"capability": name, "state": True} for name in wanted]})
+            need(guest, "migrate-set-parameters", {"multifd-channels": self.channels, "max-bandwidth": FAST,
+                                                   "downtime-limit": DOWNTIME_MS})
+
+    def run(self, stopped=False, patience_s=300, **guest):
+        pair = Pair(self.net, self.image, False, stopped, **guest)
+        uri = {"uri": f"tcp:{self.net.hosts[1].address}:{PORT}"}
+        self.prepare(pair)
+        need(pair.destination, "migrate-incoming", uri)
+        began = time.time()
+        need(pair.source, "migrate", uri)
+        found = times(pair, began, stopped, lambda: "failed" if pair.events[0].time_of("MIGRATION", "failed")
+                      else "too late" if time.time() - began > patience_s else None)
+        found["cpu_seconds"], found["commit_ms"] = pair.cpu(), 0
+        pair.close()
+        return found
+
+
+def need(guest, command, arguments):
+    code, text = guest.call(command, arguments)
+    if code:
+        raise Failure(f"{command}: {text}")
+
+
+def say(args, name, case, found):
+    print(f"  {case:8} {name:32} " + "  ".join(f"{key} {value:.3f}" for key, value in found.items()), file=sys.stderr, flush=True)
+    return found
+
+
+def best_of_qemu(args, net, image, size):
+    """The two settings that are fastest in one run each."""
+    settings = [Qemu(net, image, channels, zero_copy) for channels in args.channels for zero_copy in (False, True)]
+    found = {qemu: say(args, qemu.name, "sweep", qemu.run(stopped=True, mb=size)) for qemu in settings}
+    return sorted(settings, key=lambda qemu: found[qemu]["total_time"])[:2]
+
+
+def compare(args, contenders, case, metrics, **guest):
+    """A line for each of {metric of a run: (metric, unit)}; the baseline is the setting of QEMU with the better median."""
+    found = interleave({one.name: lambda one=one: say(args, one.name, case, one.run(**guest)) for one in contenders}, args.runs)
+    for key, (metric, unit) in metrics.items():
+        runs = {name: [run[key] for run in found[name]] for name in found}
+        best = min((one.name for one in contenders[1:]), key=lambda name: statistics.median(runs[name]))
+        show(args, "vm", case, metric, unit, "lower", runs["watari"], best, runs[best])
+    return found
+
+
+def converges(contender, rate):
+    try:
+        contender.run(patience_s=CONVERGE_S, rate=rate, **RUNNING)
+    except Failure:
+        for host in contender.net.hosts:
+            host.end_processes()
+        return False
+    return True
+
+
+def convergence(contender):
+    """Pages per second that the guest may write."""
+    low, high = 0, 4 * LINK_MBIT_S * 125000 // 4096
+    for _ in range(CONVERGE_STEPS):
+        middle = (low + high) // 2
+        low, high = (middle, high) if converges(contender, middle) else (low, middle)
+    return {"convergence_rate": low}
+
+
+def measure(args):
+    image = build_guest()
+    size = 1024 if args.quick else 4096
+    with network(2) as net:
+        ours = Watari(net, image, args.feed, args.send.split())
+        contenders = [ours, *best_of_qemu(args, net, image, size)]
+        for case in ("stopped", "cold"):
+            if case in args.cases:
+                compare(args, contenders, case, {"total_time": ("total_time", "s"), "cpu_seconds": ("cpu_seconds", "s")},
+                        stopped=True, cold=case == "cold", mb=size)
+        for case, rate in RATES.items():
+            if case not in args.cases:
+                continue
+            found = compare(args, contenders[:2], case, {"downtime": (f"downtime_{case}", "ms"), "guest_gap": ("guest_gap", "ms")},
+                            rate=rate, **RUNNING)
+            show(args, "vm", case, "commit_ms", "ms", "lower", [run["commit_ms"] for run in found["watari"]])
+        if args.convergence:
+            for side in (0, 1):
+                net.limit(LINK_MBIT_S, side)
+            found = interleave({one.name: lambda one=one: convergence(one) for one in contenders[:2]}, args.runs)
+            report(args, "vm", "converge", found, ours.name, contenders[1].name, {"convergence_rate": ("pages/s", "higher")})
+
+
+def main():
+    options = parser(__doc__)
+    options.add_argument("--quick", action="store_true", help="a stopped guest of 1 GiB instead of 4")
+    options.add_argument("--convergence", action="store_true")
+    options.add_argument("--cases", nargs="+", default=["stopped", *RATES], help="of stopped, cold (the destination's "
+                         "memory does not exist before), idle, dirty")
+    options.add_argument("--channels", nargs="+", type=int, default=[1, 2, 4, 8], help="of QEMU's multifd, that are tried")
+    options.add_argument("--no-feed", dest="feed", action="store_false", help="the source QEMU without libwatari-feed.so")
+    options.add_argument("--send", default="", metavar="OPTIONS", help="for watari send, such as --send='--channels 2'")
+    args = options.parse_args()
+    try:
+        measure(args)
+    finally:
+        Host.close_all()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
