@@ -28,7 +28,8 @@ struct wt_handle {
 
 /*
  * One registration; the handle comes first, its address is what Open MPI holds. It reads the handle without a
- * lock, so the handle never changes: its shortcut stays that of the attach in which the memory was registered.
+ * lock, so the handle never changes: its shortcut stays that of the attach in which the memory was
+ * registered.
  */
 struct wt_registration {
 	struct wt_handle handle;
