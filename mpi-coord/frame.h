@@ -20,13 +20,14 @@
 
 enum wt_frame_kind {
 	WT_FRAME_INVALID = 0,
-	WT_FRAME_DATA,        /* tag; bytes follow */
-	WT_FRAME_GREET,       /* epoch of this end's attach; value: version */
-	WT_FRAME_MARKER,      /* epoch; nothing follows before the next resume */
-	WT_FRAME_GOODBYE,     /* this rank leaves */
-	WT_FRAME_KEY_ASK,     /* id */
-	WT_FRAME_KEY_TELL,    /* id, key (its length 0: there is no such memory any more) */
-	WT_FRAME_ATOMIC,      /* id, address, tag: operation, value, other, bytes; cookie */
+	WT_FRAME_DATA,     /* tag; bytes follow */
+	WT_FRAME_GREET,    /* epoch of this end's attach; value: version */
+	WT_FRAME_MARKER,   /* epoch; nothing follows before the next resume */
+	WT_FRAME_GOODBYE,  /* this rank leaves */
+	WT_FRAME_KEY_ASK,  /* id */
+	WT_FRAME_KEY_TELL, /* id, key (its length 0: there is no such memory any more), epoch: the attach in
+			      which it is good */
+	WT_FRAME_ATOMIC,   /* id, address, tag: operation, value, other, bytes; cookie */
 	WT_FRAME_ATOMIC_DONE, /* cookie, value: what was there; status */
 	WT_FRAME_KINDS,
 };

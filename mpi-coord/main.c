@@ -197,13 +197,15 @@ static int command_run(int argc, char **argv)
 static void show_rank(const struct wt_coordinator_rank *rank, bool json)
 {
 	const struct wt_order *report = &rank->report;
+	const char *quote = report->fabric[0] ? "\"" : "";
 
 	if (json)
 		printf("{\"rank\": %" PRIu32 ", \"size\": %" PRIu32 ", \"pid\": %" PRIu32
-		       ", \"state\": \"%s\", \"epoch\": %" PRIu32 ", \"fabric\": \"%s\", \"paths\": %" PRIu32
+		       ", \"state\": \"%s\", \"epoch\": %" PRIu32 ", \"fabric\": %s%s%s, \"paths\": %" PRIu32
 		       "}\n",
 			report->rank, report->size, rank->pid, wt_rank_state_name(report->state),
-			report->epoch, report->fabric, report->paths);
+			report->epoch, quote, report->fabric[0] ? report->fabric : "null", quote,
+			report->paths);
 	else
 		printf("%6" PRIu32 " %8" PRIu32 "  %-10s %6" PRIu32 "  %-7s %5" PRIu32 "\n", report->rank,
 			rank->pid, wt_rank_state_name(report->state), report->epoch,

@@ -145,7 +145,8 @@ int wt_mesh_attach(
 	if (status >= 0)
 		status = mesh->ops->listener_open(host, 0, &mesh->listener, &port, err);
 	if (status >= 0)
-		status = wt_registry_attach(&mesh->registry, mesh->ops, mesh->endpoint, epoch, err);
+		status =
+			wt_registry_attach(&mesh->registry, mesh->ops, mesh->endpoint, ++mesh->attaches, err);
 	if (status >= 0 && getrandom(&mesh->address.token, sizeof mesh->address.token, 0) < 0)
 		status = wt_error_set(err, errno, "the kernel gives no random bytes: %s", strerror(errno));
 	if (status < 0) {

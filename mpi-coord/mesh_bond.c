@@ -20,7 +20,7 @@ static void path_keep(struct wt_mesh_peer *peer, struct wt_path *path)
 	struct wt_mesh *mesh = peer->mesh;
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = peer };
 	const struct wt_frame_word greeting = {
-		.kind = WT_FRAME_GREET, .epoch = mesh->address.epoch, .value = WT_FRAME_VERSION
+		.kind = WT_FRAME_GREET, .epoch = mesh->attaches, .value = WT_FRAME_VERSION
 	};
 
 	peer->path = path;

@@ -48,7 +48,7 @@ struct wt_mesh_peer {
 	unsigned posted;              /* in the path */
 	bool ready;                   /* the path may have something */
 	bool greeted;                 /* epoch is that of the present path */
-	uint32_t epoch;               /* of the peer's attach */
+	uint32_t epoch;               /* which attach of the peer that is */
 	struct wt_mesh_key *keys;     /* WT_MESH_KEYS, or NULL */
 };
 
@@ -71,6 +71,7 @@ struct wt_mesh {
 	struct wt_endpoint *endpoint;
 	struct wt_listener *listener;
 	struct wt_mesh_address address;
+	uint32_t attaches; /* how many; keys are good in one of them */
 	struct wt_registry registry;
 	struct wt_mesh_peer **peers;
 	size_t peer_count;

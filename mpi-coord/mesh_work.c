@@ -181,7 +181,7 @@ static void tell_key(struct wt_mesh_peer *peer, uint64_t id)
 	};
 
 	if (registration && registration->region)
-		word.key = registration->handle.key;
+		word.key = registration->key;
 	wt_mesh_say(peer, &word, false);
 }
 

@@ -16,7 +16,6 @@ static int region_add(
 {
 	int status;
 
-	registration->handle.epoch = WT_REGISTRY_NO_EPOCH;
 	if (!registry->endpoint)
 		return 0;
 	status = registry->ops->region_add(registry->endpoint, (void *)(uintptr_t)registration->handle.base,
@@ -24,8 +23,7 @@ static int region_add(
 		&registration->region, err);
 	if (status < 0)
 		return status;
-	registry->ops->region_key(registration->region, &registration->handle.key);
-	registration->handle.epoch = registry->epoch;
+	registry->ops->region_key(registration->region, &registration->key);
 	return 0;
 }
 
@@ -71,6 +69,8 @@ struct wt_registration *wt_registry_add(
 		free(registration);
 		return NULL;
 	}
+	registration->handle.key = registration->key;
+	registration->handle.epoch = registration->region ? registry->epoch : WT_REGISTRY_NO_EPOCH;
 	registry->slots[slot] = registration;
 	registry->free_hint = slot + 1;
 	return registration;
@@ -121,7 +121,6 @@ int wt_registry_attach(struct wt_registry *registry, const struct wt_fabric_ops 
 			continue;
 		registry->ops->region_remove(registration->region);
 		registration->region = NULL;
-		registration->handle.epoch = WT_REGISTRY_NO_EPOCH;
 	}
 	registry->ops = ops;
 	registry->endpoint = endpoint;

@@ -26,9 +26,14 @@ struct wt_handle {
 	uint32_t reserved;
 };
 
-/* One registration; the handle comes first, its address is what Open MPI holds. */
+/*
+ * One registration; the handle comes first, its address is what Open MPI holds. It reads the handle without a
+ * lock, so the handle never changes: its shortcut stays that of the attach in which the memory was
+ * registered.
+ */
 struct wt_registration {
 	struct wt_handle handle;
+	struct wt_key key;        /* the present one */
 	struct wt_region *region; /* NULL: no endpoint now */
 	uint32_t slot;
 };

@@ -145,8 +145,8 @@ struct wt_request {
 };
 
 /*
- * path_tcp.c: 0, and *ret_bytes is where these bytes of a region (*ret_region, unless NULL) lie; or -EACCES, -ERANGE: the key does not
- * grant that. The caller holds the endpoint's lock, or no thread serves it.
+ * path_tcp.c: 0, and *ret_bytes is where these bytes of a region (*ret_region, unless NULL) lie; or -EACCES,
+ * -ERANGE: the key does not grant that. The caller holds the endpoint's lock, or no thread serves it.
  */
 int wt_tcp_region_locate(const struct wt_endpoint *endpoint, uint64_t key, enum wt_access access,
 	uint64_t address, uint64_t length, const struct wt_region **ret_region, uint8_t **ret_bytes);

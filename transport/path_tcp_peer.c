@@ -26,6 +26,7 @@
 
 #define SEND_IOVS_MAX 64u
 #define SEND_BYTES_MAX (1u << 20)
+#define TOGETHER_BYTES 512u
 
 static const uint8_t zeros[64u << 10];
 
@@ -87,8 +88,8 @@ static void answer_bytes(struct wt_path *path, struct wt_tcp_out *out, uint64_t 
 	int status = wt_tcp_status_error(le32toh(out->trailer.status));
 
 	if (status == 0)
-		status = wt_tcp_region_locate(
-			path->endpoint, out->key, WT_ACCESS_SERVE, out->address, out->body_length, NULL, &bytes);
+		status = wt_tcp_region_locate(path->endpoint, out->key, WT_ACCESS_SERVE, out->address,
+			out->body_length, NULL, &bytes);
 	out->trailer.status = htole32(wt_tcp_error_status(status));
 	ret_iov->iov_len = out->body_length - at;
 	if (status == 0) {
@@ -170,12 +171,28 @@ static void out_advance(struct wt_tcp_peer *peer, uint64_t bytes)
 	}
 }
 
-/* One sendmsg; answers bytes, or -errno. */
+/* Few bytes of ours cost less in one piece than as a list; what is served only the kernel touches, it may be
+ * gone. */
+static ssize_t send_pieces(int socket, const struct iovec *iov, unsigned count, uint64_t bytes, bool served)
+{
+	struct msghdr message = { .msg_iov = (struct iovec *)iov, .msg_iovlen = count };
+	uint8_t together[TOGETHER_BYTES];
+	size_t length = 0;
+	unsigned i;
+
+	if (bytes > sizeof together || served)
+		return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	for (i = 0; i < count; length += iov[i++].iov_len)
+		memcpy(together + length, iov[i].iov_base, iov[i].iov_len);
+	return send(socket, together, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* One call of the kernel; answers bytes, or -errno. */
 static ssize_t send_some(struct wt_path *path)
 {
 	struct wt_tcp_peer *peer = path->peer;
 	struct iovec iov[SEND_IOVS_MAX];
-	struct msghdr message = { .msg_iov = iov };
+	bool served = false;
 	uint64_t bytes = 0;
 	uint64_t sent = peer->sent;
 	unsigned n = 0;
@@ -186,11 +203,11 @@ static ssize_t send_some(struct wt_path *path)
 		struct wt_tcp_out *out = &peer->out[(peer->out_first + i) % WT_TCP_OUT_MAX];
 
 		bytes += out_bytes(out) - sent;
+		served |= out->answer;
 		if (!gather(path, out, sent, iov, &n))
 			break;
 	}
-	message.msg_iovlen = n;
-	result = sendmsg(path->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	result = send_pieces(path->socket, iov, n, bytes, served);
 	return result < 0 ? -errno : result;
 }
 

@@ -237,7 +237,8 @@ static size_t receive(struct wt_path *path, bool *ret_more)
 	}
 	asked += direct;
 	do
-		got = recvmsg(path->socket, &message, MSG_DONTWAIT);
+		got = direct ? recvmsg(path->socket, &message, MSG_DONTWAIT)
+			     : recv(path->socket, iov[0].iov_base, iov[0].iov_len, MSG_DONTWAIT);
 	while (got < 0 && errno == EINTR);
 	*ret_more = got > 0 && (size_t)got == asked;
 	if (got < 0 && errno == EAGAIN)

@@ -83,8 +83,8 @@ static uint8_t *source_of(
 
 	if (answer->status != WT_TCP_STATUS_OK)
 		return NULL;
-	status = wt_tcp_region_locate(endpoint, answer->key, WT_ACCESS_SERVE, answer->address, answer->length,
-		ret_region, &bytes);
+	status = wt_tcp_region_locate(
+		endpoint, answer->key, WT_ACCESS_SERVE, answer->address, answer->length, ret_region, &bytes);
 	if (status < 0) {
 		answer->status = wt_tcp_error_status(status);
 		return NULL;

@@ -40,7 +40,7 @@ class Job:
         return objects
 
     def states(self):
-        """[(rank, state, fabric, paths)]"""
+        """[(rank, state, fabric or None, paths)]"""
         return [(found["rank"], found["state"], found["fabric"], found["paths"]) for found in self.command("status")[1]]
 
     def wait_up(self):
@@ -51,7 +51,7 @@ class Job:
         """One quiesce and resume; answers what each took."""
         stopped = self.must("quiesce")[-1]
         states = self.states()
-        if {rank[1:] for rank in states} != {("detached", "-", 0)}:
+        if {rank[1:] for rank in states} != {("detached", None, 0)}:
             raise Failure(f"not all ranks are detached: {states}")
         return stopped, self.must("resume")[-1]
 

@@ -37,7 +37,8 @@ struct work {
 	struct node *node;
 	int to;
 	uint64_t *bytes;
-	bool right;
+	int expected; /* status */
+	atomic_bool ended;
 	struct {
 		uint8_t head[WT_FRAME_HEAD_BYTES];
 		uint64_t from;
@@ -54,7 +55,7 @@ struct node {
 	uint64_t sent[RANKS];
 	uint64_t got[RANKS];
 	uint64_t counted;
-	unsigned outstanding;
+	atomic_uint outstanding;
 	uint64_t *memory; /* others write and read it: a part for each */
 	uint64_t *source; /* what it writes to others */
 	uint64_t counter;
@@ -116,15 +117,16 @@ static void done(struct wt_mesh_item *item, int status)
 	struct work *work = (struct work *)item;
 
 	work->node->outstanding--;
-	if (status != 0)
-		wrong(work->node, "an item failed");
+	if (status != work->expected)
+		wrong(work->node, "an item ended with another status");
 	if (item->work == WT_MESH_ATOMIC && item->result % 3)
 		wrong(work->node, "an atomic fetched what never was");
-	work->right = true;
 	if (item->work == WT_MESH_SEND) {
 		free(work->bytes);
 		free(work);
+		return;
 	}
+	atomic_store(&work->ended, true);
 }
 
 static struct work *work_new(struct node *node, int to, enum wt_mesh_work kind)
@@ -166,7 +168,7 @@ static void finish(struct node *node, struct work *work)
 {
 	uint64_t deadline = now_ns() + PATIENCE_NS;
 
-	while (!work->right && !node->broken) {
+	while (!atomic_load(&work->ended) && !node->broken) {
 		wt_mesh_progress(node->mesh);
 		if (now_ns() > deadline) {
 			wrong(node, "an item never ended");
@@ -331,6 +333,22 @@ static void nodes_stop(void)
 		pthread_join(nodes[i].thread, NULL);
 }
 
+/* Until every item of every node has ended. */
+static void nodes_finish(void)
+{
+	uint64_t deadline = now_ns() + PATIENCE_NS;
+	unsigned left;
+	int i;
+
+	do {
+		for (i = 0, left = 0; i < RANKS; i++) {
+			wt_mesh_progress(nodes[i].mesh);
+			left += atomic_load(&nodes[i].outstanding);
+		}
+		assert_true(now_ns() < deadline);
+	} while (left);
+}
+
 static void world_close(void)
 {
 	uint64_t deadline = now_ns() + PATIENCE_NS;
@@ -353,6 +371,17 @@ static void world_close(void)
 	nodes_close();
 }
 
+static void test_talk(void **state)
+{
+	uint64_t until;
+
+	world_open();
+	until = now_ns() + 300000000;
+	while (now_ns() < until)
+		sched_yield();
+	world_close();
+}
+
 static void reach(enum wt_barrier_goal goal)
 {
 	struct wt_coordinator_times times;
@@ -367,14 +396,40 @@ static void reach(enum wt_barrier_goal goal)
 	wt_coordinator_close(coordinator);
 }
 
-static void test_talk(void **state)
+/* Memory that is not registered any more: accepted, and ended with an error, with keys of this epoch and of
+ * others. */
+static void test_gone_memory(void **state)
 {
-	uint64_t until;
+	static uint64_t memory[512];
+	struct wt_error err = { 0 };
+	struct wt_registration *registration;
+	struct wt_handle handle;
+	unsigned i;
 
 	world_open();
-	until = now_ns() + 300000000;
-	while (now_ns() < until)
-		sched_yield();
+	registration = wt_mesh_register(nodes[1].mesh, memory, sizeof memory, &err);
+	assert_non_null(registration);
+	handle = registration->handle;
+	wt_mesh_deregister(nodes[1].mesh, registration);
+	for (i = 0; i < 12; i++) {
+		struct work *work = work_new(&nodes[0], 1, i % 3 ? WT_MESH_WRITE : WT_MESH_READ);
+
+		if (i == 6) {
+			reach(WT_BARRIER_QUIESCE);
+			reach(WT_BARRIER_RESUME);
+		}
+		work->expected = i == 5 ? -ERANGE : -EACCES;
+		work->item.op.local = nodes[0].source + WORDS - 1;
+		work->item.op.length = 8;
+		work->item.local = nodes[0].source_registration;
+		work->item.remote = handle;
+		work->item.remote.epoch += i % 2 ? 77 : 0;
+		work->item.remote_address = (uint64_t)(uintptr_t)memory + (i == 5 ? sizeof memory : 0);
+		wt_mesh_submit(nodes[0].mesh, nodes[0].peers[1], &work->item);
+		while (!atomic_load(&work->ended))
+			sched_yield();
+		free(work);
+	}
 	world_close();
 }
 
@@ -396,6 +451,7 @@ static void test_sabotage(void **state)
 		while (!atomic_load(&failures))
 			assert_true(now_ns() < deadline);
 		nodes_stop();
+		nodes_finish();
 		unsetenv("WATARI_SABOTAGE");
 		nodes_close();
 		quiet = false;
@@ -438,6 +494,7 @@ int main(void)
 		cmocka_unit_test(test_sabotage),
 		cmocka_unit_test(test_cycles),
 		cmocka_unit_test(test_goals_in_any_order),
+		cmocka_unit_test(test_gone_memory),
 	};
 	int failed;
 

@@ -4,7 +4,7 @@
  * orders.
  *
  * Ranks and their bonds are the real machines; between them are queues with any delay. The coordinator may
- * die at any moment, and another one comes; a rank may die. Checked at every step: nobody detaches while
+ * die at any moment, and another one comes. Checked at every step: nobody detaches while
  * anything is on a wire, nobody sends after its marker, nothing is lost, no rank resumes before all are
  * ready. And after the last fault the job always comes to rest in a defined state.
  */
