@@ -2,7 +2,8 @@
 /*
  * handover_check.c - see handover_check.h.
  *
- *   1. Nothing is changed: only query-*, qom-list and qom-get are sent.
+ *   1. Nothing is changed, but for discard-data of memory backends, which would throw the guest's memory
+ * away.
  *   2. That memory is the same is proven by the kernel's tables (ram_block.h), not believed from names.
  *   3. The machine is compared as far as QEMU would not notice by itself: a device that is missing, or too
  * many, loads without a word.
@@ -10,7 +11,9 @@
  */
 #include "handover_check.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -171,48 +174,141 @@ static bool same_disk(json_t *one, json_t *other)
 	return !strcmp(text_of(one, "device"), text_of(other, "device"));
 }
 
-static const char *medium(json_t *disk)
+static json_t *inserted(json_t *disk)
 {
-	return text_of(json_object_get(disk, "inserted"), "file");
+	return json_object_get(disk, "inserted");
 }
 
-/* Two names of one file are one file. */
-static bool same_medium(const char *one, const char *other)
+/* Does the process have that file open? */
+static bool has_open(pid_t pid, const struct stat *wanted)
 {
+	char path[64 + NAME_MAX];
+	struct dirent *entry;
+	struct stat file;
+	bool found = false;
+	DIR *descriptors;
+
+	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+	descriptors = opendir(path);
+	while (descriptors && !found && (entry = readdir(descriptors)) != NULL) {
+		snprintf(path, sizeof path, "/proc/%d/fd/%s", (int)pid, entry->d_name);
+		found = entry->d_name[0] != '.' && !stat(path, &file) && file.st_ino == wanted->st_ino &&
+			file.st_dev == wanted->st_dev;
+	}
+	if (descriptors)
+		closedir(descriptors);
+	return found;
+}
+
+/* The file that a name is to a process, and that it has open; false: it is no such name. */
+static bool file_of(pid_t pid, const char *name, struct stat *ret_file, bool *ret_open)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "/proc/%d/%s%s", (int)pid, name[0] == '/' ? "root" : "cwd/", name);
+	if (stat(path, ret_file))
+		return false;
+	*ret_open = has_open(pid, ret_file);
+	return true;
+}
+
+/* One image: a file that both have open, read in the same way; or the same words, if it is no file. */
+static bool same_medium(const struct wt_handover_qemu *qemus[2], json_t *media[2])
+{
+	const char *names[2] = { text_of(media[0], "file"), text_of(media[1], "file") };
+	bool are_files[2], open[2] = { false, false };
 	struct stat files[2];
 
-	if (!strcmp(one, other))
-		return true;
-	return !stat(one, &files[0]) && !stat(other, &files[1]) && files[0].st_ino == files[1].st_ino &&
+	if (strcmp(text_of(media[0], "drv"), text_of(media[1], "drv")) != 0)
+		return false;
+	for (unsigned i = 0; i < 2; i++)
+		are_files[i] = file_of(wt_qmp_pid(qemus[i]->qmp), names[i], &files[i], &open[i]);
+	if (!are_files[0] && !are_files[1])
+		return !strcmp(names[0], names[1]);
+	return are_files[0] && are_files[1] && open[0] && open[1] && files[0].st_ino == files[1].st_ino &&
 	       files[0].st_dev == files[1].st_dev;
 }
 
-static int check_disk(json_t *disk, json_t *others, struct wt_error *err)
+static int check_disk(
+	const struct wt_handover_qemu *qemus[2], json_t *disk, json_t *others, struct wt_error *err)
 {
 	const char *name = *text_of(disk, "qdev") ? text_of(disk, "qdev") : text_of(disk, "device");
-	json_t *other;
+	json_t *media[2] = { inserted(disk), NULL }, *other;
 	size_t i;
 
-	if (!json_is_object(json_object_get(disk, "inserted")))
+	if (!json_is_object(media[0]))
 		return 0;
 	json_array_foreach(others, i, other)
 	{
 		if (!same_disk(disk, other))
 			continue;
-		if (same_medium(medium(disk), medium(other)))
+		media[1] = inserted(other);
+		if (json_is_object(media[1]) && same_medium(qemus, media))
 			return 0;
 		return wt_error_set(err, EPERM,
-			"disk '%s' of the old QEMU is %s, and the new one's is %s; start the new one with the same image",
-			name, medium(disk), *medium(other) ? medium(other) : "empty");
+			"disk '%s' of the old QEMU is %s (%s), and the new one's is %s (%s): not the same image; start the new one "
+			"with the old one's",
+			name, text_of(media[0], "file"), text_of(media[0], "drv"),
+			media[1] ? text_of(media[1], "file") : "empty", text_of(media[1], "drv"));
 	}
 	return wt_error_set(err, EPERM,
 		"disk '%s' (%s) of the old QEMU is missing in the new one; start the new one with it", name,
-		medium(disk));
+		text_of(media[0], "file"));
+}
+
+/* A medium that only the new one has. */
+static int check_more(json_t *disk, json_t *olds, struct wt_error *err)
+{
+	json_t *other;
+	size_t i;
+
+	if (!json_is_object(inserted(disk)))
+		return 0;
+	json_array_foreach(olds, i, other)
+	{
+		if (same_disk(disk, other) && json_is_object(inserted(other)))
+			return 0;
+	}
+	return wt_error_set(err, EPERM,
+		"the new QEMU has %s in '%s', and the old one has not (it was unplugged, or ejected); start the new one without "
+		"it",
+		text_of(inserted(disk), "file"),
+		*text_of(disk, "qdev") ? text_of(disk, "qdev") : text_of(disk, "device"));
+}
+
+/* An image that only the new one has open for writing: it would take it away from whoever has it now. */
+static int check_nodes(const struct wt_handover_qemu *qemus[2], struct wt_error *err)
+{
+	json_t *lists[2] = { NULL, NULL }, *node, *other;
+	size_t i, j;
+	int r = ask(qemus[0], "query-named-block-nodes", NULL, &lists[0], err);
+
+	if (!r)
+		r = ask(qemus[1], "query-named-block-nodes", NULL, &lists[1], err);
+	json_array_foreach(lists[1], i, node)
+	{
+		bool found = json_is_true(json_object_get(node, "ro"));
+
+		json_array_foreach(lists[0], j, other)
+		{
+			json_t *media[2] = { other, node };
+
+			found = found || same_medium(qemus, media);
+		}
+		if (!r && !found)
+			r = wt_error_set(err, EPERM,
+				"the new QEMU has %s open, and the old one has not; start the new one without it",
+				text_of(node, "file"));
+	}
+	json_decref(lists[0]);
+	json_decref(lists[1]);
+	return r;
 }
 
 static int check_disks(
 	const struct wt_handover_qemu *old, const struct wt_handover_qemu *new, struct wt_error *err)
 {
+	const struct wt_handover_qemu *qemus[2] = { old, new };
 	json_t *lists[2] = { NULL, NULL }, *disk;
 	size_t i;
 	int r = ask(old, "query-block", NULL, &lists[0], err);
@@ -222,11 +318,16 @@ static int check_disks(
 	json_array_foreach(lists[0], i, disk)
 	{
 		if (!r)
-			r = check_disk(disk, lists[1], err);
+			r = check_disk(qemus, disk, lists[1], err);
+	}
+	json_array_foreach(lists[1], i, disk)
+	{
+		if (!r)
+			r = check_more(disk, lists[0], err);
 	}
 	json_decref(lists[0]);
 	json_decref(lists[1]);
-	return r;
+	return r ? r : check_nodes(qemus, err);
 }
 
 int wt_handover_check_machine(
@@ -322,8 +423,35 @@ static int refuse_private(const struct wt_handover_qemu *qemu, const char *which
 		id, qemu->socket_path, (int)wt_qmp_pid(qemu->qmp), name);
 }
 
+/* The block of a memory backend: its id, as it is, as a path, or behind a device's path; NULL: not in use. */
+static const struct wt_ram_block *backend_block(const struct wt_guest_ram *ram, const char *id)
+{
+	size_t length = strlen(id), whole;
+
+	for (unsigned i = 0; length && i < ram->count; i++) {
+		whole = strlen(ram->blocks[i].name);
+		if (whole >= length && !strcmp(ram->blocks[i].name + whole - length, id) &&
+			(whole == length || ram->blocks[i].name[whole - length - 1] == '/'))
+			return &ram->blocks[i];
+	}
+	return NULL;
+}
+
+static bool is_backend(json_t *backends, const struct wt_guest_ram *ram, const struct wt_ram_block *block)
+{
+	json_t *backend;
+	size_t i;
+
+	json_array_foreach(backends, i, backend)
+	{
+		if (backend_block(ram, text_of(backend, "id")) == block)
+			return true;
+	}
+	return false;
+}
+
 /* Every backend that is in use is mapped here, and does not go away with the QEMU that ends. */
-static int check_backends(const struct wt_handover_qemu *qemu, const char *which, struct wt_error *err)
+int wt_handover_check_backends(const struct wt_handover_qemu *qemu, const char *which, struct wt_error *err)
 {
 	json_t *list = NULL, *backend;
 	unsigned found = 0;
@@ -333,7 +461,7 @@ static int check_backends(const struct wt_handover_qemu *qemu, const char *which
 	json_array_foreach(list, i, backend)
 	{
 		const char *id = text_of(backend, "id");
-		const struct wt_ram_block *block = wt_guest_ram_find(qemu->ram, id);
+		const struct wt_ram_block *block = backend_block(qemu->ram, id);
 
 		found += block && block->shared;
 		if (!r && block && !block->shared)
@@ -351,30 +479,33 @@ static int check_backends(const struct wt_handover_qemu *qemu, const char *which
 	return r;
 }
 
-/* A file that QEMU punches out when it ends (discard-data) is no memory for anybody else. */
-static int check_discards(const struct wt_handover_qemu *old, struct wt_error *err)
+/* A file that QEMU punches out when it ends (discard-data) is no memory for anybody else: that is switched
+ * off. */
+int wt_handover_keep_memory(const struct wt_handover_qemu *qemu, struct wt_error *err)
 {
 	json_t *list = NULL, *backend;
 	size_t i;
-	int r = ask(old, "query-memdev", NULL, &list, err);
+	int r = ask(qemu, "query-memdev", NULL, &list, err);
 
 	json_array_foreach(list, i, backend)
 	{
-		const char *id = text_of(backend, "id");
-		struct wt_error ignored = { 0 };
+		struct wt_error why = { 0 };
 		json_t *value = NULL;
 		char path[320];
+		int got;
 
-		snprintf(path, sizeof path, "/objects/%.256s", id);
-		if (r || wt_qmp_call(old->qmp, "qom-get",
-				 json_pack("{s:s,s:s}", "path", path, "property", "discard-data"), QUERY_NS,
-				 &value, &ignored))
+		snprintf(path, sizeof path, "/objects/%.256s", text_of(backend, "id"));
+		if (r)
 			continue;
+		got = ask(qemu, "qom-get", json_pack("{s:s,s:s}", "path", path, "property", "discard-data"),
+			&value, &why);
+		if (got && got != -EREMOTEIO && got != -ENOSYS && got != -ENODEV)
+			r = wt_error_set(err, -got, "%s", why.text);
 		if (json_is_true(value))
-			r = wt_error_set(err, EPERM,
-				"guest memory '%s' of the old QEMU has discard-data=on: it would be thrown away when that QEMU ends; "
-				"type in its monitor: qom-set /objects/%s discard-data off",
-				id, id);
+			r = ask(qemu, "qom-set",
+				json_pack("{s:s,s:s,s:b}", "path", path, "property", "discard-data", "value",
+					0),
+				NULL, err);
 		json_decref(value);
 	}
 	json_decref(list);
@@ -390,24 +521,13 @@ static bool is_named_file(const struct wt_handover_qemu *qemu, const char *id)
 	       !strcmp(type, "memory-backend-file");
 }
 
-int wt_handover_check_old(const struct wt_handover_qemu *old, struct wt_error *err)
-{
-	int r = check_backends(old, "old", err);
-
-	return r ? r : check_discards(old, err);
-}
-
-int wt_handover_check_new(const struct wt_handover_qemu *new, struct wt_error *err)
-{
-	return check_backends(new, "new", err);
-}
-
 int wt_handover_check_memory(const struct wt_handover_qemu *old, const struct wt_handover_qemu *new,
 	struct wt_handover_memory *ret_memory, struct wt_error *err)
 {
 	struct wt_handover_memory memory = { 0 };
 	bool all_left_out = wt_qmp_version_number(old->qmp) < NAMED_FILES_ONLY;
-	int r = 0;
+	json_t *backends = NULL;
+	int r = ask(old, "query-memdev", NULL, &backends, err);
 
 	for (unsigned i = 0; !r && i < old->ram->count; i++) {
 		const struct wt_ram_block *block = &old->ram->blocks[i];
@@ -417,10 +537,12 @@ int wt_handover_check_memory(const struct wt_handover_qemu *old, const struct wt
 			memory.shared_bytes += block->length;
 			if (!all_left_out && !is_named_file(old, block->name))
 				memory.walked_bytes += block->length;
-		} else if (wt_ram_is_main(block->name, block->length) || (block->shared && all_left_out)) {
+		} else if (wt_ram_is_main(block->name, block->length) || (block->shared && all_left_out) ||
+			   is_backend(backends, old->ram, block)) {
 			r = check_block(old, new, block, err);
 		}
 	}
+	json_decref(backends);
 	if (!r)
 		*ret_memory = memory;
 	return r;

@@ -90,6 +90,25 @@ def case_paused(host, image):
     guest.wait_round()
 
 
+def case_disks(host, image):
+    """Other images under the same name, other formats, more of them: refused."""
+    names = [os.path.join(host.run_dir, name) for name in ("disk.raw", "other.raw")]
+    for name in names:
+        with open(name, "w") as file:
+            file.truncate(1 << 20)
+    drive = ["-device", "virtio-blk-pci,drive=d,id=disk"]
+    old = ["-drive", f"file={names[0]},format=raw,if=none,id=d,file.locking=off", *drive]
+    guest = first(host, image, backend="file", extra=old)
+    other = ["-drive", f"file={names[1]},format=raw,if=none,id=d", *drive]
+    refuse(guest, successor(guest, image, extra=other, **SMALL), "not the same image")
+    more = ["-drive", f"file={names[1]},format=raw,if=none,id=more"]
+    refuse(guest, successor(guest, image, extra=[*old, *more], **SMALL), "start the new one without it")
+    os.rename(names[0], names[0] + ".old")
+    os.rename(names[1], names[0])
+    refuse(guest, successor(guest, image, extra=old, **SMALL), "not the same image")
+    still_fine(guest)
+
+
 def forwarder(path, target):
     """A unix socket that leads to another one, as `ssh -L` makes it: what is behind it may be on another host."""
     listener = socket.socket(socket.AF_UNIX)
@@ -137,10 +156,7 @@ def case_unlike(host, image):
     refuse(guest, successor(guest, image, extra=["-device", "virtio-rng-pci,id=rng"], **SMALL), "has a device 'rng'")
     refuse(guest, successor(guest, image, ram_options=",prealloc=on", **SMALL), "prealloc=on")
     refuse(guest, successor(guest, image, extra=["-smp", "2"], **SMALL), "processors")
-    code, text = guest.call("qom-set", {"path": "/objects/mem", "property": "discard-data", "value": True})
-    expect(code == 0, f"qom-set: {text}")
-    refuse(guest, successor(guest, image, **SMALL), "discard-data=on")
-    guest.call("qom-set", {"path": "/objects/mem", "property": "discard-data", "value": False})
+    refuse(guest, successor(guest, image, machine="pc", ram_options=",discard-data=on", **SMALL), "machine type")
     refuse(guest, first(host, image, backend="file"), "does not wait for a migration")
     same = copy.copy(guest)
     same.qmp = guest.monitor
@@ -174,6 +190,8 @@ def die(guest, image, when, state, **options):
     expect(answer == 0, f"{when} {state}: recover: exit code {answer}: {said}")
     left = only((guest, new))
     print(f"  dies {when.lower()} {state}: {said}", flush=True)
+    capabilities = {c["capability"]: c["state"] for c in left.call("query-migrate-capabilities")[1]}
+    expect(not capabilities["x-ignore-shared"], f"{when} {state}: x-ignore-shared was left on")
     still_fine(left)
     return left
 
