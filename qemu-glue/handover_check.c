@@ -96,24 +96,86 @@ static int check_type(
 		types[0], types[1], types[0]);
 }
 
+/* Processors at the same places; that they are as many is known. */
+static bool same_places(json_t *one, json_t *other)
+{
+	static const char *const keys[] = { "node-id", "socket-id", "core-id", "thread-id" };
+
+	for (size_t i = 0; i < json_array_size(one); i++) {
+		json_t *places[2] = { json_object_get(json_array_get(one, i), "props"),
+			json_object_get(json_array_get(other, i), "props") };
+
+		for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
+			if (json_integer_value(json_object_get(places[0], keys[k])) !=
+				json_integer_value(json_object_get(places[1], keys[k])))
+				return false;
+	}
+	return true;
+}
+
+/* The model of the first processor; "" if it is not told. */
+static int processor_type(
+	const struct wt_handover_qemu *qemu, json_t *list, char *ret_type, size_t size, struct wt_error *err)
+{
+	json_t *type = NULL;
+	int r = ask(qemu, "qom-get",
+		json_pack("{s:s,s:s}", "path", text_of(json_array_get(list, 0), "qom-path"), "property",
+			"type"),
+		&type, err);
+
+	snprintf(ret_type, size, "%s", json_is_string(type) ? json_string_value(type) : "");
+	json_decref(type);
+	return r;
+}
+
+static int compare_processors(const struct wt_handover_qemu *old, const struct wt_handover_qemu *new,
+	json_t *lists[2], struct wt_error *err)
+{
+	char types[2][128];
+	int r;
+
+	if (json_array_size(lists[0]) != json_array_size(lists[1]))
+		return wt_error_set(err, EPERM,
+			"the old QEMU has %zu processors, and the new one has %zu; start the new one with as many",
+			json_array_size(lists[0]), json_array_size(lists[1]));
+	if (!same_places(lists[0], lists[1]))
+		return wt_error_set(err, EPERM,
+			"the processors are in other sockets, cores or nodes in the new QEMU; start it with the old one's -smp and "
+			"-numa");
+	r = processor_type(old, lists[0], types[0], sizeof types[0], err);
+	if (!r)
+		r = processor_type(new, lists[1], types[1], sizeof types[1], err);
+	if (r || !strcmp(types[0], types[1]))
+		return r;
+	return wt_error_set(err, EPERM,
+		"the old QEMU's processors are %s, and the new one's are %s; start the new one with the same -cpu",
+		types[0], types[1]);
+}
+
 static int check_processors(
 	const struct wt_handover_qemu *old, const struct wt_handover_qemu *new, struct wt_error *err)
 {
-	json_t *lists[2] = { NULL, NULL };
-	size_t counts[2];
+	json_t *lists[2] = { NULL, NULL }, *kvm[2] = { NULL, NULL };
 	int r = ask(old, "query-cpus-fast", NULL, &lists[0], err);
 
 	if (!r)
 		r = ask(new, "query-cpus-fast", NULL, &lists[1], err);
+	if (!r)
+		r = ask(old, "query-kvm", NULL, &kvm[0], err);
+	if (!r)
+		r = ask(new, "query-kvm", NULL, &kvm[1], err);
+	if (!r && json_is_true(json_object_get(kvm[0], "enabled")) !=
+			  json_is_true(json_object_get(kvm[1], "enabled")))
+		r = wt_error_set(err, EPERM,
+			"one of the QEMUs uses KVM and the other does not; start the new one with "
+			"the old one's accelerator");
+	if (!r)
+		r = compare_processors(old, new, lists, err);
 	for (unsigned i = 0; i < 2; i++) {
-		counts[i] = json_array_size(lists[i]);
 		json_decref(lists[i]);
+		json_decref(kvm[i]);
 	}
-	if (r || counts[0] == counts[1])
-		return r;
-	return wt_error_set(err, EPERM,
-		"the old QEMU has %zu processors, and the new one has %zu; start the new one with as many",
-		counts[0], counts[1]);
+	return r;
 }
 
 /* ---- devices ---- */

@@ -181,7 +181,7 @@ int wt_handover_restore_old(struct wt_handover *h, struct wt_error *err)
 	r = ask_settled(h, status, err);
 	if (r)
 		return r;
-	return strcmp(status, "postmigrate") && strcmp(status, "finish-migrate")
+	return strcmp(status, "postmigrate") != 0 && strcmp(status, "finish-migrate") != 0
 		       ? 0
 		       : wt_qmp_call(h->old.qmp, "cont", NULL, WT_RELAY_QMP_NS, NULL, err);
 }

@@ -156,6 +156,7 @@ def case_unlike(host, image):
     refuse(guest, successor(guest, image, extra=["-device", "virtio-rng-pci,id=rng"], **SMALL), "has a device 'rng'")
     refuse(guest, successor(guest, image, ram_options=",prealloc=on", **SMALL), "prealloc=on")
     refuse(guest, successor(guest, image, extra=["-smp", "2"], **SMALL), "processors")
+    refuse(guest, successor(guest, image, extra=["-cpu", "max"], **SMALL), "the same -cpu")
     refuse(guest, successor(guest, image, machine="pc", ram_options=",discard-data=on", **SMALL), "machine type")
     refuse(guest, first(host, image, backend="file"), "does not wait for a migration")
     same = copy.copy(guest)
