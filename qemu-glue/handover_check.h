@@ -30,6 +30,9 @@ struct wt_handover_memory {
 /* Machine type, processors, devices, disks. -EPERM with the sentence, or the codes of wt_qmp_call. */
 int wt_handover_check_machine(
 	const struct wt_handover_qemu *old, const struct wt_handover_qemu *new, struct wt_error *err);
+/* The type of a child of an object; "" if there is none. */
+int wt_handover_child_type(const struct wt_handover_qemu *qemu, const char *path, const char *name,
+	char *ret_type, size_t size, struct wt_error *err);
 /* Its machine type, such as pc-q35-7.2. */
 int wt_handover_machine_type(
 	const struct wt_handover_qemu *qemu, char *ret_type, size_t size, struct wt_error *err);
