@@ -424,9 +424,21 @@ static bool is_dropped(const struct wt_upgrade_plan *plan, const char *option, c
 	return argument && !strcmp(option, "device") && is_gone(plan, argument);
 }
 
+static bool has_option(char *const *argv, const char *option)
+{
+	for (size_t i = 1; argv[i]; i++)
+		if (argv[i][0] == '-' && !strcmp(argv[i] + (argv[i][1] == '-' ? 2 : 1), option))
+			return true;
+	return false;
+}
+
 static int rewrite(struct builder *b, struct wt_error *err)
 {
 	char *const *old = b->plan->old_argv;
+
+	/* It implies -serial mon:stdio, unless something is said. */
+	if (has_option(old, "nographic") && !has_option(old, "serial") && !has_option(old, "nodefaults"))
+		return check_argument("serial", "mon:stdio", err);
 
 	for (size_t i = 1; old[i]; i++) {
 		const char *option = old[i] + (old[i][0] == '-') + (old[i][0] == '-' && old[i][1] == '-');

@@ -62,6 +62,8 @@ static void test_plain(void **state)
 		plan_of(ARGV("-M", "q35,accel=kvm", "-m", "4G", "-nodefaults", "disk.img"));
 
 	expect(&plan, "/new/qemu -M q35,accel=kvm -m 4G -nodefaults disk.img " END);
+	plan = plan_of(ARGV("-nographic", "-serial", "null"));
+	expect(&plan, "/new/qemu -nographic -serial null " END);
 	/* What an earlier upgrade has added is not added again. */
 	plan = plan_of(ARGV("-M", "q35", "-machine", "type=pc-q35-7.2", "--incoming", "defer", "-S"));
 	expect(&plan, "/new/qemu -M q35 " END);
@@ -168,6 +170,7 @@ static void test_refused(void **state)
 	refuse(plan_of(ARGV("-serial", "mon:stdio")), "its terminal");
 	refuse(plan_of(ARGV("-chardev", "stdio,id=c")), "its terminal");
 	refuse(plan_of(ARGV("-display", "curses")), "its terminal");
+	refuse(plan_of(ARGV("-nographic", "-m", "1G")), "its terminal");
 	refuse(plan_of(ARGV("-snapshot")), "-snapshot");
 	refuse(plan_of(ARGV("-drive", "file=a,snapshot=on")), "lost when that QEMU ends");
 }
