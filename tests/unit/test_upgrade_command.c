@@ -128,7 +128,7 @@ static void test_memory(void **state)
 		"/new/qemu -object "
 		"memory-backend-file,id=mem,size=4G,policy=bind,host-nodes=0,share=on,mem-path=/proc/7/fd/9 -object "
 		"memory-backend-file,mem-path=/dev/shm/a,,b,id=nv,size=1G,share=on -object "
-		"{\"qom-type\":\"memory-backend-file\",\"id\":\"mem\",\"size\":1,\"mem-path\":\"/proc/7/fd/9\",\"share\":true} -object "
+		"{\"id\":\"mem\",\"size\":1,\"qom-type\":\"memory-backend-file\",\"mem-path\":\"/proc/7/fd/9\",\"share\":true} -object "
 		"rng-random,id=rng " END);
 }
 
