@@ -264,7 +264,7 @@ static bool file_of(pid_t pid, const char *name, struct stat *ret_file, bool *re
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof path, "/proc/%d/%s%s", (int)pid, name[0] == '/' ? "root" : "cwd/", name);
-	if (stat(path, ret_file))
+	if (!name[0] || stat(path, ret_file) || S_ISDIR(ret_file->st_mode))
 		return false;
 	*ret_open = has_open(pid, ret_file);
 	return true;
