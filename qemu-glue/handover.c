@@ -211,6 +211,8 @@ static int check(struct wt_handover *h, struct wt_error *err)
 	r = wt_handover_keep_memory(&h->old, err);
 	if (!r)
 		r = wt_preflight_old(h->old.qmp, &h->guest_running, err);
+	if (!r && !h->guest_running)
+		r = wt_handover_check_paused(&h->old, err);
 	if (!r)
 		r = wt_handover_check_backends(&h->old, "old", err);
 	if (!r)

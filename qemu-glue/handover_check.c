@@ -388,6 +388,33 @@ static int check_disks(
 	return r ? r : check_nodes(qemus, err);
 }
 
+int wt_handover_check_paused(const struct wt_handover_qemu *old, struct wt_error *err)
+{
+	json_t *migration = NULL, *list = NULL, *disk;
+	bool came, writable = false;
+	size_t i;
+	int r;
+
+	if (wt_qmp_version_number(old->qmp) >= 100000)
+		return 0;
+	r = ask(old, "query-migrate", NULL, &migration, err);
+	if (!r)
+		r = ask(old, "query-block", NULL, &list, err);
+	came = !strcmp(text_of(migration, "status"), "completed");
+	json_array_foreach(list, i, disk)
+	{
+		writable |= json_is_false(json_object_get(inserted(disk), "ro"));
+	}
+	json_decref(migration);
+	json_decref(list);
+	if (r || !came || !writable)
+		return r;
+	return wt_error_set(err, EPERM,
+		"this paused guest came by a migration, and its QEMU (%s) may abort when it gives its disks away before it has "
+		"run: say cont, and stop, in its monitor first",
+		wt_qmp_version(old->qmp));
+}
+
 int wt_handover_check_machine(
 	const struct wt_handover_qemu *old, const struct wt_handover_qemu *new, struct wt_error *err)
 {

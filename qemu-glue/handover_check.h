@@ -27,6 +27,10 @@ struct wt_handover_memory {
 	uint64_t walked_bytes;
 };
 
+/* A paused guest that came by a migration, and has not run since, does not own its images yet; QEMU
+ * before 10.0 aborts when it is to give them away (seen with 7.2). Not running, it cannot be told from one
+ * that has: refused. */
+int wt_handover_check_paused(const struct wt_handover_qemu *old, struct wt_error *err);
 /* Machine type, processors, devices, disks. -EPERM with the sentence, or the codes of wt_qmp_call. */
 int wt_handover_check_machine(
 	const struct wt_handover_qemu *old, const struct wt_handover_qemu *new, struct wt_error *err);
