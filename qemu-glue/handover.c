@@ -7,8 +7,9 @@
  * but the other machine's event, at once: one of the orders that these machines were searched for.
  *
  *   1. Before the commit record (the old QEMU completed, and is in postmigrate) the new guest is never told
- * to run; if watari dies until then the old QEMU fails its migration by itself, and its guest runs on.
- *   2. After it, `watari recover` brings the new guest to run, from what both QEMUs say.
+ * to run. If watari dies before SHUT was sent the old QEMU fails its migration by itself, and its guest runs
+ * on.
+ *   2. If watari dies behind SHUT nobody runs until `watari recover`, which finds out from both QEMUs.
  *   3. Guest RAM is never written by us.
  */
 #include "handover.h"
@@ -207,11 +208,15 @@ static int check(struct wt_handover *h, struct wt_error *err)
 	if (wt_qmp_pid(h->old.qmp) == wt_qmp_pid(h->new.qmp))
 		return wt_error_set(err, EINVAL, "%s and %s are sockets of one QEMU (process %d)",
 			h->old.socket_path, h->new.socket_path, (int)wt_qmp_pid(h->old.qmp));
-	r = wt_preflight_old(h->old.qmp, &h->guest_running, err);
+	r = wt_handover_keep_memory(&h->old, err);
 	if (!r)
-		r = wt_handover_check_old(&h->old, err);
+		r = wt_preflight_old(h->old.qmp, &h->guest_running, err);
+	if (!r && !h->guest_running)
+		r = wt_handover_check_paused(&h->old, err);
 	if (!r)
-		r = wt_handover_check_new(&h->new, err);
+		r = wt_handover_check_backends(&h->old, "old", err);
+	if (!r)
+		r = wt_handover_check_backends(&h->new, "new", err);
 	if (!r)
 		r = wt_preflight_new(h->new.qmp, err);
 	if (!r)
@@ -273,7 +278,9 @@ static void aborted_text(struct wt_handover *h, char *text, size_t size)
 {
 	struct wt_error err = { 0 };
 
-	if (wt_handover_restore_old(h, &err))
+	if (h->old_gone)
+		snprintf(text, size, "%s; the guest had not gone over", wt_error_text(&h->failure));
+	else if (wt_handover_restore_old(h, &err))
 		snprintf(text, size, "%s; and the guest does not go on in the old QEMU (%s): say cont to it",
 			wt_error_text(&h->failure), wt_error_text(&err));
 	else
@@ -333,12 +340,15 @@ int wt_handover_run(const struct wt_handover_options *options)
 	wt_source_switch_init(&h.old_machine, options->keep_old);
 	wt_destination_switch_init(&h.new_machine);
 	if (start(&h, &err)) {
+		wt_handover_restore_new(&h);
 		wt_report_error(&h.relay.report, wt_error_text(&err));
 		code = WT_EXIT_FAILED;
 	} else {
 		wt_loop_run(h.relay.loop);
 		code = conclude(&h);
 		linger(&h);
+		if (code == WT_EXIT_OK && !options->keep_old && !h.old_gone)
+			wt_handover_tell_stays(&h);
 	}
 	close_all(&h);
 	return code;

@@ -27,18 +27,25 @@ struct wt_handover_memory {
 	uint64_t walked_bytes;
 };
 
+/* A paused guest that came by a migration, and has not run since, does not own its images yet; QEMU
+ * before 10.0 aborts when it is to give them away (seen with 7.2). Not running, it cannot be told from one
+ * that has: refused. */
+int wt_handover_check_paused(const struct wt_handover_qemu *old, struct wt_error *err);
 /* Machine type, processors, devices, disks. -EPERM with the sentence, or the codes of wt_qmp_call. */
 int wt_handover_check_machine(
 	const struct wt_handover_qemu *old, const struct wt_handover_qemu *new, struct wt_error *err);
+/* The type of a child of an object; "" if there is none. */
+int wt_handover_child_type(const struct wt_handover_qemu *qemu, const char *path, const char *name,
+	char *ret_type, size_t size, struct wt_error *err);
 /* Its machine type, such as pc-q35-7.2. */
 int wt_handover_machine_type(
 	const struct wt_handover_qemu *qemu, char *ret_type, size_t size, struct wt_error *err);
-/* Memory of the one that has the guest: it is shared, in the process behind the socket, and stays when that
- * ends. */
-int wt_handover_check_old(const struct wt_handover_qemu *old, struct wt_error *err);
-/* Memory of the one that gets it: the same, and it was not written to when that QEMU started. */
-int wt_handover_check_new(const struct wt_handover_qemu *new, struct wt_error *err);
-/* Behind these two: all main memory of the old QEMU is the new one's at the same place: the kernel's word, by
+/* When this QEMU ends, whatever came of the handover, its memory stays. */
+int wt_handover_keep_memory(const struct wt_handover_qemu *qemu, struct wt_error *err);
+/* Its memory is shared, in the process behind the socket, and was not written to when QEMU started. which:
+ * "old" or "new". */
+int wt_handover_check_backends(const struct wt_handover_qemu *qemu, const char *which, struct wt_error *err);
+/* Behind that: all main memory of the old QEMU is the new one's at the same place: the kernel's word, by
  * device, inode and offset of every block. */
 int wt_handover_check_memory(const struct wt_handover_qemu *old, const struct wt_handover_qemu *new,
 	struct wt_handover_memory *ret_memory, struct wt_error *err);

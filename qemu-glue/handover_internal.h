@@ -65,5 +65,6 @@ void wt_handover_tell_checked(struct wt_handover *handover);
 void wt_handover_tell_state(struct wt_handover *handover, const char *qemu, const char *state);
 void wt_handover_tell_progress(struct wt_handover *handover);
 void wt_handover_tell_summary(struct wt_handover *handover);
+void wt_handover_tell_stays(struct wt_handover *handover);
 
 #endif

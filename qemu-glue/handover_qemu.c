@@ -16,7 +16,8 @@
 #define RUN_RETRY_NS 20000000ull
 #define RUN_TRIES 500              /* a disk lock that the old QEMU releases late */
 #define BANDWIDTH_MAX (1ull << 40) /* bytes per second that QEMU may think it has: no limit of its own */
-#define DOWNTIME_MS 300            /* the rest fits into that at once: it is on this host */
+#define SETTLE_NS 2000000000ull
+#define DOWNTIME_MS 300 /* the rest fits into that at once: it is on this host */
 
 static const char *text_of(json_t *object, const char *key)
 {
@@ -147,13 +148,28 @@ void wt_handover_migrate(struct wt_handover *h)
 	wt_qmp_execute(h->old.qmp, "migrate", json_pack("{s:s}", "uri", uri), migrate_reply, h);
 }
 
-/* What the capability x-ignore-shared would do to the next migration nobody would expect: it is never left
- * on. */
+/* The run state, when it is more than a moment's: behind `failed` QEMU runs the guest by itself. */
+static int ask_settled(struct wt_handover *h, char ret_status[32], struct wt_error *err)
+{
+	uint64_t until_ns = wt_report_now_ns() + SETTLE_NS;
+	int r;
+
+	do {
+		json_t *answer = NULL;
+
+		r = wt_qmp_call(h->old.qmp, "query-status", NULL, WT_RELAY_QMP_NS, &answer, err);
+		snprintf(ret_status, 32, "%s", text_of(answer, "status"));
+		json_decref(answer);
+	} while (!r && strcmp(ret_status, "finish-migrate") == 0 && wt_report_now_ns() < until_ns);
+	return r;
+}
+
+/* What the capability x-ignore-shared would do to the next migration nobody would expect: it is not left on.
+ */
 int wt_handover_restore_old(struct wt_handover *h, struct wt_error *err)
 {
 	struct wt_error ignored = { 0 };
-	json_t *status = NULL;
-	const char *text;
+	char status[32];
 	int r;
 
 	if (h->old_before_known) {
@@ -162,14 +178,12 @@ int wt_handover_restore_old(struct wt_handover *h, struct wt_error *err)
 	}
 	if (!h->guest_running || !h->migrate_taken)
 		return 0;
-	r = wt_qmp_call(h->old.qmp, "query-status", NULL, WT_RELAY_QMP_NS, &status, err);
+	r = ask_settled(h, status, err);
 	if (r)
 		return r;
-	text = text_of(status, "status");
-	if (strcmp(text, "postmigrate") == 0 || strcmp(text, "finish-migrate") == 0)
-		r = wt_qmp_call(h->old.qmp, "cont", NULL, WT_RELAY_QMP_NS, NULL, err);
-	json_decref(status);
-	return r;
+	return strcmp(status, "postmigrate") != 0 && strcmp(status, "finish-migrate") != 0
+		       ? 0
+		       : wt_qmp_call(h->old.qmp, "cont", NULL, WT_RELAY_QMP_NS, NULL, err);
 }
 
 /* ---- the new one ---- */
@@ -254,6 +268,9 @@ int wt_handover_new_open(struct wt_handover *h, struct wt_error *err)
 
 	h->new.socket_path = h->options->new_qmp_path;
 	r = wt_qmp_open(h->relay.loop, h->new.socket_path, WT_RELAY_QMP_NS, &new_events, h, &h->new.qmp, err);
+	if (!r)
+		r = wt_handover_keep_memory(
+			&h->new, err); /* it may be told to quit at any time from now on */
 	return r ? r : wt_guest_ram_open(h->new.qmp, &h->new.ram, err);
 }
 

@@ -50,6 +50,15 @@ void wt_handover_tell_progress(struct wt_handover *h)
 		wt_progress_line(&progress, wt_report_columns(&h->relay.report), line));
 }
 
+void wt_handover_tell_stays(struct wt_handover *h)
+{
+	static const char text[] =
+		"the old QEMU was told to quit and does not; end it, so that nobody lets its guest run: both "
+		"have one memory";
+
+	wt_report_event(&h->relay.report, "warning", json_pack("{s:s}", "text", text), text);
+}
+
 static double ms_between(uint64_t from_ns, uint64_t to_ns)
 {
 	return from_ns && to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;

@@ -13,6 +13,7 @@
 #include "upgrade.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,9 +36,11 @@
 #define GRACE_NS 10000000000ull
 #define CONNECT_POLL_NS 5000000ull
 #define ENVIRONMENT_MAX 8
+#define TRIES 100
 
 struct backend {
-	char id[256], path[64];
+	char id[256], path[512];
+	bool named; /* path is what it has on the command line, or was plugged in with */
 };
 
 struct upgrade {
@@ -73,19 +76,21 @@ static int find_path(struct upgrade *u, const struct wt_ram_block *block, struct
 	struct wt_error ignored = { 0 };
 	json_t *value = NULL;
 	struct stat named, file;
-	char object[320];
-	bool same = false;
+	char object[320], path[PATH_MAX];
 	int number;
 
 	snprintf(object, sizeof object, "/objects/%.255s", text->id);
 	wt_qmp_call(u->old.qmp, "qom-get", json_pack("{s:s,s:s}", "path", object, "property", "mem-path"),
 		WT_RELAY_QMP_NS, &value, &ignored);
-	if (json_is_string(value))
-		same = !stat(json_string_value(value), &named) && !fstat(block->fd, &file) &&
-		       named.st_ino == file.st_ino && named.st_dev == file.st_dev;
+	text->named = json_is_string(value) &&
+		      !wt_upgrade_process_path(&u->process, json_string_value(value), path, sizeof path) &&
+		      !stat(path, &named) && !fstat(block->fd, &file) && named.st_ino == file.st_ino &&
+		      named.st_dev == file.st_dev;
+	if (text->named && snprintf(text->path, sizeof text->path, "%s", path) >= (int)sizeof text->path)
+		text->named = false;
 	json_decref(value);
 	backend->id = text->id;
-	if (same)
+	if (text->named)
 		return 0;
 	number = wt_upgrade_process_descriptor(block->pid, block->fd);
 	if (number < 0)
@@ -108,11 +113,6 @@ static int describe_memory(
 
 	if (wt_upgrade_defines(u->process.argv, text->id))
 		return 0;
-	if (!text->path[0])
-		return wt_error_set(err, EPERM,
-			"guest memory '%s' was plugged in after QEMU's start; start the new QEMU with it yourself and use watari "
-			"handover, or give --command FILE",
-			text->id);
 	object = json_pack("{s:s,s:s,s:I,s:s,s:b}", "qom-type", "memory-backend-file", "id", text->id, "size",
 		(json_int_t)block->length, "mem-path", text->path, "share", 1);
 	argument = json_dumps(object, JSON_COMPACT);
@@ -146,11 +146,37 @@ static int find_backends(struct upgrade *u, struct wt_error *err)
 	return r;
 }
 
+/* The name is nobody's: neither there, nor what the old QEMU is known by to the kernel. */
+static bool is_free(struct upgrade *u, const struct wt_upgrade_name *name)
+{
+	char path[2 * WT_UPGRADE_PATH_MAX];
+	struct stat file;
+
+	return strcmp(name->from, name->to) != 0 &&
+	       !wt_upgrade_process_path(&u->process, name->to, path, sizeof path) && lstat(path, &file) &&
+	       errno == ENOENT;
+}
+
 static int add_name(struct upgrade *u, const char *path, struct wt_error *err)
 {
+	struct wt_upgrade_name *name = &u->names[u->name_count];
+	int r;
+
 	if (u->name_count == NAMES_MAX)
 		return wt_error_set(err, EPERM, "QEMU listens on more than %d sockets", NAMES_MAX);
-	return wt_upgrade_name(&u->names[u->name_count++], path, (unsigned)getpid(), err);
+	for (unsigned number = (unsigned)getpid(); number < (unsigned)getpid() + TRIES; number++) {
+		r = wt_upgrade_name(name, path, number, err);
+		if (r)
+			return r;
+		if (is_free(u, name)) {
+			u->name_count++;
+			return 0;
+		}
+	}
+	return wt_error_set(err, EEXIST,
+		"there is no free name for the new QEMU: %s and those before it are taken; remove them if they are not in "
+		"use, or rename the sockets of an upgrade that was not finished",
+		name->to);
 }
 
 /* Is it the socket that --qmp names? An earlier upgrade may have renamed it. */
@@ -208,7 +234,7 @@ static int look(struct upgrade *u, struct wt_error *err)
 	if (!r)
 		r = wt_preflight_old(u->old.qmp, &running, err);
 	if (!r)
-		r = wt_handover_check_old(&u->old, err);
+		r = wt_handover_check_backends(&u->old, "old", err);
 	if (!r)
 		r = wt_upgrade_process_open(wt_qmp_pid(u->old.qmp), &u->process, err);
 	if (!r)
@@ -257,10 +283,10 @@ static void add_variable(struct upgrade *u, const char *name, const char *suffix
 /* A script of the operator's; what it must know is in its environment. */
 static int plan_by_script(struct upgrade *u, struct wt_error *err)
 {
-	struct wt_upgrade_name *name = &u->names[u->name_count++];
+	struct wt_upgrade_name *name = &u->names[0];
 	size_t count = 0;
 	char pid[16];
-	int r = wt_upgrade_name(name, u->options->qmp_path, (unsigned)getpid(), err);
+	int r = add_name(u, u->options->qmp_path, err);
 
 	if (r)
 		return r;
@@ -348,6 +374,9 @@ static int wait_for_new(struct upgrade *u, struct wt_error *err)
 
 static int start(struct upgrade *u, struct wt_error *err)
 {
+	static const char apart[] =
+		"the new QEMU is in this command's control group (service, session), not in the old one's: "
+		"it ends when that does";
 	char text[WT_UPGRADE_PATH_MAX + 64];
 	int r = wt_upgrade_start(&u->process, u->argv, u->environment, &u->child, err);
 
@@ -359,6 +388,8 @@ static int start(struct upgrade *u, struct wt_error *err)
 		u->qmp_path);
 	wt_report_event(&u->report, "started",
 		json_pack("{s:i,s:s}", "pid", (int)u->successor.pid, "qmp", u->qmp_path), text);
+	if (wt_upgrade_process_apart(u->process.pid))
+		wt_report_event(&u->report, "warning", json_pack("{s:s}", "text", apart), apart);
 	return 0;
 }
 
@@ -384,7 +415,7 @@ static void end_new(struct upgrade *u)
 	if (lives && !wt_upgrade_process_ended(&u->successor, GRACE_NS))
 		pidfd_send_signal(u->successor.pidfd, SIGKILL, NULL, 0);
 	if (u->child && !u->successor.pid)
-		kill(u->child, SIGKILL);
+		kill(-u->child, SIGKILL); /* with what a script has started */
 	for (size_t i = 0; i < u->name_count; i++) {
 		path_of(u, u->names[i].to, path, sizeof path);
 		unlink(path);
@@ -406,11 +437,11 @@ static int take_names(struct upgrade *u, struct wt_error *err)
 		path_of(u, u->names[i].to, from, sizeof from);
 		path_of(u, public, to, sizeof to);
 		if (rename(from, to))
-			return wt_error_set(err, errno,
+			wt_error_set(err, errno,
 				"the guest runs in the new QEMU, but %s cannot be renamed to %s: %s", from,
 				to, strerror(errno));
 	}
-	return 0;
+	return -err->code;
 }
 
 static int hand_over(struct upgrade *u, struct wt_error *err)

@@ -211,13 +211,19 @@ static const struct wt_upgrade_backend *find_backend(const struct wt_upgrade_pla
 	return NULL;
 }
 
-static bool is_backend_key(const char *key)
+/* What memory that is there already must not have: it would be written to, or thrown away when a QEMU ends.
+ * And what only the way that it was made has: replaced by a path. */
+static bool is_dropped_key(const char *key, bool replaced)
 {
-	static const char *const keys[] = { "prealloc", "prealloc-threads", "prealloc-context", "hugetlb",
-		"hugetlbsize", "seal", "mem-path", "qom-type" };
+	static const char *const never[] = { "prealloc", "prealloc-threads", "prealloc-context",
+		"discard-data" };
+	static const char *const made[] = { "hugetlb", "hugetlbsize", "seal", "share", "qom-type" };
 
-	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-		if (!strcmp(key, keys[i]))
+	for (size_t i = 0; i < sizeof never / sizeof never[0]; i++)
+		if (!strcmp(key, never[i]))
+			return true;
+	for (size_t i = 0; replaced && i < sizeof made / sizeof made[0]; i++)
+		if (!strcmp(key, made[i]))
 			return true;
 	return false;
 }
@@ -225,18 +231,20 @@ static bool is_backend_key(const char *key)
 /* As JSON. */
 static void add_json_backend(struct builder *b, const char *argument, const char *path)
 {
-	json_t *object = json_loads(argument, 0, NULL);
+	json_t *object = json_loads(argument, 0, NULL), *value;
+	const char *key;
+	void *next;
 	char *text;
 
-	json_object_del(object, "prealloc");
-	json_object_del(object, "prealloc-threads");
-	json_object_del(object, "prealloc-context");
+	json_object_foreach_safe(object, next, key, value)
+	{
+		if (is_dropped_key(key, path != NULL))
+			json_object_del(object, key);
+	}
 	if (path) {
-		json_object_del(object, "hugetlb");
-		json_object_del(object, "hugetlbsize");
-		json_object_del(object, "seal");
 		json_object_set_new(object, "qom-type", json_string("memory-backend-file"));
 		json_object_set_new(object, "mem-path", json_string(path));
+		json_object_set_new(object, "share", json_true());
 	}
 	text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
@@ -247,29 +255,24 @@ static void add_json_backend(struct builder *b, const char *argument, const char
 /* A memory backend whose memory is there already: never to be populated, and opened where it is. */
 static void add_backend(struct builder *b, const char *argument, const char *path)
 {
-	char pair[4096], type[64], *text = NULL, *file = NULL;
+	char pair[4096], *text = NULL, *file = path ? escaped(path) : NULL;
+	const char *rest;
 
 	if (argument[0] == '{') {
+		free(file);
 		add_json_backend(b, argument, path);
 		return;
 	}
-	if (!wt_upgrade_option(argument, "qom-type", "qom-type", type, sizeof type))
-		type[0] = '\0';
-	if (!path && wt_upgrade_option(argument, "", "mem-path", pair, sizeof pair))
-		file = escaped(pair);
-	else if (path)
-		file = escaped(path);
-	if (asprintf(&text, "%s", path ? "memory-backend-file" : type) < 0)
-		text = NULL;
-	for (const char *rest = next_pair(argument, pair, sizeof pair); rest && text;) {
+	rest = next_pair(argument, pair, sizeof pair);
+	text = strdup(path ? "memory-backend-file" : pair);
+	while (rest && text) {
 		char *value, *safe, *more = NULL;
 
 		rest = next_pair(rest, pair, sizeof pair);
 		value = strchr(pair, '=');
 		if (value)
 			*value++ = '\0';
-		if (is_backend_key(pair) &&
-			(path || !strncmp(pair, "prealloc", 8) || !strcmp(pair, "mem-path")))
+		if (is_dropped_key(pair, path != NULL) || (path && !strcmp(pair, "mem-path")))
 			continue;
 		safe = value ? escaped(value) : NULL;
 		if (asprintf(&more, "%s,%s%s%s", text, pair, safe ? "=" : "", safe ? safe : "") < 0)
@@ -279,8 +282,8 @@ static void add_backend(struct builder *b, const char *argument, const char *pat
 		text = more;
 	}
 	if (text && file)
-		add_text(b, "%s,mem-path=%s", text, file);
-	else if (text)
+		add_text(b, "%s,share=on,mem-path=%s", text, file);
+	else if (text && !path)
 		add(b, text);
 	else
 		b->failed = true;
@@ -315,6 +318,9 @@ static bool is_character_device(const char *option)
 /* Standard input and output. */
 static bool is_terminal(const char *option, const char *argument)
 {
+	if (!strcmp(option, "curses") ||
+		(argument && !strcmp(option, "display") && !strncmp(argument, "curses", 6)))
+		return true;
 	if (!argument || (!is_character_device(option) && strcmp(option, "chardev") != 0 &&
 				 strcmp(option, "qmp") != 0))
 		return false;
@@ -334,9 +340,9 @@ static int check_argument(const char *option, const char *argument, struct wt_er
 			"cannot be handed over");
 	if (is_terminal(option, argument))
 		return wt_error_set(err, EPERM,
-			"QEMU has its terminal for a console (-%s %s), which the new one in the background would not have; start "
+			"QEMU has its terminal for a console (-%s%s%s), which the new one in the background would not have; start "
 			"the new QEMU yourself and use watari handover",
-			option, argument);
+			option, argument ? " " : "", argument ? argument : "");
 	if (argument && strcmp(option, "append") != 0 && strcmp(option, "name") != 0 &&
 		has_descriptor(argument))
 		return wt_error_set(err, EPERM,
@@ -399,34 +405,51 @@ static void add_option(struct builder *b, const char *option, const char *given,
 	free(other);
 }
 
+/* Without an argument, and not for the new QEMU: it is in the background anyhow. */
+static bool is_lone(const char *option)
+{
+	return !strcmp(option, "S") || !strcmp(option, "mem-prealloc") || !strcmp(option, "daemonize");
+}
+
 /* Is it one that the new command line has at its end, or must not have? Without its argument, if it has one.
  */
 static bool is_dropped(const struct wt_upgrade_plan *plan, const char *option, const char *argument)
 {
 	const char *type = argument && !strncmp(argument, "type=", 5) ? argument + 5 : "";
 
-	if (!strcmp(option, "S") || !strcmp(option, "mem-prealloc") || !strcmp(option, "incoming"))
+	if (is_lone(option) || !strcmp(option, "incoming"))
 		return true;
 	if (!strcmp(option, "machine") && !strcmp(type, plan->machine))
 		return true;
 	return argument && !strcmp(option, "device") && is_gone(plan, argument);
 }
 
+static bool has_option(char *const *argv, const char *option)
+{
+	for (size_t i = 1; argv[i]; i++)
+		if (argv[i][0] == '-' && !strcmp(argv[i] + (argv[i][1] == '-' ? 2 : 1), option))
+			return true;
+	return false;
+}
+
 static int rewrite(struct builder *b, struct wt_error *err)
 {
 	char *const *old = b->plan->old_argv;
+
+	/* It implies -serial mon:stdio, unless something is said. */
+	if (has_option(old, "nographic") && !has_option(old, "serial") && !has_option(old, "nodefaults"))
+		return check_argument("serial", "mon:stdio", err);
 
 	for (size_t i = 1; old[i]; i++) {
 		const char *option = old[i] + (old[i][0] == '-') + (old[i][0] == '-' && old[i][1] == '-');
 		const char *argument =
 			old[i][0] == '-' && old[i + 1] && old[i + 1][0] != '-' ? old[i + 1] : NULL;
-		bool lone = !strcmp(option, "S") || !strcmp(option, "mem-prealloc");
 		int r = check_argument(option, argument, err);
 
 		if (r)
 			return r;
 		if (is_dropped(b->plan, option, argument)) {
-			i += argument && !lone;
+			i += argument && !is_lone(option);
 			continue;
 		}
 		if (!argument) {

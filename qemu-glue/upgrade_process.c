@@ -20,6 +20,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <linux/close_range.h>
+
 #define TEXT_MAX ((size_t)16 << 20)
 #define INODES_MAX 1024
 
@@ -157,6 +159,38 @@ static unsigned find_tcp(pid_t pid, const char *name, const unsigned long *inode
 	return found;
 }
 
+/* What we start runs as we do: it must be as the old one does. */
+static int check_user(pid_t pid, struct wt_error *err)
+{
+	unsigned user = ~0u, group = ~0u;
+	size_t length = 0;
+	char *text = read_file(pid, "status", &length), *line;
+
+	if (text && (line = strstr(text, "\nUid:")) != NULL)
+		sscanf(line, "\nUid: %*u %u", &user);
+	if (text && (line = strstr(text, "\nGid:")) != NULL)
+		sscanf(line, "\nGid: %*u %u", &group);
+	free(text);
+	if (user == geteuid() && group == getegid())
+		return 0;
+	return wt_error_set(err, EPERM,
+		"QEMU (process %d) runs as user %u, group %u, and watari as %u, %u, and so would the new QEMU; run watari as the "
+		"user that QEMU runs as",
+		(int)pid, user, group, (unsigned)geteuid(), (unsigned)getegid());
+}
+
+bool wt_upgrade_process_apart(pid_t pid)
+{
+	size_t lengths[2] = { 0 };
+	char *texts[2] = { read_file(pid, "cgroup", &lengths[0]),
+		read_file(getpid(), "cgroup", &lengths[1]) };
+	bool apart = texts[0] && texts[1] && strcmp(texts[0], texts[1]) != 0;
+
+	free(texts[0]);
+	free(texts[1]);
+	return apart;
+}
+
 int wt_upgrade_process_open(pid_t pid, struct wt_upgrade_process *ret_process, struct wt_error *err)
 {
 	struct wt_upgrade_process p = { .pid = pid, .pidfd = pidfd_open(pid, 0) };
@@ -176,6 +210,10 @@ int wt_upgrade_process_open(pid_t pid, struct wt_upgrade_process *ret_process, s
 			"QEMU's command line cannot be read (process %d); run watari as the user that QEMU runs as, in its "
 			"PID namespace",
 			(int)pid);
+	}
+	if (check_user(pid, err)) {
+		wt_upgrade_process_close(&p);
+		return -EPERM;
 	}
 	p.tcp_port = find_tcp(pid, "net/tcp", inodes, count);
 	if (!p.tcp_port)
@@ -246,7 +284,9 @@ static void inherit(const struct wt_upgrade_process *like, int number)
 	}
 	if (fd < 0)
 		fd = open("/dev/null", O_WRONLY);
-	if (fd != number && fd >= 0) {
+	if (fd == number) {
+		fcntl(fd, F_SETFD, 0);
+	} else if (fd >= 0) {
 		dup2(fd, number);
 		close(fd);
 	}
@@ -270,8 +310,7 @@ __attribute__((noreturn)) static void run(
 		dup2(fd, 0);
 		inherit(like, 1);
 		inherit(like, 2);
-		if (fd > 2)
-			close(fd);
+		close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 		execvpe(argv[0], argv, environment);
 	}
 	fd = errno;

@@ -22,7 +22,9 @@ struct wt_upgrade_process {
 	unsigned tcp_port; /* one that it listens on; 0: none */
 };
 
-/* Needs the rights of QEMU's user. */
+/* Is it in another control group than we are? What we start is then in the wrong one. */
+bool wt_upgrade_process_apart(pid_t pid);
+/* -EPERM: it runs as another user than we do. */
 int wt_upgrade_process_open(pid_t pid, struct wt_upgrade_process *ret_process, struct wt_error *err);
 void wt_upgrade_process_close(struct wt_upgrade_process *process);
 /* true: it has ended. Waits at most so long. */

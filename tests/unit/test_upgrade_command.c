@@ -62,10 +62,13 @@ static void test_plain(void **state)
 		plan_of(ARGV("-M", "q35,accel=kvm", "-m", "4G", "-nodefaults", "disk.img"));
 
 	expect(&plan, "/new/qemu -M q35,accel=kvm -m 4G -nodefaults disk.img " END);
+	plan = plan_of(ARGV("-nographic", "-serial", "null"));
+	expect(&plan, "/new/qemu -nographic -serial null " END);
 	/* What an earlier upgrade has added is not added again. */
 	plan = plan_of(ARGV("-M", "q35", "-machine", "type=pc-q35-7.2", "--incoming", "defer", "-S"));
 	expect(&plan, "/new/qemu -M q35 " END);
-	plan = plan_of(ARGV("-machine", "type=pc-q35-6.0", "-incoming", "unix:/x", "-mem-prealloc", "-S"));
+	plan = plan_of(ARGV(
+		"-machine", "type=pc-q35-6.0", "-daemonize", "-incoming", "unix:/x", "-mem-prealloc", "-S"));
 	expect(&plan, "/new/qemu -machine type=pc-q35-6.0 " END);
 }
 
@@ -112,19 +115,20 @@ static void test_memory(void **state)
 {
 	static const struct wt_upgrade_backend backends[] = { { "mem", "/proc/7/fd/9" }, { "nv", NULL } };
 	struct wt_upgrade_plan plan = plan_of(ARGV("-object",
-		"memory-backend-memfd,id=mem,size=4G,hugetlb=on,hugetlbsize=2M,share=on,prealloc=on,policy=bind,host-nodes=0",
-		"-object", "memory-backend-file,mem-path=/dev/shm/a,,b,id=nv,size=1G,share=on,prealloc=on",
+		"memory-backend-memfd,id=mem,size=4G,hugetlb=on,hugetlbsize=2M,prealloc=on,policy=bind,host-nodes=0",
 		"-object",
-		"{\"qom-type\":\"memory-backend-memfd\",\"id\":\"mem\",\"size\":1,\"prealloc\":true,\"seal\":false}",
+		"memory-backend-file,mem-path=/dev/shm/a,,b,id=nv,size=1G,share=on,prealloc=on,discard-data=on",
+		"-object",
+		"{\"qom-type\":\"memory-backend-memfd\",\"id\":\"mem\",\"size\":1,\"prealloc\":true,\"discard-data\":true}",
 		"-object", "rng-random,id=rng"));
 
 	plan.backends = backends;
 	plan.backend_count = 2;
 	expect(&plan,
 		"/new/qemu -object "
-		"memory-backend-file,id=mem,size=4G,share=on,policy=bind,host-nodes=0,mem-path=/proc/7/fd/9 -object "
-		"memory-backend-file,id=nv,size=1G,share=on,mem-path=/dev/shm/a,,b -object "
-		"{\"qom-type\":\"memory-backend-file\",\"id\":\"mem\",\"size\":1,\"mem-path\":\"/proc/7/fd/9\"} -object "
+		"memory-backend-file,id=mem,size=4G,policy=bind,host-nodes=0,share=on,mem-path=/proc/7/fd/9 -object "
+		"memory-backend-file,mem-path=/dev/shm/a,,b,id=nv,size=1G,share=on -object "
+		"{\"id\":\"mem\",\"size\":1,\"qom-type\":\"memory-backend-file\",\"mem-path\":\"/proc/7/fd/9\",\"share\":true} -object "
 		"rng-random,id=rng " END);
 }
 
@@ -165,6 +169,8 @@ static void test_refused(void **state)
 	refuse(plan_of(ARGV("-chardev", "{\"backend\":\"socket\",\"fd\":\"4\"}")), "descriptor");
 	refuse(plan_of(ARGV("-serial", "mon:stdio")), "its terminal");
 	refuse(plan_of(ARGV("-chardev", "stdio,id=c")), "its terminal");
+	refuse(plan_of(ARGV("-display", "curses")), "its terminal");
+	refuse(plan_of(ARGV("-nographic", "-m", "1G")), "its terminal");
 	refuse(plan_of(ARGV("-snapshot")), "-snapshot");
 	refuse(plan_of(ARGV("-drive", "file=a,snapshot=on")), "lost when that QEMU ends");
 }
