@@ -76,12 +76,12 @@ def steps(guest):
 def ours(host, image, guest, run, *more):
     directory = f"{host.run_dir}/saved-{run}-{len(more)}"
     first = save(guest, directory, *more)
-    found = {"save_time": first["total_ms"], "downtime": first["downtime_ms"], "bytes": first["written_bytes"],
+    found = {"save_time": first["total_ms"], "downtime": first["downtime_ms"], "bytes": first["written_bytes"], "sync": first["sync_ms"],
              "restore_time": restore(host, image, directory)}
     begin = steps(guest)
     wait_for(lambda: steps(guest) - begin >= CHANGED * GUEST["mb"] * 256, "5 % of the pages", 120)
     second = save(guest, directory, *more)
-    found["incremental_time"] = second["total_ms"]
+    found["incremental_time"], found["incremental_sync"] = second["total_ms"], second["sync_ms"]
     print(f"watari {' '.join(more)}: {found}, then {second['written_bytes']} bytes; restored then in {restore(host, image, directory):.0f} ms",
           file=sys.stderr, flush=True)
     subprocess.run(["rm", "-r", directory], check=True)

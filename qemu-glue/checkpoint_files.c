@@ -78,7 +78,7 @@ static int open_save(struct wt_checkpoint_files *f, struct wt_error *err)
 		.count = f->count,
 		.layer = c->layers[c->layer_count - 1].id,
 		.seed = c->seed,
-		.frames = f->options->level,
+		.kind = c->layers[c->layer_count - 1].kind,
 		.level = f->options->level };
 
 	return wt_save_open(&options, &f->save, err);

@@ -4,7 +4,8 @@
  *
  *   1. Threads take granules of GRANULE_PAGES pages, in order; each page is written by the thread that has
  * its granule.
- *   2. Every page with content is digested where it has come to lie, and compared with the map. Pages of
+ *   2. Layers of a granule are read in this order: raw ones with what lies between their runs, then all else.
+ * At last every page with content is digested where it has come to lie, and compared with the map. Pages of
  * zeros are holes in a raw image that is read without its map, too: bytes that stand there are compared with
  * zero.
  *   3. Guest RAM that is not there yet is asked of the kernel before it is touched, so that a full memory is
@@ -29,19 +30,24 @@
 #include "holes.h"
 
 #define GRANULE_PAGES 256u
+#define GRANULE_BYTES ((size_t)GRANULE_PAGES * WT_PAGE_SIZE)
+#define FRAME_BYTES (3 * (size_t)WT_FRAME_PAGES * WT_PAGE_SIZE) /* for its pages, and for itself */
+#define GAP_PAGES 32u /* of others between runs of a raw layer that are read at once */
 #define THREADS 4u
 #define DIRECT_BYTES (64u << 10) /* from so many on a run is read past the page cache */
 
 struct loaded_block {
 	struct wt_load_block block;
 	uint64_t first;                        /* number of its first granule */
-	int direct[WT_REPLICA_LAYERS_MAX + 1]; /* raw layers past the page cache; -1: cannot be */
+	int direct[WT_REPLICA_LAYERS_MAX + 1]; /* layers of pages past the page cache; -1: cannot be */
 };
 
 struct loader {
 	struct wt_load *load;
 	pthread_t thread;
-	uint8_t *room; /* a granule, a frame's pages, a frame */
+	bool read[GRANULE_PAGES]; /* out of a raw layer, of the present granule */
+	uint8_t *room;            /* for a granule of what is only looked at; and behind that: */
+	uint8_t *packed, *pages;  /* a granule of a packed layer; a frame's pages, and a frame */
 };
 
 struct wt_load {
@@ -82,6 +88,13 @@ static bool is_zero(const uint8_t *bytes, size_t length)
 	return !length || (!bytes[0] && !memcmp(bytes, bytes + 1, length - 1));
 }
 
+/* Where a page of the granule has to come: guest RAM, or the room for one. */
+static uint8_t *place_of(const struct loader *w, const struct loaded_block *b, uint64_t page)
+{
+	return b->block.to ? b->block.to + (page << WT_PAGE_SHIFT)
+			   : w->room + ((page % GRANULE_PAGES) << WT_PAGE_SHIFT);
+}
+
 /* ---- zeros ---- */
 
 /* Memory that is there and is not zero becomes so. */
@@ -108,8 +121,8 @@ static int check_hole(struct loader *w, const struct loaded_block *b, uint64_t o
 		ssize_t n;
 
 		for (; first < stop; first += WT_PAGE_SIZE) {
-			n = pread(fd, w->room, WT_PAGE_SIZE, (off_t)first);
-			if (n != WT_PAGE_SIZE || !is_zero(w->room, WT_PAGE_SIZE))
+			n = pread(fd, w->pages, WT_PAGE_SIZE, (off_t)first);
+			if (n != WT_PAGE_SIZE || !is_zero(w->pages, WT_PAGE_SIZE))
 				return fail(w->load, b, first >> WT_PAGE_SHIFT, n < 0 ? errno : EBADMSG);
 		}
 		offset = stop;
@@ -117,14 +130,33 @@ static int check_hole(struct loader *w, const struct loaded_block *b, uint64_t o
 	return 0;
 }
 
+/* What a raw layer has there was read already, and is zero. */
+static int check_read(struct loader *w, const struct loaded_block *b, uint64_t page, uint64_t end)
+{
+	for (; page < end; page++)
+		if (!is_zero(place_of(w, b, page), WT_PAGE_SIZE))
+			return fail(w->load, b, page, EBADMSG);
+	return 0;
+}
+
 static int load_zeros(struct loader *w, const struct loaded_block *b, const struct wt_replica_run *run)
 {
-	uint64_t offset = run->page << WT_PAGE_SHIFT, end = offset + ((uint64_t)run->pages << WT_PAGE_SHIFT);
+	uint64_t end = run->page + run->pages;
+	bool flat = b->block.from->fd >= 0;
+	int r = 0;
 
-	if (b->block.to)
-		clear(b, offset, end);
+	for (uint64_t page = run->page, stop; flat && page < end && !r; page = stop) {
+		bool read = w->read[page % GRANULE_PAGES];
+
+		for (stop = page + 1; stop < end && w->read[stop % GRANULE_PAGES] == read; stop++)
+			;
+		r = read ? check_read(w, b, page, stop)
+			 : check_hole(w, b, page << WT_PAGE_SHIFT, stop << WT_PAGE_SHIFT);
+	}
+	if (!r && b->block.to)
+		clear(b, run->page << WT_PAGE_SHIFT, end << WT_PAGE_SHIFT);
 	atomic_fetch_add(&w->load->zero_pages, run->pages);
-	return b->block.from->fd >= 0 ? check_hole(w, b, offset, end) : 0;
+	return r;
 }
 
 /* ---- content ---- */
@@ -145,67 +177,166 @@ static int read_all(int fd, uint8_t *to, size_t length, uint64_t offset)
 	return 0;
 }
 
-static int read_raw(struct loaded_block *b, const struct wt_replica_run *run, uint8_t *to)
+/* Guest RAM is there. */
+static int populate(struct loader *w, const struct loaded_block *b, uint64_t page, uint32_t pages)
 {
-	size_t length = (size_t)run->pages << WT_PAGE_SHIFT;
-	int direct = b->direct[run->part - b->block.from->parts], r;
+	if (!b->block.to ||
+		!madvise(place_of(w, b, page), (size_t)pages << WT_PAGE_SHIFT, MADV_POPULATE_WRITE) ||
+		errno == EINVAL)
+		return 0;
+	return fail(w->load, b, page, errno == EHWPOISON ? EIO : ENOMEM);
+}
+
+/* Past the page cache, if it is much. */
+static int read_out(struct loaded_block *b, const struct wt_replica_part *part, uint8_t *to, size_t length,
+	uint64_t offset)
+{
+	int direct = b->direct[part - b->block.from->parts], r;
 
 	if (length >= DIRECT_BYTES && direct >= 0) {
-		r = read_all(direct, to, length, run->offset);
+		r = read_all(direct, to, length, offset);
 		if (r != -EINVAL && r != -EFAULT && r != -EOPNOTSUPP)
 			return r;
 	}
-	return read_all(run->part->fd, to, length, run->offset);
+	return read_all(part->fd, to, length, offset);
 }
 
-static int read_frame(struct loader *w, const struct wt_replica_run *run, uint8_t *to)
+/* Raw layers: runs that lie near each other are read at once; what comes between them is written anew
+ * afterwards. */
+static int load_raw(
+	struct loader *w, struct loaded_block *b, const struct wt_replica_run *runs, unsigned count)
 {
-	uint8_t *pages = w->room + (size_t)GRANULE_PAGES * WT_PAGE_SIZE;
-	uint8_t *scratch = pages + (size_t)WT_FRAME_PAGES * WT_PAGE_SIZE;
-	const uint8_t *bytes;
-	int r = wt_replica_frame(run, scratch, pages, &bytes);
+	for (unsigned i = 0, next; i < count; i = next) {
+		const struct wt_replica_part *part = runs[i].part;
+		uint64_t page = runs[i].page, end = page + runs[i].pages;
+		int r;
 
-	if (!r)
-		memcpy(to, bytes, (size_t)run->pages << WT_PAGE_SHIFT);
-	return r;
+		next = i + 1;
+		if (!part || part->kind != WT_REPLICA_RAW)
+			continue;
+		for (unsigned k = next; k < count && runs[k].page <= end + GAP_PAGES; k++)
+			if (runs[k].part == part) {
+				end = runs[k].page + runs[k].pages;
+				next = k + 1;
+			}
+		r = populate(w, b, page, (uint32_t)(end - page));
+		if (r)
+			return r;
+		r = read_out(b, part, place_of(w, b, page), (size_t)(end - page) << WT_PAGE_SHIFT,
+			page << WT_PAGE_SHIFT);
+		if (r)
+			return fail(w->load, b, page, -r);
+		memset(w->read + page % GRANULE_PAGES, true, (size_t)(end - page));
+	}
+	return 0;
 }
 
-static int load_content(struct loader *w, struct loaded_block *b, const struct wt_replica_run *run)
+/* A packed layer has the pages of a granule side by side, unless they were written at different times: then a
+ * run at a time is read. */
+static int load_packed(struct loader *w, struct loaded_block *b, const struct wt_replica_run *runs,
+	unsigned count, const struct wt_replica_part *part)
 {
-	uint64_t offset = run->page << WT_PAGE_SHIFT;
-	size_t length = (size_t)run->pages << WT_PAGE_SHIFT;
-	uint8_t *to = b->block.to ? b->block.to + offset : w->room, digest[WT_PAGE_DIGEST_BYTES];
+	uint64_t first = UINT64_MAX, end = 0;
+	bool together;
 	int r = 0;
 
-	if (b->block.to && madvise(to, length, MADV_POPULATE_WRITE) && errno != EINVAL)
-		return fail(w->load, b, run->page, errno == EHWPOISON ? EIO : ENOMEM);
-	r = run->part->frames ? read_frame(w, run, to) : read_raw(b, run, to);
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t run_end = runs[i].offset + ((uint64_t)runs[i].pages << WT_PAGE_SHIFT);
+
+		if (runs[i].part != part)
+			continue;
+		first = runs[i].offset < first ? runs[i].offset : first;
+		end = run_end > end ? run_end : end;
+	}
+	together = end - first <= GRANULE_BYTES;
+	if (together)
+		r = read_out(b, part, w->packed, end - first, first);
+	for (unsigned i = 0; i < count && !r; i++) {
+		size_t length = (size_t)runs[i].pages << WT_PAGE_SHIFT;
+
+		if (runs[i].part != part)
+			continue;
+		r = populate(w, b, runs[i].page, runs[i].pages);
+		if (r)
+			return r;
+		if (together)
+			memcpy(place_of(w, b, runs[i].page), w->packed + (runs[i].offset - first), length);
+		else
+			r = read_out(b, part, place_of(w, b, runs[i].page), length, runs[i].offset);
+	}
+	return r ? fail(w->load, b, runs[0].page, -r) : 0;
+}
+
+static int load_frame(struct loader *w, struct loaded_block *b, const struct wt_replica_run *run)
+{
+	uint8_t *scratch = w->pages + (size_t)WT_FRAME_PAGES * WT_PAGE_SIZE;
+	const uint8_t *bytes;
+	int r = populate(w, b, run->page, run->pages);
+
+	if (r)
+		return r;
+	r = wt_replica_frame(run, scratch, w->pages, &bytes);
 	if (r)
 		return fail(w->load, b, run->page, -r);
-	for (uint32_t i = 0; i < run->pages; i++) {
-		wt_page_digest(to + ((size_t)i << WT_PAGE_SHIFT), w->load->seed, digest);
-		if (memcmp(digest, b->block.from->map.entries[run->page + i].digest, sizeof digest) != 0)
-			return fail(w->load, b, run->page + i, EBADMSG);
+	memcpy(place_of(w, b, run->page), bytes, (size_t)run->pages << WT_PAGE_SHIFT);
+	return 0;
+}
+
+static int check(struct loader *w, const struct loaded_block *b, const struct wt_replica_run *run)
+{
+	uint8_t digest[WT_PAGE_DIGEST_BYTES];
+
+	for (uint64_t page = run->page; page < run->page + run->pages; page++) {
+		wt_page_digest(place_of(w, b, page), w->load->seed, digest);
+		if (memcmp(digest, b->block.from->map.entries[page].digest, sizeof digest) != 0)
+			return fail(w->load, b, page, EBADMSG);
 	}
 	atomic_fetch_add(&w->load->read_pages, run->pages);
 	return 0;
 }
 
+/* What no raw layer has: over what was read between its runs. */
+static int load_others(
+	struct loader *w, struct loaded_block *b, const struct wt_replica_run *runs, unsigned count)
+{
+	bool seen[WT_REPLICA_LAYERS_MAX + 1] = { false };
+	int r = 0;
+
+	for (unsigned i = 0; i < count && !r; i++) {
+		const struct wt_replica_part *part = runs[i].part;
+
+		if (!part) {
+			r = load_zeros(w, b, &runs[i]);
+		} else if (part->kind == WT_REPLICA_FRAMES) {
+			r = load_frame(w, b, &runs[i]);
+		} else if (part->kind == WT_REPLICA_PACKED && !seen[part - b->block.from->parts]) {
+			seen[part - b->block.from->parts] = true;
+			r = load_packed(w, b, runs + i, count - i, part);
+		}
+	}
+	return r;
+}
+
 static int load_granule(struct loader *w, struct loaded_block *b, uint64_t page)
 {
 	uint64_t end = page + GRANULE_PAGES, all = b->block.from->map.pages;
-	struct wt_replica_run run;
-	int r;
+	struct wt_replica_run runs[GRANULE_PAGES];
+	unsigned count = 0;
+	int r = 0;
 
-	for (end = end < all ? end : all; page < end; page += run.pages) {
-		r = wt_replica_run_at(b->block.from, page, end, &run);
+	for (end = end < all ? end : all; page < end; page += runs[count++].pages) {
+		r = wt_replica_run_at(b->block.from, page, end, &runs[count]);
 		if (r)
 			return fail(w->load, b, page, -r);
-		r = run.part ? load_content(w, b, &run) : load_zeros(w, b, &run);
-		if (r)
-			return r;
 	}
-	return 0;
+	memset(w->read, false, sizeof w->read);
+	r = load_raw(w, b, runs, count);
+	if (!r)
+		r = load_others(w, b, runs, count);
+	for (unsigned i = 0; i < count && !r; i++)
+		if (runs[i].part)
+			r = check(w, b, &runs[i]);
+	return r;
 }
 
 static struct loaded_block *block_of(struct wt_load *l, uint64_t granule)
@@ -263,7 +394,7 @@ static void open_direct(struct loaded_block *b)
 		const struct wt_replica_part *part = &b->block.from->parts[i];
 
 		b->direct[i] = -1;
-		if (part->fd < 0 || part->frames)
+		if (part->fd < 0 || part->kind == WT_REPLICA_FRAMES)
 			continue;
 		snprintf(path, sizeof path, "/proc/self/fd/%d", part->fd);
 		b->direct[i] = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
@@ -274,11 +405,11 @@ static int start_loader(struct wt_load *l, struct loader *w)
 {
 	w->load = l;
 	/* What is read past the page cache goes to whole pages. */
-	w->room = aligned_alloc(WT_PAGE_SIZE, ((GRANULE_PAGES + WT_FRAME_PAGES) * (size_t)WT_PAGE_SIZE +
-						      wt_frame_bound() + WT_PAGE_SIZE - 1) /
-						      WT_PAGE_SIZE * WT_PAGE_SIZE);
+	w->room = aligned_alloc(WT_PAGE_SIZE, 2 * GRANULE_BYTES + FRAME_BYTES);
 	if (!w->room)
 		return -ENOMEM;
+	w->packed = w->room + GRANULE_BYTES;
+	w->pages = w->packed + GRANULE_BYTES;
 	return -pthread_create(&w->thread, NULL, run_loader, w);
 }
 

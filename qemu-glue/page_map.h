@@ -27,8 +27,9 @@ struct wt_page_map_header {
 
 /*
  * place 0: all bytes of the page are zero, and digest is 0. Otherwise the layer's id in the upper 8 bits; a
- * raw layer: nothing else, the page lies at its own offset. A layer of frames (frame.h): the page's number
- * in its frame (8 bits), and the frame's offset in the file (48 bits).
+ * raw layer: nothing else, the page lies at its own offset. A packed one: the offset of the page (48 bits). A
+ * layer of frames (frame.h): the page's number in its frame (8 bits), and the frame's offset in the file (48
+ * bits).
  */
 struct wt_page_entry {
 	uint8_t digest[WT_PAGE_DIGEST_BYTES];

@@ -5,7 +5,8 @@
  *   1. As in replica_index.c: what is in the text is hostile, and each refusal names it.
  *   2. The index of a checkpoint is as it was written, byte by byte, or it is refused: its digest covers all
  * bytes before the line that holds it, and behind that nothing stands but the closing brace.
- *   3. Layers have different ids and generations; the last one is that of the checkpoint itself.
+ *   3. Layers have different ids and generations; a raw one is the first; the last one is that of the
+ * checkpoint itself.
  */
 #include "replica_checkpoint.h"
 
@@ -21,7 +22,10 @@
 #define DIGEST_END "\"\n}"
 #define DIGEST_HEX (2 * WT_REPLICA_DIGEST_BYTES)
 
-static const char *const suffixes[] = { ".raw", ".zst", ".map", ".bin" };
+static const char *const suffixes[] = { ".raw", ".pgs", ".zst", ".map", ".bin" };
+
+/* What layers may be, as in the index. */
+static const char *const kinds[] = { "raw", "packed", "zstd" };
 
 /* ---- files ---- */
 
@@ -65,8 +69,7 @@ static bool checkpoint_names(const struct wt_replica_index *index, const char *f
 		if (!strcmp(name, file))
 			return true;
 		for (unsigned l = 0; l < c->layer_count; l++) {
-			wt_replica_file_name(c->layers[l].frames ? WT_REPLICA_FRAMES : WT_REPLICA_RAW, i,
-				c->layers[l].generation, name);
+			wt_replica_file_name(c->layers[l].kind, i, c->layers[l].generation, name);
 			if (!strcmp(name, file))
 				return true;
 		}
@@ -86,7 +89,7 @@ bool wt_replica_index_flat(const struct wt_replica_index *index)
 {
 	const struct wt_replica_checkpoint *c = index->checkpoint;
 
-	return !c || (c->layer_count == 1 && !c->layers[0].frames);
+	return !c || (c->layer_count == 1 && c->layers[0].kind == WT_REPLICA_RAW);
 }
 
 const struct wt_replica_layer *wt_replica_layer(const struct wt_replica_checkpoint *c, unsigned id)
@@ -163,15 +166,25 @@ static int damaged(const char *from, const char *what, struct wt_error *err)
 		err, EINVAL, "%s: the checkpoint's %s is missing or wrong; the index is damaged", from, what);
 }
 
+static bool take_kind(const char *text, enum wt_replica_kind *ret_kind)
+{
+	for (unsigned i = 0; text && i < sizeof kinds / sizeof kinds[0]; i++)
+		if (!strcmp(text, kinds[i])) {
+			*ret_kind = (enum wt_replica_kind)i;
+			return true;
+		}
+	return false;
+}
+
 static bool take_layer(const json_t *value, struct wt_replica_checkpoint *c)
 {
 	struct wt_replica_layer *layer = &c->layers[c->layer_count];
 	json_int_t id = json_integer_value(json_object_get(value, "id"));
 
-	layer->frames = json_is_true(json_object_get(value, "zstd"));
 	layer->id = (unsigned)id;
 	if (id < 1 || id > WT_REPLICA_LAYERS_MAX || wt_replica_layer(c, (unsigned)id) ||
-		!take_number(value, "generation", &layer->generation))
+		!take_number(value, "generation", &layer->generation) ||
+		!take_kind(json_string_value(json_object_get(value, "kind")), &layer->kind))
 		return false;
 	for (unsigned i = 0; i < c->layer_count; i++)
 		if (c->layers[i].generation == layer->generation)
@@ -187,7 +200,7 @@ static bool take_layers(const json_t *list, struct wt_replica_checkpoint *c)
 	if (!count || count > WT_REPLICA_LAYERS_MAX)
 		return false;
 	for (size_t i = 0; i < count; i++)
-		if (!take_layer(json_array_get(list, i), c))
+		if (!take_layer(json_array_get(list, i), c) || (i && c->layers[i].kind == WT_REPLICA_RAW))
 			return false;
 	return c->layers[count - 1].generation == c->generation;
 }
@@ -245,8 +258,7 @@ static int take_maps(
 	for (unsigned i = 0; i < index->count; i++) {
 		struct wt_replica_image *image = &index->images[i];
 
-		wt_replica_file_name(
-			newest->frames ? WT_REPLICA_FRAMES : WT_REPLICA_RAW, i, newest->generation, name);
+		wt_replica_file_name(newest->kind, i, newest->generation, name);
 		if (strcmp(name, image->file) != 0 ||
 			!take_digest(json_array_get(blocks, i), "map_digest", image->map_digest))
 			return damaged(from, "`file` or `map_digest` of a block", err);
@@ -289,7 +301,7 @@ bool wt_replica_checkpoint_put(json_t *root, const struct wt_replica_index *inde
 	disks = json_array();
 	for (unsigned i = 0; i < c->layer_count; i++) {
 		json_t *layer =
-			json_pack("{s:i,s:b}", "id", (int)c->layers[i].id, "zstd", (int)c->layers[i].frames);
+			json_pack("{s:i,s:s}", "id", (int)c->layers[i].id, "kind", kinds[c->layers[i].kind]);
 
 		put_number(layer, "generation", c->layers[i].generation);
 		json_array_append_new(layers, layer);

@@ -101,11 +101,10 @@ static int open_layers(int directory_fd, const char *directory, const struct wt_
 		const struct wt_replica_layer *layer = &c->layers[i];
 		struct wt_replica_part *part = &block->parts[layer->id];
 
-		wt_replica_file_name(
-			layer->frames ? WT_REPLICA_FRAMES : WT_REPLICA_RAW, number, layer->generation, file);
-		part->frames = layer->frames;
-		part->fd = open_file(
-			directory_fd, directory, file, layer->frames ? UINT64_MAX : block->length, err);
+		wt_replica_file_name(layer->kind, number, layer->generation, file);
+		part->kind = layer->kind;
+		part->fd = open_file(directory_fd, directory, file,
+			layer->kind == WT_REPLICA_RAW ? block->length : UINT64_MAX, err);
 		if (part->fd < 0)
 			return part->fd;
 	}
@@ -241,8 +240,11 @@ static bool continues(uint64_t place, const struct wt_replica_run *run, uint64_t
 		return !place;
 	if (wt_place_layer(place) != wt_place_layer(first))
 		return false;
-	return !run->part->frames ||
-	       (wt_place_offset(place) == run->offset && wt_place_index(place) == run->index + run->pages);
+	if (run->part->kind == WT_REPLICA_RAW)
+		return true;
+	if (run->part->kind == WT_REPLICA_PACKED)
+		return wt_place_offset(place) == run->offset + ((uint64_t)run->pages << WT_PAGE_SHIFT);
+	return wt_place_offset(place) == run->offset && wt_place_index(place) == run->index + run->pages;
 }
 
 int wt_replica_run_at(
@@ -257,8 +259,9 @@ int wt_replica_run_at(
 		if (!id || id > WT_REPLICA_LAYERS_MAX || block->parts[id].fd < 0)
 			return -EBADMSG;
 		run.part = &block->parts[id];
-		run.offset = run.part->frames ? wt_place_offset(first) : page << WT_PAGE_SHIFT;
-		run.index = run.part->frames ? wt_place_index(first) : 0;
+		run.offset =
+			run.part->kind == WT_REPLICA_RAW ? page << WT_PAGE_SHIFT : wt_place_offset(first);
+		run.index = run.part->kind == WT_REPLICA_FRAMES ? wt_place_index(first) : 0;
 	}
 	while (page + run.pages < end && run.pages < UINT32_MAX &&
 		continues(block->map.entries[page + run.pages].place, &run, first))
@@ -282,8 +285,7 @@ int wt_replica_frame(
 	return 0;
 }
 
-static int read_run(
-	const struct wt_replica_block *block, const struct wt_replica_run *run, uint8_t *ret_bytes)
+static int read_run(const struct wt_replica_run *run, uint8_t *ret_bytes)
 {
 	size_t length = (size_t)run->pages << WT_PAGE_SHIFT;
 	const uint8_t *bytes;
@@ -294,8 +296,8 @@ static int read_run(
 		memset(ret_bytes, 0, length);
 		return 0;
 	}
-	if (!run->part->frames)
-		return wt_read_pages(run->part->fd, 0, block->length, run->page, run->pages, ret_bytes);
+	if (run->part->kind != WT_REPLICA_FRAMES)
+		return wt_read_pages(run->part->fd, run->offset, length, 0, run->pages, ret_bytes);
 	room = malloc(wt_frame_bound() + (size_t)WT_FRAME_PAGES * WT_PAGE_SIZE);
 	if (!room)
 		return -ENOMEM;
@@ -320,7 +322,7 @@ int wt_replica_read(const struct wt_replica_block *block, uint64_t page, uint32_
 	while (page < end && !r) {
 		r = wt_replica_run_at(block, page, end, &run);
 		if (!r)
-			r = read_run(block, &run, to);
+			r = read_run(&run, to);
 		page += run.pages;
 		to += (size_t)run.pages << WT_PAGE_SHIFT;
 	}

@@ -16,7 +16,7 @@
 /* A layer's file of one block. */
 struct wt_replica_part {
 	int fd; /* -1: there is no layer of that id */
-	bool frames;
+	enum wt_replica_kind kind;
 };
 
 struct wt_replica_block {
@@ -54,7 +54,7 @@ struct wt_replica_run {
 	uint64_t page;
 	uint32_t pages;
 	const struct wt_replica_part *part; /* NULL: zeros */
-	uint64_t offset;                    /* of the first page's bytes in a raw layer; of the frame */
+	uint64_t offset;                    /* of the first page's bytes; of the frame */
 	uint32_t index;                     /* of the first page in the frame */
 };
 

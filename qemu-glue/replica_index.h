@@ -21,6 +21,15 @@
 #define WT_REPLICA_VM_MAX 255           /* bytes */
 #define WT_REPLICA_INDEX_MAX (4u << 20) /* bytes: 1024 blocks with the longest names fit */
 
+/* The files of a directory, by generation. */
+enum wt_replica_kind {
+	WT_REPLICA_RAW,    /* ram-NUMBER-GENERATION.raw: page n at its own offset */
+	WT_REPLICA_PACKED, /* ram-NUMBER-GENERATION.pgs: pages as they came */
+	WT_REPLICA_FRAMES, /* ram-NUMBER-GENERATION.zst: compressed (frame.h) */
+	WT_REPLICA_MAP,    /* ram-NUMBER-GENERATION.map */
+	WT_REPLICA_STATE,  /* state-0-GENERATION.bin */
+};
+
 struct wt_replica_image {
 	char name[WT_BLOCK_NAME_MAX + 1];            /* of the block */
 	char file[NAME_MAX + 1];                     /* in the same directory */
@@ -30,8 +39,8 @@ struct wt_replica_image {
 
 /* What one checkpoint has written: a file for each block. */
 struct wt_replica_layer {
-	unsigned id; /* 1 .. WT_REPLICA_LAYERS_MAX, as in maps (page_map.h) */
-	bool frames; /* of frames (frame.h), else raw */
+	unsigned id;               /* 1 .. WT_REPLICA_LAYERS_MAX, as in maps (page_map.h) */
+	enum wt_replica_kind kind; /* raw, packed, or frames */
 	uint64_t generation;
 };
 
@@ -64,13 +73,6 @@ struct wt_replica_index {
 	struct wt_replica_checkpoint *checkpoint; /* NULL: it is RAM alone */
 };
 
-/* The files of a directory, by generation. */
-enum wt_replica_kind {
-	WT_REPLICA_RAW,    /* ram-NUMBER-GENERATION.raw */
-	WT_REPLICA_FRAMES, /* ram-NUMBER-GENERATION.zst */
-	WT_REPLICA_MAP,    /* ram-NUMBER-GENERATION.map */
-	WT_REPLICA_STATE,  /* state-0-GENERATION.bin */
-};
 #define WT_REPLICA_FILE_MAX 48 /* bytes of such a name, NUL included */
 
 void wt_replica_file_name(

@@ -220,8 +220,7 @@ int wt_replica_add(struct wt_replica_writer *writer, const char *name, uint64_t 
 {
 	const struct wt_replica_checkpoint *c = writer->index.checkpoint;
 	struct wt_replica_image *image = &writer->index.images[writer->index.count];
-	enum wt_replica_kind kind =
-		c && c->layers[c->layer_count - 1].frames ? WT_REPLICA_FRAMES : WT_REPLICA_RAW;
+	enum wt_replica_kind kind = c ? c->layers[c->layer_count - 1].kind : WT_REPLICA_RAW;
 	int fd, r = check_addition(writer, name, length, err);
 
 	if (!r)
@@ -291,8 +290,7 @@ static int link_layers(struct wt_replica_writer *writer, int from, const char *d
 
 	for (unsigned l = 0; l < c->layer_count && !r; l++)
 		for (unsigned i = 0; i < base->count && !r; i++) {
-			wt_replica_file_name(c->layers[l].frames ? WT_REPLICA_FRAMES : WT_REPLICA_RAW, i,
-				c->layers[l].generation, name);
+			wt_replica_file_name(c->layers[l].kind, i, c->layers[l].generation, name);
 			r = link_file(writer, from, directory, name, err);
 		}
 	return r;
@@ -408,9 +406,11 @@ int wt_replica_checkpoint_begin(struct wt_replica_writer *writer, const struct w
 		memcpy(c->layers, found->index->checkpoint->layers, sizeof c->layers);
 	}
 	layer = &c->layers[c->layer_count];
-	*layer = (struct wt_replica_layer){
-		.id = free_id(c), .frames = base->frames, .generation = c->generation
-	};
+	*layer = (struct wt_replica_layer){ .id = free_id(c),
+		.kind = base->frames ? WT_REPLICA_FRAMES
+			: found      ? WT_REPLICA_PACKED
+				     : WT_REPLICA_RAW,
+		.generation = c->generation };
 	c->layer_count++;
 	*ret_base = found;
 	return 0;

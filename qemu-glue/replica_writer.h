@@ -23,8 +23,8 @@ struct wt_replica_writer;
 
 /* What a checkpoint begins with. */
 struct wt_replica_base {
-	const char *directory;                    /* of the checkpoint that it adds to; NULL: of none */
-	bool frames;                              /* the new layer is of frames */
+	const char *directory; /* of the checkpoint that it adds to; NULL: of none */
+	bool frames;           /* the new layer is of frames; else it is packed, or raw if there is no base */
 	const struct wt_ram_block *const *blocks; /* what will be added, in this order */
 	unsigned count;
 };
@@ -43,8 +43,8 @@ bool wt_replica_writer_had_checkpoint(const struct wt_replica_writer *writer);
 /*
  * Makes it a checkpoint, before anything is added: with a new layer, and those of the base, if there is one.
  * *ret_base: that one, open, to be closed by the caller; NULL: there is none, or it is of other blocks, or
- * has as many layers as can be, or more than are worth their room: then all is written. Files of a base in another directory get second names in
- * this one (hard links).
+ * has as many layers as can be, or more than are worth their room: then all is written. Files of a base in
+ * another directory get second names in this one (hard links).
  */
 int wt_replica_checkpoint_begin(struct wt_replica_writer *writer, const struct wt_replica_base *base,
 	struct wt_replica **ret_base, struct wt_error *err);

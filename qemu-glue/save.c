@@ -9,8 +9,8 @@
  *   3. An entry is written after the bytes that it speaks of, by the thread that owns the granule.
  *   4. Of each thread at most WORK_BYTES are waiting: what QEMU may have left when the guest stops is
  * bounded.
- *   5. A page of a raw layer goes into the file from where the guest has it, without a copy of ours. What is
- * compressed is copied first: a compressor must not see its input change.
+ *   5. A page that is not compressed goes into the file from where the guest has it, without a copy of ours.
+ * What is compressed is copied first: a compressor must not see its input change.
  *
  * Large runs bypass the page cache while the guest runs, so that the disk is busy from the beginning and the
  * cache is left to others; what is small, or comes while the guest is stopped, goes through it.
@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "frame.h"
@@ -33,12 +34,23 @@
 #define THREADS 4u
 #define WORK_MAX 512u
 #define WORK_BYTES (8u << 20)
+#define FILL_PAGES 16u                         /* so few zeros between content are written with it */
 #define DIRECT_BYTES (64u << 10)               /* from so many on a run bypasses the page cache */
 #define PAGE_FRAME_BYTES (WT_PAGE_SIZE + 256u) /* of a frame, at most, for each of its pages */
 
 struct work {
 	struct wt_extent extent; /* in one granule */
 	bool zero;
+};
+
+enum { PAGE_ZERO, PAGE_CONTENT, PAGE_SAME };
+
+/* Consecutive pages of one granule, that are saved at once. */
+struct batch {
+	uint32_t block, pages;
+	uint64_t page;
+	uint8_t what[GRANULE_PAGES];
+	struct wt_page_entry entries[GRANULE_PAGES]; /* of what is content */
 };
 
 struct worker {
@@ -52,13 +64,14 @@ struct worker {
 	bool stop;
 	struct wt_save_stats stats;
 
-	uint8_t *pages, *frames; /* of the thread; with frames only: a granule, and what becomes of it */
+	struct batch batch;      /* of the thread, like what follows */
+	uint8_t *pages, *frames; /* with frames only: a granule, and what becomes of it */
 };
 
 struct saved_block {
 	struct wt_save_block block;
 	int direct_fd;        /* the same file past the page cache; -1: cannot be */
-	_Atomic uint64_t end; /* of a file of frames */
+	_Atomic uint64_t end; /* of a file to which is appended */
 };
 
 struct wt_save {
@@ -93,194 +106,270 @@ static void fail(struct wt_save *s, const struct saved_block *block, int code)
 
 /* ---- a thread: files ---- */
 
-static int write_all(int fd, const uint8_t *bytes, size_t length, uint64_t offset)
+static const uint8_t zero_page[WT_PAGE_SIZE] __attribute__((aligned(WT_PAGE_SIZE)));
+
+/* Writes all of it; the vector is used up. */
+static int write_all(int fd, struct iovec *iov, unsigned count, uint64_t offset)
 {
-	while (length) {
-		ssize_t n = pwrite(fd, bytes, length, (off_t)offset);
+	while (count) {
+		ssize_t n = pwritev(fd, iov, (int)count, (off_t)offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
-		bytes += n;
 		offset += (uint64_t)n;
-		length -= (size_t)n;
+		for (; count && (size_t)n >= iov->iov_len; iov++, count--)
+			n -= (ssize_t)iov->iov_len;
+		if (count) {
+			iov->iov_base = (uint8_t *)iov->iov_base + n;
+			iov->iov_len -= (size_t)n;
+		}
 	}
 	return 0;
 }
 
-/* Through the page cache, which is told to begin writing. */
-static int write_cached(struct wt_save *s, int fd, const uint8_t *bytes, size_t length, uint64_t offset)
+/* Past the page cache if it is much, and the guest runs; else through it, which is told to begin writing. */
+static int write_out(struct wt_save *s, const struct saved_block *b, struct iovec *iov, unsigned count,
+	size_t length, uint64_t offset)
 {
-	int r = write_all(fd, bytes, length, offset);
-
-	if (!r && length >= DIRECT_BYTES && !atomic_load(&s->final))
-		sync_file_range(fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
-	return r;
-}
-
-static int write_run(struct worker *w, const struct saved_block *b, uint64_t page, uint32_t pages)
-{
-	struct wt_save *s = w->save;
-	size_t length = (size_t)pages << WT_PAGE_SHIFT;
-	uint64_t offset = page << WT_PAGE_SHIFT;
+	bool large = length >= DIRECT_BYTES && !atomic_load(&s->final);
+	struct iovec copy[GRANULE_PAGES];
 	int r;
 
-	if (length >= DIRECT_BYTES && b->direct_fd >= 0 && !atomic_load(&s->final) &&
-		atomic_load(&s->direct)) {
-		r = write_all(b->direct_fd, b->block.base + offset, length, offset);
+	if (large && b->direct_fd >= 0 && atomic_load(&s->direct)) {
+		memcpy(copy, iov, count * sizeof *iov);
+		r = write_all(b->direct_fd, copy, count, offset);
 		if (r != -EINVAL && r != -EFAULT && r != -EOPNOTSUPP)
 			return r;
 		atomic_store(&s->direct, false); /* this memory, or this file system, cannot do it */
 	}
-	return write_cached(s, b->block.fd, b->block.base + offset, length, offset);
+	r = write_all(b->block.fd, iov, count, offset);
+	if (!r && large)
+		sync_file_range(b->block.fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
+	return r;
 }
 
-/* ---- a thread: extents ---- */
-
-static bool same(const struct wt_page_entry *old, const uint8_t *digest)
+/* Where to put what is appended to a file. -EFBIG: no place can say so. */
+static int64_t append_at(struct saved_block *b, size_t length)
 {
-	return old && old->place && !memcmp(old->digest, digest, WT_PAGE_DIGEST_BYTES);
+	uint64_t offset = atomic_fetch_add(&b->end, length);
+
+	return offset + length > WT_PLACE_OFFSET_MAX ? -EFBIG : (int64_t)offset;
 }
 
-static const struct wt_page_entry *old_of(const struct saved_block *b, uint64_t page)
-{
-	return b->block.old ? &b->block.old[page] : NULL;
-}
+/* ---- a thread: batches ---- */
 
 static void add(uint64_t *figure, uint64_t more)
 {
 	__atomic_fetch_add(figure, more, __ATOMIC_RELAXED);
 }
 
-/* Digests pages of an extent, from *from on; entries of those that the base has become its own. Answers how
- * many that follow one another it has not, and where they begin; the one behind them was looked at, too. */
-static uint32_t changed(struct worker *w, const struct saved_block *b, const struct wt_extent *e,
-	const uint8_t *bytes, uint32_t *from, struct wt_page_entry *ret_entries)
+/* Digests the content; what the base has gets the base's entry, and is not to be written. */
+static uint32_t digest(struct worker *w, struct saved_block *b, struct batch *batch, const uint8_t *bytes)
 {
-	uint32_t at = *from, count = 0;
+	uint32_t count = 0, same = 0;
 
-	for (; at < e->pages; at++) {
-		const struct wt_page_entry *old = old_of(b, e->page + at);
+	for (uint32_t i = 0; i < batch->pages; i++) {
+		const struct wt_page_entry *old = b->block.old ? &b->block.old[batch->page + i] : NULL;
 
-		wt_page_digest(
-			bytes + ((size_t)at << WT_PAGE_SHIFT), w->save->options.seed, ret_entries[at].digest);
-		if (!same(old, ret_entries[at].digest)) {
+		if (batch->what[i] != PAGE_CONTENT)
+			continue;
+		wt_page_digest(bytes + ((size_t)i << WT_PAGE_SHIFT), w->save->options.seed,
+			batch->entries[i].digest);
+		if (!old || !old->place ||
+			memcmp(old->digest, batch->entries[i].digest, WT_PAGE_DIGEST_BYTES)) {
 			count++;
 			continue;
 		}
-		b->block.map[e->page + at] = *old;
-		add(&w->stats.same_pages, 1);
-		if (count)
-			break;
-		*from = at + 1;
+		b->block.map[batch->page + i] = *old;
+		batch->what[i] = PAGE_SAME;
+		same++;
 	}
+	add(&w->stats.same_pages, same);
 	return count;
 }
 
-static int save_raw(struct worker *w, struct saved_block *b, const struct wt_extent *e)
+/* All content was written: entries become those of the map. */
+static void enter(
+	struct worker *w, struct saved_block *b, const struct batch *batch, uint32_t count, uint64_t bytes)
 {
-	struct wt_page_entry entries[GRANULE_PAGES];
-	const uint8_t *bytes = b->block.base + (e->page << WT_PAGE_SHIFT);
-	uint32_t at = 0, count;
+	for (uint32_t i = 0; i < batch->pages; i++)
+		if (batch->what[i] == PAGE_CONTENT)
+			b->block.map[batch->page + i] = batch->entries[i];
+	add(&w->stats.written_pages, count);
+	add(&w->stats.written_bytes, bytes);
+}
+
+/* What of a raw layer is written at once: from content to content, with the few zeros between. */
+static uint32_t segment(const struct batch *batch, uint32_t *from)
+{
+	uint32_t at = *from, end;
+
+	while (at < batch->pages && batch->what[at] != PAGE_CONTENT)
+		at++;
+	*from = end = at;
+	for (; at < batch->pages && at - end < FILL_PAGES; at++)
+		if (batch->what[at] == PAGE_CONTENT)
+			end = at + 1;
+	return end - *from;
+}
+
+static int save_raw(struct worker *w, struct saved_block *b, struct batch *batch)
+{
+	const uint8_t *bytes = b->block.base + (batch->page << WT_PAGE_SHIFT);
+	uint32_t count = digest(w, b, batch, bytes), at = 0, pages;
+	struct iovec iov[GRANULE_PAGES];
 	int r = 0;
 
-	while (at < e->pages && !r && (count = changed(w, b, e, bytes, &at, entries))) {
-		r = write_run(w, b, e->page + at, count);
-		for (uint32_t i = at; i < at + count && !r; i++) {
-			entries[i].place = wt_place(w->save->options.layer, 0, 0);
-			b->block.map[e->page + i] = entries[i];
+	for (; !r && (pages = segment(batch, &at)); at += pages) {
+		for (uint32_t i = at; i < at + pages; i++) {
+			bool content = batch->what[i] == PAGE_CONTENT;
+
+			iov[i - at].iov_base =
+				content ? (void *)(bytes + ((size_t)i << WT_PAGE_SHIFT)) : (void *)zero_page;
+			iov[i - at].iov_len = WT_PAGE_SIZE;
+			if (content)
+				batch->entries[i].place = wt_place(w->save->options.layer, 0, 0);
 		}
-		add(&w->stats.written_pages, count);
-		add(&w->stats.written_bytes, (uint64_t)count << WT_PAGE_SHIFT);
-		at += count + 1;
+		r = write_out(w->save, b, iov, pages, (size_t)pages << WT_PAGE_SHIFT,
+			(batch->page + at) << WT_PAGE_SHIFT);
 	}
+	if (!r)
+		enter(w, b, batch, count, (uint64_t)count << WT_PAGE_SHIFT);
 	return r;
 }
 
-/* Frames of one granule stand together in the file. */
-static int save_frames(struct worker *w, struct saved_block *b, const struct wt_extent *e)
+static int save_packed(struct worker *w, struct saved_block *b, struct batch *batch)
+{
+	const uint8_t *bytes = b->block.base + (batch->page << WT_PAGE_SHIFT);
+	uint32_t count = digest(w, b, batch, bytes), n = 0;
+	size_t length = (size_t)count << WT_PAGE_SHIFT;
+	struct iovec iov[GRANULE_PAGES];
+	int64_t offset = count ? append_at(b, length) : 0;
+	int r;
+
+	if (!count || offset < 0)
+		return (int)offset;
+	for (uint32_t i = 0; i < batch->pages; i++) {
+		if (batch->what[i] != PAGE_CONTENT)
+			continue;
+		batch->entries[i].place = wt_place(
+			w->save->options.layer, 0, (uint64_t)offset + ((uint64_t)n << WT_PAGE_SHIFT));
+		iov[n++] = (struct iovec){ (void *)(bytes + ((size_t)i << WT_PAGE_SHIFT)), WT_PAGE_SIZE };
+	}
+	r = write_out(w->save, b, iov, n, length, (uint64_t)offset);
+	if (!r)
+		enter(w, b, batch, count, length);
+	return r;
+}
+
+/* Compresses the pages [from, end) of a batch, which are all content. */
+static int compress(struct worker *w, struct batch *batch, uint32_t from, uint32_t end, size_t *length)
 {
 	const struct wt_save_options *o = &w->save->options;
-	struct wt_page_entry entries[GRANULE_PAGES];
-	size_t length = 0;
-	uint64_t offset;
-	uint32_t at = 0, count;
-	int n, r;
+	uint32_t count;
+	int n;
 
-	memset(entries, 0, sizeof entries);
-	memcpy(w->pages, b->block.base + (e->page << WT_PAGE_SHIFT), (size_t)e->pages << WT_PAGE_SHIFT);
-	while (at < e->pages && (count = changed(w, b, e, w->pages, &at, entries))) {
-		for (uint32_t end = at + count; at < end; at += count) {
-			count = end - at < WT_FRAME_PAGES ? end - at : WT_FRAME_PAGES;
-			n = wt_frame_write(e->page + at, count, w->pages + ((size_t)at << WT_PAGE_SHIFT),
-				o->level, w->frames + length, wt_frame_bound());
-			if (n < 0)
-				return n;
-			for (uint32_t i = 0; i < count; i++)
-				entries[at + i].place = wt_place(o->layer, i, length);
-			length += (size_t)n;
-			add(&w->stats.written_pages, count);
-		}
-		at++;
-	}
-	if (!length)
-		return 0;
-	offset = atomic_fetch_add(&b->end, length);
-	if (offset + length > WT_PLACE_OFFSET_MAX)
-		return -EFBIG;
-	r = write_cached(w->save, b->block.fd, w->frames, length, offset);
-	for (uint32_t i = 0; i < e->pages && !r; i++)
-		if (entries[i].place) {
-			entries[i].place += offset;
-			b->block.map[e->page + i] = entries[i];
-		}
-	add(&w->stats.written_bytes, length);
-	return r;
-}
-
-/* What this layer had of the pages is no part of the guest any more. In a raw layer it must not stay: such an
- * image is read without its map, too. */
-static int save_zero(struct worker *w, struct saved_block *b, const struct wt_extent *e)
-{
-	bool ours = false;
-
-	for (uint32_t i = 0; i < e->pages; i++) {
-		struct wt_page_entry *entry = &b->block.map[e->page + i];
-
-		ours |= wt_place_layer(entry->place) == w->save->options.layer;
-		memset(entry, 0, sizeof *entry);
-	}
-	add(&w->stats.zero_pages, e->pages);
-	if (!ours || w->save->options.frames)
-		return 0;
-	if (!fallocate(b->block.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		    (off_t)(e->page << WT_PAGE_SHIFT), (off_t)e->pages << WT_PAGE_SHIFT))
-		return 0;
-	if (errno != EOPNOTSUPP)
-		return -errno;
-	for (uint32_t i = 0; i < e->pages; i++) {
-		static const uint8_t zeros[WT_PAGE_SIZE];
-		int r = write_all(b->block.fd, zeros, sizeof zeros, (e->page + i) << WT_PAGE_SHIFT);
-
-		if (r)
-			return r;
+	for (; from < end; from += count) {
+		count = end - from < WT_FRAME_PAGES ? end - from : WT_FRAME_PAGES;
+		n = wt_frame_write(batch->page + from, count, w->pages + ((size_t)from << WT_PAGE_SHIFT),
+			o->level, w->frames + *length, wt_frame_bound());
+		if (n < 0)
+			return n;
+		for (uint32_t i = 0; i < count; i++)
+			batch->entries[from + i].place = wt_place(o->layer, i, *length);
+		*length += (size_t)n;
 	}
 	return 0;
 }
 
-static void save(struct worker *w, const struct work *work)
+/* Frames of one batch stand together in the file. */
+static int save_frames(struct worker *w, struct saved_block *b, struct batch *batch)
+{
+	uint32_t count, at = 0, end;
+	struct iovec iov;
+	size_t length = 0;
+	int64_t offset;
+	int r = 0;
+
+	for (uint32_t i = 0; i < batch->pages; i++)
+		if (batch->what[i] == PAGE_CONTENT)
+			memcpy(w->pages + ((size_t)i << WT_PAGE_SHIFT),
+				b->block.base + ((batch->page + i) << WT_PAGE_SHIFT), WT_PAGE_SIZE);
+	count = digest(w, b, batch, w->pages);
+	for (; at < batch->pages && !r; at = end) {
+		for (end = at; end < batch->pages && batch->what[end] == PAGE_CONTENT; end++)
+			;
+		r = compress(w, batch, at, end, &length);
+		end += end == at;
+	}
+	offset = !r && length ? append_at(b, length) : 0;
+	if (r || !length || offset < 0)
+		return r ? r : (int)offset;
+	iov = (struct iovec){ w->frames, length };
+	r = write_out(w->save, b, &iov, 1, length, (uint64_t)offset);
+	for (uint32_t i = 0; i < batch->pages; i++)
+		batch->entries[i].place += (uint64_t)offset;
+	if (!r)
+		enter(w, b, batch, count, length);
+	return r;
+}
+
+/* What a raw layer had of pages that are zero now must not stay: such an image is read without its map, too.
+ */
+static int clear(const struct saved_block *b, uint64_t page, uint32_t pages)
+{
+	int r = 0;
+
+	if (!fallocate(b->block.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		    (off_t)(page << WT_PAGE_SHIFT), (off_t)pages << WT_PAGE_SHIFT))
+		return 0;
+	if (errno != EOPNOTSUPP)
+		return -errno;
+	for (uint32_t i = 0; i < pages && !r; i++) {
+		struct iovec iov = { (void *)zero_page, WT_PAGE_SIZE };
+
+		r = write_all(b->block.fd, &iov, 1, (page + i) << WT_PAGE_SHIFT);
+	}
+	return r;
+}
+
+static int save_zeros(struct worker *w, struct saved_block *b, const struct batch *batch)
+{
+	bool raw = w->save->options.kind == WT_REPLICA_RAW;
+	uint32_t count = 0;
+	int r = 0;
+
+	for (uint32_t i = 0; i < batch->pages && !r; i++) {
+		struct wt_page_entry *entry = &b->block.map[batch->page + i];
+
+		if (batch->what[i] != PAGE_ZERO)
+			continue;
+		if (raw && entry->place)
+			r = clear(b, batch->page + i, 1);
+		memset(entry, 0, sizeof *entry);
+		count++;
+	}
+	add(&w->stats.zero_pages, count);
+	return r;
+}
+
+static void save(struct worker *w)
 {
 	struct wt_save *s = w->save;
-	struct saved_block *b = &s->blocks[work->extent.block];
+	struct batch *batch = &w->batch;
+	struct saved_block *b = &s->blocks[batch->block];
 	int r;
 
 	if (atomic_load(&s->failed))
 		return;
-	if (work->zero)
-		r = save_zero(w, b, &work->extent);
-	else
-		r = s->options.frames ? save_frames(w, b, &work->extent) : save_raw(w, b, &work->extent);
+	r = save_zeros(w, b, batch);
+	if (!r && s->options.kind == WT_REPLICA_RAW)
+		r = save_raw(w, b, batch);
+	else if (!r)
+		r = s->options.kind == WT_REPLICA_PACKED ? save_packed(w, b, batch)
+							 : save_frames(w, b, batch);
 	if (r)
 		fail(s, b, -r);
 }
@@ -290,10 +379,38 @@ static size_t weight(const struct work *work)
 	return work->zero ? 0 : (size_t)work->extent.pages << WT_PAGE_SHIFT;
 }
 
+/* What waits and follows in the same granule is done at once; answers how many works that are. Under the
+ * lock. */
+static unsigned take(struct worker *w, size_t *ret_bytes)
+{
+	struct batch *batch = &w->batch;
+	unsigned n = 0;
+
+	batch->pages = 0;
+	*ret_bytes = 0;
+	for (; n < w->count; n++) {
+		const struct work *work = &w->ring[(w->first + n) % WORK_MAX];
+		const struct wt_extent *e = &work->extent;
+
+		if (!n) {
+			batch->block = e->block;
+			batch->page = e->page;
+		} else if (e->block != batch->block || e->page != batch->page + batch->pages ||
+			   e->page / GRANULE_PAGES != batch->page / GRANULE_PAGES) {
+			break;
+		}
+		memset(batch->what + batch->pages, work->zero ? PAGE_ZERO : PAGE_CONTENT, e->pages);
+		batch->pages += e->pages;
+		*ret_bytes += weight(work);
+	}
+	return n;
+}
+
 static void *run(void *arg)
 {
 	struct worker *w = arg;
-	struct work work;
+	unsigned works;
+	size_t bytes;
 	bool tell;
 
 	pthread_mutex_lock(&w->lock);
@@ -302,13 +419,13 @@ static void *run(void *arg)
 			pthread_cond_wait(&w->more, &w->lock);
 			continue;
 		}
-		work = w->ring[w->first];
+		works = take(w, &bytes);
 		pthread_mutex_unlock(&w->lock);
-		save(w, &work);
+		save(w);
 		pthread_mutex_lock(&w->lock);
-		w->first = (w->first + 1) % WORK_MAX;
-		w->count--;
-		w->bytes -= weight(&work);
+		w->first = (w->first + works) % WORK_MAX;
+		w->count -= works;
+		w->bytes -= bytes;
 		tell = !w->count && atomic_load(&w->save->final);
 		if (w->count < WORK_MAX / 2 && w->bytes <= WORK_BYTES / 2)
 			tell |= atomic_exchange(&w->save->waiting, false);
@@ -425,7 +542,7 @@ static int open_direct(int fd)
 static int start_worker(struct wt_save *s, struct worker *w)
 {
 	w->save = s;
-	if (s->options.frames) {
+	if (s->options.kind == WT_REPLICA_FRAMES) {
 		w->pages = malloc((size_t)GRANULE_PAGES * WT_PAGE_SIZE);
 		w->frames = malloc(GRANULE_PAGES * PAGE_FRAME_BYTES + wt_frame_bound());
 		if (!w->pages || !w->frames) {
@@ -457,7 +574,8 @@ int wt_save_open(const struct wt_save_options *options, struct wt_save **ret_sav
 		r = -ENOMEM;
 	for (unsigned i = 0; s->blocks && i < options->count; i++) {
 		s->blocks[i].block = options->blocks[i];
-		s->blocks[i].direct_fd = options->frames ? -1 : open_direct(options->blocks[i].fd);
+		s->blocks[i].direct_fd =
+			options->kind == WT_REPLICA_FRAMES ? -1 : open_direct(options->blocks[i].fd);
 	}
 	for (unsigned i = 0; i < s->options.threads && !r; i++) {
 		r = start_worker(s, &s->workers[i]);

@@ -16,6 +16,7 @@
 #include <watari/error.h>
 
 #include "page_map.h"
+#include "replica_index.h"
 
 struct wt_save;
 
@@ -32,9 +33,9 @@ struct wt_save_options {
 	unsigned count;
 	unsigned layer; /* its id */
 	uint64_t seed;
-	bool frames;
-	int level;        /* of zstd */
-	unsigned threads; /* 0: as many as are good */
+	enum wt_replica_kind kind; /* of the layer; a raw one has no base */
+	int level;                 /* of zstd */
+	unsigned threads;          /* 0: as many as are good */
 };
 
 struct wt_save_stats {

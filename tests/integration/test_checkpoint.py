@@ -275,10 +275,9 @@ def case_full(host, image):
     with small_disk(host, 160) as where:
         checkpoint(guest, f"{where}/saved")
         files = sorted(os.listdir(f"{where}/saved"))
-        with open(f"{where}/rubbish", "wb") as file, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), open(f"{where}/rubbish", "wb", buffering=0) as file:
             while True:
                 file.write(bytes(1 << 12))
-                file.flush()
         text = refused(start(guest, f"{where}/saved", "--full"), "No space left")
         print(f"  {text}", flush=True)
         expect(sorted(os.listdir(f"{where}/saved")) == files, "the checkpoint before is not as it was")
