@@ -92,7 +92,8 @@ static bool is_memory(const char *type)
  * starting. */
 static bool is_read_only(const char *type, const char *driver, const char *name)
 {
-	return !strncmp(type, "child<", 6) || (strstr(driver, "dimm") != NULL && !strcmp(name, "size"));
+	return !strncmp(type, "child<", 6) || !strcmp(name, "busnr") ||
+	       (strstr(driver, "dimm") != NULL && !strcmp(name, "size"));
 }
 
 /* Sets one property in `device`, if it differs from its default. */
