@@ -54,16 +54,26 @@ static int component_register(void)
 	return OPAL_SUCCESS;
 }
 
+static void give_up(void)
+{
+	if (wt_btl_module.error_cb)
+		wt_btl_module.error_cb(&wt_btl_module.super, MCA_BTL_ERROR_FLAGS_FATAL, NULL, NULL);
+}
+
 static void message(void *arg, uint8_t tag, const void *bytes, size_t length)
 {
-	wt_compat_deliver(&wt_btl_module.super, tag, bytes, length);
+	if (wt_compat_deliver(&wt_btl_module.super, tag, bytes, length))
+		return;
+	wt_btl_say(
+		"rank %u: a message has come with tag %u, which nobody here has registered; do all ranks have the same Open MPI?",
+		OPAL_PROC_MY_NAME.vpid, tag);
+	give_up();
 }
 
 static void broken(void *arg, struct wt_mesh_name peer, const char *text)
 {
 	wt_btl_say("rank %u: %s", OPAL_PROC_MY_NAME.vpid, text);
-	if (wt_btl_module.error_cb)
-		wt_btl_module.error_cb(&wt_btl_module.super, MCA_BTL_ERROR_FLAGS_FATAL, NULL, NULL);
+	give_up();
 }
 
 /* The first address of this host that others can reach; loopback if there is no other. */
