@@ -422,6 +422,7 @@ void wt_mesh_close(struct wt_mesh *mesh)
 		pthread_cond_wait(&mesh->dial_ended, &mesh->lock);
 	wt_mesh_dials_join(mesh);
 	for (i = mesh->up_count; i-- > 0;) {
+		mesh->ops->resume(mesh->up[i]->path); /* or the goodbye would not go out of a quiesce */
 		wt_mesh_say(mesh->up[i], &goodbye, true);
 		wt_mesh_poll(mesh->up[i], NULL);
 	}

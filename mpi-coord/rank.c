@@ -40,7 +40,6 @@ struct wt_rank {
 	pthread_t thread;
 	int listener; /* -1: none */
 	int ending;   /* eventfd */
-	bool leaving;
 	struct wt_gate gate;
 	struct connection connections[CONNECTIONS_MAX];
 	int last_number;

@@ -388,7 +388,7 @@ static void reach(enum wt_barrier_goal goal)
 	struct wt_coordinator *coordinator;
 	struct wt_error err = { 0 };
 
-	if (wt_coordinator_open(directory, true, PATIENCE_NS, &coordinator, &err) < 0)
+	if (wt_coordinator_open(directory, goal, PATIENCE_NS, &coordinator, &err) < 0)
 		fail_msg("%s", wt_error_text(&err));
 	assert_int_equal(wt_coordinator_count(coordinator), RANKS);
 	if (wt_coordinator_run(coordinator, goal, PATIENCE_NS, &times, &err) < 0)

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * test_mpi_ends.c - what ends at a bad time: ranks that leave in a quiesce, or stop answering; connections
+ * that break; dials that fail. Two meshes, driven by hand from one thread.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "atomic.h"
+#include "coordinator.h"
+#include "mesh_internal.h"
+#include "rank.h"
+
+#define PATIENCE_NS 20000000000ull
+
+/* Two ranks, and what rank 0 has heard. */
+static struct wt_mesh *meshes[2];
+static struct wt_mesh_peer *peers[2][2]; /* [of][to] */
+static unsigned messages;
+static unsigned ended;
+static int last_status;
+static char said[512];
+static unsigned ended_before_said;
+static char directory[] = "/tmp/watari-ends-XXXXXX";
+
+struct letter {
+	struct wt_mesh_item item;
+	uint8_t head[WT_FRAME_HEAD_BYTES + 8];
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void message(void *arg, uint8_t tag, const void *bytes, size_t length)
+{
+	if (arg == &meshes[0])
+		messages++;
+}
+
+static void broken(void *arg, struct wt_mesh_name peer, const char *text)
+{
+	snprintf(said, sizeof said, "%s", text);
+	ended_before_said = ended;
+}
+
+static void done(struct wt_mesh_item *item, int status)
+{
+	ended++;
+	last_status = status;
+}
+
+static void letter_send(struct letter *letter, int from, int to)
+{
+	memset(letter, 0, sizeof *letter);
+	letter->item.work = WT_MESH_SEND;
+	letter->item.tag = 7;
+	letter->item.done = done;
+	letter->item.op = (struct wt_op){ .head = letter->head, .head_length = sizeof letter->head };
+	wt_mesh_submit(meshes[from], peers[from][to], &letter->item);
+}
+
+static void addresses_tell(void)
+{
+	struct wt_mesh_address address;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		wt_mesh_address(meshes[i], &address);
+		wt_mesh_peer_address(meshes[!i], peers[!i][i], &address);
+	}
+}
+
+/* One turn of both ranks. */
+static void turn(void)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (!meshes[i])
+			continue;
+		wt_mesh_accept(meshes[i], false);
+		wt_mesh_progress(meshes[i]);
+	}
+	sched_yield();
+}
+
+#define TURN_UNTIL(condition)                               \
+	do {                                                \
+		uint64_t deadline = now_ns() + PATIENCE_NS; \
+		while (!(condition)) {                      \
+			assert_true(now_ns() < deadline);   \
+			turn();                             \
+		}                                           \
+	} while (0)
+
+static void pair_open(void)
+{
+	struct wt_error err = { 0 };
+	uint32_t i;
+	uint32_t k;
+
+	messages = ended = 0;
+	said[0] = 0;
+	for (i = 0; i < 2; i++) {
+		const struct wt_mesh_events events = {
+			.message = message, .broken = broken, .arg = &meshes[i]
+		};
+
+		assert_int_equal(wt_mesh_open((struct wt_mesh_name){ 1, i }, &events, &meshes[i], &err), 0);
+		assert_int_equal(wt_mesh_attach(meshes[i], WT_FABRIC_TCP, "127.0.0.1", 0, &err), 0);
+		for (k = 0; k < 2; k++)
+			peers[i][k] = wt_mesh_peer(meshes[i], (struct wt_mesh_name){ 1, k });
+	}
+	addresses_tell();
+}
+
+/* Both have a path, and nothing is under way. */
+static void pair_talk(void)
+{
+	static struct letter letter;
+
+	pair_open();
+	letter_send(&letter, 1, 0);
+	TURN_UNTIL(messages == 1 && wt_mesh_settle(meshes[0]) && wt_mesh_settle(meshes[1]));
+}
+
+static void pair_close(void)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (meshes[i])
+			wt_mesh_close(meshes[i]);
+		meshes[i] = NULL;
+	}
+}
+
+static void pair_drain(void)
+{
+	bool first = false;
+
+	wt_mesh_quiesce(meshes[0], 1);
+	wt_mesh_quiesce(meshes[1], 1);
+	TURN_UNTIL((first |= wt_mesh_drain(meshes[0])) & wt_mesh_drain(meshes[1]));
+}
+
+static void detach_and_attach(int i)
+{
+	struct wt_error err = { 0 };
+
+	wt_mesh_detach(meshes[i]);
+	assert_int_equal(wt_mesh_attach(meshes[i], WT_FABRIC_TCP, "127.0.0.1", 1, &err), 0);
+}
+
+/* A rank leaves that took QUIESCE at the last moment: the other one does not wait for it after that. */
+static void test_leaves_quiesced(void **state)
+{
+	pair_talk();
+	pair_drain();
+	wt_mesh_close(meshes[1]);
+	meshes[1] = NULL;
+	TURN_UNTIL((wt_mesh_drain(meshes[0]), wt_mesh_paths(meshes[0]) == 0));
+	detach_and_attach(0);
+	wt_mesh_join(meshes[0]);
+	assert_true(wt_mesh_drain(meshes[0]));
+	wt_mesh_go(meshes[0]);
+	turn();
+	assert_string_equal(said, "");
+	pair_close();
+}
+
+/* A rank that answers HELLO, and nothing after. */
+static void *mute_main(void *arg)
+{
+	const struct wt_order report = { .kind = WT_REPORT_RANK,
+		.version = WT_ORDER_VERSION,
+		.job = 1,
+		.size = 1,
+		.state = WT_RANK_RUNNING };
+	char line[WT_ORDER_LINE_MAX];
+	size_t length = wt_order_encode(&report, line);
+	int fd = accept(*(int *)arg, NULL, NULL);
+
+	if (fd < 0 || send(fd, line, length, MSG_NOSIGNAL) != (ssize_t)length)
+		abort();
+	while (recv(fd, line, sizeof line, 0) > 0)
+		;
+	close(fd);
+	return NULL;
+}
+
+/* Nobody has detached: that is a quiesce given up, not a job that somebody must resume. */
+static void test_does_not_answer(void **state)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct wt_coordinator_times times;
+	struct wt_coordinator *coordinator;
+	struct wt_error err = { 0 };
+	pthread_t thread;
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	assert_int_equal(wt_rank_socket_path(directory, (struct wt_mesh_name){ 1, 0 }, address.sun_path,
+				 sizeof address.sun_path),
+		0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(pthread_create(&thread, NULL, mute_main, &fd), 0);
+	assert_int_equal(
+		wt_coordinator_open(directory, WT_BARRIER_QUIESCE, PATIENCE_NS, &coordinator, &err), 0);
+	assert_int_equal(
+		wt_coordinator_run(coordinator, WT_BARRIER_QUIESCE, 50000000, &times, &err), -ECANCELED);
+	assert_non_null(strstr(wt_error_text(&err), "rank 0 has not answered"));
+	wt_coordinator_close(coordinator);
+	pthread_join(thread, NULL);
+	close(fd);
+	/* And a socket that nobody listens at is no rank. */
+	assert_int_equal(
+		wt_coordinator_open(directory, WT_BARRIER_RESUME, PATIENCE_NS, &coordinator, &err), 0);
+	assert_int_equal(
+		wt_coordinator_run(coordinator, WT_BARRIER_RESUME, PATIENCE_NS, &times, &err), -ENOENT);
+	wt_coordinator_close(coordinator);
+	unlink(address.sun_path);
+}
+
+/* One of three has left: what is there is resumed, and not quiesced. */
+static void test_fewer_than_the_job(void **state)
+{
+	struct wt_rank_options options = { .size = 3, .directory = directory, .host = "127.0.0.1" };
+	struct wt_rank *ranks[2];
+	struct wt_coordinator_times times;
+	struct wt_coordinator *coordinator;
+	struct wt_error err = { 0 };
+	uint32_t i;
+
+	pair_open();
+	for (i = 0; i < 2; i++) {
+		options.name = (struct wt_mesh_name){ 1, i };
+		assert_int_equal(wt_rank_open(meshes[i], &options, &ranks[i], &err), 0);
+	}
+	assert_int_equal(
+		wt_coordinator_open(directory, WT_BARRIER_QUIESCE, 1, &coordinator, &err), -ETIMEDOUT);
+	assert_int_equal(
+		wt_coordinator_open(directory, WT_BARRIER_RESUME, PATIENCE_NS, &coordinator, &err), 0);
+	assert_int_equal(wt_coordinator_run(coordinator, WT_BARRIER_RESUME, PATIENCE_NS, &times, &err), 0);
+	wt_coordinator_close(coordinator);
+	for (i = 0; i < 2; i++)
+		wt_rank_close(ranks[i]);
+	pair_close();
+}
+
+/* Open MPI hands over 32 bits with their sign. */
+static void test_negative_compare(void **state)
+{
+	const struct wt_frame_word word = {
+		.tag = WT_ATOMIC_CSWAP, .bytes = 4, .value = 5, .other = (uint64_t)(int64_t)-3
+	};
+	int32_t memory = -3;
+
+	assert_int_equal((int32_t)wt_atomic_apply(&word, &memory), -3);
+	assert_int_equal(memory, 5);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_leaves_quiesced),
+		cmocka_unit_test(test_does_not_answer),
+		cmocka_unit_test(test_fewer_than_the_job),
+		cmocka_unit_test(test_negative_compare),
+	};
+	int failed;
+
+	if (!mkdtemp(directory))
+		return 1;
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	rmdir(directory);
+	return failed;
+}
