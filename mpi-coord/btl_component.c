@@ -96,6 +96,16 @@ static void address_find(char *ret_host, size_t size)
 	freeifaddrs(list);
 }
 
+static void host(char *ret_host, size_t size)
+{
+	const char *given = mca_btl_watari_component.host;
+
+	if (given && given[0])
+		snprintf(ret_host, size, "%s", given);
+	else
+		address_find(ret_host, size);
+}
+
 static uint32_t job_size(void)
 {
 	opal_process_name_t wildcard = { .jobid = OPAL_PROC_MY_NAME.jobid, .vpid = OPAL_VPID_WILDCARD };
@@ -123,24 +133,20 @@ static void card_fill(struct card *card)
 
 static int component_start(struct wt_btl_component *component, struct wt_error *err)
 {
-	static char host[64];
 	struct wt_mesh_name self = { OPAL_PROC_MY_NAME.jobid, OPAL_PROC_MY_NAME.vpid };
 	const struct wt_mesh_events events = { .message = message, .broken = broken };
-	struct wt_rank_options options = { .name = self, .size = job_size() };
+	struct wt_rank_options options = { .name = self, .size = job_size(), .host = host };
 	struct card card;
+	char at[sizeof card.address.host];
 	int status;
 
-	if (component->host && component->host[0])
-		snprintf(host, sizeof host, "%s", component->host);
-	else
-		address_find(host, sizeof host);
-	options.host = host;
+	host(at, sizeof at);
 	if (component->directory && component->directory[0])
 		options.directory = component->directory;
 	status = wt_mesh_open(self, &events, &component->mesh, err);
 	if (status < 0)
 		return status;
-	status = wt_mesh_attach(component->mesh, WT_FABRIC_TCP, host, 0, err);
+	status = wt_mesh_attach(component->mesh, WT_FABRIC_TCP, at, 0, err);
 	if (status >= 0)
 		status = wt_rank_open(component->mesh, &options, &component->rank, err);
 	if (status < 0)

@@ -31,10 +31,10 @@
 static struct wt_mesh *meshes[2];
 static struct wt_mesh_peer *peers[2][2]; /* [of][to] */
 static unsigned messages;
-static unsigned ended;
-static int last_status;
+static int last_status; /* of those that failed */
 static char said[512];
-static unsigned ended_before_said;
+
+static const char *host_now = "127.0.0.1";
 static char directory[] = "/tmp/watari-ends-XXXXXX";
 
 struct letter {
@@ -59,22 +59,23 @@ static void message(void *arg, uint8_t tag, const void *bytes, size_t length)
 static void broken(void *arg, struct wt_mesh_name peer, const char *text)
 {
 	snprintf(said, sizeof said, "%s", text);
-	ended_before_said = ended;
 }
 
 static void done(struct wt_mesh_item *item, int status)
 {
-	ended++;
-	last_status = status;
+	if (status)
+		last_status = status;
 }
 
-static void letter_send(struct letter *letter, int from, int to)
+static void letter_send(struct letter *letter, int from, int to, void *bytes, uint32_t length)
 {
 	memset(letter, 0, sizeof *letter);
 	letter->item.work = WT_MESH_SEND;
 	letter->item.tag = 7;
 	letter->item.done = done;
-	letter->item.op = (struct wt_op){ .head = letter->head, .head_length = sizeof letter->head };
+	letter->item.op = (struct wt_op){
+		.head = letter->head, .head_length = sizeof letter->head, .local = bytes, .length = length
+	};
 	wt_mesh_submit(meshes[from], peers[from][to], &letter->item);
 }
 
@@ -118,7 +119,7 @@ static void pair_open(void)
 	uint32_t i;
 	uint32_t k;
 
-	messages = ended = 0;
+	messages = 0;
 	said[0] = 0;
 	for (i = 0; i < 2; i++) {
 		const struct wt_mesh_events events = {
@@ -139,7 +140,7 @@ static void pair_talk(void)
 	static struct letter letter;
 
 	pair_open();
-	letter_send(&letter, 1, 0);
+	letter_send(&letter, 1, 0, NULL, 0);
 	TURN_UNTIL(messages == 1 && wt_mesh_settle(meshes[0]) && wt_mesh_settle(meshes[1]));
 }
 
@@ -241,27 +242,183 @@ static void test_does_not_answer(void **state)
 	unlink(address.sun_path);
 }
 
+static void host(char *ret_host, size_t size)
+{
+	snprintf(ret_host, size, "%s", host_now);
+}
+
+static int reach(enum wt_barrier_goal goal, struct wt_error *err)
+{
+	struct wt_coordinator_times times;
+	struct wt_coordinator *coordinator;
+	int status = wt_coordinator_open(directory, goal, PATIENCE_NS, &coordinator, err);
+
+	if (status < 0)
+		return status;
+	status = wt_coordinator_run(coordinator, goal, PATIENCE_NS, &times, err);
+	wt_coordinator_close(coordinator);
+	return status;
+}
+
+static void ranks_open(uint32_t size, struct wt_rank *ret_ranks[2])
+{
+	struct wt_rank_options options = { .size = size, .directory = directory, .host = host };
+	struct wt_error err = { 0 };
+	uint32_t i;
+
+	for (i = 0; i < 2; i++) {
+		options.name = (struct wt_mesh_name){ 1, i };
+		assert_int_equal(wt_rank_open(meshes[i], &options, &ret_ranks[i], &err), 0);
+	}
+}
+
+/* A host has another address after the move. */
+static void test_moves(void **state)
+{
+	static struct letter letter;
+	struct wt_mesh_address address;
+	struct wt_error err = { 0 };
+	struct wt_rank *ranks[2];
+
+	pair_talk();
+	ranks_open(2, ranks);
+	assert_int_equal(reach(WT_BARRIER_QUIESCE, &err), 0);
+	host_now = "127.0.0.2";
+	assert_int_equal(reach(WT_BARRIER_RESUME, &err), 0);
+	wt_mesh_address(meshes[0], &address);
+	assert_string_equal(address.host, "127.0.0.2");
+	letter_send(&letter, 1, 0, NULL, 0);
+	while (messages < 2) {
+		wt_mesh_progress(meshes[0]);
+		wt_mesh_progress(meshes[1]);
+	}
+	host_now = "127.0.0.1";
+	wt_rank_close(ranks[0]);
+	wt_rank_close(ranks[1]);
+	pair_close();
+}
+
+/* A connection that broke is no drained one: the quiesce is refused, with the sentence. */
+static void test_broken_is_not_drained(void **state)
+{
+	struct wt_error err = { 0 };
+	struct wt_rank *ranks[2];
+
+	pair_talk();
+	pthread_mutex_lock(&meshes[0]->lock);
+	wt_mesh_break(meshes[0], peers[0][1], "the connection to rank 1 has ended");
+	pthread_mutex_unlock(&meshes[0]->lock);
+	ranks_open(2, ranks);
+	assert_int_equal(reach(WT_BARRIER_QUIESCE, &err), -ECANCELED);
+	assert_non_null(strstr(wt_error_text(&err), "rank 0: the connection to rank 1 has ended"));
+	wt_rank_close(ranks[0]);
+	wt_rank_close(ranks[1]);
+	pair_close();
+}
+
+/* A path that cannot be dialled in a resume is dialled until it can: first nothing leads there. */
+static void test_dials_until_joined(void **state)
+{
+	struct wt_mesh_address address;
+	uint64_t pause;
+	int i;
+
+	pair_talk();
+	pair_drain();
+	for (i = 0; i < 2; i++)
+		detach_and_attach(i);
+	addresses_tell();
+	wt_mesh_address(meshes[1], &address);
+	strcpy(address.host, "224.0.0.1");
+	wt_mesh_peer_address(meshes[0], peers[0][1], &address);
+	wt_mesh_join(meshes[0]);
+	wt_mesh_join(meshes[1]);
+	pause = now_ns() + 3 * WT_MESH_DIAL_PAUSE_NS;
+	while (now_ns() < pause)
+		assert_false(wt_mesh_drain(meshes[0]));
+	addresses_tell();
+	TURN_UNTIL(wt_mesh_drain(meshes[0]) && wt_mesh_drain(meshes[1]));
+	assert_string_equal(said, "");
+	pair_close();
+}
+
+/* A detach ends a dial that would go on for ever. */
+static void test_detach_ends_dials(void **state)
+{
+	struct wt_mesh_address address;
+
+	pair_talk();
+	pair_drain();
+	detach_and_attach(0);
+	wt_mesh_address(meshes[1], &address);
+	strcpy(address.host, "224.0.0.1");
+	address.epoch = 1;
+	wt_mesh_peer_address(meshes[0], peers[0][1], &address);
+	wt_mesh_join(meshes[0]);
+	wt_mesh_detach(meshes[0]);
+	assert_int_equal(meshes[0]->dials, 0);
+	pair_close();
+}
+
+/* Who does nothing but spin on its own memory still hears of the others. */
+static void test_spins_on_itself(void **state)
+{
+	static struct letter own;
+	static struct letter letter;
+	uint64_t deadline;
+
+	pair_talk();
+	letter_send(&letter, 1, 0, NULL, 0);
+	deadline = now_ns() + PATIENCE_NS;
+	for (messages = 0; !messages;) {
+		own.item = (struct wt_mesh_item){ .work = WT_MESH_ATOMIC, .done = done };
+		own.item.word.bytes = 8;
+		wt_mesh_submit(meshes[0], peers[0][0], &own.item); /* of no memory; it ends at once */
+		wt_mesh_progress(meshes[0]);
+		wt_mesh_progress(meshes[1]);
+		assert_true(now_ns() < deadline);
+	}
+	pair_close();
+}
+
+/* The sentence comes before any send is said to have failed: Open MPI ends the job at the first of them. */
+static void test_lost_is_said_first(void **state)
+{
+	static struct letter letters[300];
+	static uint8_t much[60000];
+	unsigned i;
+
+	pair_talk();
+	for (i = 0; i < 300; i++) { /* more than goes into a socket */
+		letter_send(&letters[i], 0, 1, much, sizeof much);
+		wt_mesh_progress(meshes[0]);
+	}
+	last_status = 0;
+	/* Rank 1 goes without a goodbye. */
+	pthread_mutex_lock(&meshes[1]->lock);
+	meshes[1]->closing = true;
+	wt_mesh_bond_event(peers[1][0], WT_BOND_LOST, NULL);
+	pthread_mutex_unlock(&meshes[1]->lock);
+	TURN_UNTIL(said[0]);
+	turn();
+	assert_int_equal(last_status, 0);
+	assert_non_null(strstr(said, "the connection to rank 1 has ended"));
+	pair_close();
+}
+
 /* One of three has left: what is there is resumed, and not quiesced. */
 static void test_fewer_than_the_job(void **state)
 {
-	struct wt_rank_options options = { .size = 3, .directory = directory, .host = "127.0.0.1" };
 	struct wt_rank *ranks[2];
-	struct wt_coordinator_times times;
 	struct wt_coordinator *coordinator;
 	struct wt_error err = { 0 };
 	uint32_t i;
 
 	pair_open();
-	for (i = 0; i < 2; i++) {
-		options.name = (struct wt_mesh_name){ 1, i };
-		assert_int_equal(wt_rank_open(meshes[i], &options, &ranks[i], &err), 0);
-	}
+	ranks_open(3, ranks);
 	assert_int_equal(
 		wt_coordinator_open(directory, WT_BARRIER_QUIESCE, 1, &coordinator, &err), -ETIMEDOUT);
-	assert_int_equal(
-		wt_coordinator_open(directory, WT_BARRIER_RESUME, PATIENCE_NS, &coordinator, &err), 0);
-	assert_int_equal(wt_coordinator_run(coordinator, WT_BARRIER_RESUME, PATIENCE_NS, &times, &err), 0);
-	wt_coordinator_close(coordinator);
+	assert_int_equal(reach(WT_BARRIER_RESUME, &err), 0);
 	for (i = 0; i < 2; i++)
 		wt_rank_close(ranks[i]);
 	pair_close();
@@ -285,6 +442,13 @@ int main(void)
 		cmocka_unit_test(test_leaves_quiesced),
 		cmocka_unit_test(test_does_not_answer),
 		cmocka_unit_test(test_fewer_than_the_job),
+		cmocka_unit_test(test_moves),
+		cmocka_unit_test(test_broken_is_not_drained),
+		cmocka_unit_test(test_dials_until_joined),
+		cmocka_unit_test(test_detach_ends_dials),
+		cmocka_unit_test(test_spins_on_itself),
+		cmocka_unit_test(test_lost_is_said_first),
+
 		cmocka_unit_test(test_negative_compare),
 	};
 	int failed;
