@@ -132,10 +132,10 @@ static void alone(const struct wt_rank *rank)
 static void carry_out(struct wt_rank *rank, struct wt_gate_step step, const struct wt_order *order,
 	struct connection *connection)
 {
-	if (step.actions & WT_GATE_DRAIN)
+	if (step.actions & WT_GATE_DRAIN) {
 		rank->broken_told = false;
-	if (step.actions & WT_GATE_DRAIN)
 		wt_mesh_quiesce(rank->mesh, rank->gate.epoch);
+	}
 	if (step.actions & WT_GATE_CLOSE)
 		wt_mesh_detach(rank->mesh);
 	if (step.actions & WT_GATE_OPEN)

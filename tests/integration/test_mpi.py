@@ -99,11 +99,20 @@ def case_rank_dies(host, image):
     print(said[-1])
 
 
+def all_stopped(pid):
+    states = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii", errors="replace") as file:
+            states.append(file.read().rpartition(")")[2].split()[0])
+    return set(states) == {"T"}
+
+
 def case_rank_stops(host, image):
     """A rank that does not answer: the quiesce is given up, and the job runs on when the rank does."""
     job = talking(host)
     pid = next(line["pid"] for line in job.command("status")[1] if line["rank"] == 3)
     os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: all_stopped(pid), "every thread of the rank to stop", 20)
     code, _, said = job.command("quiesce", "--timeout", "2")
     os.kill(pid, signal.SIGCONT)
     expect(code == 1 and said, f"quiesce with a stopped rank: {code} {said}")
