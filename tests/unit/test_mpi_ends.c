@@ -157,11 +157,13 @@ static void pair_close(void)
 
 static void pair_drain(void)
 {
-	bool first = false;
+	bool drained[2] = { false, false };
+	int i;
 
-	wt_mesh_quiesce(meshes[0], 1);
-	wt_mesh_quiesce(meshes[1], 1);
-	TURN_UNTIL((first |= wt_mesh_drain(meshes[0])) & wt_mesh_drain(meshes[1]));
+	for (i = 0; i < 2; i++)
+		wt_mesh_quiesce(meshes[i], 1);
+	TURN_UNTIL((drained[0] |= wt_mesh_drain(meshes[0]), drained[1] |= wt_mesh_drain(meshes[1]),
+		drained[0] && drained[1]));
 }
 
 static void detach_and_attach(int i)
