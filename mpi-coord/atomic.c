@@ -13,6 +13,8 @@ static uint64_t next(const struct wt_frame_word *word, uint64_t old)
 	bool less =
 		word->bytes == 4 ? (int32_t)word->value < (int32_t)old : (int64_t)word->value < (int64_t)old;
 
+	uint64_t expected = word->bytes == 4 ? (uint32_t)word->other : word->other;
+
 	switch (word->tag) {
 	case WT_ATOMIC_ADD:
 		return old + word->value;
@@ -29,7 +31,7 @@ static uint64_t next(const struct wt_frame_word *word, uint64_t old)
 	case WT_ATOMIC_MAX:
 		return less ? old : word->value;
 	case WT_ATOMIC_CSWAP:
-		return old == word->other ? word->value : old;
+		return old == expected ? word->value : old;
 	default:
 		return old;
 	}

@@ -206,6 +206,8 @@ enum wt_barrier_verdict wt_barrier_verdict(struct wt_barrier *barrier)
 	for (i = 0; i < barrier->count; i++)
 		asked += !barrier->ranks[i].gone && barrier->ranks[i].asked;
 	if (!census.all) {
+		if (barrier->goal == WT_BARRIER_RESUME && !barrier->aborting)
+			return WT_BARRIER_DONE; /* they went on, to their end */
 		if (!barrier->why[0])
 			strcpy(barrier->why, "every rank has left; the job has ended");
 		return WT_BARRIER_STUCK;

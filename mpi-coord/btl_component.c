@@ -54,16 +54,26 @@ static int component_register(void)
 	return OPAL_SUCCESS;
 }
 
+static void give_up(void)
+{
+	if (wt_btl_module.error_cb)
+		wt_btl_module.error_cb(&wt_btl_module.super, MCA_BTL_ERROR_FLAGS_FATAL, NULL, NULL);
+}
+
 static void message(void *arg, uint8_t tag, const void *bytes, size_t length)
 {
-	wt_compat_deliver(&wt_btl_module.super, tag, bytes, length);
+	if (wt_compat_deliver(&wt_btl_module.super, tag, bytes, length))
+		return;
+	wt_btl_say(
+		"rank %u: a message has come with tag %u, which nobody here has registered; do all ranks have the same Open MPI?",
+		OPAL_PROC_MY_NAME.vpid, tag);
+	give_up();
 }
 
 static void broken(void *arg, struct wt_mesh_name peer, const char *text)
 {
 	wt_btl_say("rank %u: %s", OPAL_PROC_MY_NAME.vpid, text);
-	if (wt_btl_module.error_cb)
-		wt_btl_module.error_cb(&wt_btl_module.super, MCA_BTL_ERROR_FLAGS_FATAL, NULL, NULL);
+	give_up();
 }
 
 /* The first address of this host that others can reach; loopback if there is no other. */
@@ -84,6 +94,16 @@ static void address_find(char *ret_host, size_t size)
 		break;
 	}
 	freeifaddrs(list);
+}
+
+static void host(char *ret_host, size_t size)
+{
+	const char *given = mca_btl_watari_component.host;
+
+	if (given && given[0])
+		snprintf(ret_host, size, "%s", given);
+	else
+		address_find(ret_host, size);
 }
 
 static uint32_t job_size(void)
@@ -113,24 +133,20 @@ static void card_fill(struct card *card)
 
 static int component_start(struct wt_btl_component *component, struct wt_error *err)
 {
-	static char host[64];
 	struct wt_mesh_name self = { OPAL_PROC_MY_NAME.jobid, OPAL_PROC_MY_NAME.vpid };
 	const struct wt_mesh_events events = { .message = message, .broken = broken };
-	struct wt_rank_options options = { .name = self, .size = job_size() };
+	struct wt_rank_options options = { .name = self, .size = job_size(), .host = host };
 	struct card card;
+	char at[sizeof card.address.host];
 	int status;
 
-	if (component->host && component->host[0])
-		snprintf(host, sizeof host, "%s", component->host);
-	else
-		address_find(host, sizeof host);
-	options.host = host;
+	host(at, sizeof at);
 	if (component->directory && component->directory[0])
 		options.directory = component->directory;
 	status = wt_mesh_open(self, &events, &component->mesh, err);
 	if (status < 0)
 		return status;
-	status = wt_mesh_attach(component->mesh, WT_FABRIC_TCP, host, 0, err);
+	status = wt_mesh_attach(component->mesh, WT_FABRIC_TCP, at, 0, err);
 	if (status >= 0)
 		status = wt_rank_open(component->mesh, &options, &component->rank, err);
 	if (status < 0)

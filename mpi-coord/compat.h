@@ -10,6 +10,8 @@
 #ifndef WATARI_MPI_COMPAT_H
 #define WATARI_MPI_COMPAT_H
 
+#include <stdbool.h>
+
 #include <opal_config.h>
 
 #if OPAL_MAJOR_VERSION != 4
@@ -26,15 +28,20 @@
 #include <opal/util/output.h>
 #include <opal/util/proc.h>
 
-/* Gives a message that came to whoever registered its tag. */
-static inline void wt_compat_deliver(
+/* Gives a message that came to whoever registered its tag; false: nobody has. */
+static inline bool wt_compat_deliver(
 	struct mca_btl_base_module_t *btl, uint8_t tag, const void *bytes, size_t length)
 {
-	mca_btl_active_message_callback_t *receiver = &mca_btl_base_active_message_trigger[tag];
 	mca_btl_base_segment_t segment = { .seg_addr.pval = (void *)bytes, .seg_len = length };
 	mca_btl_base_descriptor_t descriptor = { .des_segments = &segment, .des_segment_count = 1 };
 
+	const mca_btl_active_message_callback_t *receiver;
+
+	if (tag >= MCA_BTL_TAG_MAX || !mca_btl_base_active_message_trigger[tag].cbfunc)
+		return false;
+	receiver = &mca_btl_base_active_message_trigger[tag];
 	receiver->cbfunc(btl, tag, &descriptor, receiver->cbdata);
+	return true;
 }
 
 /* Publishes, and finds, what a component says of itself to the other ranks. */

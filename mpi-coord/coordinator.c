@@ -4,7 +4,8 @@
  *
  * Owns a connection for each rank. One thread.
  *   1. The ranks' reports are kept in connections[i] and job.ranks[i] with the same index, sorted by name.
- *   2. A connection that ends without `leaving` is a rank that died.
+ *   2. A connection that ends without `leaving` is a rank that died; so is one that takes nothing for
+ * TAKES_S.
  *   3. After the deadline the quiesce is given up, and once more as long is waited for the ranks to run
  * again.
  */
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #define LOOK_AGAIN_MS 50 /* for ranks that are not there yet */
+#define TAKES_S 5        /* how long a rank may take to take an order, or a connection */
 
 struct connection {
 	int fd; /* -1: it has ended */
@@ -59,7 +61,9 @@ static void say(struct connection *connection, const struct wt_order *order)
 
 static int dial(const char *directory, const char *name)
 {
+	const struct timeval patience = { .tv_sec = TAKES_S };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int status;
 	int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", directory, name);
 	int fd;
 
@@ -68,9 +72,11 @@ static int dial(const char *directory, const char *name)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0 ||
+		connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+		status = -errno;
 		close(fd);
-		return -ECONNREFUSED;
+		return status;
 	}
 	return fd;
 }
@@ -85,7 +91,7 @@ static bool known(const struct wt_coordinator *coordinator, const char *name)
 	return false;
 }
 
-static int meet(struct wt_coordinator *coordinator, const char *name)
+static int meet(struct wt_coordinator *coordinator, const char *name, struct wt_error *err)
 {
 	const struct wt_order hello = { .kind = WT_ORDER_HELLO, .version = WT_ORDER_VERSION };
 	struct connection *grown;
@@ -96,12 +102,15 @@ static int meet(struct wt_coordinator *coordinator, const char *name)
 	if (known(coordinator, name) || strlen(name) >= sizeof grown->name)
 		return 0;
 	fd = dial(coordinator->directory, name);
+	if (fd == -ECONNREFUSED || fd == -ENOENT)
+		return 0; /* left behind by a rank that died; or one that leaves just now */
 	if (fd < 0)
-		return 0; /* left behind by a rank that died */
+		return wt_error_set(err, -fd, "cannot reach the rank at %s/%s: %s; is it stopped?",
+			coordinator->directory, name, strerror(-fd));
 	grown = realloc(coordinator->connections, (coordinator->count + 1) * sizeof *grown);
 	if (!grown) {
 		close(fd);
-		return -ENOMEM;
+		return wt_error_set(err, ENOMEM, "out of memory for the ranks");
 	}
 	coordinator->connections = grown;
 	grown = &grown[coordinator->count++];
@@ -128,10 +137,10 @@ static int look(struct wt_coordinator *coordinator, struct wt_error *err)
 		size_t length = strlen(entry->d_name);
 
 		if (length > 5 && strcmp(entry->d_name + length - 5, ".sock") == 0)
-			status = meet(coordinator, entry->d_name);
+			status = meet(coordinator, entry->d_name, err);
 	}
 	closedir(directory);
-	return status < 0 ? wt_error_set(err, -status, "out of memory for the ranks") : 0;
+	return status;
 }
 
 typedef void report_fn(struct wt_coordinator *coordinator, size_t index, const struct wt_order *report);
@@ -239,7 +248,7 @@ static int by_name(const void *a, const void *b)
 }
 
 static int gather(
-	struct wt_coordinator *coordinator, int wait_all, uint64_t deadline_ns, struct wt_error *err)
+	struct wt_coordinator *coordinator, bool wait_all, uint64_t deadline_ns, struct wt_error *err)
 {
 	uint32_t size;
 	size_t there;
@@ -275,7 +284,7 @@ static int gather(
 	return 0;
 }
 
-int wt_coordinator_open(const char *directory, int wait_all, uint64_t timeout_ns,
+int wt_coordinator_open(const char *directory, enum wt_barrier_goal goal, uint64_t timeout_ns,
 	struct wt_coordinator **ret_coordinator, struct wt_error *err)
 {
 	struct wt_coordinator *coordinator = calloc(1, sizeof *coordinator);
@@ -284,7 +293,7 @@ int wt_coordinator_open(const char *directory, int wait_all, uint64_t timeout_ns
 	if (!coordinator)
 		return wt_error_set(err, ENOMEM, "out of memory for a coordinator");
 	snprintf(coordinator->directory, sizeof coordinator->directory, "%s", directory);
-	status = gather(coordinator, wait_all, now_ns() + timeout_ns, err);
+	status = gather(coordinator, goal == WT_BARRIER_QUIESCE, now_ns() + timeout_ns, err);
 	if (status < 0) {
 		wt_coordinator_close(coordinator);
 		return status;
@@ -391,7 +400,7 @@ static void notice_dead(struct wt_coordinator *coordinator)
 		if (coordinator->connections[i].fd >= 0 || rank->gone)
 			continue;
 		rank->gone = true;
-		snprintf(why, sizeof why, "rank %u (process %u) has died", rank->rank,
+		snprintf(why, sizeof why, "rank %u (process %u) has died, or takes no orders", rank->rank,
 			coordinator->connections[i].rank.pid);
 		wt_barrier_trouble(&coordinator->barrier, why);
 	}
@@ -459,6 +468,10 @@ static int verdict(struct wt_coordinator *coordinator, enum wt_barrier_verdict v
 	case WT_BARRIER_ABORTED:
 		return wt_error_set(
 			err, ECANCELED, "%.200s; the quiesce is given up and the job runs on", why);
+	case WT_BARRIER_GOES_ON: /* giving up takes too long; nobody has detached */
+		return wt_error_set(err, ECANCELED,
+			"%.200s; the quiesce is given up, and ranks that have not answered run on when they can",
+			why);
 	default:
 		return wt_error_set(
 			err, EBUSY, "%.200s; `watari-mpi status` says where the ranks stand", why);
@@ -470,8 +483,12 @@ int wt_coordinator_run(struct wt_coordinator *coordinator, enum wt_barrier_goal 
 {
 	uint64_t deadline_ns = now_ns() + timeout_ns;
 	enum wt_barrier_verdict found;
-	int status = job_make(coordinator, goal, err);
+	int status;
 
+	if (!coordinator->count)
+		return wt_error_set(
+			err, ENOENT, "no rank is in %s; has the job ended?", coordinator->directory);
+	status = job_make(coordinator, goal, err);
 	if (status < 0)
 		return status;
 	coordinator->begun_ns = now_ns();

@@ -155,6 +155,14 @@ struct wt_gate_step wt_gate_joined(struct wt_gate *gate)
 	return answer(gate, WT_GATE_NOTHING, WT_REPORT_READY);
 }
 
+struct wt_gate_step wt_gate_broken(const struct wt_gate *gate, const char *text)
+{
+	struct wt_gate_step step = answer(gate, WT_GATE_NOTHING, WT_REPORT_REFUSED);
+
+	snprintf(step.reply.text, sizeof step.reply.text, "%s", text);
+	return step;
+}
+
 struct wt_gate_step wt_gate_open_failed(struct wt_gate *gate, const char *text)
 {
 	struct wt_gate_step step;

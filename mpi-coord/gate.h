@@ -43,6 +43,8 @@ struct wt_gate_step wt_gate_order(struct wt_gate *gate, const struct wt_order *o
 /* Every bond is drained; every bond has its path again. Heeded in the state that waits for it. */
 struct wt_gate_step wt_gate_drained(struct wt_gate *gate);
 struct wt_gate_step wt_gate_joined(struct wt_gate *gate);
+/* Messages may be lost: the quiesce must not go on. */
+struct wt_gate_step wt_gate_broken(const struct wt_gate *gate, const char *text);
 /* Opening failed: the rank stays detached. */
 struct wt_gate_step wt_gate_open_failed(struct wt_gate *gate, const char *text);
 struct wt_gate_step wt_gate_connection_lost(struct wt_gate *gate, int connection);

@@ -127,7 +127,7 @@ static int alive(const char *directory)
 	struct wt_error err = { 0 };
 	size_t count;
 
-	if (wt_coordinator_open(directory, false, 1000000000u, &coordinator, &err) < 0)
+	if (wt_coordinator_open(directory, 0, 1000000000u, &coordinator, &err) < 0)
 		return err.code != ENOENT;
 	count = wt_coordinator_count(coordinator);
 	wt_coordinator_close(coordinator);
@@ -229,7 +229,7 @@ static int command_status(int argc, char **argv)
 		return 2;
 	}
 	if (wt_place_find(options.name, false, directory, &err) < 0 ||
-		wt_coordinator_open(directory, false, 3000000000u, &coordinator, &err) < 0)
+		wt_coordinator_open(directory, 0, 3000000000u, &coordinator, &err) < 0)
 		return complain(&err);
 	count = wt_coordinator_count(coordinator);
 	if (!options.json && count)
@@ -275,7 +275,7 @@ static int command_goal(int argc, char **argv, enum wt_barrier_goal goal)
 		return 2;
 	}
 	if (wt_place_find(options.name, false, directory, &err) < 0 ||
-		wt_coordinator_open(directory, true, options.timeout_ns, &coordinator, &err) < 0)
+		wt_coordinator_open(directory, goal, options.timeout_ns, &coordinator, &err) < 0)
 		return complain(&err);
 	status = wt_coordinator_run(coordinator, goal, options.timeout_ns, &times, &err);
 	if (status >= 0)

@@ -290,16 +290,37 @@ static void deliver(struct wt_mesh *mesh, const struct wt_mesh_event *event)
 		mesh->events.message(mesh->events.arg, event->tag, event->bytes, event->length);
 }
 
-static int deliver_kept(struct wt_mesh *mesh, struct wt_mesh_event *event)
+/* Once. Called and left with `lock` held. */
+static void tell_broken(struct wt_mesh *mesh)
 {
+	if (!mesh->broken[0] || mesh->broken_told)
+		return;
+	mesh->broken_told = true;
+	pthread_mutex_unlock(&mesh->lock);
+	mesh->events.broken(mesh->events.arg, mesh->broken_peer, mesh->broken);
+	pthread_mutex_lock(&mesh->lock);
+}
+
+/* Called and left with `lock` held. */
+static int deliver_kept(struct wt_mesh *mesh)
+{
+	struct wt_mesh_event *event;
 	struct wt_mesh_event *next;
 	int count = 0;
 
+	tell_broken(mesh);
+	event = mesh->kept;
+	mesh->kept = NULL;
+	mesh->kept_last = &mesh->kept;
+	if (!event)
+		return 0;
+	pthread_mutex_unlock(&mesh->lock);
 	for (; event; event = next, count++) {
 		next = event->next;
 		deliver(mesh, event);
 		free(event);
 	}
+	pthread_mutex_lock(&mesh->lock);
 	return count;
 }
 
@@ -327,7 +348,7 @@ static int poll_and_deliver(struct wt_mesh *mesh)
 
 	if (!all)
 		mark_ready(mesh);
-	for (i = 0; i < mesh->up_count && !mesh->draining && !mesh->kept; i++) {
+	for (i = 0; i < mesh->up_count && !mesh->draining; i++) {
 		struct wt_mesh_peer *peer = mesh->up[i];
 
 		if (!all && !peer->ready && !peer->posted)
@@ -335,6 +356,7 @@ static int poll_and_deliver(struct wt_mesh *mesh)
 		count = wt_mesh_poll(peer, events);
 		if (!count)
 			continue;
+		tell_broken(mesh);
 		pthread_mutex_unlock(&mesh->lock);
 		for (k = 0; k < count; k++)
 			deliver(mesh, &events[k]);
@@ -346,23 +368,20 @@ static int poll_and_deliver(struct wt_mesh *mesh)
 
 int wt_mesh_progress(struct wt_mesh *mesh)
 {
-	struct wt_mesh_event *kept;
-	bool broken;
+	bool drained_by_another;
 	int count;
 
 	if (pthread_mutex_trylock(&mesh->delivering) != 0)
 		return 0;
 	pthread_mutex_lock(&mesh->lock);
-	count = mesh->kept || mesh->draining ? 0 : poll_and_deliver(mesh);
-	kept = mesh->kept;
-	mesh->kept = NULL;
-	mesh->kept_last = &mesh->kept;
-	broken = mesh->broken[0] && !mesh->broken_told;
-	mesh->broken_told |= broken;
+	/* Draining can end, but not begin and end, while `delivering` is held: so if it is not under way now,
+	 * no message is kept behind the back of what is polled. */
+	drained_by_another = mesh->draining;
+	count = deliver_kept(mesh);
+	if (!drained_by_another)
+		count += poll_and_deliver(mesh);
+	count += deliver_kept(mesh);
 	pthread_mutex_unlock(&mesh->lock);
-	count += deliver_kept(mesh, kept);
-	if (broken)
-		mesh->events.broken(mesh->events.arg, mesh->broken_peer, mesh->broken);
 	pthread_mutex_unlock(&mesh->delivering);
 	return count;
 }
@@ -422,6 +441,7 @@ void wt_mesh_close(struct wt_mesh *mesh)
 		pthread_cond_wait(&mesh->dial_ended, &mesh->lock);
 	wt_mesh_dials_join(mesh);
 	for (i = mesh->up_count; i-- > 0;) {
+		mesh->ops->resume(mesh->up[i]->path); /* or the goodbye would not go out of a quiesce */
 		wt_mesh_say(mesh->up[i], &goodbye, true);
 		wt_mesh_poll(mesh->up[i], NULL);
 	}

@@ -55,7 +55,8 @@ struct wt_mesh_item {
 	uint64_t remote_address;             /* in the process of the peer */
 	struct wt_frame_word word;           /* ATOMIC: tag, bytes, value, other */
 	uint64_t result;                     /* ATOMIC: what was there before */
-	/* status: 0 or -errno; -EACCES: that memory is not there any more. */
+	/* status: 0 or -errno; -EACCES: that memory is not there any more. Not called for a SEND that was
+	 * lost with its connection: the job is broken. */
 	void (*done)(struct wt_mesh_item *item, int status);
 	/* The mesh's own. */
 	struct wt_mesh_item *next;
@@ -110,8 +111,11 @@ int wt_mesh_paths_fd(struct wt_mesh *mesh);
 void wt_mesh_accept(struct wt_mesh *mesh, bool closed);
 /* From now on until wt_mesh_go only wt_mesh_drain moves bytes. */
 void wt_mesh_quiesce(struct wt_mesh *mesh, uint32_t epoch);
-/* Moves bytes; true: every bond is drained, or joined again after wt_mesh_join. */
+/* Moves bytes; true: every bond is drained, or joined again after wt_mesh_join. Never once the job is broken.
+ */
 bool wt_mesh_drain(struct wt_mesh *mesh);
+/* Whether messages may be lost, and the sentence that says it. */
+bool wt_mesh_broken(struct wt_mesh *mesh, char *ret_text, size_t size);
 void wt_mesh_detach(struct wt_mesh *mesh);
 void wt_mesh_join(struct wt_mesh *mesh);
 void wt_mesh_go(struct wt_mesh *mesh);

@@ -127,6 +127,12 @@ static unsigned completed(
 		free(item);
 		return 0;
 	}
+	/* Nobody must act on it before `broken` is told; after that nobody needs it. */
+	if (item->work == WT_MESH_SEND && status < 0) {
+		wt_mesh_break(peer->mesh, peer, "the connection to rank %u has ended in the midst of the job",
+			peer->name.rank);
+		return 0;
+	}
 	if (!ret_event) {
 		wt_mesh_keep_done(peer->mesh, item, status);
 		return 0;

@@ -36,12 +36,29 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static enum wt_bond_event event_of(int status, bool late)
+/* In a resume every failure may pass: an address, a link or a neighbour comes late; the coordinator has the
+ * deadline. */
+static enum wt_bond_event event_of(enum wt_bond_mode mode, int status, bool late)
 {
 	if (status >= 0)
 		return WT_BOND_DIALLED;
+	if (mode == WT_BOND_JOINING)
+		return WT_BOND_DIAL_REFUSED;
 	return (status == -ECONNREFUSED || status == -ECONNRESET) && !late ? WT_BOND_DIAL_REFUSED
 									   : WT_BOND_DIAL_FAILED;
+}
+
+/* Under the lock. */
+static void aim(struct wt_mesh_dial *dial)
+{
+	const struct wt_mesh *mesh = dial->peer->mesh;
+
+	dial->address = dial->peer->address;
+	dial->hello = (struct wt_frame_hello){ .version = WT_FRAME_VERSION,
+		.job = mesh->self.job,
+		.rank = mesh->self.rank,
+		.token = dial->address.token,
+		.epoch = dial->address.epoch };
 }
 
 /* The bond's word on what the dial gave; answers true to dial again. Under the lock. */
@@ -49,15 +66,17 @@ static bool dial_told(
 	struct wt_mesh_dial *dial, int status, bool late, struct wt_path *path, const struct wt_error *err)
 {
 	struct wt_mesh_peer *peer = dial->peer;
-	enum wt_bond_event event = event_of(status, late);
+	enum wt_bond_event event = event_of(peer->bond.mode, status, late);
 
 	if (peer->mesh->closing) {
 		if (status >= 0)
 			dial->ops->close(path);
 		return false;
 	}
-	if (event == WT_BOND_DIAL_REFUSED)
+	if (event == WT_BOND_DIAL_REFUSED) {
+		aim(dial); /* there may be a newer address */
 		return wt_bond_step(&peer->bond, event) & WT_BOND_DIAL;
+	}
 	if (event == WT_BOND_DIAL_FAILED && peer->bond.state == WT_BOND_DIALLING &&
 		peer->bond.mode == WT_BOND_RUNNING)
 		wt_mesh_break(peer->mesh, peer, "rank %u cannot be reached: %.300s", peer->name.rank,
@@ -76,11 +95,13 @@ static void *dial_main(void *arg)
 	uint8_t hello[WT_PATH_HELLO_BYTES];
 	bool again;
 
-	wt_frame_hello_encode(&dial->hello, hello);
 	do {
 		struct wt_error err = { 0 };
 		struct wt_path *path = NULL;
-		int status = dial->ops->connect(dial->endpoint, dial->address.host, dial->address.port, hello,
+		int status;
+
+		wt_frame_hello_encode(&dial->hello, hello);
+		status = dial->ops->connect(dial->endpoint, dial->address.host, dial->address.port, hello,
 			WT_ROLE_PEER, WT_MESH_DIAL_NS, &path, &err);
 
 		pthread_mutex_lock(&mesh->lock);
@@ -119,15 +140,8 @@ void wt_mesh_dial(struct wt_mesh_peer *peer)
 
 	if (!dial)
 		abort();
-	*dial = (struct wt_mesh_dial){ .peer = peer,
-		.ops = mesh->ops,
-		.endpoint = mesh->endpoint,
-		.address = peer->address,
-		.hello = { .version = WT_FRAME_VERSION,
-			.job = mesh->self.job,
-			.rank = mesh->self.rank,
-			.token = peer->address.token,
-			.epoch = peer->address.epoch } };
+	*dial = (struct wt_mesh_dial){ .peer = peer, .ops = mesh->ops, .endpoint = mesh->endpoint };
+	aim(dial);
 	wt_mesh_dials_join(mesh);
 	status = wt_thread_start(dial_main, dial, &dial->thread);
 	if (status < 0) {

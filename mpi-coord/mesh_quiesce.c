@@ -10,6 +10,8 @@
  */
 #include "mesh_internal.h"
 
+#include <stdio.h>
+
 static void all(struct wt_mesh *mesh, enum wt_bond_event event, enum wt_bond_mode mode)
 {
 	size_t i;
@@ -77,11 +79,22 @@ bool wt_mesh_drain(struct wt_mesh *mesh)
 		if (!peer->path)
 			i--; /* the last one took its place */
 	}
-	rest = mesh->dials == 0;
+	rest = mesh->dials == 0 && !mesh->broken[0];
 	for (i = 0; i < mesh->peer_count && rest; i++)
 		rest = at_rest(mesh, mesh->peers[i]);
 	pthread_mutex_unlock(&mesh->lock);
 	return rest;
+}
+
+bool wt_mesh_broken(struct wt_mesh *mesh, char *ret_text, size_t size)
+{
+	bool broken;
+
+	pthread_mutex_lock(&mesh->lock);
+	broken = mesh->broken[0] != 0;
+	snprintf(ret_text, size, "%s", mesh->broken);
+	pthread_mutex_unlock(&mesh->lock);
+	return broken;
 }
 
 /* Posts that were quiesced at the path go on. */
@@ -96,9 +109,9 @@ static void paths_resume(struct wt_mesh *mesh)
 void wt_mesh_detach(struct wt_mesh *mesh)
 {
 	pthread_mutex_lock(&mesh->lock);
+	all(mesh, WT_BOND_DETACH, WT_BOND_AWAY); /* ends the dials, too; a path that still comes is closed */
 	while (mesh->dials)
 		pthread_cond_wait(&mesh->dial_ended, &mesh->lock);
-	all(mesh, WT_BOND_DETACH, WT_BOND_AWAY);
 	if (mesh->ops) {
 		wt_registry_attach(&mesh->registry, mesh->ops, NULL, 0, NULL);
 		mesh->ops->listener_close(mesh->listener);

@@ -38,9 +38,9 @@ struct wt_rank {
 	struct wt_mesh *mesh;
 	struct wt_rank_options options;
 	pthread_t thread;
-	int listener; /* -1: none */
-	int ending;   /* eventfd */
-	bool leaving;
+	int listener;     /* -1: none */
+	int ending;       /* eventfd */
+	bool broken_told; /* in this quiesce */
 	struct wt_gate gate;
 	struct connection connections[CONNECTIONS_MAX];
 	int last_number;
@@ -109,8 +109,10 @@ static struct wt_gate_step open_device(struct wt_rank *rank, struct wt_gate_step
 {
 	struct wt_mesh_address address;
 	struct wt_error err = { 0 };
+	char host[sizeof address.host];
 
-	if (wt_mesh_attach(rank->mesh, WT_FABRIC_TCP, rank->options.host, rank->gate.epoch, &err) < 0)
+	rank->options.host(host, sizeof host);
+	if (wt_mesh_attach(rank->mesh, WT_FABRIC_TCP, host, rank->gate.epoch, &err) < 0)
 		return wt_gate_open_failed(&rank->gate, wt_error_text(&err));
 	wt_mesh_address(rank->mesh, &address);
 	memcpy(step.reply.host, address.host, sizeof step.reply.host);
@@ -130,8 +132,10 @@ static void alone(const struct wt_rank *rank)
 static void carry_out(struct wt_rank *rank, struct wt_gate_step step, const struct wt_order *order,
 	struct connection *connection)
 {
-	if (step.actions & WT_GATE_DRAIN)
+	if (step.actions & WT_GATE_DRAIN) {
+		rank->broken_told = false;
 		wt_mesh_quiesce(rank->mesh, rank->gate.epoch);
+	}
 	if (step.actions & WT_GATE_CLOSE)
 		wt_mesh_detach(rank->mesh);
 	if (step.actions & WT_GATE_OPEN)
@@ -233,7 +237,12 @@ static void meet(struct wt_rank *rank)
 static void drain(struct wt_rank *rank)
 {
 	bool rest = wt_mesh_drain(rank->mesh);
+	char text[WT_ORDER_TEXT_MAX];
 
+	if (!rest && !rank->broken_told && wt_mesh_broken(rank->mesh, text, sizeof text)) {
+		rank->broken_told = true;
+		carry_out(rank, wt_gate_broken(&rank->gate, text), NULL, NULL);
+	}
 	if (rest && rank->gate.state == WT_RANK_QUIESCING)
 		carry_out(rank, wt_gate_drained(&rank->gate), NULL, NULL);
 	else if (rest && rank->gate.state == WT_RANK_JOINING)

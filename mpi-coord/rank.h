@@ -16,7 +16,8 @@ struct wt_rank_options {
 	struct wt_mesh_name name;
 	uint32_t size;         /* of the job */
 	const char *directory; /* of the control socket; NULL: no orders are taken */
-	const char *host;      /* address that other ranks reach */
+	/* The address at which other ranks reach this one; asked at each attach, as it may have changed. */
+	void (*host)(char *ret_host, size_t size);
 };
 
 /* The mesh is attached already. It, and what options points to, must outlive the rank. */

@@ -166,6 +166,14 @@ static void test_leaves(void **state)
 	says(2, WT_REPORT_LEAVING);
 	is(WT_BARRIER_STUCK);
 	assert_non_null(strstr(barrier.why, "ended"));
+	/* After a resume that is as it should be; unless one has died. */
+	begin(WT_BARRIER_RESUME, WT_RANK_READY, 1);
+	all_told(WT_ORDER_RESUME);
+	says(0, WT_REPORT_RUNNING);
+	all_say(WT_REPORT_LEAVING);
+	is(WT_BARRIER_DONE);
+	wt_barrier_trouble(&barrier, "rank 2 has died");
+	is(WT_BARRIER_STUCK);
 }
 
 static struct wt_gate_step give(struct wt_gate *gate, enum wt_order_kind kind, uint32_t epoch, int connection)

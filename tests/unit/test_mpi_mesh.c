@@ -246,12 +246,17 @@ static void *node_main(void *arg)
 	return NULL;
 }
 
+static void host(char *ret_host, size_t size)
+{
+	snprintf(ret_host, size, "127.0.0.1");
+}
+
 static void node_open(struct node *node, int rank)
 {
 	struct wt_mesh_name self = { 1, (uint32_t)rank };
 	const struct wt_mesh_events events = { .message = message, .broken = broken, .arg = node };
 	const struct wt_rank_options options = {
-		.name = self, .size = RANKS, .directory = directory, .host = "127.0.0.1"
+		.name = self, .size = RANKS, .directory = directory, .host = host
 	};
 	struct wt_error err = { 0 };
 
@@ -388,7 +393,7 @@ static void reach(enum wt_barrier_goal goal)
 	struct wt_coordinator *coordinator;
 	struct wt_error err = { 0 };
 
-	if (wt_coordinator_open(directory, true, PATIENCE_NS, &coordinator, &err) < 0)
+	if (wt_coordinator_open(directory, goal, PATIENCE_NS, &coordinator, &err) < 0)
 		fail_msg("%s", wt_error_text(&err));
 	assert_int_equal(wt_coordinator_count(coordinator), RANKS);
 	if (wt_coordinator_run(coordinator, goal, PATIENCE_NS, &times, &err) < 0)
