@@ -539,11 +539,13 @@ int wt_replica_commit(struct wt_replica_writer *writer, struct wt_error *err)
 		wt_replica_abandon(writer);
 		return r;
 	}
-	if (fsync(writer->fd))
-		r = wt_error_set(err, errno, "the new replica in %s may not survive a power cut: %s",
+	if (fsync(writer->fd)) {
+		wt_error_set(err, errno, "the new replica in %s may not survive a power cut: %s",
 			writer->directory, strerror(errno));
-	else
+		r = 1;
+	} else {
 		wt_replica_directory_sweep(writer->fd, WT_REPLICA_SWEEP_UNUSED, &writer->index);
+	}
 	writer_free(writer);
 	return r;
 }

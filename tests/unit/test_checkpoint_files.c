@@ -164,7 +164,7 @@ static void announce_all(struct guest *g, struct wt_save *save)
 
 static void settle(struct wt_save *save)
 {
-	wt_save_final(save);
+	wt_save_final(save, true);
 	while (!wt_save_idle(save))
 		wait_news(save);
 }
