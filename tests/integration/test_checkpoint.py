@@ -177,6 +177,14 @@ def case_refused(host, image):
     expect(private.status() == "running", "a refused guest does not run")
     private.quit()
 
+    same = {**SMALL, "backend": "file", "ram_file": f"{host.run_dir}/one.ram"}
+    running = begin(host, image, **same)
+    other = Guest(host, image, incoming=True, **same)
+    print(f"  {refused(start_restore(host, saved, other), 'uses the memory')}", flush=True)
+    other.quit()
+    still_fine(running)
+    running.quit()
+
     for words, options in (("machine type", {"machine": "pc"}), ("bytes in the checkpoint", {"mb": 192})):
         other = Guest(host, image, incoming=True, **{**SMALL, **options})
         refused(start_restore(host, saved, other), words)

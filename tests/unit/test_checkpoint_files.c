@@ -25,11 +25,13 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../qemu-glue/checkpoint_files.h"
 #include "../../qemu-glue/frame.h"
 #include "../../qemu-glue/load.h"
+#include "../../qemu-glue/ram_users.h"
 #include "seed.h"
 
 #define PAGES 1500u
@@ -489,6 +491,22 @@ static void test_bloated(void **state)
 	free_guest(&g);
 }
 
+/* A writer that dies leaves nothing in a new directory that the next one does not remove. */
+static void expect_temporary(struct guest *g, const struct wt_checkpoint_options *o)
+{
+	struct wt_checkpoint_files *files = begin(g, o);
+	DIR *entries = opendir(o->directory);
+	struct dirent *entry;
+
+	assert_non_null(entries);
+	while ((entry = readdir(entries)))
+		if (entry->d_name[0] != '.')
+			assert_non_null(strstr(entry->d_name, ".tmp"));
+	closedir(entries);
+	wt_checkpoint_files_close(files);
+	assert_int_equal(count_files(o->directory), 0);
+}
+
 /* On top of a checkpoint in another directory, which stays as it is; also when it goes. */
 static void test_base(void **state)
 {
@@ -504,6 +522,7 @@ static void test_base(void **state)
 		page_of(&g, 1, i)[i % WT_PAGE_SIZE] = page_of(&before, 1, i)[i % WT_PAGE_SIZE] = 3;
 	save_to(&g, &first);
 	page_of(&g, 1, 4)[0] = 77;
+	expect_temporary(&g, &second);
 	stats = save_to(&g, &second);
 	assert_int_equal(stats.written_pages, 1);
 	expect_guest(directory, &before);
@@ -560,6 +579,34 @@ static void test_full(void **state)
 	assert_int_equal(remove_root(NULL), 0);
 	assert_int_equal(mkdir(root, 0700), 0);
 	full(true);
+}
+
+/* A device state that the disk does not take is known at once; what is passed while the guest is stopped
+ * waits for no disk. */
+static void test_full_state(void **state)
+{
+	const struct wt_checkpoint_options o = { .directory = directory };
+	struct rlimit before, small = { .rlim_cur = 10 };
+	struct wt_checkpoint_files *files;
+	struct wt_error err = { 0 };
+	struct guest g;
+
+	make_guest(&g);
+	signal(SIGXFSZ, SIG_IGN);
+	for (unsigned hold = 0; hold < 2; hold++) {
+		files = begin(&g, &o);
+		assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+		small.rlim_max = before.rlim_max;
+		if (hold)
+			wt_checkpoint_hold(files);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+		wt_checkpoint_pass(files, device_state, sizeof device_state);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+		assert_int_equal(wt_checkpoint_state_status(files, &err), hold ? 0 : -EFBIG);
+		assert_int_equal(wt_checkpoint_state_bytes(files), hold ? sizeof device_state : 10);
+		wt_checkpoint_files_close(files);
+	}
+	free_guest(&g);
 }
 
 /* Another layout, or a replica without device state: all is written. */
@@ -662,6 +709,36 @@ static void test_named(void **state)
 	free_guest(&g);
 }
 
+/* Memory that another process has mapped, too, is known, and by whom. */
+static void test_users(void **state)
+{
+	struct wt_error err = { 0 };
+	struct guest g;
+	char byte, text[32];
+	int ends[2];
+	pid_t child;
+
+	make_guest(&g);
+	assert_int_equal(wt_ram_users_check(&g.ram, &err), 0);
+	assert_int_equal(pipe(ends), 0);
+	child = fork();
+	if (!child) {
+		close(ends[1]);
+		_exit(read(ends[0], &byte, 1) != 0);
+	}
+	assert_true(child > 0);
+	snprintf(text, sizeof text, "process %d ", (int)child);
+	assert_int_equal(wt_ram_users_check(&g.ram, &err), -EBUSY);
+	assert_non_null(strstr(err.text, text));
+	for (unsigned i = 0; i < BLOCKS; i++)
+		g.blocks[i].pid = child; /* it is the QEMU itself */
+	assert_int_equal(wt_ram_users_check(&g.ram, &err), 0);
+	close(ends[0]);
+	close(ends[1]);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	free_guest(&g);
+}
+
 static void test_frame(void **state)
 {
 	static uint8_t pages[WT_FRAME_PAGES * WT_PAGE_SIZE], again[sizeof pages];
@@ -694,6 +771,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frame),
+		cmocka_unit_test(test_users),
 		cmocka_unit_test_setup_teardown(test_whole, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_requires, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_series, make_root, remove_root),
@@ -701,6 +779,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bloated, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_base, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_full, make_root, remove_root),
+		cmocka_unit_test_setup_teardown(test_full_state, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_other_layout, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_flips, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_named, make_root, remove_root),
