@@ -92,6 +92,7 @@ static void freeze(struct wt_checkpoint *c)
 	c->freezing = true;
 	r = wt_checkpoint_disks_freeze(c->relay.qmp, &c->disks, c->generation, &err);
 	c->frozen = !r || r == -ETIMEDOUT;
+	c->frozen_unsure = r;
 	if (r)
 		wt_checkpoint_trouble(c, &err);
 	else if (c->state == WT_CHECKPOINT_STREAMING)
@@ -561,7 +562,7 @@ static void failed(struct wt_checkpoint *c, const struct wt_error *why)
 		snprintf(disks, sizeof disks,
 			"; its disks %s overlays (disk-N-%016" PRIx64
 			".qcow2 in the snapshot directory), and need them",
-			c->failure.code == ETIMEDOUT ? "may have" : "have", c->generation);
+			c->frozen_unsure ? "may have" : "have", c->generation);
 	snprintf(text, sizeof text, "%s; %s, and %s %s%s", wt_error_text(why),
 		c->qemu_gone      ? "the guest is lost"
 		: c->not_returned ? not_returned

@@ -38,7 +38,8 @@ struct wt_checkpoint {
 	bool in_stream[WT_BLOCKS_MAX]; /* blocks that QEMU's stream has named */
 	bool hurried;                  /* the guest is stopped, and shall not be for long */
 	bool ram_ended, qemu_gone;
-	bool freezing, frozen; /* disks were to be frozen; they are, or may be */
+	bool freezing, frozen; /* disks were to be frozen; they are, ... */
+	bool frozen_unsure;    /* ... or may be */
 	bool completed;        /* QEMU says so of its last migration, which is never ours */
 	bool not_returned;     /* QEMU did not say that it has its guest again */
 	bool replaced;         /* the directory's index is the new one */
