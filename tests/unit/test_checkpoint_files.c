@@ -507,6 +507,37 @@ static void expect_temporary(struct guest *g, const struct wt_checkpoint_options
 	assert_int_equal(count_files(o->directory), 0);
 }
 
+/* A page that was written, then as in the base, then zero leaves nothing behind when the base is dropped. */
+static void test_to_and_fro(void **state)
+{
+	const struct wt_extent page = { .block = 0, .page = 5, .pages = 1 };
+
+	for (int level = 0; level < 2; level++) {
+		const struct wt_checkpoint_options o = { .directory = directory, .level = level };
+		struct wt_checkpoint_files *files;
+		struct wt_error err = { 0 };
+		struct guest g;
+
+		make_guest(&g);
+		memset(page_of(&g, 0, 5), 1, WT_PAGE_SIZE);
+		save_to(&g, &o);
+		files = begin(&g, &o);
+		announce_all(&g, wt_checkpoint_save(files));
+		for (int value = 2; value >= 0; value--) {
+			memset(page_of(&g, 0, 5), value, WT_PAGE_SIZE);
+			announce(wt_checkpoint_save(files), page, !value);
+			settle(wt_checkpoint_save(files));
+		}
+		assert_int_equal(finish(files, &err), 0);
+		wt_checkpoint_files_close(files);
+		assert_int_equal(layers_of(directory), 1);
+		expect_guest(directory, &g);
+		expect_replica(directory, &g);
+		assert_int_equal(load_from(directory, NULL, &err), 0);
+		free_guest(&g);
+	}
+}
+
 /* On top of a checkpoint in another directory, which stays as it is; also when it goes. */
 static void test_base(void **state)
 {
@@ -778,6 +809,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_incremental, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_bloated, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_base, make_root, remove_root),
+		cmocka_unit_test_setup_teardown(test_to_and_fro, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_full, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_full_state, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_other_layout, make_root, remove_root),
