@@ -29,6 +29,8 @@
 
 #define WATCH_NS 250000000ull
 #define POLL_NS 5000000ull
+#define RETURN_NS 30000000000ull   /* QEMU has so long to let its guest go on */
+#define ASK_NS 2000000000ull       /* ... and so long to answer while its guest is stopped */
 #define BANDWIDTH_MAX (1ull << 40) /* bytes per second that QEMU may think it has: no limit of its own */
 
 static void go(struct wt_checkpoint *c, enum wt_checkpoint_state state)
@@ -39,11 +41,20 @@ static void go(struct wt_checkpoint *c, enum wt_checkpoint_state state)
 	wt_sabotage_before(wt_checkpoint_state_name(state));
 }
 
+static void never_returned(void *arg, uint64_t now_ns)
+{
+	struct wt_checkpoint *c = arg;
+
+	c->not_returned = true;
+	wt_loop_stop(c->relay.loop, 0);
+}
+
 /* QEMU's migration ends here; it is asked until it says that it has its guest again. */
 static void give_back(struct wt_checkpoint *c)
 {
 	go(c, WT_CHECKPOINT_RETURNING);
-	wt_loop_timer_clear(c->relay.loop, &c->deadline);
+	wt_loop_timer_set(
+		c->relay.loop, &c->deadline, wt_loop_now_ns(c->relay.loop) + RETURN_NS, never_returned, c);
 	if (c->outgoing)
 		wt_outgoing_hang_up(c->outgoing);
 	if (!c->told) {
@@ -74,13 +85,17 @@ static void continue_reply(void *arg, json_t *result, const struct wt_error *err
 static void freeze(struct wt_checkpoint *c)
 {
 	struct wt_error err = { 0 };
+	int r;
 
-	if (c->frozen || !c->disks.count)
+	if (c->freezing || !c->disks.count || c->state != WT_CHECKPOINT_STREAMING)
 		return;
-	c->frozen = true;
-	if (wt_checkpoint_disks_freeze(c->relay.qmp, &c->disks, c->generation, &err))
+	c->freezing = true;
+	r = wt_checkpoint_disks_freeze(c->relay.qmp, &c->disks, c->generation, &err);
+	c->frozen = !r || r == -ETIMEDOUT;
+	c->frozen_unsure = r;
+	if (r)
 		wt_checkpoint_trouble(c, &err);
-	else
+	else if (c->state == WT_CHECKPOINT_STREAMING)
 		wt_qmp_execute(c->relay.qmp, "migrate-continue",
 			json_pack("{s:s}", "state", "pre-switchover"), continue_reply, c);
 }
@@ -95,7 +110,9 @@ static void returned_reply(void *arg, json_t *result, const struct wt_error *err
 	/* It ran, and QEMU is only about to let it go on. */
 	if (c->facts.guest_running && !strcmp(status, "finish-migrate"))
 		return;
-	if (c->facts.guest_running && !strcmp(status, "postmigrate"))
+	if (c->facts.guest_running && !strcmp(status, "postmigrate") && c->completed)
+		never_returned(c, 0); /* not our migration: its guest may run elsewhere */
+	else if (c->facts.guest_running && !strcmp(status, "postmigrate"))
 		wt_qmp_execute(c->relay.qmp, "cont", NULL, NULL, NULL);
 	else
 		wt_loop_stop(c->relay.loop, 0);
@@ -111,7 +128,8 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 
 	if (!status || !c->migrating)
 		return;
-	over = !strcmp(status, "failed") || !strcmp(status, "cancelled") || !strcmp(status, "completed");
+	c->completed = !strcmp(status, "completed");
+	over = !strcmp(status, "failed") || !strcmp(status, "cancelled") || c->completed;
 	wt_checkpoint_take_figures(c, result);
 	if (!strcmp(status, "pre-switchover"))
 		freeze(c);
@@ -138,14 +156,50 @@ void wt_checkpoint_poll(struct wt_checkpoint *c)
 		wt_qmp_execute(c->relay.qmp, "query-migrate", NULL, migrate_info_reply, c);
 }
 
-/* Who stopped the guest: the migration, or somebody who wants it paused? */
+static void deadline_fired(void *arg, uint64_t now_ns)
+{
+	struct wt_error err = { 0 };
+
+	wt_error_set(&err, ETIMEDOUT,
+		"the end of the guest's memory and state was not written within %" PRIu64
+		" ms of its stop; see --stop-timeout",
+		((struct wt_checkpoint *)arg)->options->stop_timeout_ns / 1000000);
+	wt_checkpoint_trouble(arg, &err);
+}
+
+/* The guest is stopped: no longer than it may be, and nothing waits for the disk. */
+static void hurry(struct wt_checkpoint *c)
+{
+	if (c->hurried)
+		return;
+	c->hurried = true;
+	wt_save_final(wt_checkpoint_save(c->files), true);
+	wt_checkpoint_hold(c->files);
+	wt_loop_timer_set(c->relay.loop, &c->deadline,
+		wt_loop_now_ns(c->relay.loop) + c->options->stop_timeout_ns, deadline_fired, c);
+}
+
+/* It was somebody else who stopped the guest. */
+static void take_time(struct wt_checkpoint *c)
+{
+	if (!c->hurried || c->state != WT_CHECKPOINT_STREAMING)
+		return;
+	c->hurried = false;
+	wt_save_final(wt_checkpoint_save(c->files), false);
+	wt_loop_timer_clear(c->relay.loop, &c->deadline);
+}
+
+/* Who stopped the guest: the migration, or somebody who wants it paused? QEMU may answer this only when it
+ * has written its last pass. */
 static void stop_reply(void *arg, json_t *result, const struct wt_error *err)
 {
 	struct wt_checkpoint *c = arg;
 	const char *status = json_string_value(json_object_get(result, "status"));
 
-	if (status && c->state == WT_CHECKPOINT_STREAMING && strcmp(status, "finish-migrate") != 0 &&
-		strcmp(status, "running") != 0)
+	if (!status || c->state != WT_CHECKPOINT_STREAMING || !strcmp(status, "finish-migrate"))
+		return;
+	take_time(c);
+	if (strcmp(status, "running") != 0)
 		c->facts.guest_running = false;
 }
 
@@ -155,10 +209,13 @@ static void qmp_event(void *arg, const char *name, json_t *data)
 
 	if (!strcmp(name, "STOP")) {
 		c->stop_ns = wt_report_now_ns();
+		if (c->state == WT_CHECKPOINT_STREAMING)
+			hurry(c);
 		wt_qmp_execute(c->relay.qmp, "query-status", NULL, stop_reply, c);
 	} else if (!strcmp(name, "RESUME")) {
 		c->resume_ns = wt_report_now_ns();
 		c->facts.guest_running = true;
+		take_time(c);
 	} else if (!strcmp(name, "MIGRATION")) {
 		wt_checkpoint_poll(c);
 	}
@@ -184,7 +241,7 @@ static const struct wt_qmp_events qmp_events = { .event = qmp_event, .closed = q
 static int stream_block(void *arg, const char *name, uint64_t length, int *ret_number,
 	const uint8_t **ret_base, struct wt_error *err)
 {
-	const struct wt_checkpoint *c = arg;
+	struct wt_checkpoint *c = arg;
 	const struct wt_ram_block *const *blocks = wt_checkpoint_blocks(c->files);
 
 	for (int i = 0; blocks[i]; i++) {
@@ -197,19 +254,24 @@ static int stream_block(void *arg, const char *name, uint64_t length, int *ret_n
 				name, length, blocks[i]->length);
 		*ret_number = i;
 		*ret_base = blocks[i]->base;
+		c->in_stream[i] = true;
 	}
 	return 0;
 }
 
-static void deadline_fired(void *arg, uint64_t now_ns)
+/* What the stream never names would be written as zeros. */
+static int stream_blocks_end(void *arg, struct wt_error *err)
 {
-	struct wt_error err = { 0 };
+	const struct wt_checkpoint *c = arg;
+	const struct wt_ram_block *const *blocks = wt_checkpoint_blocks(c->files);
 
-	wt_error_set(&err, ETIMEDOUT,
-		"the end of the guest's memory and state was not written within %" PRIu64
-		" ms of its stop; see --stop-timeout",
-		((struct wt_checkpoint *)arg)->options->stop_timeout_ns / 1000000);
-	wt_checkpoint_trouble(arg, &err);
+	for (int i = 0; blocks[i]; i++)
+		if (!c->in_stream[i])
+			return wt_error_set(err, EPROTO,
+				"block %s is in QEMU's monitor and not in its stream, so what is in it would be lost; remove the "
+				"memory that no device uses, or try again",
+				blocks[i]->name);
+	return 0;
 }
 
 static void stream_guest_stopped(void *arg)
@@ -220,9 +282,7 @@ static void stream_guest_stopped(void *arg)
 		return;
 	c->running = c->facts.guest_running;
 	go(c, WT_CHECKPOINT_STOPPED);
-	wt_save_final(wt_checkpoint_save(c->files));
-	wt_loop_timer_set(c->relay.loop, &c->deadline,
-		wt_loop_now_ns(c->relay.loop) + c->options->stop_timeout_ns, deadline_fired, c);
+	hurry(c);
 }
 
 static void stream_trouble(void *arg, const struct wt_error *err)
@@ -230,9 +290,10 @@ static void stream_trouble(void *arg, const struct wt_error *err)
 	wt_checkpoint_trouble(arg, err);
 }
 
-static const struct wt_outgoing_events outgoing_events = {
-	.block = stream_block, .guest_stopped = stream_guest_stopped, .trouble = stream_trouble
-};
+static const struct wt_outgoing_events outgoing_events = { .block = stream_block,
+	.blocks_end = stream_blocks_end,
+	.guest_stopped = stream_guest_stopped,
+	.trouble = stream_trouble };
 
 static int take_announce(void *arg, struct wt_extent *extent, enum wt_content content)
 {
@@ -297,17 +358,46 @@ static void save_readable(void *arg, uint32_t events)
 		wt_outgoing_pump(c->outgoing);
 }
 
-/* In every turn: is all here? */
+/*
+ * All that was announced is written: is the guest still stopped, for this migration? Asked now, that proves
+ * that it was while its pages were read, for QEMU comes to this state once in a migration. 0, or why not.
+ */
+static int check_stopped(struct wt_checkpoint *c, struct wt_error *err)
+{
+	json_t *answer = NULL;
+	const char *status;
+	int r = wt_qmp_call(c->relay.qmp, "query-status", NULL, ASK_NS, &answer, err);
+
+	if (r < 0)
+		return r;
+	status = json_string_value(json_object_get(answer, "status"));
+	r = status && !strcmp(status, "finish-migrate")
+		    ? 0
+		    : wt_error_set(err, ECANCELED,
+			      "QEMU has let its guest go on (status '%.40s') before all of it was written",
+			      status ? status : "");
+	json_decref(answer);
+	return r;
+}
+
+/* In every turn: did something go wrong, is all here? */
 static bool turn(void *arg, uint64_t now_ns)
 {
 	struct wt_checkpoint *c = arg;
+	struct wt_error err = { 0 };
 
+	if (wt_checkpoint_state_status(c->files, &err))
+		wt_checkpoint_trouble(c, &err);
 	if (c->state != WT_CHECKPOINT_STOPPED || !c->ram_ended || !wt_checkpoint_complete(c->files) ||
 		!wt_save_idle(wt_checkpoint_save(c->files)))
 		return false;
-	c->good = !wt_save_status(wt_checkpoint_save(c->files), &c->failure);
-	c->saved_ns = wt_report_now_ns();
-	give_back(c);
+	if (wt_save_status(wt_checkpoint_save(c->files), &err) || check_stopped(c, &err)) {
+		wt_checkpoint_trouble(c, &err);
+	} else if (c->state == WT_CHECKPOINT_STOPPED && !c->failure.code) {
+		c->good = true;
+		c->saved_ns = wt_report_now_ns();
+		give_back(c);
+	}
 	return false;
 }
 
@@ -461,27 +551,44 @@ static void restore_qemu(struct wt_checkpoint *c)
 		wt_migration_settings_write(c->relay.qmp, &c->before, &ignored);
 }
 
+static const char not_returned[] =
+	"QEMU has not said that its guest goes on (look with query-status; migrate_cancel and cont, in its monitor, let it)";
+
 static void failed(struct wt_checkpoint *c, const struct wt_error *why)
 {
-	char text[2 * WT_ERROR_TEXT_MAX + 256];
+	char text[3 * WT_ERROR_TEXT_MAX + 256], disks[WT_ERROR_TEXT_MAX] = "";
 
-	snprintf(text, sizeof text, "%s; %s, and %s is as it was%s", wt_error_text(why),
-		c->qemu_gone ? "the guest is lost" : "the guest goes on", c->options->directory,
-		c->frozen ? "; its disks have overlays in the snapshot directory, and need them" : "");
+	if (c->frozen)
+		snprintf(disks, sizeof disks,
+			"; its disks %s overlays (disk-N-%016" PRIx64
+			".qcow2 in the snapshot directory), and need them",
+			c->frozen_unsure ? "may have" : "have", c->generation);
+	snprintf(text, sizeof text, "%s; %s, and %s %s%s", wt_error_text(why),
+		c->qemu_gone      ? "the guest is lost"
+		: c->not_returned ? not_returned
+				  : "the guest goes on",
+		c->options->directory, c->replaced ? "has the new checkpoint" : "is as it was", disks);
 	wt_report_error(&c->relay.report, text);
 }
 
 static int conclude(struct wt_checkpoint *c)
 {
 	struct wt_error err = { 0 };
-	int r = c->good ? wt_checkpoint_finish(c, &err) : -c->failure.code;
+	int r = c->good ? wt_checkpoint_finish(c, &err) : -(c->failure.code ? c->failure.code : EIO);
 
+	c->replaced = c->good && wt_checkpoint_replaced(c->files);
 	if (r) {
+		if (!err.code && !c->failure.code)
+			wt_error_set(&err, EIO, "the checkpoint was broken off");
 		failed(c, err.code ? &err : &c->failure);
 		return WT_EXIT_FAILED;
 	}
 	wt_checkpoint_summary(c);
-	return WT_EXIT_OK;
+	if (!c->not_returned)
+		return WT_EXIT_OK;
+	wt_error_set(&err, ETIMEDOUT, "the checkpoint is complete");
+	failed(c, &err);
+	return WT_EXIT_FAILED;
 }
 
 static void close_all(struct wt_checkpoint *c)

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,14 @@ static const char *label(json_t *disk)
 	return *name ? name : text_of(disk, "qdev");
 }
 
+/* A name that means the same in every process: from the root on, or of a protocol (nbd://...). */
+static bool is_absolute(const char *file)
+{
+	size_t first = strcspn(file, "/:");
+
+	return file[0] == '/' || file[first] == ':';
+}
+
 static int take_disk(json_t *disk, const char *snapshot_dir, uint64_t generation,
 	struct wt_checkpoint_disks *disks, struct wt_error *err)
 {
@@ -66,6 +75,11 @@ static int take_disk(json_t *disk, const char *snapshot_dir, uint64_t generation
 		return wt_error_set(err, ENAMETOOLONG,
 			"disk '%s' (%s): it has no file, or a name that is too long, so it cannot be frozen",
 			label(disk), file);
+	if (!is_absolute(file))
+		return wt_error_set(err, EPERM,
+			"disk '%s' is in %.200s, a name that is relative to QEMU's directory, so nobody could find the file later; "
+			"start QEMU with its whole path",
+			label(disk), file);
 	strcpy(d->file, file);
 	strcpy(d->device, label(disk));
 	strcpy(disks->nodes[disks->count++], text_of(inserted, "node-name"));
@@ -77,9 +91,14 @@ int wt_checkpoint_disks_list(struct wt_qmp *qmp, const char *snapshot_dir, uint6
 {
 	struct wt_checkpoint_disks disks = { 0 };
 	json_t *list = NULL, *disk;
+	char whole[PATH_MAX];
 	size_t i;
-	int r = wt_qmp_call(qmp, "query-block", NULL, QMP_NS, &list, err);
+	int r;
 
+	if (snapshot_dir && !realpath(snapshot_dir, whole))
+		return wt_error_set(err, errno, "the snapshot directory %s cannot be used: %s", snapshot_dir,
+			strerror(errno));
+	r = wt_qmp_call(qmp, "query-block", NULL, QMP_NS, &list, err);
 	disks.disks = calloc(json_array_size(list) + 1, sizeof *disks.disks);
 	disks.nodes = calloc(json_array_size(list) + 1, sizeof *disks.nodes);
 	if (!r && (!disks.disks || !disks.nodes))
@@ -88,7 +107,7 @@ int wt_checkpoint_disks_list(struct wt_qmp *qmp, const char *snapshot_dir, uint6
 	{
 		if (!r && writable(disk))
 			r = disks.count < WT_REPLICA_DISKS_MAX
-				    ? take_disk(disk, snapshot_dir, generation, &disks, err)
+				    ? take_disk(disk, snapshot_dir ? whole : NULL, generation, &disks, err)
 				    : wt_error_set(err, E2BIG, "a checkpoint has at most %d writable disks",
 					      WT_REPLICA_DISKS_MAX);
 	}
@@ -131,6 +150,8 @@ static bool same_file(const char *a, const char *b)
 {
 	struct stat here, there;
 
+	if (!is_absolute(a) || !is_absolute(b))
+		return false;
 	if (!strcmp(a, b))
 		return true;
 	return !stat(a, &here) && !stat(b, &there) && here.st_dev == there.st_dev &&

@@ -30,9 +30,11 @@ struct wt_checkpoint_files {
 	int state_fd;
 	uint64_t state_length;
 	XXH3_state_t *state_digest;
-	uint8_t *tail;
-	size_t tail_length, tail_room;
-	bool in_tail, tail_changed, complete;
+	uint8_t *held; /* the last of the device state, not in the file yet; from tail_at on behind RAM's end
+			*/
+	size_t held_length, held_room, tail_at;
+	bool holding, in_tail, tail_changed, complete;
+	bool replaced;
 	struct wt_error failure; /* of the device state */
 };
 
@@ -137,7 +139,7 @@ void wt_checkpoint_files_close(struct wt_checkpoint_files *f)
 	wt_replica_abandon(f->writer);
 	wt_replica_close(f->base);
 	XXH3_freeState(f->state_digest);
-	free(f->tail);
+	free(f->held);
 	free(f->saved);
 	free(f->maps);
 	free(f->blocks);
@@ -166,38 +168,27 @@ struct wt_replica_checkpoint *wt_checkpoint_facts(struct wt_checkpoint_files *f)
 
 /* ---- device state ---- */
 
-static void keep_tail(struct wt_checkpoint_files *f, const uint8_t *bytes, size_t length)
+static void hold(struct wt_checkpoint_files *f, const uint8_t *bytes, size_t length)
 {
-	if (f->tail_length + length > f->tail_room) {
-		size_t room = 2 * (f->tail_length + length);
-		uint8_t *grown = realloc(f->tail, room);
+	if (f->held_length + length > f->held_room) {
+		size_t room = 2 * (f->held_length + length);
+		uint8_t *grown = realloc(f->held, room);
 
 		if (!grown) {
 			wt_error_set(&f->failure, ENOMEM, "no memory for the guest's device state");
 			return;
 		}
-		f->tail = grown;
-		f->tail_room = room;
+		f->held = grown;
+		f->held_room = room;
 	}
-	memcpy(f->tail + f->tail_length, bytes, length);
-	f->tail_length += length;
-	f->tail_changed = true;
+	memcpy(f->held + f->held_length, bytes, length);
+	f->held_length += length;
+	f->tail_changed = f->in_tail;
 }
 
-void wt_checkpoint_pass(struct wt_checkpoint_files *f, const uint8_t *bytes, size_t length)
+/* Behind what the file has. */
+static void write_state(struct wt_checkpoint_files *f, const uint8_t *from, size_t left)
 {
-	const uint8_t *from = bytes;
-	size_t left = length;
-
-	if (f->failure.code)
-		return;
-	if (f->state_length + length > WT_FEED_MAX) {
-		wt_error_set(&f->failure, EFBIG,
-			"the guest has more than %u MiB of state beside its shared memory; that is more than a restore takes",
-			WT_FEED_MAX >> 20);
-		return;
-	}
-	XXH3_128bits_update(f->state_digest, bytes, length);
 	while (left) {
 		ssize_t n = pwrite(f->state_fd, from, left, (off_t)f->state_length);
 
@@ -212,26 +203,52 @@ void wt_checkpoint_pass(struct wt_checkpoint_files *f, const uint8_t *bytes, siz
 		left -= (size_t)n;
 		f->state_length += (uint64_t)n;
 	}
-	if (f->in_tail)
-		keep_tail(f, bytes, length);
+}
+
+void wt_checkpoint_pass(struct wt_checkpoint_files *f, const uint8_t *bytes, size_t length)
+{
+	if (f->failure.code)
+		return;
+	if (f->state_length + f->held_length + length > WT_FEED_MAX) {
+		wt_error_set(&f->failure, EFBIG,
+			"the guest has more than %u MiB of state beside its shared memory; that is more than a restore takes",
+			WT_FEED_MAX >> 20);
+		return;
+	}
+	XXH3_128bits_update(f->state_digest, bytes, length);
+	if (f->holding)
+		hold(f, bytes, length);
+	else
+		write_state(f, bytes, length);
+}
+
+void wt_checkpoint_hold(struct wt_checkpoint_files *f)
+{
+	f->holding = true;
 }
 
 void wt_checkpoint_tail(struct wt_checkpoint_files *f)
 {
-	f->in_tail = true;
+	f->holding = f->in_tail = true;
+	f->tail_at = f->held_length;
+}
+
+int wt_checkpoint_state_status(const struct wt_checkpoint_files *f, struct wt_error *err)
+{
+	return f->failure.code ? wt_error_set(err, f->failure.code, "%s", f->failure.text) : 0;
 }
 
 bool wt_checkpoint_complete(struct wt_checkpoint_files *f)
 {
 	if (f->tail_changed && !f->complete)
-		f->complete = wt_stream_tail_complete(f->tail, f->tail_length);
+		f->complete = wt_stream_tail_complete(f->held + f->tail_at, f->held_length - f->tail_at);
 	f->tail_changed = false;
 	return f->complete;
 }
 
 uint64_t wt_checkpoint_state_bytes(const struct wt_checkpoint_files *f)
 {
-	return f->state_length;
+	return f->state_length + f->held_length;
 }
 
 /* ---- the end ---- */
@@ -258,8 +275,10 @@ static int finish_state(struct wt_checkpoint_files *f, struct wt_error *err)
 	struct wt_replica_checkpoint *c = wt_checkpoint_facts(f);
 	XXH128_canonical_t canonical;
 
+	write_state(f, f->held, f->held_length);
+	f->held_length = 0;
 	if (f->failure.code)
-		return wt_error_set(err, f->failure.code, "%s", f->failure.text);
+		return wt_checkpoint_state_status(f, err);
 	XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(f->state_digest));
 	memcpy(c->state_digest, canonical.digest, sizeof c->state_digest);
 	c->state_length = f->state_length;
@@ -280,5 +299,11 @@ int wt_checkpoint_commit(struct wt_checkpoint_files *f, struct wt_error *err)
 		return r;
 	r = wt_replica_commit(f->writer, err);
 	f->writer = NULL;
-	return r;
+	f->replaced = r >= 0;
+	return r > 0 ? -err->code : r;
+}
+
+bool wt_checkpoint_replaced(const struct wt_checkpoint_files *f)
+{
+	return f->replaced;
 }

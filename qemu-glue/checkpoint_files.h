@@ -24,9 +24,13 @@ struct wt_save *wt_checkpoint_save(struct wt_checkpoint_files *files);
 bool wt_checkpoint_has_base(const struct wt_checkpoint_files *files);
 /* The blocks in it, in order; ends with NULL. */
 const struct wt_ram_block *const *wt_checkpoint_blocks(const struct wt_checkpoint_files *files);
-/* Bytes of the stripped stream; what comes after `tail` is behind RAM's end. An error is kept for commit. */
+/* Bytes of the stripped stream; what comes after `tail` is behind RAM's end. After `hold`, and `tail`, they
+ * are kept in memory until commit: the caller waits for no disk. An error is kept: see state_status. */
 void wt_checkpoint_pass(struct wt_checkpoint_files *files, const uint8_t *bytes, size_t length);
+void wt_checkpoint_hold(struct wt_checkpoint_files *files);
 void wt_checkpoint_tail(struct wt_checkpoint_files *files);
+/* 0, or -errno: the device state cannot be taken, and the stream's end will not be seen. */
+int wt_checkpoint_state_status(const struct wt_checkpoint_files *files, struct wt_error *err);
 /* The stream's end is here. */
 bool wt_checkpoint_complete(struct wt_checkpoint_files *files);
 uint64_t wt_checkpoint_state_bytes(const struct wt_checkpoint_files *files);
@@ -36,5 +40,7 @@ struct wt_replica_checkpoint *wt_checkpoint_facts(struct wt_checkpoint_files *fi
 /* All is on disk, and is the directory's checkpoint, when this answers 0. Everything announced is in the
  * files. */
 int wt_checkpoint_commit(struct wt_checkpoint_files *files, struct wt_error *err);
+/* The directory holds the new checkpoint, even if commit has failed: it may not survive a power cut. */
+bool wt_checkpoint_replaced(const struct wt_checkpoint_files *files);
 
 #endif

@@ -33,10 +33,17 @@ struct wt_checkpoint {
 	uint64_t generation;
 	char vm[WT_REPLICA_VM_MAX + 1];
 	char machine[64], version[32];
-	bool running;         /* when it was stopped */
-	bool told, migrating; /* QEMU was told to migrate, and has begun */
-	bool ram_ended, frozen, qemu_gone;
-	bool good; /* all is in the files */
+	bool running;                  /* when it was stopped */
+	bool told, migrating;          /* QEMU was told to migrate, and has begun */
+	bool in_stream[WT_BLOCKS_MAX]; /* blocks that QEMU's stream has named */
+	bool hurried;                  /* the guest is stopped, and shall not be for long */
+	bool ram_ended, qemu_gone;
+	bool freezing, frozen; /* disks were to be frozen; they are, ... */
+	bool frozen_unsure;    /* ... or may be */
+	bool completed;        /* QEMU says so of its last migration, which is never ours */
+	bool not_returned;     /* QEMU did not say that it has its guest again */
+	bool replaced;         /* the directory's index is the new one */
+	bool good;             /* all is in the files */
 	bool before_known;
 	struct wt_migration_settings before;
 	uint64_t total_bytes, remaining_bytes; /* by QEMU; total 0: not known */

@@ -95,20 +95,35 @@ static uint8_t *place_of(const struct loader *w, const struct loaded_block *b, u
 			   : w->room + ((page % GRANULE_PAGES) << WT_PAGE_SHIFT);
 }
 
+/* Guest RAM is there. */
+static int populate(struct loader *w, const struct loaded_block *b, uint64_t page, uint32_t pages)
+{
+	if (!b->block.to ||
+		!madvise(place_of(w, b, page), (size_t)pages << WT_PAGE_SHIFT, MADV_POPULATE_WRITE) ||
+		errno == EINVAL)
+		return 0;
+	return fail(w->load, b, page, errno == EHWPOISON ? EIO : ENOMEM);
+}
+
 /* ---- zeros ---- */
 
-/* Memory that is there and is not zero becomes so. */
-static void clear(const struct loaded_block *b, uint64_t offset, uint64_t end)
+/* Memory that is there and is not zero becomes so. (Of huge pages the file system says that all are there, so
+ * they are asked for.) Whole pages, whatever the blocks of the file system. */
+static int clear(struct loader *w, const struct loaded_block *b, uint64_t offset, uint64_t end)
 {
 	uint64_t first = b->block.fd_offset, stop;
 
-	while (offset < end) {
-		offset = wt_hole_end(b->block.fd, first + offset, first + end) - first;
+	while ((offset = wt_hole_end(b->block.fd, first + offset, first + end) - first) < end) {
 		stop = wt_data_end(b->block.fd, first + offset, first + end) - first;
+		offset -= offset % WT_PAGE_SIZE;
+		stop += -stop % WT_PAGE_SIZE;
+		if (populate(w, b, offset >> WT_PAGE_SHIFT, (uint32_t)((stop - offset) >> WT_PAGE_SHIFT)))
+			return -ENOMEM;
 		for (; offset < stop; offset += WT_PAGE_SIZE)
 			if (!is_zero(b->block.to + offset, WT_PAGE_SIZE))
 				memset(b->block.to + offset, 0, WT_PAGE_SIZE);
 	}
+	return 0;
 }
 
 /* The image has no bytes there, or they are zero. */
@@ -154,7 +169,7 @@ static int load_zeros(struct loader *w, const struct loaded_block *b, const stru
 			 : check_hole(w, b, page << WT_PAGE_SHIFT, stop << WT_PAGE_SHIFT);
 	}
 	if (!r && b->block.to)
-		clear(b, run->page << WT_PAGE_SHIFT, end << WT_PAGE_SHIFT);
+		r = clear(w, b, run->page << WT_PAGE_SHIFT, end << WT_PAGE_SHIFT);
 	atomic_fetch_add(&w->load->zero_pages, run->pages);
 	return r;
 }
@@ -175,16 +190,6 @@ static int read_all(int fd, uint8_t *to, size_t length, uint64_t offset)
 		length -= (size_t)n;
 	}
 	return 0;
-}
-
-/* Guest RAM is there. */
-static int populate(struct loader *w, const struct loaded_block *b, uint64_t page, uint32_t pages)
-{
-	if (!b->block.to ||
-		!madvise(place_of(w, b, page), (size_t)pages << WT_PAGE_SHIFT, MADV_POPULATE_WRITE) ||
-		errno == EINVAL)
-		return 0;
-	return fail(w->load, b, page, errno == EHWPOISON ? EIO : ENOMEM);
 }
 
 /* Past the page cache, if it is much. */

@@ -30,13 +30,8 @@
 #define COPY_BYTES (1u << 20) /* of one write */
 
 struct new_file {
-	int fd;
+	int fd;                         /* -1: another name of a base's file, which is on disk */
 	char name[WT_REPLICA_FILE_MAX]; /* the final one */
-};
-
-/* Another name of a base's file. */
-struct link {
-	char name[WT_REPLICA_FILE_MAX];
 };
 
 struct wt_replica_writer {
@@ -49,8 +44,6 @@ struct wt_replica_writer {
 	unsigned count, room;
 	struct new_file *files;
 	unsigned renamed; /* so many have their final names */
-	struct link *links;
-	unsigned link_count;
 };
 
 static void temporary_name(const char *file, char name[NAME_MAX + 1])
@@ -62,11 +55,11 @@ static void temporary_name(const char *file, char name[NAME_MAX + 1])
 static void writer_free(struct wt_replica_writer *writer)
 {
 	for (unsigned i = 0; i < writer->count; i++)
-		close(writer->files[i].fd);
+		if (writer->files[i].fd >= 0)
+			close(writer->files[i].fd);
 	if (writer->fd >= 0)
 		close(writer->fd);
 	free(writer->files);
-	free(writer->links);
 	free(writer->index.images);
 	if (writer->index.checkpoint)
 		free(writer->index.checkpoint->disks);
@@ -85,8 +78,6 @@ void wt_replica_abandon(struct wt_replica_writer *writer)
 		temporary_name(writer->files[i].name, name);
 		unlinkat(writer->fd, i < writer->renamed ? writer->files[i].name : name, 0);
 	}
-	for (unsigned i = 0; i < writer->link_count; i++)
-		unlinkat(writer->fd, writer->links[i].name, 0);
 	unlinkat(writer->fd, WT_REPLICA_INDEX WT_REPLICA_TEMPORARY, 0);
 	if (writer->made)
 		rmdir(writer->directory);
@@ -188,21 +179,30 @@ static int check_addition(
 	return 0;
 }
 
+static int make_room(struct wt_replica_writer *writer, struct wt_error *err)
+{
+	unsigned room = writer->room ? 2 * writer->room : 16;
+	struct new_file *files;
+
+	if (writer->count < writer->room)
+		return 0;
+	files = realloc(writer->files, room * sizeof *files);
+	if (!files)
+		return wt_error_set(err, ENOMEM, "no memory to write %s", writer->directory);
+	writer->files = files;
+	writer->room = room;
+	return 0;
+}
+
 int wt_replica_add_file(struct wt_replica_writer *writer, enum wt_replica_kind kind, unsigned number,
 	int *ret_fd, struct wt_error *err)
 {
 	char temporary[NAME_MAX + 1];
 	struct new_file *file;
+	int r = make_room(writer, err);
 
-	if (writer->count == writer->room) {
-		unsigned room = writer->room ? 2 * writer->room : 16;
-		struct new_file *files = realloc(writer->files, room * sizeof *files);
-
-		if (!files)
-			return wt_error_set(err, ENOMEM, "no memory to write %s", writer->directory);
-		writer->files = files;
-		writer->room = room;
-	}
+	if (r)
+		return r;
 	file = &writer->files[writer->count];
 	wt_replica_file_name(kind, number, writer->generation, file->name);
 	temporary_name(file->name, temporary);
@@ -258,26 +258,24 @@ static unsigned free_id(const struct wt_replica_checkpoint *c)
 	return id;
 }
 
-/* A second name in this directory; nothing to do where it has the first one. */
+/* A second name in this directory, of the new files; nothing to do where it has the first one. */
 static int link_file(struct wt_replica_writer *writer, int from, const char *directory, const char *name,
 	struct wt_error *err)
 {
-	struct link *links;
+	char temporary[NAME_MAX + 1];
+	struct new_file *file;
+	int r = make_room(writer, err);
 
-	if (linkat(from, name, writer->fd, name, 0)) {
-		if (errno == EEXIST)
-			return 0;
+	if (r || !faccessat(writer->fd, name, F_OK, AT_SYMLINK_NOFOLLOW))
+		return r;
+	temporary_name(name, temporary);
+	if (linkat(from, name, writer->fd, temporary, 0))
 		return wt_error_set(err, errno,
 			"%s/%s cannot be linked into %s: %s; a base must lie on the same file system",
 			directory, name, writer->directory, strerror(errno));
-	}
-	links = realloc(writer->links, (writer->link_count + 1) * sizeof *links);
-	if (!links) {
-		unlinkat(writer->fd, name, 0);
-		return wt_error_set(err, ENOMEM, "no memory for a list of links");
-	}
-	writer->links = links;
-	snprintf(links[writer->link_count++].name, WT_REPLICA_FILE_MAX, "%s", name);
+	file = &writer->files[writer->count++];
+	file->fd = -1;
+	snprintf(file->name, sizeof file->name, "%s", name);
 	return 0;
 }
 
@@ -489,7 +487,7 @@ static int write_index(struct wt_replica_writer *writer, const char *text, struc
 	int r = fd < 0 ? -errno : write_all(fd, (const uint8_t *)text, strlen(text), 0);
 
 	for (unsigned i = 0; i < writer->count && !r; i++)
-		if (fsync(writer->files[i].fd))
+		if (writer->files[i].fd >= 0 && fsync(writer->files[i].fd))
 			r = -errno;
 	if (!r && fsync(fd))
 		r = -errno;
@@ -539,11 +537,13 @@ int wt_replica_commit(struct wt_replica_writer *writer, struct wt_error *err)
 		wt_replica_abandon(writer);
 		return r;
 	}
-	if (fsync(writer->fd))
-		r = wt_error_set(err, errno, "the new replica in %s may not survive a power cut: %s",
+	if (fsync(writer->fd)) {
+		wt_error_set(err, errno, "the new replica in %s may not survive a power cut: %s",
 			writer->directory, strerror(errno));
-	else
+		r = 1;
+	} else {
 		wt_replica_directory_sweep(writer->fd, WT_REPLICA_SWEEP_UNUSED, &writer->index);
+	}
 	writer_free(writer);
 	return r;
 }

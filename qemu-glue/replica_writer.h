@@ -53,7 +53,9 @@ int wt_replica_add_file(struct wt_replica_writer *writer, enum wt_replica_kind k
 	int *ret_fd, struct wt_error *err);
 /* What will be written as the index: for the caller to complete, before commit. */
 struct wt_replica_index *wt_replica_writer_index(struct wt_replica_writer *writer);
-/* All is on disk, and the directory's replica, when this returns 0. Frees the writer in any case. */
+/* All is on disk, and the directory's replica, when this returns 0. 1, with an error: it is the directory's
+ * replica, but may not survive a power cut. -errno: the directory is as it was. Frees the writer in any case.
+ */
 int wt_replica_commit(struct wt_replica_writer *writer, struct wt_error *err);
 /* Frees the writer and removes what it has written. */
 void wt_replica_abandon(struct wt_replica_writer *writer);

@@ -26,6 +26,7 @@
 #include "machine_type.h"
 #include "preflight.h"
 #include "printable.h"
+#include "ram_users.h"
 
 #define POLL_NS 5000000ull
 #define RUN_RETRY_NS 50000000ull
@@ -295,6 +296,8 @@ static int check_qemu(struct restore *r, struct wt_error *err)
 {
 	int e = wt_preflight_destination(r->relay.qmp, r->relay.ram, err);
 
+	if (!e)
+		e = wt_ram_users_check(r->relay.ram, err);
 	if (!e)
 		e = check_machine(r, err);
 	if (!e)

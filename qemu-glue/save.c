@@ -489,9 +489,9 @@ void wt_save_news(struct wt_save *s)
 		;
 }
 
-void wt_save_final(struct wt_save *s)
+void wt_save_final(struct wt_save *s, bool stopped)
 {
-	atomic_store(&s->final, true);
+	atomic_store(&s->final, stopped);
 }
 
 bool wt_save_idle(struct wt_save *s)

@@ -56,8 +56,8 @@ void wt_save_news(struct wt_save *save);
 /* As wt_server_announce: *extent keeps what was not taken; -EAGAIN: that is something. content: in place, or
  * zero. */
 int wt_save_announce(struct wt_save *save, struct wt_extent *extent, enum wt_content content);
-/* The guest is stopped: what comes now shall be quick, not go past the page cache. */
-void wt_save_final(struct wt_save *save);
+/* The guest is stopped (or is not after all): what comes now shall be quick, not go past the page cache. */
+void wt_save_final(struct wt_save *save, bool stopped);
 /* All that was announced is in the files. */
 bool wt_save_idle(struct wt_save *save);
 /* 0, or -errno with the first thing that went wrong. */

@@ -9,7 +9,8 @@
   paused     a paused guest stays so; QEMU 7.2 and 10.0, and from one to the other
   disk       a disk that is written meanwhile is frozen in the same stop; its file system is right after the restore
   full       the disk becomes full: the guest goes on, and the checkpoint before is as it was
-  die        watari dies at each step: the same
+  die        watari dies while it streams, and before the next steps: the same
+  hangs      QEMU does not answer any more: watari says so, and ends
   flips      bits that flip, few
   flips_all  500 of them
 """
@@ -177,6 +178,14 @@ def case_refused(host, image):
     expect(private.status() == "running", "a refused guest does not run")
     private.quit()
 
+    same = {**SMALL, "backend": "file", "ram_file": f"{host.run_dir}/one.ram"}
+    running = begin(host, image, **same)
+    other = Guest(host, image, incoming=True, **same)
+    print(f"  {refused(start_restore(host, saved, other), 'uses the memory')}", flush=True)
+    other.quit()
+    still_fine(running)
+    running.quit()
+
     for words, options in (("machine type", {"machine": "pc"}), ("bytes in the checkpoint", {"mb": 192})):
         other = Guest(host, image, incoming=True, **{**SMALL, **options})
         refused(start_restore(host, saved, other), words)
@@ -317,6 +326,18 @@ def case_die(host, image):
     restore(host, image, saved, **BUSY).wait_round()
 
 
+def case_hangs(host, image):
+    guest = begin(host, image, **SMALL)
+    process = start(guest, f"{host.run_dir}/saved", "--max-rate", "1M")
+    wait_for(lambda: any(e.get("event") == "progress" for e in events(process)), "progress")
+    guest.process.signal(signal.SIGSTOP)
+    process.signal(signal.SIGTERM)
+    print(f"  {refused(process, 'has not said that its guest goes on', 120)}", flush=True)
+    guest.process.signal(signal.SIGCONT)
+    wait_for(lambda: guest.status() == "running", "the guest to run")
+    still_fine(guest)
+
+
 # ---- disks ----
 
 def fsck(host, disk):
@@ -355,6 +376,9 @@ def case_disk(host, image):
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, disk], check=True)
     os.mkdir(snapshots)
     options = {**SMALL, "append": "wt.disk", "initrd": "disk.cpio"}
+    relative = Guest(host, image, disk=os.path.relpath(disk), **options)
+    refused(start(relative, saved, "--snapshot-dir", snapshots), "relative")
+    relative.quit()
     guest = begin(host, image, disk=disk, **options)
     written(guest, 3)
     refused(start(guest, saved), "--snapshot-dir")

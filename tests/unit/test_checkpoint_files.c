@@ -25,11 +25,13 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../qemu-glue/checkpoint_files.h"
 #include "../../qemu-glue/frame.h"
 #include "../../qemu-glue/load.h"
+#include "../../qemu-glue/ram_users.h"
 #include "seed.h"
 
 #define PAGES 1500u
@@ -164,7 +166,7 @@ static void announce_all(struct guest *g, struct wt_save *save)
 
 static void settle(struct wt_save *save)
 {
-	wt_save_final(save);
+	wt_save_final(save, true);
 	while (!wt_save_idle(save))
 		wait_news(save);
 }
@@ -489,6 +491,53 @@ static void test_bloated(void **state)
 	free_guest(&g);
 }
 
+/* A writer that dies leaves nothing in a new directory that the next one does not remove. */
+static void expect_temporary(struct guest *g, const struct wt_checkpoint_options *o)
+{
+	struct wt_checkpoint_files *files = begin(g, o);
+	DIR *entries = opendir(o->directory);
+	struct dirent *entry;
+
+	assert_non_null(entries);
+	while ((entry = readdir(entries)))
+		if (entry->d_name[0] != '.')
+			assert_non_null(strstr(entry->d_name, ".tmp"));
+	closedir(entries);
+	wt_checkpoint_files_close(files);
+	assert_int_equal(count_files(o->directory), 0);
+}
+
+/* A page that was written, then as in the base, then zero leaves nothing behind when the base is dropped. */
+static void test_to_and_fro(void **state)
+{
+	const struct wt_extent page = { .block = 0, .page = 5, .pages = 1 };
+
+	for (int level = 0; level < 2; level++) {
+		const struct wt_checkpoint_options o = { .directory = directory, .level = level };
+		struct wt_checkpoint_files *files;
+		struct wt_error err = { 0 };
+		struct guest g;
+
+		make_guest(&g);
+		memset(page_of(&g, 0, 5), 1, WT_PAGE_SIZE);
+		save_to(&g, &o);
+		files = begin(&g, &o);
+		announce_all(&g, wt_checkpoint_save(files));
+		for (int value = 2; value >= 0; value--) {
+			memset(page_of(&g, 0, 5), value, WT_PAGE_SIZE);
+			announce(wt_checkpoint_save(files), page, !value);
+			settle(wt_checkpoint_save(files));
+		}
+		assert_int_equal(finish(files, &err), 0);
+		wt_checkpoint_files_close(files);
+		assert_int_equal(layers_of(directory), 1);
+		expect_guest(directory, &g);
+		expect_replica(directory, &g);
+		assert_int_equal(load_from(directory, NULL, &err), 0);
+		free_guest(&g);
+	}
+}
+
 /* On top of a checkpoint in another directory, which stays as it is; also when it goes. */
 static void test_base(void **state)
 {
@@ -504,6 +553,7 @@ static void test_base(void **state)
 		page_of(&g, 1, i)[i % WT_PAGE_SIZE] = page_of(&before, 1, i)[i % WT_PAGE_SIZE] = 3;
 	save_to(&g, &first);
 	page_of(&g, 1, 4)[0] = 77;
+	expect_temporary(&g, &second);
 	stats = save_to(&g, &second);
 	assert_int_equal(stats.written_pages, 1);
 	expect_guest(directory, &before);
@@ -560,6 +610,34 @@ static void test_full(void **state)
 	assert_int_equal(remove_root(NULL), 0);
 	assert_int_equal(mkdir(root, 0700), 0);
 	full(true);
+}
+
+/* A device state that the disk does not take is known at once; what is passed while the guest is stopped
+ * waits for no disk. */
+static void test_full_state(void **state)
+{
+	const struct wt_checkpoint_options o = { .directory = directory };
+	struct rlimit before, small = { .rlim_cur = 10 };
+	struct wt_checkpoint_files *files;
+	struct wt_error err = { 0 };
+	struct guest g;
+
+	make_guest(&g);
+	signal(SIGXFSZ, SIG_IGN);
+	for (unsigned hold = 0; hold < 2; hold++) {
+		files = begin(&g, &o);
+		assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+		small.rlim_max = before.rlim_max;
+		if (hold)
+			wt_checkpoint_hold(files);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+		wt_checkpoint_pass(files, device_state, sizeof device_state);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+		assert_int_equal(wt_checkpoint_state_status(files, &err), hold ? 0 : -EFBIG);
+		assert_int_equal(wt_checkpoint_state_bytes(files), hold ? sizeof device_state : 10);
+		wt_checkpoint_files_close(files);
+	}
+	free_guest(&g);
 }
 
 /* Another layout, or a replica without device state: all is written. */
@@ -662,6 +740,36 @@ static void test_named(void **state)
 	free_guest(&g);
 }
 
+/* Memory that another process has mapped, too, is known, and by whom. */
+static void test_users(void **state)
+{
+	struct wt_error err = { 0 };
+	struct guest g;
+	char byte, text[32];
+	int ends[2];
+	pid_t child;
+
+	make_guest(&g);
+	assert_int_equal(wt_ram_users_check(&g.ram, &err), 0);
+	assert_int_equal(pipe(ends), 0);
+	child = fork();
+	if (!child) {
+		close(ends[1]);
+		_exit(read(ends[0], &byte, 1) != 0);
+	}
+	assert_true(child > 0);
+	snprintf(text, sizeof text, "process %d ", (int)child);
+	assert_int_equal(wt_ram_users_check(&g.ram, &err), -EBUSY);
+	assert_non_null(strstr(err.text, text));
+	for (unsigned i = 0; i < BLOCKS; i++)
+		g.blocks[i].pid = child; /* it is the QEMU itself */
+	assert_int_equal(wt_ram_users_check(&g.ram, &err), 0);
+	close(ends[0]);
+	close(ends[1]);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	free_guest(&g);
+}
+
 static void test_frame(void **state)
 {
 	static uint8_t pages[WT_FRAME_PAGES * WT_PAGE_SIZE], again[sizeof pages];
@@ -694,13 +802,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frame),
+		cmocka_unit_test(test_users),
 		cmocka_unit_test_setup_teardown(test_whole, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_requires, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_series, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_incremental, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_bloated, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_base, make_root, remove_root),
+		cmocka_unit_test_setup_teardown(test_to_and_fro, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_full, make_root, remove_root),
+		cmocka_unit_test_setup_teardown(test_full_state, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_other_layout, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_flips, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_named, make_root, remove_root),
