@@ -215,6 +215,9 @@ int wt_order_decode(const char *line, struct wt_order *ret_order)
 
 	if (strlen(line) >= sizeof copied)
 		return -EPROTO;
+	for (const char *byte = line; *byte; byte++)
+		if ((unsigned char)*byte < ' ')
+			return -EPROTO;
 	strcpy(copied, line);
 	word = strsep(&rest, " ");
 	order.kind = kind_parse(word);

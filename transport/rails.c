@@ -302,6 +302,7 @@ static void install(struct wt_rails *rails, const struct wt_rail *rail, uint64_t
 		close_rail(rails, &rails->current);
 	}
 	rails->current = *rail;
+	rails->short_noted = false;
 	rails->used |= WT_FABRIC_BIT(rail->ops->fabric);
 	rails->current_since_ns = now_ns;
 	rails->carried_seq = wt_announce_oldest(rails->config.log);

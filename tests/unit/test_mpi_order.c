@@ -55,7 +55,7 @@ static void test_refused(void **state)
 	static const char *const lines[] = { "", " ", "quiesce", "quiesce ", "quiesce x", "quiesce -1",
 		"quiesce 4294967296", "quiesce 1 2", "quiesce 1 ", " quiesce 1", "Quiesce 1", "status now",
 		"attached 1 h 70000 0", "attached 1 h 1 xyz", "rank 1 2 3 4 asleep 5 tcp 1", "peer 1 2 3 h 4",
-		"refused 1",
+		"refused 1", "refused 1 a\tb", "peer 1 2 3 h\n 4 0",
 		"attached 1 hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh 1 0",
 		"quiesce 000000000000000000001" };
 	struct wt_order order = { .kind = WT_ORDER_STATUS };
