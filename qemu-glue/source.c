@@ -47,7 +47,6 @@ static void guest_stopped(struct wt_source *source)
 {
 	wt_source_change_event(source, WT_RETARGET_EV_GUEST_STOPPED, wt_source_current(source));
 	wt_source_event(source, WT_SOURCE_EV_GUEST_STOPPED);
-	wt_source_digests_hold(source);
 }
 
 /* Who stopped the guest: the migration, or somebody who wants it paused, also at its destination? */
@@ -79,7 +78,6 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	wt_source_gate(source);
 	if (source->machine.state == WT_SOURCE_STREAMING) {
 		wt_source_digests_gate(source);
-		wt_source_digests_hold(source);
 		wt_source_downtime_goal(source);
 	}
 	if (strcmp(status, "completed") == 0) {
