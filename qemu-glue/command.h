@@ -61,6 +61,8 @@ enum {
 
 /* Takes one of them; false: it is none of them, or was wrong and a sentence was printed. */
 bool wt_command_common(int option, const char *value, struct wt_relay_options *options);
+/* What QEMU takes for a limit on downtime: 1 ms to 2000 s. */
+bool wt_command_downtime(const char *option, const char *text, uint64_t *ret_ms);
 /* "64K", "200M", "1G", plain bytes per second; powers of 1000. */
 bool wt_command_rate(const char *option, const char *text, uint64_t *ret_bytes_per_s);
 /* Names the job after --job, or else after the VM; prints a sentence and answers false if that is no name for

@@ -39,7 +39,6 @@ static const char restore_usage[] =
 	"  --check       only compare all of the checkpoint with its digests\n"
 	"  --json        events as JSON lines on standard output\n";
 
-#define DOWNTIME_MAX_NS 2000000000000ull
 #define LEVEL_MAX 19
 
 enum {
@@ -98,19 +97,6 @@ static bool take_level(struct wt_checkpoint_options *o)
 	return true;
 }
 
-static bool take_downtime(struct wt_checkpoint_options *o)
-{
-	uint64_t value;
-
-	if (!wt_command_duration("--downtime-limit", optarg, &value))
-		return false;
-	o->downtime_limit_ms = value / 1000000;
-	if (o->downtime_limit_ms && value <= DOWNTIME_MAX_NS)
-		return true;
-	fprintf(stderr, "watari: --downtime-limit %s: QEMU takes 1ms to 2000s\n", optarg);
-	return false;
-}
-
 static bool take(int option, struct wt_checkpoint_options *o)
 {
 	uint64_t value;
@@ -144,7 +130,7 @@ static bool take(int option, struct wt_checkpoint_options *o)
 	case OPT_RATE:
 		return wt_command_rate("--max-rate", optarg, &o->max_rate);
 	case OPT_DOWNTIME:
-		return take_downtime(o);
+		return wt_command_downtime("--downtime-limit", optarg, &o->downtime_limit_ms);
 	case OPT_STOP:
 		return wt_command_duration("--stop-timeout", optarg, &o->stop_timeout_ns);
 	case OPT_GIVE_UP:

@@ -47,8 +47,6 @@ enum {
 	OPT_GIVE_UP
 };
 
-#define DOWNTIME_MAX_NS 2000000000000ull /* QEMU's own limit */
-
 static const struct option options[] = {
 	WT_OPTIONS_COMMON,
 	{ "paths", 1, NULL, OPT_PATHS },
@@ -86,14 +84,7 @@ static bool take(int option, struct wt_source_options *o)
 		o->no_feed = true;
 		return true;
 	case OPT_DOWNTIME:
-		if (!wt_command_duration("--downtime-limit", optarg, &value))
-			return false;
-		if (value < 1000000 || value > DOWNTIME_MAX_NS) {
-			fprintf(stderr, "watari: --downtime-limit %s: QEMU takes 1ms to 2000s\n", optarg);
-			return false;
-		}
-		o->downtime_limit_ms = value / 1000000;
-		return true;
+		return wt_command_downtime("--downtime-limit", optarg, &o->downtime_limit_ms);
 	case OPT_SWITCHOVER:
 		return wt_command_duration("--switchover-timeout", optarg, &o->switchover_timeout_ns);
 	case OPT_CONVERGE:
