@@ -17,6 +17,8 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "read_pages.h"
+
 size_t wt_frame_bound(void)
 {
 	return WT_FRAME_HEADER + ZSTD_compressBound((size_t)WT_FRAME_PAGES * WT_PAGE_SIZE);
@@ -49,29 +51,11 @@ int wt_frame_write(uint64_t first, uint32_t pages, const void *bytes, int level,
 	return (int)(WT_FRAME_HEADER + n);
 }
 
-static int read_all(int fd, void *ret_bytes, size_t length, uint64_t offset)
-{
-	uint8_t *to = ret_bytes;
-
-	while (length) {
-		ssize_t n = pread(fd, to, length, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -ENODATA;
-		to += n;
-		offset += (uint64_t)n;
-		length -= (size_t)n;
-	}
-	return 0;
-}
-
 int wt_frame_read(
 	int fd, uint64_t offset, void *scratch, uint64_t *ret_first, uint32_t *ret_count, void *ret_pages)
 {
 	struct wt_frame_header header;
-	int r = read_all(fd, &header, sizeof header, offset);
+	int r = wt_read_at(fd, &header, sizeof header, offset);
 	size_t bytes;
 
 	if (r)
@@ -79,7 +63,7 @@ int wt_frame_read(
 	if (!header.pages || header.pages > WT_FRAME_PAGES ||
 		header.length > wt_frame_bound() - WT_FRAME_HEADER)
 		return -EBADMSG;
-	r = read_all(fd, scratch, header.length, offset + WT_FRAME_HEADER);
+	r = wt_read_at(fd, scratch, header.length, offset + WT_FRAME_HEADER);
 	if (r)
 		return r;
 	bytes = (size_t)header.pages * WT_PAGE_SIZE;

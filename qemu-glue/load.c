@@ -28,6 +28,7 @@
 
 #include "frame.h"
 #include "holes.h"
+#include "read_pages.h"
 
 #define GRANULE_PAGES 256u
 #define GRANULE_BYTES ((size_t)GRANULE_PAGES * WT_PAGE_SIZE)
@@ -176,22 +177,6 @@ static int load_zeros(struct loader *w, const struct loaded_block *b, const stru
 
 /* ---- content ---- */
 
-static int read_all(int fd, uint8_t *to, size_t length, uint64_t offset)
-{
-	while (length) {
-		ssize_t n = pread(fd, to, length, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -ENODATA;
-		to += n;
-		offset += (uint64_t)n;
-		length -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Past the page cache, if it is much. */
 static int read_out(struct loaded_block *b, const struct wt_replica_part *part, uint8_t *to, size_t length,
 	uint64_t offset)
@@ -199,11 +184,11 @@ static int read_out(struct loaded_block *b, const struct wt_replica_part *part, 
 	int direct = b->direct[part - b->block.from->parts], r;
 
 	if (length >= DIRECT_BYTES && direct >= 0) {
-		r = read_all(direct, to, length, offset);
+		r = wt_read_at(direct, to, length, offset);
 		if (r != -EINVAL && r != -EFAULT && r != -EOPNOTSUPP)
 			return r;
 	}
-	return read_all(part->fd, to, length, offset);
+	return wt_read_at(part->fd, to, length, offset);
 }
 
 /* Raw layers: runs that lie near each other are read at once; what comes between them is written anew

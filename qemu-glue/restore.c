@@ -26,6 +26,7 @@
 #include "machine_type.h"
 #include "preflight.h"
 #include "printable.h"
+#include "read_pages.h"
 #include "ram_users.h"
 
 #define POLL_NS 5000000ull
@@ -243,8 +244,6 @@ static int read_state(struct restore *r, struct wt_error *err)
 {
 	const struct wt_replica_checkpoint *c = r->files->index->checkpoint;
 	uint8_t digest[WT_PAGE_DIGEST_BYTES];
-	uint64_t have = 0;
-	ssize_t n = 1;
 
 	if (c->state_length > WT_FEED_MAX)
 		return wt_error_set(err, EFBIG, "the device state of the checkpoint has more than %u MiB",
@@ -252,14 +251,11 @@ static int read_state(struct restore *r, struct wt_error *err)
 	r->device_state = malloc((size_t)c->state_length);
 	if (!r->device_state)
 		return wt_error_set(err, ENOMEM, "no memory for the guest's device state");
-	while (have < c->state_length && n > 0) {
-		n = pread(r->files->state_fd, r->device_state + have, (size_t)(c->state_length - have),
-			(off_t)have);
-		have += n > 0 ? (uint64_t)n : 0;
+	if (wt_read_at(r->files->state_fd, r->device_state, c->state_length, 0) == 0) {
+		wt_bytes_digest(r->device_state, (size_t)c->state_length, digest);
+		if (!memcmp(digest, c->state_digest, sizeof digest))
+			return 0;
 	}
-	wt_bytes_digest(r->device_state, (size_t)have, digest);
-	if (have == c->state_length && !memcmp(digest, c->state_digest, sizeof digest))
-		return 0;
 	return wt_error_set(err, EBADMSG,
 		"the device state in %s is damaged: it does not have the digest that the index says",
 		r->options->directory);
