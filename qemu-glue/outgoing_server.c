@@ -46,6 +46,8 @@ static bool ram_end(void *arg)
 	struct wt_relay_ram_end end;
 	struct wt_server_stats stats;
 
+	if (wt_server_defer(arg, false))
+		return false;
 	wt_server_stats(arg, &stats);
 	end.next_seq = stats.next_seq;
 	return !wt_server_send(arg, WT_RELAY_RAM_END, &end, sizeof end);

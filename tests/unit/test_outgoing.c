@@ -57,6 +57,11 @@ void wt_server_flush(struct wt_server *server)
 {
 }
 
+int wt_server_defer(struct wt_server *server, bool on)
+{
+	return 0;
+}
+
 int wt_server_send(struct wt_server *server, unsigned type, const void *payload, size_t length)
 {
 	if (server->full)
