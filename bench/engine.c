@@ -18,6 +18,8 @@ static const struct wt_bench_test tests[] = {
 		1u << 20, wt_bench_send_wait, wt_bench_send_lat },
 	{ "wt_multi_bw", "how fast one memory comes from many servers; the end that waits pulls",
 		WT_BENCH_MULTI_BW, 256u << 20, 1ull << 42, wt_bench_multi_pull, wt_bench_multi_serve },
+	{ "wt_vm_bw", "how fast a whole guest moves that writes meanwhile; the end that waits pulls",
+		WT_BENCH_VM_BW, 256u << 20, 1ull << 42, wt_bench_vm_pull, wt_bench_vm_serve },
 };
 
 uint64_t wt_bench_now_ns(void)

@@ -29,6 +29,7 @@ enum wt_bench_kind {
 	WT_BENCH_READ_LAT = 2,
 	WT_BENCH_SEND_LAT = 4,
 	WT_BENCH_MULTI_BW = 8,
+	WT_BENCH_VM_BW = 16,
 };
 
 /* Numbers are all uint64_t, so that one table of options can fill them. */
@@ -38,6 +39,7 @@ struct wt_bench_options {
 	enum wt_fabric fabric;
 	uint64_t port, size, iterations, duration_s, paths, tx_depth, post_list, memory, spin_us;
 	uint64_t servers, number;
+	uint64_t blocks, dirty, downtime_ms, passes;
 	bool all, events, report_gbits, json, huge, scattered, check, help, version;
 };
 
@@ -129,6 +131,10 @@ int wt_bench_send_lat(
 int wt_bench_multi_pull(
 	const struct wt_bench_test *test, const struct wt_bench_options *options, struct wt_error *err);
 int wt_bench_multi_serve(
+	const struct wt_bench_test *test, const struct wt_bench_options *options, struct wt_error *err);
+int wt_bench_vm_pull(
+	const struct wt_bench_test *test, const struct wt_bench_options *options, struct wt_error *err);
+int wt_bench_vm_serve(
 	const struct wt_bench_test *test, const struct wt_bench_options *options, struct wt_error *err);
 
 uint64_t wt_bench_now_ns(void);

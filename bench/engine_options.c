@@ -14,9 +14,11 @@
 #include <string.h>
 
 #define READS (WT_BENCH_READ_BW | WT_BENCH_READ_LAT)
-#define ALL (READS | WT_BENCH_SEND_LAT | WT_BENCH_MULTI_BW)
+#define WHOLE (WT_BENCH_MULTI_BW | WT_BENCH_VM_BW)
+#define ALL (READS | WT_BENCH_SEND_LAT | WHOLE)
 #define LONG_ONLY 256 /* and up: no letter */
-#define RULES_MAX 32
+#define RULES_MAX 40
+#define BLOCKS_MAX 16
 #define SCATTERED_BYTES (32u << 20)
 
 enum form { FLAG, NUMBER, TEXT, IGNORED };
@@ -33,17 +35,17 @@ struct rule {
 
 #define FIELD(name) offsetof(struct wt_bench_options, name)
 static const struct rule rules[] = {
-	{ 'd', "ib-dev", TEXT, READS, FIELD(device), 0, 0,
+	{ 'd', "ib-dev", TEXT, READS | WT_BENCH_VM_BW, FIELD(device), 0, 0,
 		"use this RDMA device, or network interface of tcp" },
 	{ 'p', "port", NUMBER, ALL, FIELD(port), 0, 65535, "listen on, or call, this port (default 18515)" },
 	{ 's', "size", NUMBER, ALL, FIELD(size), 1, UINT64_MAX,
-		"bytes of a read or message; of the memory (wt_multi_bw)" },
+		"bytes of a read or message; of the memory (wt_multi_bw, wt_vm_bw)" },
 	{ 'a', "all", FLAG, READS | WT_BENCH_SEND_LAT, FIELD(all), 0, 0, "all sizes, 2 bytes to 1 MiB" },
 	{ 'n', "iters", NUMBER, READS | WT_BENCH_SEND_LAT, FIELD(iterations), 5, WT_BENCH_ITERATIONS_MAX,
 		"how many reads on each path, or messages (default 1000)" },
 	{ 'D', "duration", NUMBER, READS | WT_BENCH_SEND_LAT, FIELD(duration_s), 1, 86400,
 		"run for so many seconds" },
-	{ 'q', "qp", NUMBER, WT_BENCH_READ_BW | WT_BENCH_MULTI_BW, FIELD(paths), 1, WT_BENCH_PATHS_MAX,
+	{ 'q', "qp", NUMBER, WT_BENCH_READ_BW | WHOLE, FIELD(paths), 1, WT_BENCH_PATHS_MAX,
 		"how many paths: queue pairs, or sockets" },
 	{ 't', "tx-depth", NUMBER, WT_BENCH_READ_BW, FIELD(tx_depth), 1, WT_BENCH_DEPTH_MAX,
 		"reads under way on a path (default: all that it allows)" },
@@ -57,23 +59,30 @@ static const struct rule rules[] = {
 		"poll for so many microseconds, then sleep" },
 	{ LONG_ONLY + 1, "fabric", TEXT, ALL, FIELD(fabric_name), 0, 0,
 		"verbs or tcp (default verbs, if it is built in)" },
-	{ LONG_ONLY + 2, "report_gbits", FLAG, WT_BENCH_READ_BW | WT_BENCH_MULTI_BW, FIELD(report_gbits), 0,
-		0, "Gbit/s instead of MiB/s" },
+	{ LONG_ONLY + 2, "report_gbits", FLAG, WT_BENCH_READ_BW | WHOLE, FIELD(report_gbits), 0, 0,
+		"Gbit/s instead of MiB/s" },
 	{ LONG_ONLY + 3, "json", FLAG, ALL, FIELD(json), 0, 0, "JSON, one object a line; rates in MiB/s" },
-	{ LONG_ONLY + 4, "huge", FLAG, READS | WT_BENCH_MULTI_BW, FIELD(huge), 0, 0,
-		"memory in huge pages of 2 MiB" },
+	{ LONG_ONLY + 4, "huge", FLAG, READS | WHOLE, FIELD(huge), 0, 0, "memory in huge pages of 2 MiB" },
 	{ LONG_ONLY + 5, "memory", NUMBER, READS, FIELD(memory), 1, 1ull << 42,
 		"walk through so much memory (default: as perftest, the same small piece)" },
 	{ LONG_ONLY + 6, "scattered", FLAG, READS, FIELD(scattered), 0, 0,
 		"read from random places of the memory (default 32 MiB)" },
 	{ LONG_ONLY + 7, "check", FLAG, READS, FIELD(check), 0, 0,
 		"compare all memory before timing, not only a read of each path" },
-	{ LONG_ONLY + 8, "psk", TEXT, WT_BENCH_SEND_LAT | WT_BENCH_MULTI_BW, FIELD(psk_file), 0, 0,
+	{ LONG_ONLY + 8, "psk", TEXT, WT_BENCH_SEND_LAT | WHOLE, FIELD(psk_file), 0, 0,
 		"file with a pre-shared key; without one only on loopback" },
 	{ LONG_ONLY + 9, "servers", NUMBER, WT_BENCH_MULTI_BW, FIELD(servers), 1, 8,
 		"wait for so many servers (default 1)" },
 	{ LONG_ONLY + 10, "number", NUMBER, WT_BENCH_MULTI_BW, FIELD(number), 0, 7,
 		"which server this is; number 0 comes first (default 0)" },
+	{ LONG_ONLY + 11, "blocks", NUMBER, WT_BENCH_VM_BW, FIELD(blocks), 1, BLOCKS_MAX,
+		"blocks of the memory, the same at both ends (default 3)" },
+	{ LONG_ONLY + 12, "dirty", NUMBER, WT_BENCH_VM_BW, FIELD(dirty), 0, 1u << 30,
+		"pages that the guest writes in a second (default 0)" },
+	{ LONG_ONLY + 13, "downtime-limit", NUMBER, WT_BENCH_VM_BW, FIELD(downtime_ms), 0, 2000000,
+		"milliseconds: the guest stops when the rest fits into them (default 300)" },
+	{ LONG_ONLY + 14, "passes", NUMBER, WT_BENCH_VM_BW, FIELD(passes), 1, 100000,
+		"the guest stops after so many passes at the latest (default 30)" },
 	{ 'F', "CPU-freq", IGNORED, ALL, 0, 0, 0, "ignored: nothing is said about the clock" },
 	{ 'R', "rdma_cm", IGNORED, ALL, 0, 0, 0, "ignored: verbs always connect by rdma_cm" },
 	{ 'h', "help", FLAG, ALL, FIELD(help), 0, 0, "this text" },
@@ -186,9 +195,12 @@ static int settle(const struct wt_bench_test *test, struct wt_bench_options *opt
 	if (options->size > test->size_max)
 		return wt_error_set(err, EINVAL, "-s takes at most %llu bytes here, not %llu",
 			(unsigned long long)test->size_max, (unsigned long long)options->size);
-	if (test->kind == WT_BENCH_MULTI_BW && options->size % 4096)
+	if (test->kind & WHOLE && options->size % 4096)
 		return wt_error_set(
 			err, EINVAL, "-s is the memory's size here, and takes whole pages of 4096 bytes");
+	if (test->kind == WT_BENCH_VM_BW && options->size < 4096 * options->blocks)
+		return wt_error_set(err, EINVAL, "-s must hold a page of 4096 bytes for each of %llu blocks",
+			(unsigned long long)options->blocks);
 	if (options->events && options->spin_us != UINT64_MAX)
 		return wt_error_set(err, EINVAL, "-e and --spin contradict each other; give one of them");
 	if (options->events)
@@ -227,11 +239,14 @@ int wt_bench_options_parse(const struct wt_bench_test *test, int argc, char **ar
 	struct wt_bench_options options = { .port = WT_BENCH_PORT,
 		.size = test->size,
 		.iterations = 1000,
-		.paths = test->kind == WT_BENCH_MULTI_BW ? 2 : 1,
+		.paths = test->kind & WHOLE ? 2 : 1,
 		.tx_depth = WT_BENCH_DEPTH_MAX,
 		.post_list = 1,
 		.spin_us = UINT64_MAX,
-		.servers = 1 };
+		.servers = 1,
+		.blocks = 3,
+		.downtime_ms = 300,
+		.passes = 30 };
 	char letters[2 * RULES_MAX + 2];
 	struct option names[RULES_MAX + 1];
 	int letter, status = 0;

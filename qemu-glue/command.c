@@ -15,6 +15,8 @@
 
 #define RATE_MIN 1e3 /* QEMU counts in tenths of a second; nothing per tenth means no limit to it */
 #define RATE_MAX 1e12
+#define MS_NS 1000000ull
+#define DOWNTIME_MAX_NS 2000000000000ull /* QEMU's own limit */
 
 int wt_command_help(const char *text)
 {
@@ -53,6 +55,20 @@ bool wt_command_duration(const char *option, const char *text, uint64_t *ret_ns)
 		return false;
 	}
 	*ret_ns = (uint64_t)(value * unit);
+	return true;
+}
+
+bool wt_command_downtime(const char *option, const char *text, uint64_t *ret_ms)
+{
+	uint64_t ns;
+
+	if (!wt_command_duration(option, text, &ns))
+		return false;
+	if (ns < MS_NS || ns > DOWNTIME_MAX_NS) {
+		fprintf(stderr, "watari: %s %s: QEMU takes 1ms to 2000s\n", option, text);
+		return false;
+	}
+	*ret_ms = ns / MS_NS;
 	return true;
 }
 

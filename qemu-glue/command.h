@@ -25,6 +25,10 @@ int wt_command_status(int argc, char **argv);
 int wt_command_cancel(int argc, char **argv);
 int wt_command_retarget(int argc, char **argv);
 int wt_command_replica(int argc, char **argv);
+int wt_command_handover(int argc, char **argv);
+int wt_command_upgrade(int argc, char **argv);
+int wt_command_checkpoint(int argc, char **argv);
+int wt_command_restore(int argc, char **argv);
 int wt_command_doctor(int argc, char **argv);
 int wt_command_devices(int argc, char **argv);
 
@@ -67,6 +71,8 @@ enum {
 
 /* Takes one of them; false: it is none of them, or was wrong and a sentence was printed. */
 bool wt_command_common(int option, const char *value, struct wt_relay_options *options);
+/* What QEMU takes for a limit on downtime: 1 ms to 2000 s. */
+bool wt_command_downtime(const char *option, const char *text, uint64_t *ret_ms);
 /* "64K", "200M", "1G", plain bytes per second; powers of 1000. */
 bool wt_command_rate(const char *option, const char *text, uint64_t *ret_bytes_per_s);
 /* Names the job after --job, or else after the VM; prints a sentence and answers false if that is no name for

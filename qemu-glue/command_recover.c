@@ -227,6 +227,19 @@ static int carry_out(
 	}
 }
 
+/* A handover that died has left a capability on that would keep guest RAM out of QEMU's next migration. Not
+ * all QEMUs that were asked are left. */
+static void mend(struct party *party)
+{
+	struct wt_error ignored = { 0 };
+
+	if (party->qmp)
+		wt_qmp_call(party->qmp, "migrate-set-capabilities",
+			json_pack("{s:[{s:s,s:b}]}", "capabilities", "capability", "x-ignore-shared", "state",
+				0),
+			QMP_NS, NULL, &ignored);
+}
+
 int wt_command_recover(int argc, char **argv)
 {
 	const char *source_path = NULL, *destination_path = NULL;
@@ -260,6 +273,10 @@ int wt_command_recover(int argc, char **argv)
 			wt_recover_decide(source_state(&source), strcmp(source.run_state, "running") == 0,
 				destination_state(&destination), force),
 			&source, &destination, dry);
+	if (!dry && code == WT_EXIT_OK) {
+		mend(&source);
+		mend(&destination);
+	}
 	if (source.qmp)
 		wt_qmp_close(source.qmp);
 	if (destination.qmp)

@@ -18,7 +18,7 @@ static const char usage[] =
 	"  --paths N                data connections (default 2)\n"
 	"  --channels N             QEMU writes its stream over N channels of multifd (default 1: without it)\n"
 	"  --no-feed                QEMU's libwatari-feed.so, if it has that, leaves out nothing\n"
-	"  --device NAME            RDMA device\n"
+	"  --device NAME[,NAME]     RDMA device, or two\n"
 	"  --downtime-limit TIME    QEMU stops the guest when the rest fits into this (default 300ms)\n"
 	"  --switchover-timeout T   abort when the destination is not loaded so long after the stop (default 2s)\n"
 	"  --auto-converge          QEMU slows the guest down when it writes faster than its memory gets across\n"
@@ -49,8 +49,6 @@ enum {
 	OPT_RATE,
 	OPT_GIVE_UP
 };
-
-#define DOWNTIME_MAX_NS 2000000000000ull /* QEMU's own limit */
 
 static const struct option options[] = {
 	WT_OPTIONS_COMMON,
@@ -90,14 +88,7 @@ static bool take(int option, struct wt_source_options *o)
 		o->no_feed = true;
 		return true;
 	case OPT_DOWNTIME:
-		if (!wt_command_duration("--downtime-limit", optarg, &value))
-			return false;
-		if (value < 1000000 || value > DOWNTIME_MAX_NS) {
-			fprintf(stderr, "watari: --downtime-limit %s: QEMU takes 1ms to 2000s\n", optarg);
-			return false;
-		}
-		o->downtime_limit_ms = value / 1000000;
-		return true;
+		return wt_command_downtime("--downtime-limit", optarg, &o->downtime_limit_ms);
 	case OPT_SWITCHOVER:
 		return wt_command_duration("--switchover-timeout", optarg, &o->switchover_timeout_ns);
 	case OPT_CONVERGE:

@@ -18,7 +18,7 @@
 	"  --insecure               no encryption; loopback and unix sockets only\n"               \
 	"  --fabric LIST            verbs,tcp: what may be used (default: all)\n"                  \
 	"  --job NAME               for watari status and cancel (default: neither)\n"             \
-	"  --device NAME            RDMA device\n"                                                 \
+	"  --device NAME[,NAME]     RDMA device, or two\n"                                         \
 	"  --reconnect-timeout TIME how long a lost connection is tried again (default 60s)\n"     \
 	"  --ram ID=PATH            RAM block ID lies in the file at PATH, also /proc/PID/fd/N; repeatable\n"
 #define USAGE_SOURCE                                                                                          \
@@ -27,8 +27,8 @@
 	"end (default 2s)\n"                                                                                  \
 	"  --confirm-timeout TIME   how long to wait for the destination's word at the end (default 10s)\n"   \
 	"  --verify                 compare all RAM of both sides while both are stopped\n"
-#define USAGE_DESTINATION                                                                                    \
-	"  --data-host ADDRESS      address at which data connections are awaited (default: that of HOST)\n" \
+#define USAGE_DESTINATION                                                                    \
+	"  --data-host ADDRESS[,..] where data connections are awaited (default: at HOST)\n" \
 	"  --wait TIME              how long to wait for a source at all (default: for ever)\n"
 
 static const char send_usage[] =

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "destination_feed.h"
 #include "destination_internal.h"
 #include "preflight.h"
 #include "printable.h"
@@ -277,19 +278,8 @@ static int on_block(
 static int on_blocks_end(void *arg, struct wt_error *err)
 {
 	struct wt_destination *d = arg;
-	int r;
+	int r = wt_feed_prepare(d->relay.qmp, err);
 
-	/* A QEMU that was told to stop while it waits stays paused after loading, even if it was started
-	 * without -S. */
-	r = wt_qmp_call(d->relay.qmp, "stop", NULL, WT_RELAY_QMP_NS, NULL, err);
-	if (r)
-		return r;
-	r = wt_qmp_call(d->relay.qmp, "migrate-set-capabilities",
-		/* The stripped stream has one channel, however many the source's has. */
-		json_pack("{s:[{s:s,s:b},{s:s,s:b},{s:s,s:b}]}", "capabilities", "capability",
-			"late-block-activate", "state", 1, "capability", "events", "state", 1, "capability",
-			"multifd", "state", 0),
-		WT_RELAY_QMP_NS, NULL, err);
 	if (!r)
 		r = wt_destination_feed_open(d, err);
 	if (r)

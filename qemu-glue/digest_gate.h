@@ -6,7 +6,7 @@
  * takes that for bandwidth and would stop the guest with far more left than fits into the downtime limit. So
  * while digests are sent, and until QEMU has forgotten that time, the gate is closed: its limit is next to
  * nothing. What QEMU has left then is dirty pages, which are not digested, and what it measures is the link
- * again. After its first pass it also stands still meanwhile (source_gate.c).
+ * again.
  *
  * Pure.
  */

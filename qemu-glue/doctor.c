@@ -6,7 +6,7 @@
  * is run is QEMU, with --version. Each check fills one finding and knows nothing of the others. All are
  * quick; the one that measures takes some 30 ms.
  */
-#include "doctor.h"
+#include "doctor_internal.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -34,17 +34,14 @@
 
 extern char **environ;
 
-/* Adds to a finding's text, as far as there is room. */
-static void add(struct wt_finding *f, const char *between, const char *text)
+void wt_doctor_add(struct wt_finding *f, const char *between, const char *text)
 {
 	size_t length = strlen(f->text);
 
 	snprintf(f->text + length, sizeof f->text - length, "%s%s", length ? between : "", text);
 }
 
-/* The first line of a small file, without its newline; "" where there is none. */
-static const char *read_line(
-	char line[128], const char *format, const char *root, const char *a, const char *b)
+const char *wt_doctor_line(char line[128], const char *format, const char *root, const char *a, const char *b)
 {
 	char path[PATH_MAX];
 	FILE *file;
@@ -64,9 +61,7 @@ static int visible(const struct dirent *entry)
 	return entry->d_name[0] != '.';
 }
 
-/* Calls fn for each entry of a directory, in order; answers how many there are. */
-static unsigned each_entry(const char *root, const char *directory,
-	void (*fn)(struct wt_finding *f, const char *root, const char *name), struct wt_finding *f)
+unsigned wt_doctor_each(const char *root, const char *directory, wt_doctor_fn *fn, struct wt_finding *f)
 {
 	struct dirent **entries = NULL;
 	char path[PATH_MAX];
@@ -177,23 +172,23 @@ static void add_rdma_device(struct wt_finding *f, const char *root, const char *
 	const char *word;
 	size_t length;
 
-	read_line(layer, "%s/sys/class/infiniband/%s/ports/1/%s", root, name, "link_layer");
-	read_line(state, "%s/sys/class/infiniband/%s/ports/1/%s", root, name, "state");
-	read_line(rate, "%s/sys/class/infiniband/%s/ports/1/%s", root, name, "rate");
+	wt_doctor_line(layer, "%s/sys/class/infiniband/%s/ports/1/%s", root, name, "link_layer");
+	wt_doctor_line(state, "%s/sys/class/infiniband/%s/ports/1/%s", root, name, "state");
+	wt_doctor_line(rate, "%s/sys/class/infiniband/%s/ports/1/%s", root, name, "rate");
 	length = strcspn(rate, "("); /* "100 Gb/sec (4X EDR)" */
 	rate[length && rate[length - 1] == ' ' ? length - 1 : length] = '\0';
 	word = strchr(state, ' ') ? strchr(state, ' ') + 1 : state; /* "4: ACTIVE" */
 	f->good = f->good || strcmp(word, "ACTIVE") == 0;
 	snprintf(text, sizeof text, "%.40s (%.20s, %.20s%s%.30s)", name, layer, word, rate[0] ? ", " : "",
 		rate);
-	add(f, ", ", text);
+	wt_doctor_add(f, ", ", text);
 }
 
 static void check_rdma(struct wt_finding *f, const char *root)
 {
 	*f = (struct wt_finding){ .what = "RDMA devices",
 		.advice = "no port is active: bring its link up; on InfiniBand a subnet manager must run" };
-	if (!each_entry(root, "/sys/class/infiniband", add_rdma_device, f)) {
+	if (!wt_doctor_each(root, "/sys/class/infiniband", add_rdma_device, f)) {
 		strcpy(f->text, "none");
 		f->advice = "tcp is used without them; soft-RoCE: rdma link add rxe0 type rxe netdev NIC";
 	}
@@ -222,7 +217,7 @@ static void check_uverbs(struct wt_finding *f, const char *root)
 
 static void check_iommu(struct wt_finding *f, const char *root)
 {
-	unsigned count = each_entry(root, "/sys/kernel/iommu_groups", NULL, NULL);
+	unsigned count = wt_doctor_each(root, "/sys/kernel/iommu_groups", NULL, NULL);
 
 	*f = (struct wt_finding){ .what = "IOMMU",
 		.good = count > 0,
@@ -262,20 +257,20 @@ static void add_huge_pages(struct wt_finding *f, const char *root, const char *n
 
 	if (sscanf(name, "hugepages-%lukB", &kilobytes) != 1)
 		return;
-	read_line(total, "%s/sys/kernel/mm/hugepages/%s/%s", root, name, "nr_hugepages");
-	read_line(unused, "%s/sys/kernel/mm/hugepages/%s/%s", root, name, "free_hugepages");
+	wt_doctor_line(total, "%s/sys/kernel/mm/hugepages/%s/%s", root, name, "nr_hugepages");
+	wt_doctor_line(unused, "%s/sys/kernel/mm/hugepages/%s/%s", root, name, "free_hugepages");
 	f->good = f->good || strtoul(total, NULL, 10) > 0;
 	snprintf(text, sizeof text, "%lu %s: %.20s of %.20s free",
 		kilobytes >> 20 ? kilobytes >> 20 : kilobytes >> 10, kilobytes >> 20 ? "GiB" : "MiB", unused,
 		total);
-	add(f, ", ", text);
+	wt_doctor_add(f, ", ", text);
 }
 
 static void check_huge_pages(struct wt_finding *f, const char *root)
 {
 	*f = (struct wt_finding){ .what = "huge pages",
 		.advice = "optional, registering is faster: echo N > /proc/sys/vm/nr_hugepages" };
-	if (!each_entry(root, "/sys/kernel/mm/hugepages", add_huge_pages, f))
+	if (!wt_doctor_each(root, "/sys/kernel/mm/hugepages", add_huge_pages, f))
 		strcpy(f->text, "not in this kernel");
 }
 
@@ -358,7 +353,7 @@ static void check_jobs(struct wt_finding *f)
 		*strrchr(parent, '/') = '\0';
 		f->good = access(parent, W_OK | X_OK) == 0;
 	}
-	add(f, " ", f->good ? "usable" : "not usable");
+	wt_doctor_add(f, " ", f->good ? "usable" : "not usable");
 }
 
 unsigned wt_doctor_look(const char *root, struct wt_finding ret_findings[WT_FINDINGS_MAX])
@@ -378,5 +373,6 @@ unsigned wt_doctor_look(const char *root, struct wt_finding ret_findings[WT_FIND
 		"passthrough needs it: modprobe vfio-pci; QEMU's user must own the device's /dev/vfio/GROUP");
 	check_digests(f++);
 	check_jobs(f++);
+	f += wt_doctor_tuning(root, f);
 	return (unsigned)(f - ret_findings);
 }

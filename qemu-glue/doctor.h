@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#define WT_FINDINGS_MAX 16
+#define WT_FINDINGS_MAX 24
 
 struct wt_finding {
 	const char *what;

@@ -18,6 +18,10 @@ static const char usage[] =
 	"  cancel    end a migration; the guest goes on where it is\n"
 	"  replica   serve an old copy of a guest's memory to the host that it comes to\n"
 	"  devices   what of a guest cannot move with it, and what it becomes elsewhere\n"
+	"  handover  a guest goes to another QEMU of this host, its memory stays where it is\n"
+	"  upgrade   replace the QEMU below a running guest\n"
+	"  checkpoint  write a running guest to files; it goes on\n"
+	"  restore   let a guest go on from such files\n"
 	"  doctor    look at this host: devices, limits, what to do\n"
 	"`watari COMMAND --help` explains each.\n";
 
@@ -34,6 +38,10 @@ static const struct {
 	{ "cancel", wt_command_cancel },
 	{ "replica", wt_command_replica },
 	{ "devices", wt_command_devices },
+	{ "handover", wt_command_handover },
+	{ "upgrade", wt_command_upgrade },
+	{ "checkpoint", wt_command_checkpoint },
+	{ "restore", wt_command_restore },
 	{ "doctor", wt_command_doctor },
 };
 

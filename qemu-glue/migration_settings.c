@@ -20,6 +20,7 @@ static const struct {
 	{ "pause-before-switchover", offsetof(struct wt_migration_settings, pause_before_switchover) },
 	{ "multifd", offsetof(struct wt_migration_settings, multifd) },
 	{ "auto-converge", offsetof(struct wt_migration_settings, auto_converge) },
+	{ "x-ignore-shared", offsetof(struct wt_migration_settings, ignore_shared) },
 }, parameters[] = {
 	{ "max-bandwidth", offsetof(struct wt_migration_settings, max_bandwidth) },
 	{ "downtime-limit", offsetof(struct wt_migration_settings, downtime_limit_ms) },

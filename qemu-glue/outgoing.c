@@ -4,8 +4,6 @@
  *
  *   1. Pages are gathered into extents of consecutive pages and announced in the order in which the reader
  *      reports them. Pages that are not mapped here are gathered with their bytes.
- *      An extent that may still grow waits while the puller has enough to do (RUN_WAITS_BYTES pending): when
- *      something has landed, the section ends, or nothing more is read, it goes.
  *   2. A page that meets back-pressure stays in the reader (-EAGAIN); nothing behind it on its channel is
  *      looked at before it was taken.
  *   3. RAM_END is sent after every announcement has been taken by the server; what QEMU wrote behind it
@@ -19,7 +17,7 @@
  * read. Where QEMU leaves bytes out, it gives samples (skip_page.h), and far fewer of them: FEED_SAMPLES are
  * enough for the same verdict, and FEED_SAMPLES_END when RAM ends.
  *
- * QEMU's connections are outgoing_feeds.c's.
+ * QEMU's connections are outgoing_feeds.c's; the page server as a taker is outgoing_server.c's.
  */
 #include <assert.h>
 #include <errno.h>
@@ -34,13 +32,10 @@
 
 #define EXTENT_PAGES 256u            /* of content, at most: one read */
 #define ZERO_EXTENT_PAGES (1u << 18) /* of zeros: nothing crosses the wire */
-#define RUN_WAITS_BYTES (1u << 20)
-#define UNSENT_MAX (8u << 20)  /* stripped bytes that may be on their way */
-#define HEARD_NS 1000000000ull /* how lately the peer must have been heard */
-#define AGAIN_NS 5000000ull    /* until what could not be sent is tried again */
-#define SAMPLES 1024u          /* pages that are compared with the mapping, until one is equal */
-#define FEED_SAMPLES 32u       /* the same, of those that QEMU gives of what it leaves out */
-#define FEED_SAMPLES_END 16u   /* at RAM's end so many are enough */
+#define AGAIN_NS 5000000ull          /* until what could not be sent is tried again */
+#define SAMPLES 1024u                /* pages that are compared with the mapping, until one is equal */
+#define FEED_SAMPLES 32u             /* the same, of those that QEMU gives of what it leaves out */
+#define FEED_SAMPLES_END 16u         /* at RAM's end so many are enough */
 
 /* ---- announcing ---- */
 
@@ -54,9 +49,9 @@ static int flush_run(struct wt_outgoing *o, struct wt_error *err)
 	if (!run->extent.pages)
 		return 0;
 	if (run->copied)
-		r = wt_server_announce_copy(o->server, &run->extent, o->run_bytes);
+		r = o->taker->announce_copy(o->taker_arg, &run->extent, o->run_bytes);
 	else
-		r = wt_server_announce(o->server, &run->extent, run->content);
+		r = o->taker->announce(o->taker_arg, &run->extent, run->content);
 	if (run->copied && run->extent.pages)
 		memmove(o->run_bytes, o->run_bytes + ((run->extent.page - first) << WT_PAGE_SHIFT),
 			(size_t)run->extent.pages << WT_PAGE_SHIFT);
@@ -75,7 +70,7 @@ static int gather(struct wt_outgoing *o, uint32_t block, uint64_t page, enum wt_
 	bool copied = content != WT_CONTENT_ZERO && !where->base;
 	int r;
 
-	if (!o->server || o->read_pages >= o->read_max)
+	if (!o->taker || o->read_pages >= o->read_max)
 		return -EAGAIN;
 	if (run->extent.pages == 0 || run->extent.block != (uint32_t)where->number ||
 		run->extent.page + run->extent.pages != page || run->content != content ||
@@ -208,8 +203,8 @@ static int on_ram_part(void *arg, struct wt_error *err)
 	struct wt_outgoing *o = arg;
 	int r = flush_run(o, err);
 
-	if (o->server)
-		wt_server_flush(o->server);
+	if (o->taker)
+		o->taker->flush(o->taker_arg);
 	return r == -EAGAIN ? 0 : r;
 }
 
@@ -307,42 +302,25 @@ static const struct wt_stream_events stream_events = {
 /* Sends stripped bytes up to `limit` in pass; true if all of them went. */
 static bool send_pass(struct wt_outgoing *o, size_t limit)
 {
-	while (o->pass_first < limit && wt_server_unsent(o->server) < UNSENT_MAX) {
+	while (o->pass_first < limit) {
 		size_t left = limit - o->pass_first;
 		size_t n = left < WT_STREAM_CHUNK_MAX ? left : WT_STREAM_CHUNK_MAX;
 
-		if (wt_server_send(o->server, WT_RELAY_STREAM, o->pass + o->pass_first, n))
+		if (!o->taker->pass(o->taker_arg, o->pass + o->pass_first, n))
 			break;
 		o->pass_first += n;
 	}
 	return o->pass_first == limit;
 }
 
-static bool run_waits(const struct wt_outgoing *o)
-{
-	struct wt_server_stats stats;
-
-	if (o->held || o->ram_ended || !o->run.extent.pages || !o->reading)
-		return false;
-	wt_server_stats(o->server, &stats);
-	return stats.pending_bytes >= RUN_WAITS_BYTES;
-}
-
-/* true: everything that was reported has been sent, but for a run that waits. */
+/* true: everything that was reported has been sent. */
 static bool send_all(struct wt_outgoing *o, struct wt_error *err)
 {
-	struct wt_server_stats stats;
-	struct wt_relay_ram_end end;
-
-	if (!run_waits(o) && flush_run(o, err))
+	if (flush_run(o, err))
 		return false;
-	wt_server_flush(o->server);
+	o->taker->flush(o->taker_arg);
 	if (o->ram_ended && !o->ram_end_sent) {
-		if (!send_pass(o, o->ram_end_at))
-			return false;
-		wt_server_stats(o->server, &stats);
-		end.next_seq = stats.next_seq;
-		if (wt_server_send(o->server, WT_RELAY_RAM_END, &end, sizeof end))
+		if (!send_pass(o, o->ram_end_at) || !o->taker->ram_end(o->taker_arg))
 			return false;
 		o->ram_end_sent = true;
 	}
@@ -358,19 +336,15 @@ static void again(void *arg, uint64_t now_ns)
 	wt_outgoing_pump(arg);
 }
 
-static bool peer_recent(const struct wt_outgoing *o)
-{
-	return wt_loop_now_ns(o->loop) - wt_server_heard_ns(o->server) < HEARD_NS;
-}
-
 /* May more be read from QEMU? Before the start only up to the list of blocks, which the reader sees to. */
 static bool may_read(struct wt_outgoing *o, bool all_sent)
 {
-	if (!o->server)
+	if (!o->taker)
 		return true;
-	if (o->held || !all_sent || !wt_server_room(o->server))
+	if (o->held || !all_sent || !o->taker->room(o->taker_arg))
 		return false;
-	return o->ram_ended || (o->read_pages < o->read_max && peer_recent(o));
+	return o->ram_ended ||
+	       (o->read_pages < o->read_max && o->taker->recent(o->taker_arg, wt_loop_now_ns(o->loop)));
 }
 
 /* Each is told once, in this order. The owner may hang up meanwhile. */
@@ -394,9 +368,9 @@ void wt_outgoing_pump(struct wt_outgoing *o)
 
 	if (o->failed)
 		return;
-	if (o->server)
+	if (o->taker)
 		all = send_all(o, &err);
-	if (!err.code && all && !o->held && wt_outgoing_resume(o, &err) && o->server)
+	if (!err.code && all && !o->held && wt_outgoing_resume(o, &err) && o->taker)
 		all = send_all(o, &err);
 	if (err.code) {
 		wt_outgoing_fail(o, &err);
@@ -445,7 +419,13 @@ int wt_outgoing_offer(
 
 void wt_outgoing_start(struct wt_outgoing *o, struct wt_server *server)
 {
-	o->server = server;
+	wt_outgoing_start_taker(o, &wt_outgoing_server, server);
+}
+
+void wt_outgoing_start_taker(struct wt_outgoing *o, const struct wt_outgoing_taker *taker, void *arg)
+{
+	o->taker = taker;
+	o->taker_arg = arg;
 	wt_outgoing_pump(o);
 }
 
@@ -495,7 +475,7 @@ int wt_outgoing_retarget(struct wt_outgoing *o, struct wt_server *server, uint64
 	if (r)
 		return r;
 	o->pass_first = o->pass_length = 0;
-	o->server = server;
+	o->taker_arg = server;
 	r = wt_replay_write(o->replay, o->reader, from, on_part, o, err);
 	if (r)
 		wt_outgoing_fail(o, err);

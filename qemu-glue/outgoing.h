@@ -42,6 +42,23 @@ struct wt_outgoing_events {
 	void (*trouble)(void *arg, const struct wt_error *err);
 };
 
+/*
+ * Who takes what the stream announces, instead of a page server: with the same arguments and answers as
+ * wt_server_announce, and so on. All of them are there, and called in the loop's thread.
+ */
+struct wt_outgoing_taker {
+	int (*announce)(void *arg, struct wt_extent *extent, enum wt_content content);
+	int (*announce_copy)(void *arg, struct wt_extent *extent, const uint8_t *bytes);
+	void (*flush)(void *arg);
+	bool (*room)(void *arg);
+	/* It was heard so lately that the guest may be stopped. */
+	bool (*recent)(void *arg, uint64_t now_ns);
+	/* Bytes of the stripped stream, in order; false: none was taken, try again. */
+	bool (*pass)(void *arg, const uint8_t *bytes, size_t length);
+	/* Every announcement was taken; what is passed from now on is behind RAM's end. */
+	bool (*ram_end)(void *arg);
+};
+
 struct wt_outgoing_stats {
 	unsigned channels;      /* of multifd; 0: all comes over the main channel */
 	uint64_t pages;         /* with content, that left the stream */
@@ -68,6 +85,8 @@ int wt_outgoing_offer(struct wt_outgoing *outgoing, const struct wt_skip_block *
 /* From now on pages are announced by this server, which must outlive the object; before, the stream is read
  * up to its list of blocks only. */
 void wt_outgoing_start(struct wt_outgoing *outgoing, struct wt_server *server);
+/* The same with a taker, borrowed as a server is. */
+void wt_outgoing_start_taker(struct wt_outgoing *outgoing, const struct wt_outgoing_taker *taker, void *arg);
 /*
  * Changing the destination. keep: before start; without it nothing is kept, and retarget is refused. check:
  * can another destination take over now? 0, or why not (replay.h). hold: nothing is read from QEMU, which

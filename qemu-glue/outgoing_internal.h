@@ -39,7 +39,8 @@ struct wt_outgoing {
 	struct wt_loop *loop;
 	struct wt_outgoing_events events;
 	void *arg;
-	struct wt_server *server; /* NULL: not started */
+	const struct wt_outgoing_taker *taker; /* NULL: not started */
+	void *taker_arg;
 	struct wt_stream *reader;
 	struct wt_replay *replay; /* NULL: the stream is not kept */
 
@@ -74,6 +75,9 @@ void wt_outgoing_fail(struct wt_outgoing *outgoing, const struct wt_error *err);
  * memory. Further samples are of use until *ret_proven. */
 int wt_outgoing_compare(struct wt_outgoing *outgoing, const uint8_t *base, uint64_t page,
 	const uint8_t *bytes, bool *ret_proven, struct wt_error *err);
+
+/* outgoing_server.c: a page server, which is the taker's arg. */
+extern const struct wt_outgoing_taker wt_outgoing_server;
 
 /* outgoing_feeds.c */
 

@@ -107,7 +107,8 @@ static const struct capability *find_capability(const char *name)
 	return NULL;
 }
 
-static int check_capabilities(struct wt_qmp *qmp, struct wt_error *err)
+/* allowed: one that may be on, or NULL. */
+static int check_capabilities(struct wt_qmp *qmp, const char *allowed, struct wt_error *err)
 {
 	const struct capability *known;
 	json_t *list = NULL, *item;
@@ -122,7 +123,7 @@ static int check_capabilities(struct wt_qmp *qmp, struct wt_error *err)
 	{
 		name = text_of(item, "capability");
 		known = find_capability(name);
-		if (!is_true(item, "state") || (known && !known->why))
+		if (!is_true(item, "state") || (known && !known->why) || (allowed && !strcmp(name, allowed)))
 			continue;
 		r = wt_error_set(err, EPERM,
 			"migration capability '%s' is on, and %s; type in QEMU's monitor: "
@@ -272,7 +273,7 @@ static int check_source_status(struct wt_qmp *qmp, bool *ret_running, struct wt_
 /* ---- Disks ---- */
 
 /* Firmware's variable store: QEMU migrates its content as RAM and writes it to the destination's own file. */
-static bool is_flash(json_t *disk)
+bool wt_preflight_is_flash(json_t *disk)
 {
 	return starts_with(text_of(disk, "device"), "pflash") ||
 	       starts_with(text_of(disk, "qdev"), "/machine/system.flash");
@@ -295,7 +296,7 @@ static int check_disks(struct wt_qmp *qmp, bool shared_storage, unsigned *ret_wr
 		if (!inserted || is_true(inserted, "ro"))
 			continue;
 		writable++;
-		if (shared_storage || is_flash(disk))
+		if (shared_storage || wt_preflight_is_flash(disk))
 			continue;
 		name = text_of(disk, "device");
 		if (!*name)
@@ -324,8 +325,13 @@ static bool among(const char *const *names, const char *name)
 	return false;
 }
 
-static int check_device(const char *type, const char *name, const char *const *leaving, bool *may_discard,
-	struct wt_error *err)
+static bool is_balloon(const char *type)
+{
+	return starts_with(type, "child<virtio-balloon") || !strcmp(type, "hv-balloon");
+}
+
+static int check_device(const char *type, const char *name, const char *const *leaving,
+	struct wt_preflight *facts, struct wt_error *err)
 {
 	if (starts_with(type, "child<virtio-mem-") || starts_with(type, "virtio-mem"))
 		return wt_error_set(err, EPERM,
@@ -334,16 +340,31 @@ static int check_device(const char *type, const char *name, const char *const *l
 			name, name);
 	if (starts_with(type, "child<vfio-") && !among(leaving, name))
 		return wt_error_set(err, EPERM,
-			"device '%s' is passed through from this host; name it in a device map and say --devices MAP, or "
-			"unplug it first: device_del %s",
+			"device '%s' is passed through from this host; unplug it first: device_del %s (send --devices MAP does that for "
+			"you)",
 			name, name);
-	if (starts_with(type, "child<virtio-balloon") || !strcmp(type, "hv-balloon"))
-		*may_discard = true;
+	facts->may_discard |= is_balloon(type);
 	return 0;
 }
 
+/* QEMU leaves pages out of the stream that a balloon's guest calls free. */
+static int ask_gives_up(struct wt_qmp *qmp, const char *path, const char *name, struct wt_preflight *facts,
+	struct wt_error *err)
+{
+	json_t *hint = NULL;
+	char device[512];
+	int r;
+
+	snprintf(device, sizeof device, "%s/%s", path, name);
+	r = ask(qmp, "qom-get", json_pack("{s:s,s:s}", "path", device, "property", "free-page-hint"), &hint,
+		err);
+	facts->gives_up |= json_is_true(hint);
+	json_decref(hint);
+	return r;
+}
+
 static int check_peripherals(struct wt_qmp *qmp, const char *path, const char *const *leaving,
-	bool *may_discard, struct wt_error *err)
+	struct wt_preflight *facts, struct wt_error *err)
 {
 	json_t *list = NULL, *item;
 	size_t i;
@@ -354,17 +375,18 @@ static int check_peripherals(struct wt_qmp *qmp, const char *path, const char *c
 	{
 		if (r < 0)
 			break;
-		r = check_device(text_of(item, "type"), text_of(item, "name"), leaving, may_discard, err);
+		r = check_device(text_of(item, "type"), text_of(item, "name"), leaving, facts, err);
+		if (!r && is_balloon(text_of(item, "type")))
+			r = ask_gives_up(qmp, path, text_of(item, "name"), facts, err);
 	}
 	json_decref(list);
 	return r;
 }
 
 static int check_devices(
-	struct wt_qmp *qmp, const char *const *leaving, bool *ret_may_discard, struct wt_error *err)
+	struct wt_qmp *qmp, const char *const *leaving, struct wt_preflight *facts, struct wt_error *err)
 {
 	json_t *list = NULL, *item, *balloon = NULL;
-	bool may_discard = false;
 	const char *name;
 	size_t i;
 	int r;
@@ -375,25 +397,23 @@ static int check_devices(
 		name = text_of(json_object_get(item, "data"), "id");
 		if (r < 0)
 			break;
-		r = check_device(text_of(item, "type"), *name ? name : "(no id)", leaving, &may_discard, err);
+		r = check_device(text_of(item, "type"), *name ? name : "(no id)", leaving, facts, err);
 	}
 	json_decref(list);
 	if (r >= 0)
-		r = check_peripherals(qmp, "/machine/peripheral", leaving, &may_discard, err);
+		r = check_peripherals(qmp, "/machine/peripheral", leaving, facts, err);
 	if (r >= 0)
-		r = check_peripherals(qmp, "/machine/peripheral-anon", leaving, &may_discard, err);
+		r = check_peripherals(qmp, "/machine/peripheral-anon", leaving, facts, err);
 	if (r >= 0)
 		r = ask(qmp, "query-balloon", NULL, &balloon, err);
-	if (r < 0)
-		return r;
-	*ret_may_discard = may_discard || balloon;
+	facts->may_discard |= balloon != NULL;
 	json_decref(balloon);
-	return 0;
+	return r < 0 ? r : 0;
 }
 
-int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_error *err)
+int wt_preflight_devices(struct wt_qmp *qmp, struct wt_preflight *facts, struct wt_error *err)
 {
-	return check_devices(qmp, NULL, ret_may_discard, err);
+	return check_devices(qmp, NULL, facts, err);
 }
 
 /* Memory that this host cannot read, or that cannot leave it. */
@@ -548,11 +568,11 @@ int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool share
 	if (r >= 0)
 		r = check_leaving(leaving, facts.guest_running, err);
 	if (r >= 0)
-		r = check_devices(qmp, leaving, &facts.may_discard, err);
+		r = check_devices(qmp, leaving, &facts, err);
 	if (r >= 0)
 		r = check_migration(qmp, true, leaving && *leaving, err);
 	if (r >= 0)
-		r = check_capabilities(qmp, err);
+		r = check_capabilities(qmp, NULL, err);
 	if (r >= 0)
 		r = check_parameters(qmp, err);
 	if (r >= 0)
@@ -596,10 +616,10 @@ static int ask_stopped_at_start(pid_t pid, bool *ret_stopped, struct wt_error *e
 	return 0;
 }
 
-int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram, struct wt_error *err)
+/* Waits for a migration, and will not run by itself behind it. */
+static int check_waits(struct wt_qmp *qmp, struct wt_error *err)
 {
 	bool stopped = false;
-	unsigned staged = 0;
 	char status[32];
 	int r;
 
@@ -618,9 +638,16 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 		return wt_error_set(err, EPERM,
 			"the destination's QEMU was started without -S, so that it would run before the source has "
 			"let go; start it with -incoming defer -S");
-	r = check_migration(qmp, false, false, err);
+	return check_migration(qmp, false, false, err);
+}
+
+int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram, struct wt_error *err)
+{
+	unsigned staged = 0;
+	int r = check_waits(qmp, err);
+
 	if (r >= 0)
-		r = check_capabilities(qmp, err);
+		r = check_capabilities(qmp, NULL, err);
 	if (r >= 0)
 		r = check_parameters(qmp, err);
 	if (r >= 0)
@@ -633,4 +660,32 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 				"memory-backend=mem0",
 				ram->blocks[b].name);
 	return r;
+}
+
+/* ---- Handover ---- */
+
+int wt_preflight_old(struct wt_qmp *qmp, bool *ret_running, struct wt_error *err)
+{
+	struct wt_preflight facts = { 0 };
+	int r;
+
+	r = check_source_status(qmp, ret_running, err);
+	if (r >= 0)
+		r = check_confidential(qmp, err);
+	if (r >= 0)
+		r = wt_preflight_devices(qmp, &facts, err);
+	if (r >= 0)
+		r = check_migration(qmp, true, false, err);
+	if (r >= 0)
+		r = check_capabilities(qmp, "x-ignore-shared", err);
+	return r < 0 ? r : check_parameters(qmp, err);
+}
+
+int wt_preflight_new(struct wt_qmp *qmp, struct wt_error *err)
+{
+	int r = check_waits(qmp, err);
+
+	if (r >= 0)
+		r = check_capabilities(qmp, "x-ignore-shared", err);
+	return r < 0 ? r : check_parameters(qmp, err);
 }

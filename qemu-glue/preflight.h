@@ -18,6 +18,8 @@ struct wt_preflight {
 	bool guest_running;      /* run state `running`; false: paused by its operator */
 	bool may_discard;        /* a device can punch holes into guest RAM (balloon, free-page reporting,
 				    virtio-mem) */
+	bool gives_up;           /* the guest tells QEMU of free pages while it migrates, and QEMU leaves them
+				    out (free-page-hint) */
 	unsigned writable_disks; /* block devices open for writing */
 	unsigned staged_blocks;  /* of main memory that is not shared */
 };
@@ -28,11 +30,18 @@ struct wt_preflight {
  * sentence; other codes are those of wt_qmp_call: QEMU could not be asked. */
 int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool shared_storage,
 	const char *const *leaving, struct wt_preflight *ret_facts, struct wt_error *err);
-/* The part of it that looks at devices; they may be plugged in during a migration. */
-int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_error *err);
+/* The part of it that looks at devices, for may_discard and gives_up; they may be plugged in during a
+ * migration. */
+int wt_preflight_devices(struct wt_qmp *qmp, struct wt_preflight *facts, struct wt_error *err);
+/* Of query-block: firmware's variable store, whose content QEMU migrates with RAM. */
+bool wt_preflight_is_flash(json_t *disk);
 /* The destination must be `inmigrate`, started with `-incoming defer -S`, its RAM shared. That -S is still in
  * effect cannot be asked (QMP `cont` undoes it while QEMU waits); QMP `stop` before the stream is fed makes
  * it certain. */
 int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram, struct wt_error *err);
+/* The same for the two QEMUs of a handover (handover.h), which leaves RAM where it is and sets the capability
+ * x-ignore-shared itself. RAM and disks are handover_check.c's. */
+int wt_preflight_old(struct wt_qmp *qmp, bool *ret_running, struct wt_error *err);
+int wt_preflight_new(struct wt_qmp *qmp, struct wt_error *err);
 
 #endif

@@ -10,21 +10,30 @@
 
 #include <watari/block.h>
 
+int wt_read_at(int fd, void *ret_bytes, uint64_t length, uint64_t offset)
+{
+	uint8_t *to = ret_bytes;
+
+	while (length) {
+		ssize_t n = pread(fd, to, length, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -ENODATA;
+		to += n;
+		offset += (uint64_t)n;
+		length -= (uint64_t)n;
+	}
+	return 0;
+}
+
 int wt_read_pages(int fd, uint64_t fd_offset, uint64_t length, uint64_t page, uint32_t pages, void *ret_bytes)
 {
-	uint64_t all = length >> WT_PAGE_SHIFT, offset = page << WT_PAGE_SHIFT, end;
-	uint8_t *bytes = ret_bytes;
-	ssize_t n;
+	uint64_t all = length >> WT_PAGE_SHIFT;
 
 	if (page > all || pages > all - page)
 		return -EINVAL;
-	for (end = offset + ((uint64_t)pages << WT_PAGE_SHIFT); offset < end; offset += (uint64_t)n) {
-		n = pread(fd, bytes, end - offset, (off_t)(fd_offset + offset));
-		if (n < 0 && errno == EINTR)
-			n = 0;
-		else if (n <= 0)
-			return n ? -errno : -ENODATA;
-		bytes += n;
-	}
-	return 0;
+	return wt_read_at(
+		fd, ret_bytes, (uint64_t)pages << WT_PAGE_SHIFT, fd_offset + (page << WT_PAGE_SHIFT));
 }

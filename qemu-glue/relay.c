@@ -13,6 +13,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <watari/place.h>
+
 static void signal_readable(void *arg, uint32_t events)
 {
 	struct wt_relay *relay = arg;
@@ -45,6 +47,7 @@ int wt_relay_open(struct wt_relay *relay, const struct wt_relay_options *options
 
 	*relay = (struct wt_relay){ .options = options, .signal_fd = -1, .signalled = signalled, .arg = arg };
 	wt_report_open(&relay->report, options->json);
+	wt_place_near("", options->device);
 	r = wt_loop_open(&relay->loop);
 	if (r)
 		return wt_error_set(err, -r, "no event loop: %s", strerror(-r));

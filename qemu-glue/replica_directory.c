@@ -3,8 +3,8 @@
  * replica_directory.c - see replica_directory.h.
  *
  *   1. Only regular files directly in the directory are opened, without following links.
- *   2. Only files whose whole name is ours are removed: ram-NUMBER-16HEX.raw, the same or the index with
- * .tmp.
+ *   2. Only files whose whole name is ours are removed (wt_replica_is_file_name), and such names and the
+ * index's with .tmp.
  *
  * The lock is flock's. Where a file system has none (NFS, for directories) things go on without.
  */
@@ -111,37 +111,16 @@ static bool is_temporary(const char *name, size_t *ret_length)
 	return true;
 }
 
-/* ram-NUMBER-16HEX.raw, as long as that. */
-static bool is_image(const char *name, size_t length)
-{
-	static const char hex[] = "0123456789abcdef";
-	const char *at = name + 4;
-
-	if (strncmp(name, "ram-", 4) != 0 || !strspn(at, "0123456789"))
-		return false;
-	at += strspn(at, "0123456789");
-	if (*at != '-' || strspn(at + 1, hex) != 16 || strncmp(at + 17, ".raw", 4) != 0)
-		return false;
-	return at + 21 == name + length;
-}
-
-static bool is_named(const struct wt_replica_index *index, const char *file)
-{
-	for (unsigned i = 0; index && i < index->count; i++)
-		if (!strcmp(index->images[i].file, file))
-			return true;
-	return false;
-}
-
 /* Whether a file may be removed. */
 static bool is_left_over(const char *name, enum wt_replica_sweep what, const struct wt_replica_index *index)
 {
 	size_t length;
 
 	if (is_temporary(name, &length))
-		return is_image(name, length) ||
+		return wt_replica_is_file_name(name, length) ||
 		       (length == strlen(WT_REPLICA_INDEX) && !strncmp(name, WT_REPLICA_INDEX, length));
-	return what == WT_REPLICA_SWEEP_UNUSED && is_image(name, length) && !is_named(index, name);
+	return what == WT_REPLICA_SWEEP_UNUSED && wt_replica_is_file_name(name, length) &&
+	       !(index && wt_replica_index_names(index, name));
 }
 
 int wt_replica_directory_sweep(int fd, enum wt_replica_sweep what, const struct wt_replica_index *index)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * replica_index.c - reads and writes index.json. See replica_index.h.
+ * replica_index.c - reads and writes index.json. See replica_index.h; what a checkpoint adds is
+ * replica_checkpoint.c's.
  *
  *   1. Everything in the text is hostile: each field is checked before it is copied, each refusal names it.
  *   2. What parse accepts, render writes so that parse accepts it with the same meaning.
@@ -18,6 +19,7 @@
 #include <jansson.h>
 
 #include "printable.h"
+#include "replica_checkpoint.h"
 
 #define SHOWN 80 /* bytes of a foreign name in a message */
 
@@ -27,7 +29,7 @@ static const char *shown(const char *name, char text[SHOWN])
 }
 
 /* Copies a string that is there, is not empty and fits. */
-static bool take_string(const json_t *object, const char *key, char *ret_text, size_t size)
+bool wt_replica_take_string(const json_t *object, const char *key, char *ret_text, size_t size)
 {
 	const json_t *value = json_object_get(object, key);
 	size_t length = json_string_length(value);
@@ -54,11 +56,12 @@ static int take_image(const json_t *object, const char *from, unsigned number, s
 	json_int_t length = json_integer_value(json_object_get(object, "length"));
 	char text[SHOWN];
 
-	if (!take_string(object, "name", image->name, sizeof image->name))
+	if (!wt_replica_take_string(object, "name", image->name, sizeof image->name))
 		return wt_error_set(err, EINVAL,
 			"%s: block %u has no `name` of 1 to %d bytes; the index is damaged", from, number,
 			WT_BLOCK_NAME_MAX);
-	if (!take_string(object, "file", image->file, sizeof image->file) || !plain_file_name(image->file))
+	if (!wt_replica_take_string(object, "file", image->file, sizeof image->file) ||
+		!plain_file_name(image->file))
 		return wt_error_set(err, EINVAL,
 			"%s: the `file` of block \"%s\" is not the plain name of a file in the same directory; "
 			"the index is damaged or forged",
@@ -104,24 +107,32 @@ static int take_images(
 	return r;
 }
 
-/* Nothing is known yet that could be required. */
-static int check_requires(const json_t *requires, const char *from, struct wt_error *err)
+/* One thing is known that could be required: maps and layers (replica_checkpoint.c). */
+static int check_requires(const json_t *requires, const char *from, bool *ret_layers, struct wt_error *err)
 {
-	const char *first = json_string_value(json_array_get(requires, 0));
+	const char *what;
 	char text[SHOWN];
 
+	*ret_layers = false;
 	if (!requires || (json_is_array(requires) && !json_array_size(requires)))
 		return 0;
+	what = json_string_value(json_array_get(requires, 0));
+	*ret_layers = json_array_size(requires) == 1 && what && !strcmp(what, WT_REPLICA_LAYERS);
+	if (*ret_layers)
+		return 0;
+	if (what && !strcmp(what, WT_REPLICA_LAYERS))
+		what = json_string_value(json_array_get(requires, 1));
 	return wt_error_set(err, ENOTSUP,
 		"%s needs \"%s\" to be understood, and this watari (%s) has not got that; use "
 		"the version that wrote it",
-		from, first ? shown(first, text) : "?", WATARI_VERSION);
+		from, what ? shown(what, text) : "?", WATARI_VERSION);
 }
 
 static int take_index(
 	const json_t *root, const char *from, struct wt_replica_index *index, struct wt_error *err)
 {
 	const json_t *format = json_object_get(root, "format");
+	bool layers;
 	int r;
 
 	if (!json_is_integer(format))
@@ -133,13 +144,14 @@ static int take_index(
 			", and this watari (%s) reads format %d; use the "
 			"version that wrote it",
 			from, json_integer_value(format), WATARI_VERSION, WT_REPLICA_FORMAT);
-	r = check_requires(json_object_get(root, "requires"), from, err);
+	r = check_requires(json_object_get(root, "requires"), from, &layers, err);
 	if (r)
 		return r;
-	if (!take_string(root, "vm", index->vm, sizeof index->vm))
+	if (!wt_replica_take_string(root, "vm", index->vm, sizeof index->vm))
 		return wt_error_set(err, EINVAL, "%s has no `vm` of 1 to %d bytes; the index is damaged",
 			from, WT_REPLICA_VM_MAX);
-	return take_images(json_object_get(root, "blocks"), from, index, err);
+	r = take_images(json_object_get(root, "blocks"), from, index, err);
+	return r ? r : wt_replica_checkpoint_take(root, from, layers, index, err);
 }
 
 int wt_replica_index_parse(const char *text, size_t length, const char *from,
@@ -158,6 +170,11 @@ int wt_replica_index_parse(const char *text, size_t length, const char *from,
 	if (!root)
 		return wt_error_set(err, EINVAL,
 			"%s, line %d, is not JSON; is the index damaged, or cut short?", from, why.line);
+	r = wt_replica_digest_check(text, length, root, from, err);
+	if (r) {
+		json_decref(root);
+		return r;
+	}
 	index = calloc(1, sizeof *index);
 	r = index ? take_index(root, from, index, err)
 		  : wt_error_set(err, ENOMEM, "no memory to read %s", from);
@@ -175,7 +192,21 @@ void wt_replica_index_free(struct wt_replica_index *index)
 	if (!index)
 		return;
 	free(index->images);
+	if (index->checkpoint)
+		free(index->checkpoint->disks);
+	free(index->checkpoint);
 	free(index);
+}
+
+/* NULL: a name is no UTF-8. */
+static json_t *render_block(const struct wt_replica_index *index, const struct wt_replica_image *image)
+{
+	json_t *block = json_pack("{s:s,s:I,s:s}", "name", image->name, "length", (json_int_t)image->length,
+		"file", image->file);
+
+	if (block && index->checkpoint)
+		wt_replica_put_digest(block, "map_digest", image->map_digest);
+	return block;
 }
 
 int wt_replica_index_render(const struct wt_replica_index *index, char **ret_text, struct wt_error *err)
@@ -184,9 +215,7 @@ int wt_replica_index_render(const struct wt_replica_index *index, char **ret_tex
 	char *text = NULL;
 
 	for (unsigned i = 0; i < index->count; i++) {
-		const struct wt_replica_image *image = &index->images[i];
-		json_t *block = json_pack("{s:s,s:I,s:s}", "name", image->name, "length",
-			(json_int_t)image->length, "file", image->file);
+		json_t *block = render_block(index, &index->images[i]);
 
 		if (!block || json_array_append_new(blocks, block)) {
 			json_decref(blocks);
@@ -196,12 +225,14 @@ int wt_replica_index_render(const struct wt_replica_index *index, char **ret_tex
 	}
 	root = json_pack("{s:i,s:[],s:s,s:o}", "format", WT_REPLICA_FORMAT, "requires", "vm", index->vm,
 		"blocks", blocks);
-	if (root)
+	if (root && wt_replica_checkpoint_put(root, index))
 		text = json_dumps(root, JSON_INDENT(2));
 	json_decref(root);
+	if (text && index->checkpoint)
+		text = wt_replica_digest_add(text);
 	if (!text)
 		return wt_error_set(err, EINVAL,
-			"the name of the VM cannot be written to the index of a replica: it is no UTF-8");
+			"the name of the VM, or of a disk, cannot be written to the index of a replica: it is no UTF-8");
 	*ret_text = text;
 	return 0;
 }

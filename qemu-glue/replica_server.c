@@ -159,6 +159,20 @@ static int open_memory(struct customer *c, struct wt_error *err)
 	return r < 0 ? r : 0;
 }
 
+/* Served is what lies in memory as the guest's does: images as they are. */
+static int open_files(
+	const struct wt_replica_server_options *o, struct wt_replica **ret_files, struct wt_error *err)
+{
+	int r = wt_replica_open(o->directory, o->common.name, ret_files, err);
+
+	if (r || wt_replica_index_flat((*ret_files)->index))
+		return r;
+	return wt_error_set(err, ENOTSUP,
+		"%s holds a checkpoint that is compressed, or one on top of another, and cannot be served from here; make a "
+		"whole one (watari checkpoint --full), or receive the guest on this host (receive --replica)",
+		o->directory);
+}
+
 static int open_server(struct customer *c, struct wt_error *err)
 {
 	const struct wt_replica_server_options *o = c->owner->options;
@@ -172,7 +186,7 @@ static int open_server(struct customer *c, struct wt_error *err)
 	if (strcmp(c->request.vm, o->common.name) != 0)
 		return wt_error_set(
 			err, EINVAL, "it is one of %.80s, not of the guest that comes there", o->common.name);
-	r = wt_replica_open(o->directory, o->common.name, &c->files, err);
+	r = open_files(o, &c->files, err);
 	if (!r)
 		r = open_memory(c, err);
 	if (r)
@@ -284,7 +298,7 @@ static void signalled(void *arg, const char *signal_name)
 static int check_replica(const struct wt_replica_server_options *o, struct wt_error *err)
 {
 	struct wt_replica *files = NULL;
-	int r = wt_replica_open(o->directory, o->common.name, &files, err);
+	int r = open_files(o, &files, err);
 
 	wt_replica_close(files);
 	return r;

@@ -29,14 +29,21 @@
 
 #define COPY_BYTES (1u << 20) /* of one write */
 
+struct new_file {
+	int fd;                         /* -1: another name of a base's file, which is on disk */
+	char name[WT_REPLICA_FILE_MAX]; /* the final one */
+};
+
 struct wt_replica_writer {
 	char *directory;
 	int fd;
-	bool made; /* the directory is ours */
+	bool made;           /* the directory is ours */
+	bool had_checkpoint; /* it held one */
 	uint64_t generation;
 	struct wt_replica_index index;
-	int *fds;         /* of the images */
-	unsigned renamed; /* so many images have their final names */
+	unsigned count, room;
+	struct new_file *files;
+	unsigned renamed; /* so many have their final names */
 };
 
 static void temporary_name(const char *file, char name[NAME_MAX + 1])
@@ -47,12 +54,16 @@ static void temporary_name(const char *file, char name[NAME_MAX + 1])
 /* Frees; files stay as they are. */
 static void writer_free(struct wt_replica_writer *writer)
 {
-	for (unsigned i = 0; i < writer->index.count; i++)
-		close(writer->fds[i]);
+	for (unsigned i = 0; i < writer->count; i++)
+		if (writer->files[i].fd >= 0)
+			close(writer->files[i].fd);
 	if (writer->fd >= 0)
 		close(writer->fd);
-	free(writer->fds);
+	free(writer->files);
 	free(writer->index.images);
+	if (writer->index.checkpoint)
+		free(writer->index.checkpoint->disks);
+	free(writer->index.checkpoint);
 	free(writer->directory);
 	free(writer);
 }
@@ -63,9 +74,9 @@ void wt_replica_abandon(struct wt_replica_writer *writer)
 
 	if (!writer)
 		return;
-	for (unsigned i = 0; i < writer->index.count; i++) {
-		temporary_name(writer->index.images[i].file, name);
-		unlinkat(writer->fd, i < writer->renamed ? writer->index.images[i].file : name, 0);
+	for (unsigned i = 0; i < writer->count; i++) {
+		temporary_name(writer->files[i].name, name);
+		unlinkat(writer->fd, i < writer->renamed ? writer->files[i].name : name, 0);
 	}
 	unlinkat(writer->fd, WT_REPLICA_INDEX WT_REPLICA_TEMPORARY, 0);
 	if (writer->made)
@@ -84,6 +95,7 @@ static int check_directory(struct wt_replica_writer *writer, struct wt_error *er
 	if (r)
 		return r;
 	replica = old;
+	writer->had_checkpoint = old && old->checkpoint;
 	if (old && strcmp(old->vm, writer->index.vm) != 0)
 		r = wt_error_set(err, EEXIST,
 			"%s holds a replica of \"%s\", and would lose it; choose another directory for \"%s\"",
@@ -129,9 +141,8 @@ int wt_replica_create(
 	writer->fd = -1;
 	strcpy(writer->index.vm, vm);
 	writer->directory = strdup(directory);
-	writer->fds = calloc(WT_BLOCKS_MAX, sizeof *writer->fds);
 	writer->index.images = calloc(WT_BLOCKS_MAX, sizeof *writer->index.images);
-	if (!writer->directory || !writer->fds || !writer->index.images)
+	if (!writer->directory || !writer->index.images)
 		r = wt_error_set(err, ENOMEM, "no memory to write a replica");
 	else if (getrandom(&writer->generation, sizeof writer->generation, 0) != sizeof writer->generation)
 		r = wt_error_set(err, errno, "no random numbers: %s", strerror(errno));
@@ -168,29 +179,238 @@ static int check_addition(
 	return 0;
 }
 
+static int make_room(struct wt_replica_writer *writer, struct wt_error *err)
+{
+	unsigned room = writer->room ? 2 * writer->room : 16;
+	struct new_file *files;
+
+	if (writer->count < writer->room)
+		return 0;
+	files = realloc(writer->files, room * sizeof *files);
+	if (!files)
+		return wt_error_set(err, ENOMEM, "no memory to write %s", writer->directory);
+	writer->files = files;
+	writer->room = room;
+	return 0;
+}
+
+int wt_replica_add_file(struct wt_replica_writer *writer, enum wt_replica_kind kind, unsigned number,
+	int *ret_fd, struct wt_error *err)
+{
+	char temporary[NAME_MAX + 1];
+	struct new_file *file;
+	int r = make_room(writer, err);
+
+	if (r)
+		return r;
+	file = &writer->files[writer->count];
+	wt_replica_file_name(kind, number, writer->generation, file->name);
+	temporary_name(file->name, temporary);
+	file->fd = openat(writer->fd, temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (file->fd < 0)
+		return wt_error_set(
+			err, errno, "cannot write %s/%s: %s", writer->directory, temporary, strerror(errno));
+	writer->count++;
+	*ret_fd = file->fd;
+	return 0;
+}
+
 int wt_replica_add(struct wt_replica_writer *writer, const char *name, uint64_t length, int *ret_fd,
 	struct wt_error *err)
 {
+	const struct wt_replica_checkpoint *c = writer->index.checkpoint;
 	struct wt_replica_image *image = &writer->index.images[writer->index.count];
-	char file[NAME_MAX + 1];
+	enum wt_replica_kind kind = c ? c->layers[c->layer_count - 1].kind : WT_REPLICA_RAW;
 	int fd, r = check_addition(writer, name, length, err);
 
+	if (!r)
+		r = wt_replica_add_file(writer, kind, writer->index.count, &fd, err);
 	if (r)
 		return r;
 	strcpy(image->name, name);
 	image->length = length;
-	snprintf(image->file, sizeof image->file, "ram-%u-%016" PRIx64 ".raw", writer->index.count,
-		writer->generation);
-	temporary_name(image->file, file);
-	fd = openat(writer->fd, file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return wt_error_set(
-			err, errno, "cannot write %s/%s: %s", writer->directory, file, strerror(errno));
-	writer->fds[writer->index.count++] = fd;
-	if (ftruncate(fd, (off_t)length))
+	wt_replica_file_name(kind, writer->index.count++, writer->generation, image->file);
+	if (kind == WT_REPLICA_RAW && ftruncate(fd, (off_t)length))
 		return wt_error_set(err, errno, "cannot make %s/%s %" PRIu64 " bytes long: %s",
-			writer->directory, file, length, strerror(errno));
+			writer->directory, image->file, length, strerror(errno));
 	*ret_fd = fd;
+	return 0;
+}
+
+bool wt_replica_writer_had_checkpoint(const struct wt_replica_writer *writer)
+{
+	return writer->had_checkpoint;
+}
+
+struct wt_replica_index *wt_replica_writer_index(struct wt_replica_writer *writer)
+{
+	return &writer->index;
+}
+
+/* ---- on top of another checkpoint ---- */
+
+static unsigned free_id(const struct wt_replica_checkpoint *c)
+{
+	unsigned id = 1;
+
+	while (wt_replica_layer(c, id))
+		id++;
+	return id;
+}
+
+/* A second name in this directory, of the new files; nothing to do where it has the first one. */
+static int link_file(struct wt_replica_writer *writer, int from, const char *directory, const char *name,
+	struct wt_error *err)
+{
+	char temporary[NAME_MAX + 1];
+	struct new_file *file;
+	int r = make_room(writer, err);
+
+	if (r || !faccessat(writer->fd, name, F_OK, AT_SYMLINK_NOFOLLOW))
+		return r;
+	temporary_name(name, temporary);
+	if (linkat(from, name, writer->fd, temporary, 0))
+		return wt_error_set(err, errno,
+			"%s/%s cannot be linked into %s: %s; a base must lie on the same file system",
+			directory, name, writer->directory, strerror(errno));
+	file = &writer->files[writer->count++];
+	file->fd = -1;
+	snprintf(file->name, sizeof file->name, "%s", name);
+	return 0;
+}
+
+static int link_layers(struct wt_replica_writer *writer, int from, const char *directory,
+	const struct wt_replica_index *base, struct wt_error *err)
+{
+	const struct wt_replica_checkpoint *c = base->checkpoint;
+	char name[WT_REPLICA_FILE_MAX];
+	int r = 0;
+
+	for (unsigned l = 0; l < c->layer_count && !r; l++)
+		for (unsigned i = 0; i < base->count && !r; i++) {
+			wt_replica_file_name(c->layers[l].kind, i, c->layers[l].generation, name);
+			r = link_file(writer, from, directory, name, err);
+		}
+	return r;
+}
+
+/* Whether two paths are one directory. */
+static bool is_here(const struct wt_replica_writer *writer, const char *directory)
+{
+	struct stat here, there;
+
+	return !fstat(writer->fd, &here) && !stat(directory, &there) && here.st_dev == there.st_dev &&
+	       here.st_ino == there.st_ino;
+}
+
+/* Bytes that a layer takes on disk. */
+static uint64_t layer_bytes(const struct wt_replica *base, unsigned id)
+{
+	uint64_t bytes = 0;
+	struct stat st;
+
+	for (unsigned i = 0; i < base->index->count; i++)
+		if (!fstat(base->blocks[i].parts[id].fd, &st))
+			bytes += (uint64_t)st.st_blocks * 512;
+	return bytes;
+}
+
+/* Layers together take more than twice what the largest does: much of that belongs to nothing any more. */
+static bool bloated(const struct wt_replica *base)
+{
+	const struct wt_replica_checkpoint *c = base->index->checkpoint;
+	uint64_t all = 0, most = 0;
+
+	for (unsigned i = 0; i < c->layer_count; i++) {
+		uint64_t bytes = layer_bytes(base, c->layers[i].id);
+
+		all += bytes;
+		most = bytes > most ? bytes : most;
+	}
+	return all > 2 * most;
+}
+
+/* Its layers can be used: there is room for one more, they are worth it, and their files are of the same
+ * blocks.
+ */
+static bool fits(const struct wt_replica_base *base, const struct wt_replica *replica)
+{
+	const struct wt_replica_index *index = replica->index;
+
+	if (!index->checkpoint || index->checkpoint->layer_count == WT_REPLICA_LAYERS_MAX ||
+		index->count != base->count)
+		return false;
+	for (unsigned i = 0; i < base->count; i++)
+		if (index->images[i].length != base->blocks[i]->length ||
+			strcmp(index->images[i].name, base->blocks[i]->name) != 0)
+			return false;
+	return !bloated(replica);
+}
+
+/* *ret_base NULL: there is none. from: the directory, locked. */
+static int open_base_at(struct wt_replica_writer *writer, const struct wt_replica_base *what, int from,
+	struct wt_replica **ret_base, struct wt_error *err)
+{
+	struct wt_replica *base = NULL;
+	int r = wt_replica_open_at(from, what->directory, writer->index.vm, &base, err);
+
+	if (!r && fits(what, base)) {
+		if (from != writer->fd)
+			r = link_layers(writer, from, what->directory, base->index, err);
+		if (!r) {
+			*ret_base = base;
+			return 0;
+		}
+	}
+	wt_replica_close(base);
+	return r;
+}
+
+static int open_base(struct wt_replica_writer *writer, const struct wt_replica_base *what,
+	struct wt_replica **ret_base, struct wt_error *err)
+{
+	int from, r;
+
+	if (is_here(writer, what->directory))
+		return open_base_at(writer, what, writer->fd, ret_base, err);
+	from = wt_replica_directory_open(what->directory, false, err);
+	if (from < 0)
+		return from;
+	r = open_base_at(writer, what, from, ret_base, err);
+	close(from);
+	return r;
+}
+
+int wt_replica_checkpoint_begin(struct wt_replica_writer *writer, const struct wt_replica_base *base,
+	struct wt_replica **ret_base, struct wt_error *err)
+{
+	struct wt_replica_checkpoint *c = calloc(1, sizeof *c);
+	struct wt_replica_layer *layer;
+	struct wt_replica *found = NULL;
+	int r;
+
+	writer->index.checkpoint = c;
+	if (!c)
+		return wt_error_set(err, ENOMEM, "no memory to write a checkpoint");
+	if (getrandom(&c->seed, sizeof c->seed, 0) != sizeof c->seed)
+		return wt_error_set(err, errno, "no random numbers: %s", strerror(errno));
+	r = base->directory ? open_base(writer, base, &found, err) : 0;
+	if (r)
+		return r;
+	c->generation = writer->generation;
+	if (found) {
+		c->seed = found->index->checkpoint->seed;
+		c->layer_count = found->index->checkpoint->layer_count;
+		memcpy(c->layers, found->index->checkpoint->layers, sizeof c->layers);
+	}
+	layer = &c->layers[c->layer_count];
+	*layer = (struct wt_replica_layer){ .id = free_id(c),
+		.kind = base->frames ? WT_REPLICA_FRAMES
+			: found      ? WT_REPLICA_PACKED
+				     : WT_REPLICA_RAW,
+		.generation = c->generation };
+	c->layer_count++;
+	*ret_base = found;
 	return 0;
 }
 
@@ -259,15 +479,15 @@ int wt_replica_add_block(
 	return r;
 }
 
-/* Images and the new index are on disk, under temporary names. */
+/* All files and the new index are on disk, under temporary names. */
 static int write_index(struct wt_replica_writer *writer, const char *text, struct wt_error *err)
 {
 	int fd = openat(writer->fd, WT_REPLICA_INDEX WT_REPLICA_TEMPORARY,
 		O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int r = fd < 0 ? -errno : write_all(fd, (const uint8_t *)text, strlen(text), 0);
 
-	for (unsigned i = 0; i < writer->index.count && !r; i++)
-		if (fsync(writer->fds[i]))
+	for (unsigned i = 0; i < writer->count && !r; i++)
+		if (writer->files[i].fd >= 0 && fsync(writer->files[i].fd))
 			r = -errno;
 	if (!r && fsync(fd))
 		r = -errno;
@@ -284,8 +504,8 @@ static int rename_all(struct wt_replica_writer *writer, struct wt_error *err)
 	char name[NAME_MAX + 1];
 	int r = 0;
 
-	for (; writer->renamed < writer->index.count && !r; writer->renamed += !r) {
-		const char *file = writer->index.images[writer->renamed].file;
+	for (; writer->renamed < writer->count && !r; writer->renamed += !r) {
+		const char *file = writer->files[writer->renamed].name;
 
 		temporary_name(file, name);
 		if (renameat(writer->fd, name, writer->fd, file))
@@ -317,11 +537,13 @@ int wt_replica_commit(struct wt_replica_writer *writer, struct wt_error *err)
 		wt_replica_abandon(writer);
 		return r;
 	}
-	if (fsync(writer->fd))
-		r = wt_error_set(err, errno, "the new replica in %s may not survive a power cut: %s",
+	if (fsync(writer->fd)) {
+		wt_error_set(err, errno, "the new replica in %s may not survive a power cut: %s",
 			writer->directory, strerror(errno));
-	else
+		r = 1;
+	} else {
 		wt_replica_directory_sweep(writer->fd, WT_REPLICA_SWEEP_UNUSED, &writer->index);
+	}
 	writer_free(writer);
 	return r;
 }

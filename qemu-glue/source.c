@@ -47,7 +47,6 @@ static void guest_stopped(struct wt_source *source)
 {
 	wt_source_change_event(source, WT_RETARGET_EV_GUEST_STOPPED, wt_source_current(source));
 	wt_source_event(source, WT_SOURCE_EV_GUEST_STOPPED);
-	wt_source_digests_hold(source);
 }
 
 /* Who stopped the guest: the migration, or somebody who wants it paused, also at its destination? */
@@ -79,7 +78,6 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	wt_source_gate(source);
 	if (source->machine.state == WT_SOURCE_STREAMING) {
 		wt_source_digests_gate(source);
-		wt_source_digests_hold(source);
 		wt_source_downtime_goal(source);
 	}
 	if (strcmp(status, "completed") == 0) {
@@ -443,10 +441,15 @@ static int start(struct wt_source *source, struct wt_error *err)
 	r = wt_relay_open(
 		&source->relay, &o->common, &qmp_events, signalled, wt_source_commands, source, err);
 	if (!r)
-		r = wt_source_devices_open(source, err);
+		if (!r)
+			r = wt_source_devices_open(source, err);
 	if (!r)
 		r = wt_preflight_source(source->relay.qmp, source->relay.ram, o->shared_storage,
 			wt_source_devices_leaving(source), &source->facts, err);
+	if (!r && o->verify && source->facts.gives_up)
+		r = wt_error_set(err, EINVAL,
+			"--verify compares all RAM, but this guest's balloon has free-page-hint=on, so QEMU leaves free "
+			"pages out; leave --verify out");
 	if (!r)
 		r = wt_source_memory_open(source, err);
 	if (!r)

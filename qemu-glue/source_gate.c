@@ -6,6 +6,9 @@
  * the base than is pulled within a downtime, that would be too early: QEMU may send only so much that it
  * keeps FLOOR to send, and its limit on downtime is lowered, so that little is enough. The limit is lowered
  * while digests are sent, too (digest_gate.h). When neither gate is closed it is what downtime_goal.h says.
+ *
+ * It never stands still altogether: a QEMU that has just stopped the guest holds its lock while it writes and
+ * answers no QMP, so nobody would hear of that, and nobody read on.
  */
 #include "source_internal.h"
 
@@ -43,22 +46,6 @@ void wt_source_downtime_goal(struct wt_source *source)
 	if (source->said.total_bytes && !gated(source) &&
 		wt_downtime_goal_step(&source->downtime_goal, &figures, wt_report_now_ns()))
 		wt_source_downtime_limit(source);
-}
-
-/*
- * While digests are sent QEMU goes again and again over the few pages that the guest writes all the time, and
- * has nothing else to do: each time they would cross the wire. After its first pass it stands still instead.
- */
-void wt_source_digests_hold(struct wt_source *source)
-{
-	bool hold = source->digest_gate.closed && source->said.passes > 1 &&
-		    source->machine.state == WT_SOURCE_STREAMING && !source->change.gated;
-
-	if (hold == source->held || !source->outgoing)
-		return;
-	source->held = hold;
-	if (!source->change.gated)
-		wt_outgoing_allow(source->outgoing, hold ? 0 : UINT64_MAX);
 }
 
 void wt_source_gate_open(struct wt_source *source)

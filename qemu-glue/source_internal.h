@@ -45,7 +45,6 @@ struct wt_source {
 	struct wt_source_switch machine;
 	struct wt_source_change change;
 	struct wt_digest_gate digest_gate;
-	bool held; /* QEMU's stream, by source_gate.c, for the digests */
 	struct wt_downtime_goal downtime_goal;
 	struct wt_relay_socket place; /* of the socket that QEMU connects to */
 	struct wt_outgoing *outgoing;
@@ -59,7 +58,6 @@ struct wt_source {
 	struct wt_rate rate, pace; /* of content that landed; of all pages, zero or not */
 	struct {                   /* what QEMU said last; total 0: nothing yet */
 		uint64_t total_bytes, remaining_bytes, dirty_bytes_per_s;
-		uint64_t passes; /* over RAM that it has begun */
 		unsigned throttle_percent;
 		uint64_t read_pages; /* that we had read when we asked */
 	} said;
@@ -124,8 +122,6 @@ void wt_source_gate_close(struct wt_source *source);
 void wt_source_gate_open(struct wt_source *source);
 /* QEMU has said how much it has left, or the new destination what it lacks. */
 void wt_source_gate(struct wt_source *source);
-/* QEMU has said how often it has been through RAM; or the guest has stopped. */
-void wt_source_digests_hold(struct wt_source *source);
 /* QEMU has said how much it has left, and how fast the guest writes. */
 void wt_source_downtime_goal(struct wt_source *source);
 /* What QEMU is to take for the limit on downtime as both gates and the goal are now; tells it. */

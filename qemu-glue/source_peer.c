@@ -59,13 +59,13 @@ static void destination_runs(struct wt_source *source, const uint8_t *payload, s
 static int check_pinned(struct wt_source *source, struct wt_error *err)
 {
 	struct wt_server_stats stats;
-	bool may_discard = false;
+	struct wt_preflight devices = { 0 };
 	int r = 0;
 
 	wt_source_stats(source, &stats);
 	if (!source->facts.may_discard && stats.used & WT_FABRIC_BIT(WT_FABRIC_VERBS))
-		r = wt_preflight_devices(source->relay.qmp, &may_discard, err);
-	if (r || !may_discard)
+		r = wt_preflight_devices(source->relay.qmp, &devices, err);
+	if (r || !devices.may_discard)
 		return r;
 	return wt_error_set(err, EPERM,
 		"a balloon was plugged into the guest while its memory was pinned, so that what was read may be old; "

@@ -7,6 +7,7 @@
  * from our mapping, which outlives QEMU, and nobody changes it any more. What goes wrong then is said in one
  * sentence; the guest has moved all the same.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,9 +17,14 @@
 int wt_source_replica_open(struct wt_source *source, struct wt_error *err)
 {
 	const struct wt_source_options *o = source->options;
+	int r = o->keep_replica ? wt_replica_create(o->keep_replica, o->common.name, &source->replica, err)
+				: 0;
 
-	return o->keep_replica ? wt_replica_create(o->keep_replica, o->common.name, &source->replica, err)
-			       : 0;
+	if (!r && source->replica && wt_replica_writer_had_checkpoint(source->replica))
+		r = wt_error_set(err, EEXIST,
+			"%s holds a checkpoint of this guest, and would lose it; choose another directory",
+			o->keep_replica);
+	return r;
 }
 
 static int write_blocks(struct wt_source *source, struct wt_error *err)
@@ -43,12 +49,20 @@ static void told(struct wt_source *source, uint64_t start_ns)
 		json_pack("{s:s,s:f}", "directory", source->options->keep_replica, "ms", ms), text);
 }
 
+/* While it is closed QEMU goes again and again over the few pages that the guest always writes. If there is
+ * no memory to defer them, each time is pulled. */
+static void gate_moved(struct wt_source *source)
+{
+	wt_server_defer(wt_source_server(source), source->digest_gate.closed);
+}
+
 void wt_source_digests_begin(struct wt_source *source)
 {
 	struct wt_server_stats stats;
 
 	wt_source_stats(source, &stats);
 	wt_digest_gate_init(&source->digest_gate, stats.digests, wt_loop_now_ns(source->relay.loop));
+	gate_moved(source);
 }
 
 void wt_source_digests_gate(struct wt_source *source)
@@ -57,8 +71,10 @@ void wt_source_digests_gate(struct wt_source *source)
 
 	wt_source_stats(source, &stats);
 	if (wt_digest_gate_step(
-		    &source->digest_gate, stats.digested_pages, wt_loop_now_ns(source->relay.loop)))
+		    &source->digest_gate, stats.digested_pages, wt_loop_now_ns(source->relay.loop))) {
+		gate_moved(source);
 		wt_source_downtime_limit(source);
+	}
 }
 
 void wt_source_replica_write(struct wt_source *source)

@@ -33,7 +33,6 @@ void wt_source_take_figures(struct wt_source *source, json_t *answer)
 	source->said.read_pages = source->asked_pages;
 	source->said.total_bytes = count_of(ram, "total");
 	source->said.remaining_bytes = count_of(ram, "remaining");
-	source->said.passes = count_of(ram, "dirty-sync-count");
 	source->said.dirty_bytes_per_s = count_of(ram, "dirty-pages-rate") * count_of(ram, "page-size");
 	source->said.throttle_percent = throttle <= 100 ? (unsigned)throttle : 100;
 }

@@ -175,7 +175,6 @@ static void forget(struct wt_source *source)
 	memset(&source->said, 0, sizeof source->said);
 	memset(&source->digest_gate, 0, sizeof source->digest_gate);
 	memset(&source->downtime_goal, 0, sizeof source->downtime_goal);
-	source->held = false;
 	source->migrating = source->migrate_taken = source->shut_sent = source->before_known = false;
 	c->drain_waits = c->handing = c->gated = c->machine.staged = false;
 	c->report.base_left_bytes = 0;

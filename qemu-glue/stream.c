@@ -173,7 +173,7 @@ static int config_sub_step(struct wt_stream *stream)
 
 /*
  * One of configuration/capabilities: u8 length, name. QEMU lists here only those that change the stream
- * (x-ignore-shared, mapped-ram) and that are on, so each is refused.
+ * (x-ignore-shared, mapped-ram) and that are on, so each is refused, but for one that is expected.
  */
 static int config_caps_step(struct wt_stream *stream)
 {
@@ -187,6 +187,11 @@ static int config_caps_step(struct wt_stream *stream)
 	if (stream_available(stream) < 1 || stream_available(stream) < 1u + p[0])
 		return STREAM_MORE;
 	wt_stream_printable(p + 1, p[0], name);
+	if (stream->shared_allowed && !strcmp(name, "x-ignore-shared")) {
+		stream->addresses = true;
+		stream->caps_left--;
+		return wt_stream_take_pass(stream, 1u + p[0]);
+	}
 	return wt_stream_refuse(stream, EOPNOTSUPP,
 		"the source migrates with the capability '%s', which changes what the stream means; turn it off",
 		name);
@@ -444,6 +449,11 @@ void wt_stream_input_room(struct stream_input *in, uint8_t **ret_buffer, size_t 
 	}
 	*ret_buffer = in->buffer + in->fill;
 	*ret_room = STREAM_BUFFER_BYTES - in->fill;
+}
+
+void wt_stream_allow_shared(struct wt_stream *stream)
+{
+	stream->shared_allowed = true;
 }
 
 void wt_stream_buffer(struct wt_stream *stream, uint8_t **ret_buffer, size_t *ret_room)

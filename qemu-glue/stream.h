@@ -87,6 +87,10 @@ int wt_stream_open(const struct wt_stream_events *events, void *arg, struct wt_s
 /* After its multifd channels were closed. */
 void wt_stream_close(struct wt_stream *stream);
 
+/* From now on a stream with the capability x-ignore-shared is understood: it lacks pages of shared blocks. Of
+ * no use to whom it does not have their content in some other way. Before the first advance. */
+void wt_stream_allow_shared(struct wt_stream *stream);
+
 /*
  * Where the caller puts input: *ret_buffer has *ret_room bytes (at least one page) until the next call into
  * the reader. wt_stream_advance then parses `length` bytes of it. Answers 0, or -errno with err filled. Only

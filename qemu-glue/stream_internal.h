@@ -123,6 +123,8 @@ struct wt_stream {
 
 	bool config_seen;
 	uint32_t caps_left;
+	bool shared_allowed; /* the capability x-ignore-shared may be on ... */
+	bool addresses;      /* ... and is: an address follows each block's length in the list */
 
 	uint8_t section_type; /* of the RAM section that we are in */
 	bool ram_seen;

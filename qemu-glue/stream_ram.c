@@ -119,12 +119,13 @@ static int check_listed(struct wt_stream *stream, const uint8_t *name, uint32_t 
 static int ram_list(struct wt_stream *stream)
 {
 	const uint8_t *p = stream_at(stream);
+	const uint32_t tail = stream->addresses ? 16 : 8;
 	struct stream_block *block;
 	uint32_t length;
 	uint64_t bytes;
 	int rc;
 
-	if (stream_available(stream) < 1 || stream_available(stream) < 1u + p[0] + 8)
+	if (stream_available(stream) < 1 || stream_available(stream) < 1u + p[0] + tail)
 		return STREAM_MORE;
 	length = p[0];
 	bytes = stream_be64(p + 1 + length);
@@ -146,7 +147,7 @@ static int ram_list(struct wt_stream *stream)
 	stream->listed_bytes += bytes;
 	if (stream->listed_bytes == stream->total_bytes)
 		stream->state = STREAM_RAM_LIST_TAIL;
-	return wt_stream_take_pass(stream, 1 + length + 8);
+	return wt_stream_take_pass(stream, 1 + length + tail);
 }
 
 /* All channels meet at a word MULTIFD_FLUSH, which does not stay. */

@@ -23,10 +23,10 @@
 #include <sys/epoll.h>
 
 #include "populate.h"
+#include "spin.h"
 
 #define BATCH 32
 #define LOCAL_BYTES (64ull << 20)
-#define FABRICS 4 /* by enum wt_fabric */
 #define ASKS_MAX 16
 /* How long refusals are put up with: the keys may just be changing while the control connection is away. */
 #define REFUSED_NS 8000000000ull
@@ -35,7 +35,8 @@ struct lane {
 	const struct wt_fabric_ops *ops;
 	struct wt_path *path;
 	unsigned server, plan_path;
-	unsigned posts; /* under way */
+	unsigned listener; /* by which it came */
+	unsigned posts;    /* under way */
 };
 
 /* A post; the index is the plan's operation id. */
@@ -51,18 +52,19 @@ struct wt_mover {
 	unsigned block_count;
 	struct wt_sink_block *blocks;
 	struct wt_plan *plan;
-	struct wt_remote_regions remote[WT_PLAN_SERVERS][FABRICS];
-	struct wt_sink *sinks[FABRICS];
+	struct wt_remote_regions remote[WT_PLAN_SERVERS][WT_MOVER_FABRICS];
+	struct wt_sink *sinks[WT_MOVER_FABRICS];
 	struct wt_populate *populate; /* NULL: not needed yet, or there is none */
-	unsigned lane_count;
+	unsigned lane_count, next_lane;
 	struct lane lanes[WT_MOVER_PATHS_MAX];
 	struct post posts[WT_PLAN_OPS];
-	unsigned lost[WT_PLAN_SERVERS]; /* for wt_mover_lost */
+	struct wt_lost lost[WT_PLAN_SERVERS]; /* for wt_mover_lost */
 	struct wt_extent asks[ASKS_MAX];
 	unsigned ask_count;
 	wt_mover_copy copy;
 	void *copy_arg;
 	struct wt_timer wake;
+	struct wt_spin spin;
 	uint64_t local_bytes; /* zeros and copies in this turn */
 	/* Reads are answered with refusals since then, 0: they are not; by server. */
 	uint64_t refused_since_ns[WT_PLAN_SERVERS];
@@ -81,7 +83,7 @@ int wt_mover_open(struct wt_loop *loop, struct wt_mover **ret_mover)
 	if (!m)
 		return -ENOMEM;
 	m->loop = loop;
-	for (unsigned fabric = 0; fabric < FABRICS; fabric++)
+	for (unsigned fabric = 0; fabric < WT_MOVER_FABRICS; fabric++)
 		m->remote[0][fabric].ring_last = true;
 	*ret_mover = m;
 	return 0;
@@ -99,6 +101,15 @@ static bool has_lane(const struct wt_mover *m, int server, enum wt_fabric fabric
 	for (unsigned i = 0; i < m->lane_count; i++)
 		if (m->lanes[i].ops->fabric == fabric &&
 			(server < 0 || m->lanes[i].server == (unsigned)server))
+			return true;
+	return false;
+}
+
+static bool has_lane_by(const struct wt_mover *m, unsigned server, enum wt_fabric fabric, unsigned listener)
+{
+	for (unsigned i = 0; i < m->lane_count; i++)
+		if (m->lanes[i].ops->fabric == fabric && m->lanes[i].server == server &&
+			m->lanes[i].listener == listener)
 			return true;
 	return false;
 }
@@ -131,11 +142,13 @@ static void lane_abandon(struct wt_mover *m, struct lane *lane)
 static void lane_lost(struct wt_mover *m, struct lane *lane)
 {
 	enum wt_fabric fabric = lane->ops->fabric;
-	unsigned server = lane->server;
+	unsigned server = lane->server, listener = lane->listener;
 
 	lane_abandon(m, lane);
 	if (!has_lane(m, (int)server, fabric))
-		m->lost[server] |= WT_FABRIC_BIT(fabric);
+		m->lost[server].fabrics |= WT_FABRIC_BIT(fabric);
+	else if (!has_lane_by(m, server, fabric, listener))
+		m->lost[server].listeners[fabric] |= 1u << listener;
 }
 
 void wt_mover_stop(struct wt_mover *m)
@@ -147,7 +160,7 @@ void wt_mover_stop(struct wt_mover *m)
 /* Paths that come later open it anew, perhaps on another device; until then nothing stays pinned. */
 static void close_unused_sinks(struct wt_mover *m)
 {
-	for (unsigned fabric = 0; fabric < FABRICS; fabric++)
+	for (unsigned fabric = 0; fabric < WT_MOVER_FABRICS; fabric++)
 		if (!has_lane(m, -1, (enum wt_fabric)fabric)) {
 			wt_sink_close(m->sinks[fabric]);
 			m->sinks[fabric] = NULL;
@@ -163,7 +176,7 @@ void wt_mover_close(struct wt_mover *m)
 	close_unused_sinks(m);
 	wt_loop_timer_clear(m->loop, &m->wake);
 	for (unsigned server = 0; server < WT_PLAN_SERVERS; server++)
-		for (unsigned fabric = 0; fabric < FABRICS; fabric++)
+		for (unsigned fabric = 0; fabric < WT_MOVER_FABRICS; fabric++)
 			wt_remote_free(&m->remote[server][fabric]);
 	wt_plan_close(m->plan);
 	free(m->blocks);
@@ -202,9 +215,9 @@ int wt_mover_restart(struct wt_mover *m)
 	wt_mover_stop(m);
 	close_unused_sinks(m);
 	for (unsigned server = 0; server < WT_PLAN_SERVERS; server++) {
-		m->lost[server] = 0;
+		m->lost[server] = (struct wt_lost){ 0 };
 		m->refused_since_ns[server] = 0;
-		for (unsigned fabric = 0; fabric < FABRICS; fabric++)
+		for (unsigned fabric = 0; fabric < WT_MOVER_FABRICS; fabric++)
 			wt_remote_clear(&m->remote[server][fabric]);
 	}
 	m->ask_count = 0;
@@ -213,12 +226,17 @@ int wt_mover_restart(struct wt_mover *m)
 	return wt_mover_start(m);
 }
 
-/* Verbs need nothing: registering memory populates it. Memory that is no file is not shared. */
+/* Over verbs registering memory populates it. Memory that is no file is not shared. */
 void wt_mover_expect(struct wt_mover *m, const struct wt_extent *extent)
 {
 	const struct wt_sink_block *block = &m->blocks[extent->block];
 
-	if (!m->sinks[WT_FABRIC_TCP] || m->sinks[WT_FABRIC_VERBS] || block->fd < 0)
+	if (m->sinks[WT_FABRIC_VERBS]) {
+		wt_sink_expect(m->sinks[WT_FABRIC_VERBS], extent->block, extent->page << WT_PAGE_SHIFT,
+			extent_bytes(extent));
+		return;
+	}
+	if (!m->sinks[WT_FABRIC_TCP] || block->fd < 0)
 		return;
 	if (!m->populate && wt_populate_open(&m->populate))
 		return;
@@ -237,7 +255,7 @@ int wt_mover_region_add(struct wt_mover *m, unsigned server, const struct wt_wir
 	const struct wt_sink_block *block;
 	int r;
 
-	if (region->fabric < WT_FABRIC_TCP || region->fabric >= FABRICS)
+	if (region->fabric < WT_FABRIC_TCP || region->fabric >= WT_MOVER_FABRICS)
 		return -EPROTO;
 	if (region->block != WT_WIRE_RING) {
 		if (region->block >= m->block_count)
@@ -263,9 +281,9 @@ void wt_mover_regions_clear(struct wt_mover *m, unsigned server, enum wt_fabric 
 
 void wt_mover_server_remove(struct wt_mover *m, unsigned server)
 {
-	for (unsigned fabric = WT_FABRIC_TCP; fabric < FABRICS; fabric++)
+	for (unsigned fabric = WT_FABRIC_TCP; fabric < WT_MOVER_FABRICS; fabric++)
 		wt_mover_regions_clear(m, server, (enum wt_fabric)fabric);
-	m->lost[server] = 0;
+	m->lost[server] = (struct wt_lost){ 0 };
 	wt_plan_server_remove(m->plan, server);
 }
 
@@ -286,6 +304,10 @@ int wt_mover_endpoint(struct wt_mover *m, const struct wt_fabric_ops *ops, const
 			ops->endpoint_close(endpoint);
 			return wt_error_set(err, -r, "no memory for a table of regions");
 		}
+		/* Without it memory is registered when it is needed. Over tcp there is nothing to register.
+		 */
+		if (ops->fabric == WT_FABRIC_VERBS)
+			wt_sink_background(m->sinks[ops->fabric], m->loop);
 	}
 	*ret_endpoint = wt_sink_endpoint(m->sinks[ops->fabric]);
 	return 0;
@@ -296,8 +318,8 @@ static void path_readable(void *arg, uint32_t events)
 {
 }
 
-int wt_mover_path_add(
-	struct wt_mover *m, unsigned server, const struct wt_fabric_ops *ops, struct wt_path *path)
+int wt_mover_path_add(struct wt_mover *m, unsigned server, const struct wt_fabric_ops *ops,
+	struct wt_path *path, unsigned listener)
 {
 	int r, plan_path;
 
@@ -308,8 +330,11 @@ int wt_mover_path_add(
 		return r;
 	plan_path = wt_plan_path_add(
 		m->plan, server, wt_remote_reach, &m->remote[server][ops->fabric], wt_loop_now_ns(m->loop));
-	m->lanes[m->lane_count++] =
-		(struct lane){ .ops = ops, .path = path, .server = server, .plan_path = (unsigned)plan_path };
+	m->lanes[m->lane_count++] = (struct lane){ .ops = ops,
+		.path = path,
+		.server = server,
+		.plan_path = (unsigned)plan_path,
+		.listener = listener };
 	m->stats.fabric = ops->fabric;
 	return 0;
 }
@@ -383,6 +408,8 @@ static bool poll_lane(struct wt_mover *m, struct lane *lane, bool *ret_dead, str
 	}
 	*ret_dead = n < 0;
 	assert(n >= 0 || !lane->posts);
+	if (any)
+		wt_spin_news(&m->spin, wt_loop_now_ns(m->loop));
 	return any;
 }
 
@@ -541,7 +568,8 @@ static int fill_lane(struct wt_mover *m, struct lane *lane, struct wt_error *err
 	return r < 0 ? r : taken > 0 ? taken : 0;
 }
 
-/* One batch for the lane that is least full; if it can do nothing now, for the next one. */
+/* One batch for the lane that is least full, of several such for each in turn; if it can do nothing now, for
+ * the next one. */
 static bool fill_one(struct wt_mover *m, struct wt_error *err)
 {
 	unsigned load[WT_MOVER_PATHS_MAX];
@@ -553,22 +581,25 @@ static bool fill_one(struct wt_mover *m, struct wt_error *err)
 	for (unsigned round = 0; round < m->lane_count && !err->code; round++) {
 		unsigned best = m->lane_count;
 
-		for (unsigned i = 0; i < m->lane_count; i++)
+		for (unsigned n = 0; n < m->lane_count; n++) {
+			unsigned i = (m->next_lane + n) % m->lane_count;
+
 			if (!(tried >> i & 1) && (best == m->lane_count || load[i] < load[best]))
 				best = i;
-		if (fill_lane(m, &m->lanes[best], err) > 0)
+		}
+		if (fill_lane(m, &m->lanes[best], err) > 0) {
+			m->next_lane = best + 1;
 			return true;
+		}
 		tried |= 1ull << best;
 	}
 	return false;
 }
 
-unsigned wt_mover_lost(struct wt_mover *m, unsigned server)
+void wt_mover_lost(struct wt_mover *m, unsigned server, struct wt_lost *ret_lost)
 {
-	unsigned lost = m->lost[server];
-
-	m->lost[server] = 0;
-	return lost;
+	*ret_lost = m->lost[server];
+	m->lost[server] = (struct wt_lost){ 0 };
 }
 
 bool wt_mover_ask(struct wt_mover *m, struct wt_extent *ret_extent)
@@ -643,11 +674,24 @@ static void woken(void *arg, uint64_t now_ns)
 {
 }
 
+/* Something is under way of which one hears by looking at memory: over tcp each look is a system call. */
+static bool awaits(const struct wt_mover *m)
+{
+	for (unsigned i = 0; i < m->lane_count; i++)
+		if (m->lanes[i].posts && m->lanes[i].ops->fabric == WT_FABRIC_VERBS)
+			return true;
+	return false;
+}
+
 bool wt_mover_arm(struct wt_mover *m)
 {
 	uint64_t now_ns = wt_loop_now_ns(m->loop), wake_ns = wt_plan_wake_ns(m->plan, now_ns);
 	bool quiet = true;
 
+	if (!awaits(m))
+		wt_spin_rest(&m->spin);
+	else if (wt_spin_again(&m->spin, now_ns))
+		return false;
 	wt_loop_timer_clear(m->loop, &m->wake);
 	if (wake_ns != UINT64_MAX)
 		wt_loop_timer_set(m->loop, &m->wake, wake_ns, woken, m);

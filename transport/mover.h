@@ -27,8 +27,15 @@
 #include "wire.h"
 
 #define WT_MOVER_PATHS_MAX 64
+#define WT_MOVER_FABRICS 4 /* by enum wt_fabric */
 
 struct wt_mover;
+
+/* Paths that have failed. */
+struct wt_lost {
+	unsigned fabrics;                     /* WT_FABRIC_BIT()s: the last one of the fabric */
+	unsigned listeners[WT_MOVER_FABRICS]; /* bits: the last one that came by this listener */
+};
 
 int wt_mover_open(struct wt_loop *loop, struct wt_mover **ret_mover);
 void wt_mover_close(struct wt_mover *mover);
@@ -59,12 +66,12 @@ void wt_mover_server_remove(struct wt_mover *mover, unsigned server);
 /* The endpoint for paths of this fabric; opened when first asked for. */
 int wt_mover_endpoint(struct wt_mover *mover, const struct wt_fabric_ops *ops, const char *device,
 	const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err);
-/* The server was added to the plan. */
-int wt_mover_path_add(
-	struct wt_mover *mover, unsigned server, const struct wt_fabric_ops *ops, struct wt_path *path);
+/* The server was added to the plan. listener: by which one of the fabric's the path came. */
+int wt_mover_path_add(struct wt_mover *mover, unsigned server, const struct wt_fabric_ops *ops,
+	struct wt_path *path, unsigned listener);
 
-/* Fabrics of which the last path to this server has failed since the last call, as WT_FABRIC_BIT()s. */
-unsigned wt_mover_lost(struct wt_mover *mover, unsigned server);
+/* What has failed since the last call, to this server. */
+void wt_mover_lost(struct wt_mover *mover, unsigned server, struct wt_lost *ret_lost);
 /* A helper that has answered nothing but refusals for long; 0: none. */
 unsigned wt_mover_refuser(const struct wt_mover *mover);
 /* An extent that server 0 shall announce, because no path can read it there; false: none (more). */

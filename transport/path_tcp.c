@@ -7,8 +7,8 @@
  *      only under the endpoint's read lock, for one non-blocking copy. So region_remove, which takes the
  *      write lock, returns when every thread is out, and the key then grants nothing.
  *   2. A key is 64 random bits, looked up only in the endpoint of the path on which it came.
- *   3. A path has either a pull half (path_tcp_pull.c, no thread) or a serve half (path_tcp_serve.c, one
- *      thread), never both; none while detached.
+ *   3. A path has a pull half (path_tcp_pull.c, no thread), a serve half (path_tcp_serve.c, one thread) or a
+ *      peer half (path_tcp_peer.c, no thread), one of them; none while detached.
  *   4. `error` is set once and never cleared.
  * Threads: everything here runs in the owner's thread. Bytes travel in the clear, as those of verbs do; who
  * may connect is decided by the hello, what may be read by the keys, and both come over the control channel.
@@ -70,13 +70,59 @@ static void tcp_endpoint_close(struct wt_endpoint *endpoint)
 	free(endpoint);
 }
 
-const struct wt_region *wt_tcp_region_find(const struct wt_endpoint *endpoint, uint64_t key)
+static const struct wt_region *region_find(const struct wt_endpoint *endpoint, uint64_t key, unsigned access)
 {
 	const struct wt_region *region = endpoint->buckets[key % WT_TCP_BUCKETS];
 
-	while (region && (region->key != key || !(region->access & WT_ACCESS_SERVE)))
+	while (region && (region->key != key || !(region->access & access)))
 		region = region->next;
 	return region;
+}
+
+int wt_tcp_region_locate(const struct wt_endpoint *endpoint, uint64_t key, enum wt_access access,
+	uint64_t address, uint64_t length, const struct wt_region **ret_region, uint8_t **ret_bytes)
+{
+	const struct wt_region *region = region_find(endpoint, key, access);
+	uint64_t offset = address - WT_TCP_ADDRESS;
+
+	if (!region)
+		return -EACCES;
+	if (address < WT_TCP_ADDRESS || offset > region->length || length > region->length - offset)
+		return -ERANGE;
+	*ret_bytes = region->base + offset;
+	if (ret_region)
+		*ret_region = region;
+	return 0;
+}
+
+int wt_tcp_status_error(uint32_t status)
+{
+	switch (status) {
+	case WT_TCP_STATUS_OK:
+		return 0;
+	case WT_TCP_STATUS_KEY:
+		return -EACCES;
+	case WT_TCP_STATUS_RANGE:
+		return -ERANGE;
+	case WT_TCP_STATUS_FAULT:
+		return -EFAULT;
+	default:
+		return -EPROTO;
+	}
+}
+
+enum wt_tcp_status wt_tcp_error_status(int error)
+{
+	switch (error) {
+	case 0:
+		return WT_TCP_STATUS_OK;
+	case -EACCES:
+		return WT_TCP_STATUS_KEY;
+	case -ERANGE:
+		return WT_TCP_STATUS_RANGE;
+	default:
+		return WT_TCP_STATUS_FAULT;
+	}
 }
 
 static int tcp_region_add(struct wt_endpoint *endpoint, void *base, size_t length, unsigned access,
@@ -85,7 +131,8 @@ static int tcp_region_add(struct wt_endpoint *endpoint, void *base, size_t lengt
 	struct wt_region *region;
 	struct wt_region **bucket;
 
-	if (!base || !length || !access || access & ~(unsigned)(WT_ACCESS_SERVE | WT_ACCESS_SINK))
+	if (!base || !length || !access ||
+		access & ~(unsigned)(WT_ACCESS_SERVE | WT_ACCESS_SINK | WT_ACCESS_TARGET))
 		return wt_error_set(err, EINVAL,
 			"a region needs memory and an access (got %zu bytes, access %u)", length, access);
 	region = calloc(1, sizeof *region);
@@ -101,7 +148,7 @@ static int tcp_region_add(struct wt_endpoint *endpoint, void *base, size_t lengt
 			free(region);
 			return wt_error_set(err, EIO, "the kernel gave no random bytes for a region's key");
 		}
-	} while (wt_tcp_region_find(endpoint, region->key));
+	} while (region_find(endpoint, region->key, ~0u));
 	bucket = bucket_of(endpoint, region->key);
 	pthread_rwlock_wrlock(&endpoint->lock);
 	region->next = *bucket;
@@ -171,6 +218,8 @@ static void path_hang_up(struct wt_path *path)
 		wt_tcp_serve_stop(path);
 	if (path->pull)
 		wt_tcp_pull_stop(path);
+	if (path->peer)
+		wt_tcp_peer_stop(path);
 	close(path->socket);
 	path->socket = -1;
 	path->endpoint = NULL;
@@ -185,6 +234,25 @@ static void tcp_close(struct wt_path *path)
 	free(path);
 }
 
+static int half_start(struct wt_path *path)
+{
+	switch (path->role) {
+	case WT_ROLE_PULL:
+		return wt_tcp_pull_start(path);
+	case WT_ROLE_SERVE:
+		return wt_tcp_serve_start(path);
+	default:
+		return wt_tcp_peer_start(path);
+	}
+}
+
+static bool path_idle(const struct wt_path *path)
+{
+	if (path->peer)
+		return wt_tcp_peer_idle(path);
+	return !path->pull || !wt_tcp_pull_outstanding(path);
+}
+
 /* Takes the socket, also when it fails. */
 static int path_start(struct wt_path *path, struct wt_endpoint *endpoint, int socket, struct wt_error *err)
 {
@@ -194,7 +262,7 @@ static int path_start(struct wt_path *path, struct wt_endpoint *endpoint, int so
 	path->socket = socket;
 	status = wt_tcp_tune(socket, path->role);
 	if (status >= 0)
-		status = path->role == WT_ROLE_PULL ? wt_tcp_pull_start(path) : wt_tcp_serve_start(path);
+		status = half_start(path);
 	if (status < 0) {
 		path_hang_up(path);
 		return wt_error_set(err, -status, "cannot start a tcp path: %s", strerror(-status));
@@ -204,7 +272,7 @@ static int path_start(struct wt_path *path, struct wt_endpoint *endpoint, int so
 
 static bool role_valid(enum wt_role role)
 {
-	return role == WT_ROLE_SERVE || role == WT_ROLE_PULL;
+	return role == WT_ROLE_SERVE || role == WT_ROLE_PULL || role == WT_ROLE_PEER;
 }
 
 static void tcp_request_refuse(struct wt_request *request)
@@ -227,7 +295,7 @@ static int tcp_request_admit(struct wt_request *request, struct wt_endpoint *end
 		tcp_request_refuse(request);
 		return role_valid(role)
 			       ? wt_error_set(err, ENOMEM, "out of memory or descriptors for a tcp path")
-			       : wt_error_set(err, EINVAL, "a path either serves or pulls");
+			       : wt_error_set(err, EINVAL, "a path serves, pulls, or joins peers");
 	}
 	status = wt_tcp_verdict_send(request->socket, WT_TCP_ADMITTED);
 	if (status < 0) {
@@ -265,7 +333,7 @@ static int tcp_connect(struct wt_endpoint *endpoint, const char *host, uint16_t 
 	int status;
 
 	if (!role_valid(role))
-		return wt_error_set(err, EINVAL, "a path either serves or pulls");
+		return wt_error_set(err, EINVAL, "a path serves, pulls, or joins peers");
 	path = path_new(role);
 	if (!path)
 		return wt_error_set(err, ENOMEM, "out of memory or descriptors for a tcp path");
@@ -281,7 +349,7 @@ static int tcp_connect(struct wt_endpoint *endpoint, const char *host, uint16_t 
 static int tcp_quiesce(struct wt_path *path)
 {
 	path->quiesced = true;
-	return path->pull && wt_tcp_pull_outstanding(path) ? -EAGAIN : 0;
+	return path_idle(path) ? 0 : -EAGAIN;
 }
 
 static int tcp_resume(struct wt_path *path)
@@ -296,7 +364,7 @@ static int tcp_resume(struct wt_path *path)
 
 static int tcp_detach(struct wt_path *path)
 {
-	if (!path->quiesced || (path->pull && wt_tcp_pull_outstanding(path)))
+	if (!path->quiesced || !path_idle(path))
 		return -EBUSY;
 	path_hang_up(path);
 	return 0;
@@ -315,19 +383,21 @@ static int tcp_attach(struct wt_path *path, struct wt_endpoint *endpoint, const 
 
 static int tcp_post(struct wt_path *path, const struct wt_op *ops, unsigned count)
 {
-	if (path->role != WT_ROLE_PULL)
+	if (path->role == WT_ROLE_SERVE)
 		return -EOPNOTSUPP;
 	if (path->error)
 		return -path->error;
 	if (path->quiesced)
 		return -ESHUTDOWN;
-	return wt_tcp_pull_post(path, ops, count);
+	return path->peer ? wt_tcp_peer_post(path, ops, count) : wt_tcp_pull_post(path, ops, count);
 }
 
 static int tcp_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max)
 {
 	if (path->pull)
 		return wt_tcp_pull_poll(path, ret_completions, max);
+	if (path->peer)
+		return wt_tcp_peer_poll(path, ret_completions, max);
 	if (path->serve && !path->error)
 		path->error = wt_tcp_serve_error(path);
 	return -path->error;
@@ -335,8 +405,8 @@ static int tcp_poll(struct wt_path *path, struct wt_completion *ret_completions,
 
 static int tcp_arm(struct wt_path *path)
 {
-	/* Level-triggered; only a failure that we found ourselves leaves no trace in the descriptor. */
-	if (path->error)
+	/* Level-triggered; only what we know already leaves no trace in the descriptor. */
+	if (path->error || (path->peer && wt_tcp_peer_ready(path)))
 		return 1;
 	if (path->pull)
 		wt_tcp_pull_arm(path);

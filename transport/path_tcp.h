@@ -8,6 +8,10 @@
  * copied is it known whether they were good; a read that fails is padded with zeros to its length. So the
  * layout of the answers is known to the puller before they arrive, and one recvmsg puts many of them
  * straight into place.
+ *
+ * A path of two peers (path_tcp_peer.c) carries frames both ways after the verdict: a message, a write, or a
+ * request to read, each with its bytes behind it; and the answers to the peer's writes and reads, in the
+ * order in which those came. An answer that carries bytes ends with a trailer, for the same reason as above.
  */
 #ifndef WATARI_PATH_TCP_H
 #define WATARI_PATH_TCP_H
@@ -36,6 +40,7 @@
 #define WT_TCP_MAGIC_VERDICT 0x56545457u  /* "WTTV" */
 #define WT_TCP_MAGIC_REQUEST 0x52545457u  /* "WTTR" */
 #define WT_TCP_MAGIC_TRAILER 0x54545457u  /* "WTTT" */
+#define WT_TCP_MAGIC_FRAME 0x46545457u    /* "WTTF" */
 #define WT_TCP_VERSION 1u
 
 enum wt_tcp_admission {
@@ -80,6 +85,25 @@ struct wt_tcp_trailer {
 };
 _Static_assert(sizeof(struct wt_tcp_trailer) == 16, "wire format");
 
+enum wt_tcp_frame_kind {
+	WT_TCP_FRAME_MESSAGE = 1, /* length bytes follow */
+	WT_TCP_FRAME_WRITE = 2,   /* likewise, for address and key */
+	WT_TCP_FRAME_READ = 3,
+	WT_TCP_FRAME_WRITTEN = 4, /* answers a WRITE: status */
+	WT_TCP_FRAME_DATA = 5,    /* answers a READ: length bytes and a trailer follow */
+};
+
+struct wt_tcp_frame {
+	uint32_t magic;
+	uint16_t kind;   /* enum wt_tcp_frame_kind */
+	uint16_t status; /* enum wt_tcp_status */
+	uint32_t length;
+	uint32_t reserved;
+	uint64_t address;
+	uint64_t key;
+};
+_Static_assert(sizeof(struct wt_tcp_frame) == 32, "wire format");
+
 /* Objects. */
 struct wt_region {
 	struct wt_endpoint *endpoint;
@@ -101,6 +125,7 @@ struct wt_endpoint {
 
 struct wt_tcp_pull;
 struct wt_tcp_serve;
+struct wt_tcp_peer;
 
 struct wt_path {
 	struct wt_endpoint *endpoint; /* NULL while detached */
@@ -111,6 +136,7 @@ struct wt_path {
 	int error;                  /* 0, or the errno with which the path failed */
 	struct wt_tcp_pull *pull;   /* pulling end */
 	struct wt_tcp_serve *serve; /* serving end */
+	struct wt_tcp_peer *peer;   /* either end of a path of peers */
 };
 
 struct wt_request {
@@ -118,8 +144,15 @@ struct wt_request {
 	char peer[64];
 };
 
-/* path_tcp.c: the region that grants `key`, or NULL; the caller holds the endpoint's lock. */
-const struct wt_region *wt_tcp_region_find(const struct wt_endpoint *endpoint, uint64_t key);
+/*
+ * path_tcp.c: 0, and *ret_bytes is where these bytes of a region (*ret_region, unless NULL) lie; or -EACCES,
+ * -ERANGE: the key does not grant that. The caller holds the endpoint's lock, or no thread serves it.
+ */
+int wt_tcp_region_locate(const struct wt_endpoint *endpoint, uint64_t key, enum wt_access access,
+	uint64_t address, uint64_t length, const struct wt_region **ret_region, uint8_t **ret_bytes);
+/* The errno of a status that came over the wire; -EPROTO if there is no such status. */
+int wt_tcp_status_error(uint32_t status);
+enum wt_tcp_status wt_tcp_error_status(int error); /* and back */
 void wt_tcp_path_fail(struct wt_path *path, int code);
 
 /* path_tcp_connect.c */
@@ -154,5 +187,14 @@ int wt_tcp_serve_start(struct wt_path *path);
 void wt_tcp_serve_stop(struct wt_path *path);
 /* 0 while the thread serves, otherwise the errno with which it ended. */
 int wt_tcp_serve_error(const struct wt_path *path);
+
+/* path_tcp_peer.c: likewise. idle: nothing of ours is outstanding and nothing that we owe is unsent. */
+int wt_tcp_peer_start(struct wt_path *path);
+void wt_tcp_peer_stop(struct wt_path *path);
+int wt_tcp_peer_post(struct wt_path *path, const struct wt_op *ops, unsigned count);
+int wt_tcp_peer_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max);
+bool wt_tcp_peer_idle(const struct wt_path *path);
+/* Whether poll has something to say without hearing from the socket. */
+bool wt_tcp_peer_ready(const struct wt_path *path);
 
 #endif

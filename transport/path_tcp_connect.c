@@ -45,6 +45,11 @@ int wt_tcp_tune(int socket, enum wt_role role)
 	int timeout = role == WT_ROLE_PULL ? WT_TCP_PEER_TIMEOUT_MS : WT_TCP_STALL_TIMEOUT_MS;
 	unsigned i;
 
+	/* A peer may compute for minutes without reading; whether its host lives, others find out. */
+	if (role == WT_ROLE_PEER)
+		return setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &options[0].value, sizeof(int)) < 0
+			       ? -errno
+			       : 0;
 	/* No SO_SNDBUF nor SO_RCVBUF: setting them ends the kernel's own tuning, which goes further. */
 	for (i = 0; i < sizeof options / sizeof options[0]; i++) {
 		if (setsockopt(socket, options[i].level, options[i].name, &options[i].value, sizeof(int)) < 0)

@@ -167,22 +167,6 @@ int wt_tcp_pull_post(struct wt_path *path, const struct wt_op *ops, unsigned cou
 	return (int)taken;
 }
 
-static int status_of(uint32_t status)
-{
-	switch (status) {
-	case WT_TCP_STATUS_OK:
-		return 0;
-	case WT_TCP_STATUS_KEY:
-		return -EACCES;
-	case WT_TCP_STATUS_RANGE:
-		return -ERANGE;
-	case WT_TCP_STATUS_FAULT:
-		return -EFAULT;
-	default:
-		return -EPROTO;
-	}
-}
-
 static void pop(struct wt_tcp_pull *pull, int status, struct wt_completion *ret_completion)
 {
 	const struct pull_op *op = &pull->ops[pull->first];
@@ -201,7 +185,7 @@ static unsigned finish(struct wt_path *path, struct wt_completion *ret_completio
 {
 	struct wt_tcp_pull *pull = path->pull;
 	const struct wt_tcp_trailer *trailer = &pull->trailers[pull->first];
-	int status = status_of(le32toh(trailer->status));
+	int status = wt_tcp_status_error(le32toh(trailer->status));
 
 	if (le32toh(trailer->magic) != WT_TCP_MAGIC_TRAILER || le64toh(trailer->id) != pull->id_first ||
 		status == -EPROTO) {

@@ -73,29 +73,23 @@ static const uint8_t *zeros(void)
 	return nothing;
 }
 
-/* The region that the answer lies in now, and where; NULL: in none, and its status says why. Under the lock.
- */
-static const struct wt_region *source_of(
-	const struct wt_endpoint *endpoint, struct answer *answer, uint64_t *ret_offset)
+/* Where the answer's bytes lie now, and in which region; NULL: not here, and its status says why. Under the
+ * lock. */
+static uint8_t *source_of(
+	const struct wt_endpoint *endpoint, struct answer *answer, const struct wt_region **ret_region)
 {
-	const struct wt_region *region;
-	uint64_t offset;
+	uint8_t *bytes;
+	int status;
 
 	if (answer->status != WT_TCP_STATUS_OK)
 		return NULL;
-	region = wt_tcp_region_find(endpoint, answer->key);
-	if (!region) {
-		answer->status = WT_TCP_STATUS_KEY;
+	status = wt_tcp_region_locate(
+		endpoint, answer->key, WT_ACCESS_SERVE, answer->address, answer->length, ret_region, &bytes);
+	if (status < 0) {
+		answer->status = wt_tcp_error_status(status);
 		return NULL;
 	}
-	offset = answer->address - WT_TCP_ADDRESS;
-	if (answer->address < WT_TCP_ADDRESS || offset > region->length ||
-		answer->length > region->length - offset) {
-		answer->status = WT_TCP_STATUS_RANGE;
-		return NULL;
-	}
-	*ret_offset = offset;
-	return region;
+	return bytes;
 }
 
 static bool goes_from_file(const struct wt_tcp_serve *serve, const struct wt_region *region, uint32_t bytes)
@@ -104,10 +98,10 @@ static bool goes_from_file(const struct wt_tcp_serve *serve, const struct wt_reg
 }
 
 /* From the first answer's file. Under the endpoint's lock. Bytes sent, or -errno. */
-static ssize_t send_file(struct wt_tcp_serve *serve, const struct wt_region *region, uint64_t offset)
+static ssize_t send_file(struct wt_tcp_serve *serve, const struct wt_region *region, const uint8_t *bytes)
 {
 	struct answer *answer = &serve->answers[serve->first];
-	off_t from = (off_t)(region->file_offset + offset + serve->sent);
+	off_t from = (off_t)(region->file_offset + (uint64_t)(bytes - region->base) + serve->sent);
 	ssize_t sent = sendfile(serve->socket, region->file, &from, answer->length - serve->sent);
 
 	if (sent == 0 || (sent < 0 && errno == EIO))
@@ -138,18 +132,17 @@ static ssize_t send_some(struct wt_tcp_serve *serve)
 		uint32_t skip = sent > answer->length ? sent - answer->length : 0;
 
 		if (sent < answer->length) {
-			uint64_t offset = 0;
-			const struct wt_region *region = source_of(serve->endpoint, answer, &offset);
-			const uint8_t *from = region ? region->base + offset : zeros();
+			const struct wt_region *region = NULL;
+			const uint8_t *from = source_of(serve->endpoint, answer, &region);
 
 			answer->trailer.status = htole32(answer->status);
 			if (goes_from_file(serve, region, answer->length - sent)) {
 				if (!n)
-					return send_file(serve, region, offset);
+					return send_file(serve, region, from);
 				flags |= MSG_MORE;
 				break;
 			}
-			iov[n].iov_base = (uint8_t *)from + sent;
+			iov[n].iov_base = (uint8_t *)(from ? from : zeros()) + sent;
 			iov[n].iov_len = answer->length - sent;
 			bytes += iov[n++].iov_len;
 		}

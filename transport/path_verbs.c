@@ -2,14 +2,14 @@
 /*
  * path_verbs.c - the verbs fabric: devices, endpoints and regions. The table is at the end.
  *
- * Owns an endpoint's protection domain and its memory regions.
+ * Owns an endpoint's protection domains, one for each of its devices, and its memory regions.
  *   1. A protection domain is allocated on librdmacm's context of the device, the one that its connections
  *      have; anything else could not be used with them.
  *   2. A SERVE region grants remote reading and nothing else; no region ever grants remote writing.
- *   3. Every endpoint has a protection domain of its own: a key is worthless on another session's path.
+ *   3. Every endpoint has protection domains of its own: a key is worthless on another session's path.
  * librdmacm keeps a device's context open as long as the process lives; a guest that lets its device go needs
  * the process to end, or the driver to take the context away.
- * Threads: the owner's.
+ * Threads: the owner's; but regions may be added by several threads at once.
  */
 #include "path_verbs.h"
 #include "path_fabrics.h"
@@ -27,24 +27,60 @@ uint64_t wt_verbs_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* By name, or the first. */
-static int device_find(struct wt_endpoint *endpoint, const char *device, struct wt_error *err)
+int wt_verbs_rail_of(const struct wt_endpoint *endpoint, const struct ibv_context *verbs)
 {
-	int count = 0;
-	int i;
+	for (unsigned i = 0; i < endpoint->rail_count; i++)
+		if (endpoint->rails[i].verbs == verbs)
+			return (int)i;
+	return -1;
+}
+
+static int rail_add(struct wt_endpoint *endpoint, struct ibv_context *verbs, struct wt_error *err)
+{
+	if (wt_verbs_rail_of(endpoint, verbs) >= 0)
+		return wt_error_set(
+			err, EINVAL, "the RDMA device %s is named twice", ibv_get_device_name(verbs->device));
+	if (endpoint->rail_count == WT_VERBS_RAILS_MAX)
+		return wt_error_set(err, EINVAL, "more than %u RDMA devices are named", WT_VERBS_RAILS_MAX);
+	endpoint->rails[endpoint->rail_count++].verbs = verbs;
+	return 0;
+}
+
+/* By a name of `length` letters; NULL: the first device that there is. */
+static int device_find(
+	struct wt_endpoint *endpoint, int count, const char *name, size_t length, struct wt_error *err)
+{
+	for (int i = 0; i < count; i++) {
+		const char *found = ibv_get_device_name(endpoint->devices[i]->device);
+
+		if (!name || (strlen(found) == length && !memcmp(found, name, length)))
+			return rail_add(endpoint, endpoint->devices[i], err);
+	}
+	if (!name || !count)
+		return wt_error_set(err, ENODEV, "there is no RDMA device here%s%.*s; see `rdma link`",
+			name ? ", so no " : "", (int)length, name ? name : "");
+	return wt_error_set(err, ENODEV, "there is no RDMA device %.*s among the %d here; see `rdma link`",
+		(int)(length < 64 ? length : 64), name, count);
+}
+
+/* names: with commas between them; NULL: the first device that there is. */
+static int devices_find(struct wt_endpoint *endpoint, const char *names, struct wt_error *err)
+{
+	int count = 0, status = 0;
 
 	endpoint->devices = rdma_get_devices(&count);
-	for (i = 0; endpoint->devices && i < count; i++) {
-		if (!device || !strcmp(ibv_get_device_name(endpoint->devices[i]->device), device)) {
-			endpoint->verbs = endpoint->devices[i];
-			return 0;
-		}
+	if (!endpoint->devices)
+		count = 0;
+	if (!names)
+		return device_find(endpoint, count, NULL, 0, err);
+	while (!status && names) {
+		const char *comma = strchr(names, ',');
+
+		status = device_find(
+			endpoint, count, names, comma ? (size_t)(comma - names) : strlen(names), err);
+		names = comma ? comma + 1 : NULL;
 	}
-	if (!device || !count)
-		return wt_error_set(err, ENODEV, "there is no RDMA device here%s%s; see `rdma link`",
-			device ? ", so no " : "", device ? device : "");
-	return wt_error_set(err, ENODEV, "there is no RDMA device %.64s among the %d here; see `rdma link`",
-		device, count);
+	return status;
 }
 
 static int device_route(struct wt_endpoint *endpoint, const char *peer_host, struct wt_error *err)
@@ -57,8 +93,7 @@ static int device_route(struct wt_endpoint *endpoint, const char *peer_host, str
 		return status;
 	endpoint->id = cm.id;
 	endpoint->channel = cm.channel;
-	endpoint->verbs = cm.id->verbs;
-	return 0;
+	return rail_add(endpoint, cm.id->verbs, err);
 }
 
 static uint8_t clamp_u8(int value)
@@ -66,21 +101,29 @@ static uint8_t clamp_u8(int value)
 	return value < 0 ? 0 : value > UINT8_MAX ? UINT8_MAX : (uint8_t)value;
 }
 
-static int device_limits(struct wt_endpoint *endpoint, struct wt_error *err)
+static void depth_at_most(struct wt_endpoint *endpoint, int most)
 {
+	if (most > 0 && (unsigned)most < endpoint->depth)
+		endpoint->depth = (unsigned)most;
+}
+
+static int rail_open(struct wt_endpoint *endpoint, struct wt_verbs_rail *rail, struct wt_error *err)
+{
+	const char *name = ibv_get_device_name(rail->verbs->device);
 	struct ibv_device_attr attr;
-	int status = ibv_query_device(endpoint->verbs, &attr);
+	int status = ibv_query_device(rail->verbs, &attr);
 
 	if (status)
-		return wt_error_set(err, status, "the RDMA device %s does not tell its limits: %s",
-			ibv_get_device_name(endpoint->verbs->device), strerror(status));
-	endpoint->depth = WT_VERBS_DEPTH_MAX;
-	if (attr.max_qp_wr > 0 && (unsigned)attr.max_qp_wr < endpoint->depth)
-		endpoint->depth = (unsigned)attr.max_qp_wr;
-	if (attr.max_cqe > 0 && (unsigned)attr.max_cqe < endpoint->depth)
-		endpoint->depth = (unsigned)attr.max_cqe;
-	endpoint->initiator_depth = clamp_u8(attr.max_qp_init_rd_atom);
-	endpoint->responder_resources = clamp_u8(attr.max_qp_rd_atom);
+		return wt_error_set(err, status, "the RDMA device %s does not tell its limits: %s", name,
+			strerror(status));
+	depth_at_most(endpoint, attr.max_qp_wr);
+	depth_at_most(endpoint, attr.max_cqe);
+	rail->initiator_depth = clamp_u8(attr.max_qp_init_rd_atom);
+	rail->responder_resources = clamp_u8(attr.max_qp_rd_atom);
+	rail->pd = ibv_alloc_pd(rail->verbs);
+	if (!rail->pd)
+		return wt_error_set(err, errno ? errno : ENOMEM,
+			"the RDMA device %s gives no protection domain: %s", name, strerror(errno));
 	return 0;
 }
 
@@ -92,19 +135,13 @@ int wt_verbs_endpoint_open(
 
 	if (!endpoint)
 		return wt_error_set(err, ENOMEM, "out of memory for a verbs endpoint");
+	endpoint->depth = WT_VERBS_DEPTH_MAX;
 	if (device || !peer_host)
-		status = device_find(endpoint, device, err);
+		status = devices_find(endpoint, device, err);
 	else
 		status = device_route(endpoint, peer_host, err);
-	if (status >= 0)
-		status = device_limits(endpoint, err);
-	if (status >= 0) {
-		endpoint->pd = ibv_alloc_pd(endpoint->verbs);
-		if (!endpoint->pd)
-			status = wt_error_set(err, errno ? errno : ENOMEM,
-				"the RDMA device %s gives no protection domain: %s",
-				ibv_get_device_name(endpoint->verbs->device), strerror(errno));
-	}
+	for (unsigned i = 0; i < endpoint->rail_count && status >= 0; i++)
+		status = rail_open(endpoint, &endpoint->rails[i], err);
 	if (status < 0) {
 		wt_verbs_endpoint_close(endpoint);
 		return status;
@@ -119,8 +156,9 @@ void wt_verbs_endpoint_close(struct wt_endpoint *endpoint)
 
 	if (!endpoint)
 		return;
-	if (endpoint->pd)
-		ibv_dealloc_pd(endpoint->pd);
+	for (unsigned i = 0; i < endpoint->rail_count; i++)
+		if (endpoint->rails[i].pd)
+			ibv_dealloc_pd(endpoint->rails[i].pd);
 	cm.id = endpoint->id;
 	cm.channel = endpoint->channel;
 	wt_verbs_cm_close(&cm);
@@ -149,6 +187,16 @@ static int region_error(struct wt_error *err, int code, size_t length)
 	}
 }
 
+static void verbs_region_remove(struct wt_region *region)
+{
+	if (!region)
+		return;
+	for (unsigned i = 0; i < WT_VERBS_RAILS_MAX; i++)
+		if (region->mr[i])
+			ibv_dereg_mr(region->mr[i]);
+	free(region);
+}
+
 static int verbs_region_add(struct wt_endpoint *endpoint, void *base, size_t length, unsigned access,
 	struct wt_region **ret_region, struct wt_error *err)
 {
@@ -166,10 +214,12 @@ static int verbs_region_add(struct wt_endpoint *endpoint, void *base, size_t len
 	region = calloc(1, sizeof *region);
 	if (!region)
 		return wt_error_set(err, ENOMEM, "out of memory for a region");
-	region->mr = ibv_reg_mr(endpoint->pd, base, length, flags);
-	if (!region->mr) {
+	for (unsigned i = 0; i < endpoint->rail_count; i++) {
+		region->mr[i] = ibv_reg_mr(endpoint->rails[i].pd, base, length, flags);
+		if (region->mr[i])
+			continue;
 		code = errno ? errno : EIO;
-		free(region);
+		verbs_region_remove(region);
 		return region_error(err, code, length);
 	}
 	region->endpoint = endpoint;
@@ -184,15 +234,9 @@ static void verbs_region_key(const struct wt_region *region, struct wt_key *ret_
 {
 	ret_key->address = (uint64_t)(uintptr_t)region->base;
 	ret_key->length = region->length;
-	ret_key->key = region->mr->rkey;
-}
-
-static void verbs_region_remove(struct wt_region *region)
-{
-	if (!region)
-		return;
-	ibv_dereg_mr(region->mr);
-	free(region);
+	ret_key->key = 0;
+	for (unsigned i = 0; i < region->endpoint->rail_count; i++)
+		ret_key->key |= (uint64_t)region->mr[i]->rkey << 32 * i;
 }
 
 static int verbs_quiesce(struct wt_path *path)

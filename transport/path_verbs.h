@@ -3,7 +3,12 @@
  * path_verbs.h - the inside of the verbs fabric: reliable queue pairs, connected by librdmacm.
  *
  * Only path_verbs*.c include this, and only they include verbs headers. The hello travels as the private data
- * of the connection request; everything else on the wire is the fabric's own.
+ * of the connection request, and behind it, in a byte, by which rail of its endpoint the peer connects;
+ * everything else on the wire is the fabric's own.
+ *
+ * An endpoint has one or two *rails*, each a device with a protection domain of its own. A region is
+ * registered on all of them, and its key holds all their keys: that of rail n in the bits from 32 * n on. A
+ * path uses one rail here and one at the peer, whichever the connection came by.
  */
 #ifndef WATARI_PATH_VERBS_H
 #define WATARI_PATH_VERBS_H
@@ -17,6 +22,8 @@
 
 #define WT_VERBS_DEPTH_MAX 128u
 #define WT_VERBS_BACKLOG 64
+#define WT_VERBS_RAILS_MAX 2u /* what a key has room for */
+#define WT_VERBS_HELLO_BYTES (WT_PATH_HELLO_BYTES + 1)
 /*
  * 4.096 us << 17 is about 0.54 s; lost seven times in a row, a peer is gone after some 4 s. Not 7 retries:
  * soft-RoCE (Linux 6.1, rxe_comp.c) takes 7 to mean for ever, as for receiver-not-ready.
@@ -28,19 +35,24 @@
 
 struct wt_region {
 	struct wt_endpoint *endpoint;
-	struct ibv_mr *mr;
+	struct ibv_mr *mr[WT_VERBS_RAILS_MAX];
 	uint8_t *base;
 	uint64_t length;
 	unsigned access;
 };
 
-struct wt_endpoint {
+struct wt_verbs_rail {
 	struct ibv_context *verbs; /* librdmacm's own, one per device and process */
 	struct ibv_pd *pd;
-	unsigned depth;              /* of its paths */
 	uint8_t initiator_depth;     /* RDMA READs that the device may have outstanding, per queue pair */
 	uint8_t responder_resources; /* ... and may answer at once */
-	/* One of these two keeps the device open. */
+};
+
+struct wt_endpoint {
+	unsigned depth; /* of its paths: what all its devices can do */
+	unsigned rail_count;
+	struct wt_verbs_rail rails[WT_VERBS_RAILS_MAX];
+	/* One of these two keeps the devices open. */
 	struct ibv_context **devices;
 	struct rdma_cm_id *id;
 	struct rdma_event_channel *channel;
@@ -56,6 +68,7 @@ struct wt_request {
 	struct wt_verbs_cm cm;
 	uint8_t initiator_depth;     /* what the peer can answer at once */
 	uint8_t responder_resources; /* what the peer wants to have outstanding */
+	uint8_t rail;                /* of the peer's endpoint */
 };
 
 struct wt_verbs_slot {
@@ -67,6 +80,7 @@ struct wt_verbs_slot {
 struct wt_path {
 	struct wt_endpoint *endpoint; /* NULL while detached */
 	enum wt_role role;
+	uint8_t rail, peer_rail; /* of our endpoint, and of the peer's */
 	unsigned depth;
 	int epoll; /* what the owner sleeps on; holds both channels' descriptors */
 	struct wt_verbs_cm cm;
@@ -101,6 +115,8 @@ void wt_verbs_cm_release(struct wt_verbs_cm *cm);
 /* Opens cm and finds the device for a host; cm is closed again on failure. */
 int wt_verbs_resolve(
 	struct wt_verbs_cm *cm, const char *host, uint16_t port, uint64_t deadline_ns, struct wt_error *err);
+/* The rail of this device; -1: the endpoint has none. */
+int wt_verbs_rail_of(const struct wt_endpoint *endpoint, const struct ibv_context *verbs);
 /* Waits for the next event and answers it by value; without private data. */
 int wt_verbs_event_wait(struct wt_verbs_cm *cm, uint64_t deadline_ns, struct rdma_cm_event *ret_event);
 /* Takes the next event, or answers -EAGAIN. */

@@ -273,6 +273,14 @@ int wt_verbs_listener_fd(const struct wt_listener *listener)
 	return listener->cm.channel->fd;
 }
 
+/* Behind the hello; peers that know of one rail only put zeros there. */
+static uint8_t rail_of(const struct rdma_conn_param *param)
+{
+	return param->private_data_len >= WT_VERBS_HELLO_BYTES
+		       ? ((const uint8_t *)param->private_data)[WT_PATH_HELLO_BYTES]
+		       : 0;
+}
+
 /* Gives a new connection its own channel. The identifier is consumed on failure. */
 static int request_make(struct rdma_cm_event *event, struct wt_request **ret_request)
 {
@@ -302,7 +310,7 @@ static int request_make(struct rdma_cm_event *event, struct wt_request **ret_req
 int wt_verbs_listener_accept(
 	struct wt_listener *listener, struct wt_request **ret_request, uint8_t ret_hello[WT_PATH_HELLO_BYTES])
 {
-	uint8_t hello[WT_PATH_HELLO_BYTES];
+	uint8_t hello[WT_PATH_HELLO_BYTES], rail = 0;
 	struct rdma_cm_event *event;
 	struct rdma_cm_event copy;
 	int status;
@@ -312,8 +320,10 @@ int wt_verbs_listener_accept(
 			return errno == EINTR ? -EAGAIN : -errno;
 		copy = *event;
 		if (event->event == RDMA_CM_EVENT_CONNECT_REQUEST && event->param.conn.private_data &&
-			event->param.conn.private_data_len >= sizeof hello) {
+			event->param.conn.private_data_len >= sizeof hello &&
+			rail_of(&event->param.conn) < WT_VERBS_RAILS_MAX) {
 			memcpy(hello, event->param.conn.private_data, sizeof hello);
+			rail = rail_of(&event->param.conn);
 			rdma_ack_cm_event(event);
 			break;
 		}
@@ -326,9 +336,11 @@ int wt_verbs_listener_accept(
 		}
 	}
 	status = request_make(&copy, ret_request);
-	if (status >= 0)
-		memcpy(ret_hello, hello, sizeof hello);
-	return status;
+	if (status < 0)
+		return status;
+	(*ret_request)->rail = rail;
+	memcpy(ret_hello, hello, sizeof hello);
+	return 0;
 }
 
 void wt_verbs_request_refuse(struct wt_request *request)

@@ -95,20 +95,20 @@ static int queue_open(struct wt_path *path, struct wt_error *err)
 		.qp_type = IBV_QPT_RC,
 		.cap = { .max_send_wr = path->depth, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1 },
 	};
-	struct wt_endpoint *endpoint = path->endpoint;
-	const char *device = ibv_get_device_name(endpoint->verbs->device);
+	const struct wt_verbs_rail *rail = &path->endpoint->rails[path->rail];
+	const char *device = ibv_get_device_name(rail->verbs->device);
 	int status = 0;
 
-	path->completions = ibv_create_comp_channel(endpoint->verbs);
+	path->completions = ibv_create_comp_channel(rail->verbs);
 	if (!path->completions || fcntl(path->completions->fd, F_SETFL, O_NONBLOCK) < 0)
 		return wt_error_set(
 			err, errno, "%s gives no completion channel: %s", device, strerror(errno));
-	path->cq = ibv_create_cq(endpoint->verbs, (int)path->depth, NULL, path->completions, 0);
+	path->cq = ibv_create_cq(rail->verbs, (int)path->depth, NULL, path->completions, 0);
 	if (!path->cq)
 		return wt_error_set(err, errno, "%s gives no completion queue: %s", device, strerror(errno));
 	attr.send_cq = path->cq;
 	attr.recv_cq = path->cq;
-	if (rdma_create_qp(path->cm.id, endpoint->pd, &attr) < 0)
+	if (rdma_create_qp(path->cm.id, rail->pd, &attr) < 0)
 		return wt_error_set(err, errno, "%s gives no queue pair: %s", device, strerror(errno));
 	if (path->role == WT_ROLE_PULL)
 		status = watch(path, path->completions->fd);
@@ -137,22 +137,30 @@ static struct rdma_conn_param conn_param(const struct wt_path *path)
 	struct rdma_conn_param param = { .retry_count = WT_VERBS_RETRIES, .rnr_retry_count = 7 };
 
 	if (path->role == WT_ROLE_PULL)
-		param.initiator_depth = path->endpoint->initiator_depth;
+		param.initiator_depth = path->endpoint->rails[path->rail].initiator_depth;
 	else
-		param.responder_resources = path->endpoint->responder_resources;
+		param.responder_resources = path->endpoint->rails[path->rail].responder_resources;
 	return param;
 }
 
 static int admit(struct wt_path *path, const struct wt_request *request, struct wt_error *err)
 {
-	struct rdma_conn_param param = conn_param(path);
-	int status;
+	int rail = wt_verbs_rail_of(path->endpoint, path->cm.id->verbs), status;
+	struct rdma_conn_param param;
 
-	if (path->cm.id->verbs != path->endpoint->verbs)
+	if (rail < 0)
 		return wt_error_set(err, EXDEV,
-			"the peer came in by the RDMA device %s, but the session uses %s; name the device",
+			"the peer came in by the RDMA device %s, but the session uses %s%s; name the device",
 			path->cm.id->verbs ? ibv_get_device_name(path->cm.id->verbs->device) : "(none)",
-			ibv_get_device_name(path->endpoint->verbs->device));
+			ibv_get_device_name(path->endpoint->rails[0].verbs->device),
+			path->endpoint->rail_count > 1 ? " and another one" : "");
+	if (rail > 0 && path->role == WT_ROLE_SERVE)
+		return wt_error_set(err, ENOTSUP,
+			"who pulls and connects is served by the first RDMA device only, %s",
+			ibv_get_device_name(path->endpoint->rails[0].verbs->device));
+	path->rail = (uint8_t)rail;
+	path->peer_rail = request->rail;
+	param = conn_param(path);
 	if (param.initiator_depth > request->initiator_depth)
 		param.initiator_depth = request->initiator_depth;
 	if (param.responder_resources > request->responder_resources)
@@ -170,18 +178,27 @@ static int admit(struct wt_path *path, const struct wt_request *request, struct 
 	return 0;
 }
 
+static int role_refuse(enum wt_role role, struct wt_error *err)
+{
+	if (role == WT_ROLE_SERVE || role == WT_ROLE_PULL)
+		return 0;
+	if (role == WT_ROLE_PEER)
+		return wt_error_set(err, EOPNOTSUPP, "there are no paths of peers over verbs yet; use tcp");
+	return wt_error_set(err, EINVAL, "a path either serves or pulls");
+}
+
 int wt_verbs_request_admit(struct wt_request *request, struct wt_endpoint *endpoint, enum wt_role role,
 	struct wt_path **ret_path, struct wt_error *err)
 {
 	struct wt_path *path = NULL;
 	int status;
 
-	if (role == WT_ROLE_SERVE || role == WT_ROLE_PULL)
+	if (role_refuse(role, NULL) == 0)
 		path = path_new(role, endpoint->depth);
 	if (!path) {
 		wt_verbs_request_refuse(request);
-		if (role != WT_ROLE_SERVE && role != WT_ROLE_PULL)
-			return wt_error_set(err, EINVAL, "a path either serves or pulls");
+		if (role_refuse(role, err) < 0)
+			return role_refuse(role, NULL);
 		return wt_error_set(err, ENOMEM, "out of memory or descriptors for a verbs path");
 	}
 	path->endpoint = endpoint;
@@ -234,19 +251,24 @@ static int step(struct wt_path *path, enum rdma_cm_event_type wanted, uint64_t d
 static int connect_steps(struct wt_path *path, const char *host, uint16_t port, const uint8_t *hello,
 	uint64_t deadline_ns, struct wt_error *err)
 {
-	struct rdma_conn_param param = conn_param(path);
-	uint8_t ack_timeout = WT_VERBS_ACK_TIMEOUT;
+	int rail = wt_verbs_rail_of(path->endpoint, path->cm.id->verbs);
+	uint8_t ack_timeout = WT_VERBS_ACK_TIMEOUT, private_data[WT_VERBS_HELLO_BYTES];
+	struct rdma_conn_param param;
 	struct rdma_cm_event event;
 	uint64_t now = wt_verbs_now_ns();
 	int left_ms = now < deadline_ns ? (int)((deadline_ns - now) / 1000000 % 600000) + 1 : 1;
 	int status;
 
-	if (path->cm.id->verbs != path->endpoint->verbs)
+	if (rail < 0)
 		return wt_error_set(err, EXDEV,
-			"%s is reached by the RDMA device %s, but the session uses %s; name the device or another "
+			"%s is reached by the RDMA device %s, but the session uses %s%s; name the device or another "
 			"address",
 			host, ibv_get_device_name(path->cm.id->verbs->device),
-			ibv_get_device_name(path->endpoint->verbs->device));
+			ibv_get_device_name(path->endpoint->rails[0].verbs->device),
+			path->endpoint->rail_count > 1 ? " and another one" : "");
+	path->rail = (uint8_t)rail;
+	path->peer_rail = 0;
+	param = conn_param(path);
 	/* Best effort: without it the kernel's default notices a vanished peer later. */
 	rdma_set_option(
 		path->cm.id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &ack_timeout, sizeof ack_timeout);
@@ -257,8 +279,10 @@ static int connect_steps(struct wt_path *path, const char *host, uint16_t port, 
 		status = queue_open(path, err);
 	if (status < 0)
 		return status;
-	param.private_data = hello;
-	param.private_data_len = WT_PATH_HELLO_BYTES;
+	memcpy(private_data, hello, WT_PATH_HELLO_BYTES);
+	private_data[WT_PATH_HELLO_BYTES] = path->rail;
+	param.private_data = private_data;
+	param.private_data_len = sizeof private_data;
 	if (rdma_connect(path->cm.id, &param) < 0)
 		return wt_error_set(err, errno, "cannot connect to %s port %u over RDMA: %s", host,
 			(unsigned)port, strerror(errno));
@@ -294,8 +318,9 @@ int wt_verbs_connect(struct wt_endpoint *endpoint, const char *host, uint16_t po
 	struct wt_path *path;
 	int status;
 
-	if (role != WT_ROLE_SERVE && role != WT_ROLE_PULL)
-		return wt_error_set(err, EINVAL, "a path either serves or pulls");
+	status = role_refuse(role, err);
+	if (status < 0)
+		return status;
 	path = path_new(role, endpoint->depth);
 	if (!path)
 		return wt_error_set(err, ENOMEM, "out of memory or descriptors for a verbs path");

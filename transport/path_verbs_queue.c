@@ -190,8 +190,7 @@ static int op_check(const struct wt_path *path, const struct wt_op *op)
 	if ((uintptr_t)op->local < (uintptr_t)region->base || offset > region->length ||
 		op->length > region->length - offset)
 		return -EINVAL;
-	/* A wider key would be cut to another one. */
-	return op->remote_key > UINT32_MAX ? -EINVAL : 0;
+	return 0;
 }
 
 static void work_prepare(struct wt_path *path, unsigned at, const struct wt_op *op)
@@ -204,14 +203,14 @@ static void work_prepare(struct wt_path *path, unsigned at, const struct wt_op *
 	path->slots[slot].length = op->length;
 	piece->addr = (uint64_t)(uintptr_t)op->local;
 	piece->length = op->length;
-	piece->lkey = op->local_region->mr->lkey;
+	piece->lkey = op->local_region->mr[path->rail]->lkey;
 	memset(work, 0, sizeof *work);
 	work->wr_id = slot;
 	work->sg_list = piece;
 	work->num_sge = 1;
 	work->opcode = IBV_WR_RDMA_READ;
 	work->wr.rdma.remote_addr = op->remote_address;
-	work->wr.rdma.rkey = (uint32_t)op->remote_key;
+	work->wr.rdma.rkey = (uint32_t)(op->remote_key >> 32 * path->peer_rail);
 	if (at)
 		path->work[at - 1].next = work;
 }

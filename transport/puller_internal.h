@@ -58,8 +58,12 @@ struct wt_puller {
 	struct wt_channel_listener *listener;
 	uint16_t port;
 	struct puller_guest guests[GUESTS_MAX];
-	struct wt_listener *data_listeners[FABRIC_COUNT];
-	struct wt_wire_ready data; /* where they are */
+	struct puller_listener {
+		const struct wt_fabric_ops *ops;
+		struct wt_listener *listener;
+		unsigned number; /* among those of its fabric */
+	} data_listeners[WT_WIRE_LISTENERS_MAX];
+	struct wt_wire_ready data; /* where they are; data.listeners is how many there are */
 	struct wt_timer dismiss;   /* to close guests outside of their callbacks */
 	struct puller_server servers[WT_PLAN_SERVERS];
 

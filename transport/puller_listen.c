@@ -37,9 +37,10 @@ static struct puller_server *server_of(struct wt_puller *p, const uint8_t hello[
 	return found;
 }
 
-static void admit(struct wt_puller *p, const struct wt_fabric_ops *ops, struct wt_request *request,
+static void admit(struct wt_puller *p, const struct puller_listener *by, struct wt_request *request,
 	const uint8_t hello[WT_PATH_HELLO_BYTES])
 {
+	const struct wt_fabric_ops *ops = by->ops;
 	struct puller_server *s = p->failed || p->phase != PULLER_PULLING ? NULL : server_of(p, hello);
 	struct wt_endpoint *endpoint;
 	struct wt_error err = { 0 };
@@ -68,48 +69,43 @@ static void admit(struct wt_puller *p, const struct wt_fabric_ops *ops, struct w
 		return;
 	}
 	if (replica ? wt_puller_replica_path_add(p, ops, path)
-		    : wt_mover_path_add(p->mover, s->number, ops, path))
+		    : wt_mover_path_add(p->mover, s->number, ops, path, by->number))
 		ops->close(path);
 }
 
-static void data_requests(struct wt_puller *p, unsigned index)
+static void data_requests(struct wt_puller *p, const struct puller_listener *by)
 {
-	const struct wt_fabric_ops *ops = wt_fabric_ops(wt_puller_fabrics[index]);
 	uint8_t hello[WT_PATH_HELLO_BYTES];
 	struct wt_request *request;
 
-	while (ops->listener_accept(p->data_listeners[index], &request, hello) == 0)
-		admit(p, ops, request, hello);
+	while (by->ops->listener_accept(by->listener, &request, hello) == 0)
+		admit(p, by, request, hello);
 }
 
 static void data_readable(void *arg, uint32_t events)
 {
 	struct wt_puller *p = arg;
 
-	for (unsigned i = 0; i < FABRIC_COUNT; i++)
-		if (p->data_listeners[i])
-			data_requests(p, i);
+	for (unsigned i = 0; i < p->data.listeners; i++)
+		data_requests(p, &p->data_listeners[i]);
 }
 
-static int watch_data(struct wt_puller *p, unsigned index)
+static int watch_data(struct wt_puller *p, const struct puller_listener *by)
 {
-	int fd = wt_fabric_ops(wt_puller_fabrics[index])->listener_fd(p->data_listeners[index]);
-
-	return wt_loop_fd_set(p->loop, fd, EPOLLIN, data_readable, p);
+	return wt_loop_fd_set(p->loop, by->ops->listener_fd(by->listener), EPOLLIN, data_readable, p);
 }
 
 int wt_puller_admit_data(struct wt_puller *p, bool admit)
 {
 	int r = 0;
 
-	for (unsigned i = 0; i < FABRIC_COUNT && !r; i++) {
-		if (!p->data_listeners[i])
-			continue;
+	for (unsigned i = 0; i < p->data.listeners && !r; i++) {
+		const struct puller_listener *by = &p->data_listeners[i];
+
 		if (admit)
-			r = watch_data(p, i);
+			r = watch_data(p, by);
 		else
-			wt_loop_fd_clear(p->loop,
-				wt_fabric_ops(wt_puller_fabrics[i])->listener_fd(p->data_listeners[i]));
+			wt_loop_fd_clear(p->loop, by->ops->listener_fd(by->listener));
 	}
 	return r;
 }
@@ -122,32 +118,83 @@ static const char *data_host(const struct wt_puller *p)
 	return p->config.listen.unix_path ? "127.0.0.1" : p->config.listen.host;
 }
 
-/* Opens a listener for every fabric that is offered; a missing device only shortens the list. */
+/* One of the addresses of data_host, which have commas between them; false: there are not so many. */
+static bool address_at(const struct wt_puller *p, unsigned number, char ret_host[WT_WIRE_HOST_MAX + 1])
+{
+	const char *at = p->config.data_host;
+	size_t length;
+
+	for (; number && at; number--) {
+		at = strchr(at, ',');
+		at = at ? at + 1 : NULL;
+	}
+	length = at ? strcspn(at, ",") : 0;
+	if (!length || length > WT_WIRE_HOST_MAX)
+		return false;
+	memcpy(ret_host, at, length);
+	ret_host[length] = 0;
+	return true;
+}
+
+/* The next listener of this fabric, at this address; NULL: that of the control connection. */
+static int listen_at(struct wt_puller *p, const struct wt_fabric_ops *ops, unsigned number, const char *host,
+	struct wt_error *err)
+{
+	struct wt_wire_listener *told = &p->data.listener[p->data.listeners];
+	struct puller_listener *by = &p->data_listeners[p->data.listeners];
+	int r;
+
+	if (p->data.listeners == WT_WIRE_LISTENERS_MAX)
+		return wt_error_set(err, E2BIG, "data connections cannot be awaited at so many addresses");
+	r = ops->listener_open(host ? host : data_host(p), 0, &by->listener, &told->port, err);
+	if (r)
+		return r;
+	by->ops = ops;
+	by->number = number;
+	r = watch_data(p, by);
+	if (r) {
+		ops->listener_close(by->listener);
+		return wt_error_set(err, -r, "a data listener cannot be watched");
+	}
+	told->fabric = ops->fabric;
+	if (host)
+		strcpy(told->host, host);
+	p->data.listeners++;
+	return 0;
+}
+
+/* Opens listeners for every fabric that is offered: over verbs at each address, which may be those of several
+ * devices; over tcp at the first one. A missing device only shortens the list. */
 int wt_puller_listen_data(struct wt_puller *p, struct wt_error *err)
 {
-	struct wt_wire_ready *ready = &p->data;
 	struct wt_error why = { 0 };
 
 	for (unsigned i = 0; i < FABRIC_COUNT; i++) {
 		const struct wt_fabric_ops *ops = wt_fabric_ops(wt_puller_fabrics[i]);
-		struct wt_wire_listener *listener = &ready->listener[ready->listeners];
+		unsigned addresses = ops && ops->fabric == WT_FABRIC_VERBS ? WT_WIRE_LISTENERS_MAX - 1 : 1;
+		char host[WT_WIRE_HOST_MAX + 1];
+		unsigned number = 0;
 
 		if (!ops || !(p->config.fabrics & WT_FABRIC_BIT(wt_puller_fabrics[i])))
 			continue;
 		wt_error_clear(&why);
-		if (ops->listener_open(data_host(p), 0, &p->data_listeners[i], &listener->port, &why))
-			continue;
-		if (watch_data(p, i)) {
-			ops->listener_close(p->data_listeners[i]);
-			p->data_listeners[i] = NULL;
+		if (!p->config.data_host) {
+			listen_at(p, ops, 0, NULL, &why);
 			continue;
 		}
-		listener->fabric = wt_puller_fabrics[i];
-		if (p->config.data_host)
-			strncpy(listener->host, p->config.data_host, sizeof listener->host - 1);
-		ready->listeners++;
+		if (!address_at(p, 0, host))
+			wt_error_set(&why, EINVAL, "the address for data, '%.80s', is empty or too long",
+				p->config.data_host);
+		for (unsigned at = 0; at < addresses && address_at(p, at, host); at++) {
+			wt_error_clear(&why);
+			if (!listen_at(p, ops, number, host, &why))
+				number++;
+			else if (addresses > 1 && strchr(p->config.data_host, ','))
+				wt_puller_refused(
+					p, &why); /* the others are used, and somebody should know */
+		}
 	}
-	if (!ready->listeners)
+	if (!p->data.listeners)
 		return wt_error_set(err, ENOTSUP, "no fabric can be offered: %s", wt_error_text(&why));
 	return 0;
 }
@@ -309,12 +356,10 @@ void wt_puller_listen_end(struct wt_puller *p)
 	for (unsigned i = 0; i < GUESTS_MAX; i++)
 		if (p->guests[i].channel)
 			wt_channel_close(p->guests[i].channel);
-	for (unsigned i = 0; i < FABRIC_COUNT; i++) {
-		const struct wt_fabric_ops *ops = wt_fabric_ops(wt_puller_fabrics[i]);
+	while (p->data.listeners) {
+		const struct puller_listener *by = &p->data_listeners[--p->data.listeners];
 
-		if (!p->data_listeners[i])
-			continue;
-		wt_loop_fd_clear(p->loop, ops->listener_fd(p->data_listeners[i]));
-		ops->listener_close(p->data_listeners[i]);
+		wt_loop_fd_clear(p->loop, by->ops->listener_fd(by->listener));
+		by->ops->listener_close(by->listener);
 	}
 }

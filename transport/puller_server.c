@@ -245,15 +245,23 @@ void wt_puller_server_accept(struct puller_server *s, struct wt_channel *channel
 void wt_puller_tell_lost(struct wt_puller *p)
 {
 	for (unsigned server = 0; server < WT_PLAN_SERVERS; server++) {
-		unsigned gone = wt_puller_is_replica(&p->servers[server]) ? wt_puller_replica_lost_fabrics(p)
-									  : wt_mover_lost(p->mover, server);
+		struct puller_server *s = &p->servers[server];
+		struct wt_lost lost = { 0 };
 
-		for (unsigned i = 0; gone && p->servers[server].ready && i < FABRIC_COUNT; i++) {
-			uint8_t fabric = (uint8_t)wt_puller_fabrics[i];
+		if (wt_puller_is_replica(s))
+			lost.fabrics = wt_puller_replica_lost_fabrics(p);
+		else
+			wt_mover_lost(p->mover, server, &lost);
+		for (unsigned i = 0; s->ready && i < FABRIC_COUNT; i++) {
+			uint8_t payload[2] = { (uint8_t)wt_puller_fabrics[i] };
 
-			if (gone & WT_FABRIC_BIT(fabric))
-				wt_link_must_send(
-					&p->servers[server].link, WT_MESSAGE_PATHS_LOST, &fabric, 1);
+			if (lost.fabrics & WT_FABRIC_BIT(payload[0])) {
+				wt_link_must_send(&s->link, WT_MESSAGE_PATHS_LOST, payload, 1);
+				continue;
+			}
+			for (; payload[1] < WT_WIRE_LISTENERS_MAX; payload[1]++)
+				if (lost.listeners[payload[0]] >> payload[1] & 1)
+					wt_link_must_send(&s->link, WT_MESSAGE_PATHS_LOST, payload, 2);
 		}
 	}
 }

@@ -8,6 +8,7 @@
  */
 #include "rail.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@
 struct wt_opening {
 	struct wt_task *task;
 	struct wt_rail_order order;
-	char device[64];
+	char device[160];
 	wt_opening_fn *done;
 	void *arg;
 	atomic_bool stop; /* nobody waits for it any more */
@@ -27,20 +28,49 @@ struct wt_opening {
 	struct wt_error err;
 };
 
+static void close_path(struct wt_rail *rail, unsigned i)
+{
+	rail->ops->close(rail->paths[i]);
+	rail->paths[i] = rail->paths[--rail->path_count];
+	rail->listener[i] = rail->listener[rail->path_count];
+}
+
 void wt_rail_reap(struct wt_rail *rail)
 {
-	for (unsigned i = rail->path_count; i-- > 0;) {
-		if (rail->ops->alive(rail->paths[i]))
-			continue;
-		rail->ops->close(rail->paths[i]);
-		rail->paths[i] = rail->paths[--rail->path_count];
-	}
+	for (unsigned i = rail->path_count; i-- > 0;)
+		if (!rail->ops->alive(rail->paths[i]))
+			close_path(rail, i);
 }
 
 void wt_rail_hang_up(struct wt_rail *rail)
 {
 	while (rail->path_count)
-		rail->ops->close(rail->paths[--rail->path_count]);
+		close_path(rail, rail->path_count - 1);
+}
+
+void wt_rail_hang_up_listener(struct wt_rail *rail, unsigned listener)
+{
+	for (unsigned i = rail->path_count; i-- > 0;)
+		if (rail->listener[i] == listener)
+			close_path(rail, i);
+}
+
+unsigned wt_rail_paths_to(const struct wt_rail *rail, unsigned listener)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < rail->path_count; i++)
+		count += rail->listener[i] == listener;
+	return count;
+}
+
+void wt_rail_join(struct wt_rail *rail, const struct wt_rail *more)
+{
+	assert(rail->path_count + more->path_count <= WT_RAIL_PATHS_MAX);
+	for (unsigned i = 0; i < more->path_count; i++) {
+		rail->paths[rail->path_count] = more->paths[i];
+		rail->listener[rail->path_count++] = more->listener[i];
+	}
 }
 
 void wt_rail_close(struct wt_rail *rail)
@@ -50,7 +80,26 @@ void wt_rail_close(struct wt_rail *rail)
 	*rail = (struct wt_rail){ .ops = NULL };
 }
 
-/* As many paths as are wanted, or as work; and the memory, if it is not served yet. */
+/* As many paths as are wanted to this listener, or as work. The first error of all is kept. */
+static int connect_to(struct wt_opening *o, unsigned index)
+{
+	const struct wt_rail_order *order = &o->order;
+	const struct wt_rail_listener *listener = &order->listener[index];
+	struct wt_rail *rail = &o->rail;
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < listener->paths && !atomic_load(&o->stop); i++) {
+		r = order->ops->connect(wt_serving_endpoint(rail->serving), listener->host, listener->port,
+			order->hello, WT_ROLE_SERVE, order->timeout_ns, &rail->paths[rail->path_count],
+			&o->err);
+		if (r)
+			break;
+		rail->listener[rail->path_count++] = index;
+	}
+	return r;
+}
+
+/* Paths to all listeners; and the memory, if it is not served yet. */
 static int open_rail(struct wt_opening *o)
 {
 	const struct wt_rail_order *order = &o->order;
@@ -60,13 +109,12 @@ static int open_rail(struct wt_opening *o)
 	rail->ops = order->ops;
 	rail->serving = order->serving;
 	if (!rail->serving)
-		r = wt_serving_open(order->ops, order->device, order->host, &rail->serving, &o->err);
-	while (!r && rail->path_count < order->paths && !atomic_load(&o->stop)) {
-		r = order->ops->connect(wt_serving_endpoint(rail->serving), order->host, order->port,
-			order->hello, WT_ROLE_SERVE, order->timeout_ns, &rail->paths[rail->path_count],
-			&o->err);
-		if (!r)
-			rail->path_count++;
+		r = wt_serving_open(
+			order->ops, order->device, order->listener[0].host, &rail->serving, &o->err);
+	for (unsigned i = 0; rail->serving && i < order->listeners; i++) {
+		int status = connect_to(o, i);
+
+		r = r ? r : status;
 	}
 	if (!rail->path_count)
 		return r ? r : wt_error_set(&o->err, ECANCELED, "was told to stop");

@@ -7,7 +7,7 @@
  * soonest and cheapest whether the fabric works, and only then memory is registered.
  *
  *   1. While an opening is under way, it alone uses the endpoint of its serving, given or new; regions may be
- *      taken away (wt_serving_void), nothing else.
+ *      taken away (wt_serving_void), and the paths that there are be used and closed, nothing else.
  *   2. An opening ends by `done` or by wt_opening_close, never by both.
  *   3. Nobody waits for an opening: one that is closed ends when the step that is under way does, and closes
  *      what it has opened. Until then it holds the memory (wt_memory_close waits for it) and the ring.
@@ -25,25 +25,32 @@
 #include "serving.h"
 
 #define WT_RAIL_PATHS_MAX 16
+#define WT_RAIL_LISTENERS_MAX 4 /* of a puller, for one fabric: its addresses, of several devices perhaps */
 
 struct wt_rail {
 	const struct wt_fabric_ops *ops; /* NULL: there is none */
 	struct wt_serving *serving;
 	unsigned path_count;
 	struct wt_path *paths[WT_RAIL_PATHS_MAX];
+	unsigned listener[WT_RAIL_PATHS_MAX]; /* that each of them goes to */
+};
+
+struct wt_rail_listener {
+	char host[256];
+	uint16_t port;
+	unsigned paths; /* that are wanted to it */
 };
 
 /* What to open. */
 struct wt_rail_order {
 	const struct wt_fabric_ops *ops;
 	struct wt_serving *serving; /* to add paths to, borrowed; NULL: open one */
-	const char *device;         /* copied; NULL: the one that routes to host */
+	const char *device;         /* copied; NULL: the one that routes to the first listener */
 	struct wt_served_memory memory;
-	char host[256];
-	uint16_t port;
 	uint8_t hello[WT_PATH_HELLO_BYTES];
-	unsigned paths;      /* at least one must work */
-	uint64_t timeout_ns; /* of each connection */
+	unsigned listeners;
+	struct wt_rail_listener listener[WT_RAIL_LISTENERS_MAX]; /* of all paths one must work */
+	uint64_t timeout_ns;                                     /* of each connection */
 };
 
 struct wt_opening;
@@ -60,6 +67,12 @@ void wt_opening_close(struct wt_opening *opening);
 void wt_rail_reap(struct wt_rail *rail);
 /* Closes all paths; the memory stays registered. */
 void wt_rail_hang_up(struct wt_rail *rail);
+/* ... those to this listener. */
+void wt_rail_hang_up_listener(struct wt_rail *rail, unsigned listener);
+/* How many paths go to this listener. */
+unsigned wt_rail_paths_to(const struct wt_rail *rail, unsigned listener);
+/* Adds the paths of an opening for which serving was lent. */
+void wt_rail_join(struct wt_rail *rail, const struct wt_rail *more);
 /* Nobody can read any more; memory may stay pinned, and be held, for a while. */
 void wt_rail_close(struct wt_rail *rail);
 

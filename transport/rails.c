@@ -4,7 +4,9 @@
  *
  * A watch looks at everything every WATCH_NS and starts at most one opening; what comes of it is settled in
  * `opened`. `tried` are the fabrics that failed since one last worked. The pause before a better fabric is
- * tried again doubles, so that one which comes and goes does not disturb for ever.
+ * tried again doubles, so that one which comes and goes does not disturb for ever. In the same way paths that
+ * a rail lacks are connected again: each listener of the puller gets its share of them, so a device that has
+ * come back is used again, and until then the others carry all.
  */
 #include "rails.h"
 
@@ -20,6 +22,8 @@
 #define BETTER_MIN_NS 2000000000ull /* pause before a better fabric is tried again */
 #define BETTER_MAX_NS 60000000000ull
 #define LEAVING_AGAIN_NS 300000000ull /* pause before the rail of before is connected again */
+#define REFILL_MIN_NS 500000000ull    /* pause before paths that current lacks are connected again */
+#define REFILL_MAX_NS 10000000000ull
 
 /* Fabrics in order of preference. */
 static const enum wt_fabric preference[] = { WT_FABRIC_VERBS, WT_FABRIC_TCP };
@@ -41,6 +45,9 @@ struct wt_rails {
 
 	struct wt_opening *opening;
 	enum wt_fabric opening_fabric;
+	bool refilling; /* the opening adds paths to current, which has some */
+	bool short_noted;
+	uint64_t refill_at_ns, refill_pause_ns;
 	unsigned tried, noted, used;
 	struct wt_error why; /* the last opening that failed */
 	uint64_t better_at_ns, better_pause_ns, current_since_ns;
@@ -61,6 +68,7 @@ int wt_rails_open(const struct wt_rails_config *config, const struct wt_wire_rea
 	rails->events = events;
 	rails->arg = arg;
 	rails->better_pause_ns = BETTER_MIN_NS;
+	rails->refill_pause_ns = REFILL_MIN_NS;
 	wt_loop_timer_set(config->loop, &rails->watch, wt_loop_now_ns(config->loop), watch, rails);
 	*ret_rails = rails;
 	return 0;
@@ -137,23 +145,33 @@ unsigned wt_rails_paths(const struct wt_rails *rails)
 	return rails ? rails->current.path_count : 0;
 }
 
-void wt_rails_lost(struct wt_rails *rails, enum wt_fabric fabric)
+static void lose(struct wt_rail *rail, enum wt_fabric fabric, unsigned listener)
 {
-	if (rails->current.ops && rails->current.ops->fabric == fabric)
-		wt_rail_hang_up(&rails->current);
-	if (rails->leaving.ops && rails->leaving.ops->fabric == fabric)
-		wt_rail_hang_up(&rails->leaving);
+	if (!rail->ops || rail->ops->fabric != fabric)
+		return;
+	if (listener == WT_RAILS_ALL)
+		wt_rail_hang_up(rail);
+	else
+		wt_rail_hang_up_listener(rail, listener);
+}
+
+void wt_rails_lost(struct wt_rails *rails, enum wt_fabric fabric, unsigned listener)
+{
+	lose(&rails->current, fabric, listener);
+	lose(&rails->leaving, fabric, listener);
 }
 
 /* ---- what can be used ---- */
 
-/* Where the puller listens for this fabric; NULL: this build has not both ends of it, or may not use it. */
-static const struct wt_wire_listener *offer(const struct wt_rails *rails, enum wt_fabric fabric)
+/* Where the puller listens for this fabric, its listener number so and so; NULL: there is none, this build
+ * has not both ends of it, or may not use it. */
+static const struct wt_wire_listener *offer(
+	const struct wt_rails *rails, enum wt_fabric fabric, unsigned number)
 {
 	if (!(rails->config.fabrics & WT_FABRIC_BIT(fabric)) || !wt_fabric_ops(fabric))
 		return NULL;
 	for (unsigned i = 0; i < rails->peer.listeners; i++)
-		if (rails->peer.listener[i].fabric == fabric)
+		if (rails->peer.listener[i].fabric == fabric && !number--)
 			return &rails->peer.listener[i];
 	return NULL;
 }
@@ -162,7 +180,7 @@ static const struct wt_wire_listener *offer(const struct wt_rails *rails, enum w
 static enum wt_fabric best(const struct wt_rails *rails, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
-		if (offer(rails, preference[i]) && !(rails->tried & WT_FABRIC_BIT(preference[i])))
+		if (offer(rails, preference[i], 0) && !(rails->tried & WT_FABRIC_BIT(preference[i])))
 			return preference[i];
 	return WT_FABRIC_INVALID;
 }
@@ -191,25 +209,59 @@ static const char *data_host(const struct wt_rails *rails, const struct wt_wire_
 
 static void opened(void *arg, struct wt_rail *rail, const struct wt_error *err);
 
-/* Opens this fabric, or adds paths to the rail that there is. */
+static unsigned listeners_of(const struct wt_rails *rails, enum wt_fabric fabric)
+{
+	unsigned count = 0;
+
+	while (offer(rails, fabric, count))
+		count++;
+	return count;
+}
+
+/* How many paths shall go to a listener. */
+static unsigned share(const struct wt_rails *rails, enum wt_fabric fabric, unsigned number)
+{
+	unsigned listeners = listeners_of(rails, fabric);
+	unsigned paths = rails->config.paths / listeners + (number < rails->config.paths % listeners);
+
+	return paths ? paths : 1;
+}
+
+/* How many of them a rail lacks. */
+static unsigned lacks(const struct wt_rails *rails, const struct wt_rail *rail, unsigned number)
+{
+	unsigned wanted = share(rails, rail->ops->fabric, number), has = wt_rail_paths_to(rail, number);
+
+	return wanted > has ? wanted - has : 0;
+}
+
+/* Opens this fabric, or adds the paths that it lacks to the rail that there is. */
 static void start_opening(struct wt_rails *rails, enum wt_fabric fabric)
 {
-	const struct wt_wire_listener *listener = offer(rails, fabric);
-	struct wt_rail_order order = { .ops = wt_fabric_ops(fabric),
+	const struct wt_fabric_ops *ops = wt_fabric_ops(fabric);
+	const struct wt_rail *rail = ops == rails->current.ops   ? &rails->current
+				     : ops == rails->leaving.ops ? &rails->leaving
+								 : NULL;
+	const struct wt_wire_listener *listener;
+	struct wt_rail_order order = { .ops = ops,
+		.serving = rail ? rail->serving : NULL,
 		.device = fabric == WT_FABRIC_VERBS ? rails->config.device : NULL,
 		.memory = rails->config.memory,
-		.port = listener->port,
-		.paths = rails->config.paths,
 		.timeout_ns = rails->current.path_count ? CONNECT_BETTER_NS : CONNECT_NS };
 	struct wt_error err = { 0 };
 
-	if (order.ops == rails->current.ops)
-		order.serving = rails->current.serving;
-	else if (order.ops == rails->leaving.ops)
-		order.serving = rails->leaving.serving;
-	snprintf(order.host, sizeof order.host, "%s", data_host(rails, listener));
+	while ((listener = offer(rails, fabric, order.listeners))) {
+		struct wt_rail_listener *to = &order.listener[order.listeners];
+
+		to->port = listener->port;
+		to->paths =
+			rail ? lacks(rails, rail, order.listeners) : share(rails, fabric, order.listeners);
+		snprintf(to->host, sizeof to->host, "%s", data_host(rails, listener));
+		order.listeners++;
+	}
 	wt_wire_path_hello_encode(wt_session_id(rails->config.link->session), rails->peer.token, order.hello);
 	rails->opening_fabric = fabric;
+	rails->refilling = rail == &rails->current && rail->path_count;
 	if (wt_opening_start(rails->config.loop, &order, opened, rails, &rails->opening, &err))
 		opened(rails, &(struct wt_rail){ .ops = NULL }, &err);
 }
@@ -250,6 +302,7 @@ static void install(struct wt_rails *rails, const struct wt_rail *rail, uint64_t
 		close_rail(rails, &rails->current);
 	}
 	rails->current = *rail;
+	rails->short_noted = false;
 	rails->used |= WT_FABRIC_BIT(rail->ops->fabric);
 	rails->current_since_ns = now_ns;
 	rails->carried_seq = wt_announce_oldest(rails->config.log);
@@ -266,6 +319,40 @@ static void note(struct wt_rails *rails, enum wt_fabric fabric, const struct wt_
 		return;
 	rails->noted |= WT_FABRIC_BIT(fabric);
 	snprintf(text, sizeof text, "%s is not used: %s", wt_fabric_name(fabric), wt_error_text(err));
+	rails->events->note(rails->arg, text);
+}
+
+static bool is_full(const struct wt_rails *rails)
+{
+	unsigned listeners = listeners_of(rails, rails->current.ops->fabric);
+
+	for (unsigned i = 0; i < listeners; i++)
+		if (lacks(rails, &rails->current, i))
+			return false;
+	return true;
+}
+
+/* Paths were added to those that there are, or (err) were not. */
+static void refilled(struct wt_rails *rails, const struct wt_error *err, uint64_t now_ns)
+{
+	char text[WT_ERROR_TEXT_MAX + 96];
+
+	if (is_full(rails)) {
+		rails->refill_pause_ns = REFILL_MIN_NS;
+		if (rails->short_noted)
+			rails->events->note(rails->arg, "all data connections are there again");
+		rails->short_noted = false;
+		return;
+	}
+	rails->refill_at_ns = now_ns + rails->refill_pause_ns;
+	rails->refill_pause_ns *= 2;
+	if (rails->refill_pause_ns > REFILL_MAX_NS)
+		rails->refill_pause_ns = REFILL_MAX_NS;
+	if (rails->short_noted || !err->code)
+		return;
+	rails->short_noted = true;
+	snprintf(text, sizeof text, "goes on with %u data connection%s, more cannot be had: %s",
+		rails->current.path_count, rails->current.path_count == 1 ? "" : "s", wt_error_text(err));
 	rails->events->note(rails->arg, text);
 }
 
@@ -314,17 +401,20 @@ static void opened(void *arg, struct wt_rail *rail, const struct wt_error *err)
 		return;
 	}
 	if (rail->ops && rail->ops == rails->current.ops) {
-		rails->current = *rail;
-		rails->carried_seq = wt_announce_oldest(rails->config.log);
+		if (!rails->current.path_count)
+			rails->carried_seq = wt_announce_oldest(rails->config.log);
+		wt_rail_join(&rails->current, rail);
 	} else if (rail->ops && rail->ops == rails->leaving.ops)
-		rails->leaving = *rail;
+		wt_rail_join(&rails->leaving, rail);
 	else if (rail->ops && rails->stopped)
 		wt_rail_close(rail);
 	else if (rail->ops)
 		install(rails, rail, now_ns);
 	if (rails->stopped)
 		return;
-	if (rail->ops)
+	if (rails->refilling && rails->current.path_count)
+		refilled(rails, err, now_ns);
+	else if (rail->ops)
 		works(rails, rails->opening_fabric);
 	else
 		fails(rails, rails->opening_fabric, err, now_ns);
@@ -436,6 +526,8 @@ static void look_after(struct wt_rails *rails, uint64_t now_ns)
 		step_back(rails, now_ns);
 	if (!rails->current.path_count)
 		replace_current(rails, now_ns);
+	else if (now_ns >= rails->refill_at_ns && !is_full(rails))
+		start_opening(rails, wt_rails_fabric(rails));
 	else if (rails->leaving.ops)
 		look_after_leaving(rails, now_ns);
 	else if (now_ns >= rails->better_at_ns)

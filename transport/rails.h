@@ -12,6 +12,7 @@
  *   3. A rail without paths is connected again; if that fails, the next fabric in the order of preference
  *      takes over. While a fabric carries the session that is not the best of those that both ends have, the
  *      better one is tried again from time to time.
+ *   4. A rail goes on with the paths that it has; those that it lacks are connected again from time to time.
  *
  * Nothing here waits: rails are opened in a thread (rail.h). One thread otherwise, the loop's.
  */
@@ -55,8 +56,10 @@ void wt_rails_pause(struct wt_rails *rails, bool pause);
 /* The session is over: opens no more. */
 void wt_rails_stop(struct wt_rails *rails);
 void wt_rails_close(struct wt_rails *rails);
-/* The puller has no path of this fabric left: ours are dead, whatever they look like. */
-void wt_rails_lost(struct wt_rails *rails, enum wt_fabric fabric);
+/* The puller has no path of this fabric left, or none to this listener of the fabric: ours are dead, whatever
+ * they look like. */
+#define WT_RAILS_ALL UINT32_MAX
+void wt_rails_lost(struct wt_rails *rails, enum wt_fabric fabric, unsigned listener);
 /* By which announcements go now; NULL: none yet. */
 const struct wt_serving *wt_rails_serving(const struct wt_rails *rails);
 enum wt_fabric wt_rails_fabric(const struct wt_rails *rails);

@@ -26,6 +26,7 @@ int wt_ring_open(size_t bytes, struct wt_ring **ret_ring)
 		free(ring);
 		return -ENOMEM;
 	}
+	madvise(ring->bytes, bytes, MADV_HUGEPAGE); /* fewer translations for the device */
 	ring->length = bytes;
 	ring->holders = 1;
 	*ret_ring = ring;

@@ -90,6 +90,7 @@ void wt_server_close(struct wt_server *s)
 	wt_server_digest_stop(s);
 	wt_server_replica_stop(s);
 	wt_server_retarget_close(s);
+	wt_server_defer_close(s);
 	wt_rails_close(s->rails);
 	wt_link_close(&s->link);
 	wt_announce_close(s->log);
@@ -217,6 +218,8 @@ static int peer_ready(struct wt_server *s, const uint8_t *payload, size_t length
 static void room(struct wt_server *s)
 {
 	wt_server_answer_wants(s);
+	if (s->late && !s->late->on)
+		wt_server_defer_end(s);
 	if (s->events->room)
 		s->events->room(s->arg);
 }
@@ -239,10 +242,10 @@ static int landed(struct wt_server *s, const uint8_t *payload, size_t length, st
 
 static int paths_lost(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
 {
-	if (!s->peer_known || length != 1 || payload[0] > WT_FABRIC_SIM)
+	if (!s->peer_known || length < 1 || length > 2 || payload[0] > WT_FABRIC_SIM)
 		return wt_error_set(err, EPROTO, "the puller's message on lost paths is malformed");
 	if (s->rails)
-		wt_rails_lost(s->rails, (enum wt_fabric)payload[0]);
+		wt_rails_lost(s->rails, (enum wt_fabric)payload[0], length == 2 ? payload[1] : WT_RAILS_ALL);
 	return 0;
 }
 
@@ -299,6 +302,7 @@ static void rate_allows(void *arg, uint64_t now_ns)
 void wt_server_final(struct wt_server *s)
 {
 	s->final = true;
+	wt_server_defer(s, false);
 }
 
 void wt_server_rate_limit(struct wt_server *s, uint64_t bytes_per_s)
@@ -413,7 +417,10 @@ static int announce_some(
 	r = content == WT_CONTENT_STAGED
 		    ? announce_copy(s, &part, bytes)
 		    : announce_one(s, &(struct wt_announcement){ .extent = part, .content = content });
-	return r ? r : (int)part.pages;
+	if (r)
+		return r;
+	wt_server_defer_forget(s, &part);
+	return (int)part.pages;
 }
 
 int wt_server_announce_extent(
@@ -446,6 +453,9 @@ int wt_server_announce(struct wt_server *s, struct wt_extent *extent, enum wt_co
 	if (content == WT_CONTENT_IN_PLACE && extent->block < wt_memory_block_count(s->memory) &&
 		!wt_memory_block(s->memory, extent->block)->base)
 		return -EINVAL;
+	if (content == WT_CONTENT_IN_PLACE && is_announcing(s) && wt_memory_contains(s->memory, extent) &&
+		wt_server_defer_extent(s, extent))
+		return 0;
 	return wt_server_announce_extent(s, extent, content, NULL);
 }
 
@@ -464,7 +474,7 @@ bool wt_server_room(const struct wt_server *s)
 
 bool wt_server_all_landed(const struct wt_server *s)
 {
-	return s->log && wt_announce_oldest(s->log) == wt_announce_next_seq(s->log);
+	return s->log && wt_announce_oldest(s->log) == wt_announce_next_seq(s->log) && !wt_server_deferred(s);
 }
 
 int wt_server_send(struct wt_server *s, unsigned type, const void *payload, size_t length)

@@ -11,6 +11,7 @@
 #include "digest_pool.h"
 #include "link.h"
 #include "memory.h"
+#include "pageset.h"
 #include "rails.h"
 #include "ring.h"
 #include "wire.h"
@@ -31,6 +32,14 @@ struct wt_pending_run {
 	struct wt_extent extent;
 	enum wt_content content;
 	uint64_t staged_offset;
+};
+
+/* Pages that wait before they are announced again; see server_defer.c. */
+struct wt_server_late {
+	bool on;
+	uint64_t pages; /* in all sets */
+	struct wt_timer timer;
+	struct wt_pageset sets[]; /* by block */
 };
 
 struct wt_server {
@@ -64,6 +73,8 @@ struct wt_server {
 	struct wt_server_answers *answers; /* NULL: this is no replica */
 	struct wt_wire_expect replica;     /* that the puller shall expect; server 0: none */
 
+	struct wt_server_late *late; /* NULL: nothing was ever deferred */
+
 	/* What the puller has asked for. */
 	struct wt_bitmap *wanted; /* by block; NULL: nothing ever was */
 	uint64_t wanted_pages;
@@ -86,6 +97,15 @@ int wt_server_announce_extent(
 
 /* server_base.c */
 void wt_server_base_stop(struct wt_server *server);
+
+/* server_defer.c: takes the extent, which may wait; announces what waits (0, -EAGAIN for want of room); how
+ * many pages wait; the next run of them behind *extent; the extent was announced and does not wait. */
+bool wt_server_defer_extent(struct wt_server *server, struct wt_extent *extent);
+int wt_server_defer_end(struct wt_server *server);
+uint64_t wt_server_deferred(const struct wt_server *server);
+bool wt_server_deferred_next(const struct wt_server *server, struct wt_extent *extent);
+void wt_server_defer_forget(struct wt_server *server, const struct wt_extent *extent);
+void wt_server_defer_close(struct wt_server *server);
 
 /* server_digest.c: DIGEST_KEY; digests what was announced, sends what was digested; ends that. */
 int wt_server_digest_key(

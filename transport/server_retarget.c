@@ -73,6 +73,19 @@ static void runs_free(struct wt_server *s)
 	s->run_count = s->run_room = 0;
 }
 
+/* What waits to be announced again. */
+static int collect_deferred(struct wt_server *s, struct wt_bitmap *seen)
+{
+	struct wt_announcement what = { .content = WT_CONTENT_IN_PLACE };
+	int r = 0;
+
+	while (!r && wt_server_deferred(s) && wt_server_deferred_next(s, &what.extent)) {
+		r = add_run(s, &what, what.extent.page, what.extent.page + what.extent.pages);
+		wt_bitmap_set(&seen[what.extent.block], what.extent.page, what.extent.pages);
+	}
+	return r;
+}
+
 /* From the newest announcement to the oldest that is pending; what is older has landed. */
 static int collect_runs(struct wt_server *s)
 {
@@ -81,6 +94,8 @@ static int collect_runs(struct wt_server *s)
 	int r = seen ? 0 : -ENOMEM;
 
 	runs_free(s);
+	if (!r)
+		r = collect_deferred(s, seen);
 	while (!r && seq-- > oldest) {
 		struct wt_announcement what;
 		bool pending = wt_announce_entry(s->log, seq, &what);
@@ -121,7 +136,9 @@ int wt_server_drain(struct wt_server *s)
 		return -EINVAL;
 	if (s->base)
 		return -EAGAIN;
-	r = wt_server_batch_flush(s);
+	r = wt_server_defer_end(s);
+	if (!r)
+		r = wt_server_batch_flush(s);
 	if (r)
 		return r;
 	r = wt_memory_former_add(s->memory);
@@ -158,6 +175,7 @@ int wt_server_leave(struct wt_server *s)
 		r = collect_runs(s);
 	if (r)
 		return r;
+	wt_server_defer_close(s);
 	wt_server_base_stop(s);
 	stop_serving(s);
 	wt_memory_former_remove(s->memory, s->former);

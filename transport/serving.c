@@ -44,7 +44,9 @@ static int add_region(struct wt_serving *serving, const struct wt_served_block *
 		serving->endpoint, block->base + offset, length, WT_ACCESS_SERVE, &region->region, err);
 	if (r)
 		return r;
-	if (block->fd >= 0 && serving->ops->region_file)
+	/* What the socket has taken of a file may still change until the peer has it. A passive server's
+	 * memory may be anything once it is given up. */
+	if (block->fd >= 0 && serving->held.ring && serving->ops->region_file)
 		serving->ops->region_file(region->region, block->fd, block->fd_offset + offset);
 	region->block = index;
 	region->offset = offset;

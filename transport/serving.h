@@ -9,7 +9,8 @@
  *
  * A server without a ring cannot copy (a *passive* one). Its memory is a copy itself and will be given up, so
  * over verbs it is pinned in whole chunks around what exists, holes included, and nothing that exists is left
- * out.
+ * out; over tcp it is copied into the socket, never sent from its file, so that nothing that is written to it
+ * afterwards reaches the peer.
  *
  *   1. A region covers existing pages only (verbs, with a ring).
  *   2. If `pin` is false no block has a region on verbs: everything goes through the ring.

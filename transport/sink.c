@@ -5,6 +5,8 @@
  * SEEK_DATA, not mincore, tells a hole from a page: a page that was swapped out has content too. Holes are
  * left alone and pages are overwritten, never punched out, because they may be registered (a NIC would go on
  * writing the old page).
+ *
+ * A chunk whose registration failed in the background is registered by the caller, who so learns why.
  */
 #include "sink.h"
 
@@ -12,16 +14,30 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "registrar.h"
+
+#define HUGE_BYTES (2u << 20)
+#define CHUNKS_MAX (1ull << 40) /* of a block: what a cookie has room for */
+
+/* region NULL: not registered. ordered: by the registrar, which has not said yet what came of it. */
+struct chunk {
+	struct wt_region *region;
+	bool ordered, failed;
+};
 
 struct wt_sink {
 	const struct wt_fabric_ops *ops;
 	struct wt_endpoint *endpoint;
 	const struct wt_sink_block *blocks;
 	unsigned block_count;
-	struct wt_region ***regions; /* [block][chunk] */
-	uint8_t *bounces;            /* NULL: not needed yet */
+	struct chunk **chunks;          /* [block][chunk] */
+	struct wt_registrar *registrar; /* NULL: the caller registers */
+	struct wt_loop *loop;           /* that the registrar wakes */
+	uint8_t *bounces;               /* NULL: not needed yet */
 	struct wt_region *bounce_region;
 	unsigned bounces_used; /* bits */
 };
@@ -40,15 +56,15 @@ int wt_sink_open(const struct wt_fabric_ops *ops, struct wt_endpoint *endpoint,
 		return -ENOMEM;
 	sink->ops = ops;
 	sink->blocks = blocks;
-	sink->regions = calloc(block_count + 1, sizeof *sink->regions);
-	for (; sink->regions && sink->block_count < block_count; sink->block_count++) {
+	sink->chunks = calloc(block_count + 1, sizeof *sink->chunks);
+	for (; sink->chunks && sink->block_count < block_count; sink->block_count++) {
 		uint64_t chunks = chunk_count(&blocks[sink->block_count]);
 
-		sink->regions[sink->block_count] = calloc(chunks, sizeof **sink->regions);
-		if (!sink->regions[sink->block_count])
+		sink->chunks[sink->block_count] = calloc(chunks, sizeof **sink->chunks);
+		if (!sink->chunks[sink->block_count])
 			break;
 	}
-	if (!sink->regions || sink->block_count < block_count) {
+	if (!sink->chunks || sink->block_count < block_count) {
 		wt_sink_close(sink);
 		return -ENOMEM;
 	}
@@ -61,13 +77,16 @@ void wt_sink_close(struct wt_sink *sink)
 {
 	if (!sink)
 		return;
+	if (sink->registrar)
+		wt_loop_fd_clear(sink->loop, wt_registrar_fd(sink->registrar));
+	wt_registrar_close(sink->registrar);
 	for (unsigned i = 0; i < sink->block_count; i++) {
 		for (uint64_t chunk = 0; chunk < chunk_count(&sink->blocks[i]); chunk++)
-			if (sink->regions[i][chunk])
-				sink->ops->region_remove(sink->regions[i][chunk]);
-		free(sink->regions[i]);
+			if (sink->chunks[i][chunk].region)
+				sink->ops->region_remove(sink->chunks[i][chunk].region);
+		free(sink->chunks[i]);
 	}
-	free(sink->regions);
+	free(sink->chunks);
 	if (sink->bounce_region)
 		sink->ops->region_remove(sink->bounce_region);
 	free(sink->bounces);
@@ -76,27 +95,104 @@ void wt_sink_close(struct wt_sink *sink)
 	free(sink);
 }
 
+/* ---- in the background ---- */
+
+static void take_registered(struct wt_sink *sink)
+{
+	struct wt_registered registered;
+
+	while (wt_registrar_take(sink->registrar, &registered)) {
+		struct chunk *chunk =
+			&sink->chunks[registered.cookie / CHUNKS_MAX][registered.cookie % CHUNKS_MAX];
+
+		chunk->ordered = false;
+		chunk->failed = !registered.region;
+		chunk->region = registered.region;
+	}
+}
+
+/* Waking the loop is what matters: somebody may wait for a chunk. */
+static void on_registered(void *arg, uint32_t events)
+{
+	take_registered(arg);
+}
+
+int wt_sink_background(struct wt_sink *sink, struct wt_loop *loop)
+{
+	int r = wt_registrar_open(sink->ops, sink->endpoint, &sink->registrar);
+
+	if (r)
+		return r;
+	sink->loop = loop;
+	r = wt_loop_fd_set(loop, wt_registrar_fd(sink->registrar), EPOLLIN, on_registered, sink);
+	if (r) {
+		wt_registrar_close(sink->registrar);
+		sink->registrar = NULL;
+	}
+	return r;
+}
+
+static uint64_t chunk_bytes(const struct wt_sink_block *block, uint64_t start)
+{
+	return block->length - start < WT_SINK_CHUNK_BYTES ? block->length - start : WT_SINK_CHUNK_BYTES;
+}
+
+static void order(struct wt_sink *sink, uint32_t block, uint64_t number)
+{
+	const struct wt_sink_block *b = &sink->blocks[block];
+	struct chunk *chunk = &sink->chunks[block][number];
+	uint64_t start = number * WT_SINK_CHUNK_BYTES;
+
+	if (!chunk->region && !chunk->ordered && !chunk->failed)
+		chunk->ordered = wt_registrar_order(sink->registrar, b->base + start, chunk_bytes(b, start),
+					 block * CHUNKS_MAX + number) == 0;
+}
+
+void wt_sink_expect(struct wt_sink *sink, uint32_t block, uint64_t offset, uint64_t length)
+{
+	if (!sink->registrar || !length)
+		return;
+	for (uint64_t number = offset / WT_SINK_CHUNK_BYTES;
+		number <= (offset + length - 1) / WT_SINK_CHUNK_BYTES; number++)
+		order(sink, block, number);
+}
+
+/* ---- at once ---- */
+
+static int register_chunk(struct wt_sink *sink, uint32_t block, uint64_t start, struct wt_region **ret_region,
+	struct wt_error *err)
+{
+	const struct wt_sink_block *b = &sink->blocks[block];
+	uint64_t length = chunk_bytes(b, start);
+	struct wt_error full = { 0 };
+	int r = sink->ops->region_add(
+		sink->endpoint, b->base + start, length, WT_ACCESS_SINK, ret_region, err);
+
+	if (r && wt_sink_populate(b, start, length, &full))
+		*err = full;
+	return r;
+}
+
 int wt_sink_region(struct wt_sink *sink, uint32_t block, uint64_t offset, struct wt_region **ret_region,
 	uint64_t *ret_bytes, struct wt_error *err)
 {
-	const struct wt_sink_block *b = &sink->blocks[block];
-	uint64_t chunk = offset / WT_SINK_CHUNK_BYTES;
-	uint64_t start = chunk * WT_SINK_CHUNK_BYTES;
-	uint64_t length = b->length - start < WT_SINK_CHUNK_BYTES ? b->length - start : WT_SINK_CHUNK_BYTES;
-	struct wt_region **region = &sink->regions[block][chunk];
+	uint64_t number = offset / WT_SINK_CHUNK_BYTES, start = number * WT_SINK_CHUNK_BYTES;
+	struct chunk *chunk = &sink->chunks[block][number];
 
-	if (!*region) {
-		struct wt_error full = { 0 };
-		int r = sink->ops->region_add(
-			sink->endpoint, b->base + start, length, WT_ACCESS_SINK, region, err);
+	if (!chunk->region && sink->registrar) {
+		take_registered(sink);
+		order(sink, block, number);
+	}
+	if (chunk->ordered)
+		return -EAGAIN;
+	if (!chunk->region) {
+		int r = register_chunk(sink, block, start, &chunk->region, err);
 
-		if (r && wt_sink_populate(b, start, length, &full))
-			*err = full;
 		if (r)
 			return r;
 	}
-	*ret_region = *region;
-	*ret_bytes = start + length - offset;
+	*ret_region = chunk->region;
+	*ret_bytes = start + chunk_bytes(&sink->blocks[block], start) - offset;
 	return 0;
 }
 
@@ -114,9 +210,10 @@ int wt_sink_bounce_take(struct wt_sink *sink, uint8_t **ret_buffer, struct wt_re
 
 	if (!sink->bounce_region) {
 		if (!sink->bounces)
-			sink->bounces = aligned_alloc(WT_PAGE_SIZE, length);
+			sink->bounces = aligned_alloc(HUGE_BYTES, length);
 		if (!sink->bounces)
 			return -ENOMEM;
+		madvise(sink->bounces, length, MADV_HUGEPAGE); /* fewer translations for the device */
 		r = sink->ops->region_add(
 			sink->endpoint, sink->bounces, length, WT_ACCESS_SINK, &sink->bounce_region, &err);
 		if (r)

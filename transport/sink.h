@@ -2,9 +2,10 @@
 /*
  * sink.h - the puller's own memory as one fabric writes it: endpoint and local regions.
  *
- * Memory is registered chunk by chunk when the first byte is to be pulled into it, because registering
- * populates it: an idle guest's empty memory is never touched. Beside the blocks there are a few bounce
- * buffers. Owns endpoint, regions and bounce buffers; borrows the blocks.
+ * Memory is registered chunk by chunk when the first byte of a chunk is announced, or is to be pulled into
+ * it, because registering populates it: an idle guest's empty memory is never touched. With
+ * wt_sink_background that is done by threads, and nobody waits for it who has something else to do. Beside
+ * the blocks there are a few bounce buffers. Owns endpoint, regions and bounce buffers; borrows the blocks.
  */
 #ifndef WT_SINK_H
 #define WT_SINK_H
@@ -14,6 +15,7 @@
 
 #include <watari/block.h>
 #include <watari/error.h>
+#include <watari/loop.h>
 #include <watari/path.h>
 
 #define WT_SINK_CHUNK_BYTES (16ull << 20)
@@ -31,11 +33,18 @@ struct wt_sink;
 
 int wt_sink_open(const struct wt_fabric_ops *ops, struct wt_endpoint *endpoint,
 	const struct wt_sink_block *blocks, unsigned block_count, struct wt_sink **ret_sink);
-void wt_sink_close(struct wt_sink *sink); /* and its endpoint */
+/* And its endpoint. Waits for registrations that have been begun. */
+void wt_sink_close(struct wt_sink *sink);
+/* From now on threads register; the loop is woken when one is through. The fabric's region_add must be
+ * callable from several threads. */
+int wt_sink_background(struct wt_sink *sink, struct wt_loop *loop);
+/* Something will be pulled into this range: its chunks are registered in the background, if there is one. */
+void wt_sink_expect(struct wt_sink *sink, uint32_t block, uint64_t offset, uint64_t length);
 
 /*
  * The region that holds this place, and how many bytes from it on are in the same region; registers it first
- * if need be. -errno with err filled when registering failed.
+ * if need be. -EAGAIN: it is being registered in the background. -errno with err filled when registering
+ * failed.
  */
 int wt_sink_region(struct wt_sink *sink, uint32_t block, uint64_t offset, struct wt_region **ret_region,
 	uint64_t *ret_bytes, struct wt_error *err);

@@ -61,7 +61,7 @@ enum wt_message {
 	WT_MESSAGE_REGIONS_CLEAR = 22, /* server -> puller: keys of this fabric (1 byte) are void */
 	WT_MESSAGE_ANNOUNCE = 20,      /* server -> puller */
 	WT_MESSAGE_LANDED = 21,        /* puller -> server */
-	WT_MESSAGE_PATHS_LOST = 23,    /* puller -> server: no path of this fabric (1 byte) is left */
+	WT_MESSAGE_PATHS_LOST = 23, /* puller -> server: no path of this fabric is left, or to a listener */
 
 	/* Several servers, and the change of the destination. An epoch is 4 bytes. */
 	WT_MESSAGE_DRAIN = 24,     /* server -> puller: start nothing new, end; epoch 0: go on after all */
@@ -124,16 +124,18 @@ struct wt_wire_block {
 	char name[WT_BLOCK_NAME_MAX + 1];
 };
 
+#define WT_WIRE_HOST_MAX 63
 struct wt_wire_listener {
 	enum wt_fabric fabric;
 	uint16_t port;
-	char host[64]; /* numeric address; "" : the one that the control connection uses */
+	char host[WT_WIRE_HOST_MAX + 1]; /* numeric address; "" : the one that the control connection uses */
 };
 
+#define WT_WIRE_LISTENERS_MAX 4
 struct wt_wire_ready {
 	uint8_t token[WT_PATH_TOKEN_BYTES];
-	unsigned listeners;
-	struct wt_wire_listener listener[4];
+	unsigned listeners; /* several of one fabric: addresses, perhaps of several devices */
+	struct wt_wire_listener listener[WT_WIRE_LISTENERS_MAX];
 };
 
 struct wt_wire_region {

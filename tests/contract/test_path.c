@@ -28,7 +28,7 @@ static int fabric_run(const struct wt_fabric_ops *fabric, const char *address)
 		return status == -ENODEV ? 77 : 1;
 	}
 	test_ops->endpoint_close(endpoint);
-	status = test_path_read() + test_path_life();
+	status = test_path_read() + test_path_life() + test_path_peer();
 	if (test_ops->fabric == WT_FABRIC_TCP)
 		status += test_path_tcp(test_ops, test_host);
 	if (test_ops->fabric == WT_FABRIC_VERBS && test_path_verbs)

@@ -81,6 +81,7 @@ void test_read_ok(struct pair *pair, size_t offset, uint32_t length);
 /* Each runs a group of cases and answers how many failed. */
 int test_path_read(void);
 int test_path_life(void);
+int test_path_peer(void);
 int test_path_tcp(const struct wt_fabric_ops *fabric, const char *address);
 /* Only in builds with verbs; elsewhere NULL. */
 int test_path_verbs(const struct wt_fabric_ops *fabric, const char *address) __attribute__((weak));

@@ -89,15 +89,18 @@ struct wt_request *test_request_next(struct pair *pair, const uint8_t *expected)
 void test_pair_path(
 	struct pair *pair, enum wt_role dialled, struct wt_path **ret_serving, struct wt_path **ret_pulling)
 {
-	bool pulls = dialled == WT_ROLE_PULL;
+	enum wt_role other = dialled == WT_ROLE_PEER   ? WT_ROLE_PEER
+			     : dialled == WT_ROLE_PULL ? WT_ROLE_SERVE
+						       : WT_ROLE_PULL;
+	bool pulls = dialled != WT_ROLE_SERVE;
 	struct wt_error err = { 0 };
 	struct dial dial = { 0 };
 	struct wt_path *admitted = NULL;
 
 	test_dial_start(&dial, pulls ? pair->puller_endpoint : pair->server_endpoint, pair->port, dialled);
-	assert_int_equal(test_ops->request_admit(test_request_next(pair, dial.hello),
-				 pulls ? pair->server_endpoint : pair->puller_endpoint,
-				 pulls ? WT_ROLE_SERVE : WT_ROLE_PULL, &admitted, &err),
+	assert_int_equal(
+		test_ops->request_admit(test_request_next(pair, dial.hello),
+			pulls ? pair->server_endpoint : pair->puller_endpoint, other, &admitted, &err),
 		0);
 	pthread_join(dial.thread, NULL);
 	if (dial.status < 0)

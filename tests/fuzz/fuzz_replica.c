@@ -4,9 +4,11 @@
  * memory safety:
  *   1. a refused index has a sentence; an accepted one keeps the promises of its header;
  *   2. written again and read again, an accepted index is the same;
- *   3. so is a request.
- * The first byte says whether the rest is the text, or lines (VM, then name, file and length of each block)
- * of which a text is made: few random texts are JSON.
+ *   3. so is a request;
+ *   4. of a checkpoint: layers have different ids and generations, and the newest is its own.
+ * Of a text that is JSON the digest is made right, so that not every change is one of the digest. The first
+ * byte says whether the rest is the text, or lines (VM, then name, file and length of each block) of which a
+ * text is made: few random texts are JSON.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -15,6 +17,7 @@
 
 #include <jansson.h>
 
+#include "../../qemu-glue/replica_checkpoint.h"
 #include "../../qemu-glue/replica_index.h"
 #include "../../qemu-glue/replica_request.h"
 
@@ -22,10 +25,25 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void check_checkpoint(const struct wt_replica_checkpoint *c)
+{
+	PROMISE(c->layer_count && c->layer_count <= WT_REPLICA_LAYERS_MAX);
+	PROMISE(c->layers[c->layer_count - 1].generation == c->generation && c->state_length);
+	PROMISE(c->machine[0] && c->version[0] && c->disk_count <= WT_REPLICA_DISKS_MAX);
+	for (unsigned i = 0; i < c->layer_count; i++) {
+		PROMISE(c->layers[i].id && c->layers[i].id <= WT_REPLICA_LAYERS_MAX);
+		for (unsigned k = 0; k < i; k++)
+			PROMISE(c->layers[i].id != c->layers[k].id &&
+				c->layers[i].generation != c->layers[k].generation);
+	}
+}
+
 static void check_promises(const struct wt_replica_index *index)
 {
 	uint64_t total = 0;
 
+	if (index->checkpoint)
+		check_checkpoint(index->checkpoint);
 	PROMISE(index->vm[0] && index->count && index->count <= WT_BLOCKS_MAX);
 	for (unsigned i = 0; i < index->count; i++) {
 		const struct wt_replica_image *image = &index->images[i];
@@ -54,6 +72,12 @@ static void check_again(const struct wt_replica_index *index)
 		PROMISE(!strcmp(index->images[i].name, again->images[i].name) &&
 			!strcmp(index->images[i].file, again->images[i].file) &&
 			index->images[i].length == again->images[i].length);
+	PROMISE(!index->checkpoint == !again->checkpoint);
+	if (index->checkpoint)
+		PROMISE(index->checkpoint->seed == again->checkpoint->seed &&
+			index->checkpoint->state_length == again->checkpoint->state_length &&
+			index->checkpoint->layer_count == again->checkpoint->layer_count &&
+			index->checkpoint->disk_count == again->checkpoint->disk_count);
 	wt_replica_index_free(again);
 	free(text);
 }
@@ -70,6 +94,23 @@ static void try_text(const char *text, size_t length)
 	check_promises(index);
 	check_again(index);
 	wt_replica_index_free(index);
+}
+
+/* As a writer would have written it, with a digest. */
+static void try_digested(const char *text, size_t length)
+{
+	json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
+	char *made;
+
+	json_object_del(root, "digest");
+	made = json_object_size(root) ? json_dumps(root, JSON_INDENT(2)) : NULL;
+	json_decref(root);
+	if (!made)
+		return;
+	made = wt_replica_digest_add(made);
+	PROMISE(made);
+	try_text(made, strlen(made));
+	free(made);
 }
 
 static json_t *next_line(const char **text, const char *end)
@@ -146,6 +187,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		try_lines(text, text + size - 1, data[0] & 2 ? WT_PAGE_SIZE : 1);
 	else if (data[0] & 2)
 		try_request(text, size - 1);
+	else if (data[0] & 4)
+		try_digested(text, size - 1);
 	else
 		try_text(text, size - 1);
 	return 0;

@@ -29,6 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	piece_max = 1 + (data[0] >> 2) * 97u;
 	whole.in_place = cut.in_place = again.in_place = choice;
 	whole.absent = cut.absent = choice && data[0] & 0x40;
+	whole.shared = cut.shared = again.shared = data[0] & 0x08;
 	cut.again = data[0] >> 5;
 	sr_run(&whole, data + 1, size - 1, 0, 0);
 	sr_run(&cut, data + 1, size - 1, piece_max, data[0]);

@@ -46,7 +46,8 @@ class Guest:
     count = 0
 
     def __init__(self, host, image, *, mb=256, work_mb=64, rate=2000, incoming=False, machine="q35",
-                 backend="memfd", ram_file=None, ram_options="", version=None, numa=(), disk=None, extra=(), append="", env=None):
+                 backend="memfd", ram_file=None, ram_options="", version=None, numa=(), disk=None, initrd="guest.cpio", extra=(),
+                 append="", env=None):
         Guest.count += 1
         self.host = host
         self.name = f"g{Guest.count}"
@@ -66,7 +67,7 @@ class Guest:
                 "-cpu", "host" if host.accel == "kvm" else "qemu64",
                 "-nodefaults", "-display", "none", "-serial", f"file:{self.serial}",
                 "-qmp", f"unix:{self.qmp},server=on,wait=off", "-qmp", f"unix:{self.monitor},server=on,wait=off",
-                "-kernel", f"{image}/vmlinux", "-initrd", f"{image}/guest.cpio", "-append",
+                "-kernel", f"{image}/vmlinux", "-initrd", f"{image}/{initrd}", "-append",
                 f"console=ttyS0 quiet wt.mb={work_mb} wt.rate={rate} {append}".strip(), *extra]
         if incoming:
             argv += ["-incoming", "defer", "-S"] if incoming is True else ["-incoming", incoming]

@@ -48,10 +48,14 @@ def perftest(name, server, client, port, options=(), timeout_s=120):
     waiting = server.start(argv, f"{name} waits")
     wait_for(lambda: waiting.find("Waiting for client") or not waiting.running(), f"{waiting.name}: that it waits", 60)
     calling = client.start([*argv, server.address], name)
-    for _ in range(5):
-        if calling.wait(timeout_s) == 0 or not waiting.running():
-            break
-        calling = client.start([*argv, server.address], name)
+    try:
+        for _ in range(5):
+            if calling.wait(timeout_s) == 0 or not waiting.running():
+                break
+            calling = client.start([*argv, server.address], name)
+    except Failure:
+        waiting.kill()
+        raise
     table = [line.split() for line in both(waiting, calling, timeout_s) if line.strip()[:1].isdigit()]
     if not table:
         raise Failure(f"{name} says nothing: {calling.tail()}")

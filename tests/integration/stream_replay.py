@@ -32,6 +32,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 DEADLINE = 120  # seconds, for any single event
 RAM = 256 << 20
@@ -157,7 +158,9 @@ def capture(args, directory, guest):
             capture_from_socket(qemu, stream)
         else:
             capture_from_command(qemu, stream)
-        status = qemu.run("query-status")["status"]
+        # QEMU says `completed` first and leaves this state a little later.
+        while (status := qemu.run("query-status")["status"]) == "finish-migrate":
+            time.sleep(0.01)
         if status != "postmigrate":
             raise Failure(f"the source is {status}, not postmigrate")
         return stream, qemu.ram

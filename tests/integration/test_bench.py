@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """test_bench.py CASE... - the benchmarks wt_*: each over tcp on loopback, and what they say when they cannot."""
 
+import json
 import os
 import sys
 
@@ -58,6 +59,27 @@ def case_send(host, image):
 def case_multi(host, image):
     found = pull(32, host, [host] * 2)
     expect(found["bytes"] == 32 << 20 and len(found["server_bytes"]) == 2 and found["seconds"] > 0, f"not all came: {found}")
+
+
+def move(host, *options):
+    """A guest of 24 MiB; what the end that has it says."""
+    waiting = host.start([program("wt_vm_bw"), "-p", "0", "--json", *TCP, "-s", "24M"], "waits")
+    calling = host.start([program("wt_vm_bw"), "-p", port_of(waiting), "--json", *TCP, "-s", "24M", *options, host.address], "calls")
+    return json.loads(both(waiting, calling, 60)[-1])
+
+
+def case_vm(host, image):
+    found = move(host)
+    expect((found["bytes"], found["moved_bytes"], found["passes"]) == (24 << 20, 24 << 20, 1), f"a guest that does not write: {found}")
+    for _ in range(5):  # on a busy machine it may be through before the writer had its turn
+        found = move(host, "--dirty", "200000", "--downtime-limit", "0", "--passes", "5")
+        expect(found["passes"] <= 5 and 0 < found["downtime_ms"] < 1000 * found["seconds"], f"a guest that writes: {found}")
+        if found["moved_bytes"] > found["bytes"]:
+            break
+    expect(found["moved_bytes"] > found["bytes"], f"no page was moved twice: {found}")
+    waiting = host.start([program("wt_vm_bw"), "-p", "0", "--json", *TCP, "-s", "24M", "--blocks", "2"], "waits")
+    sentence(host, [program("wt_vm_bw"), *TCP, "-p", port_of(waiting), "-s", "24M", "127.0.0.1"], 1, "disagree about -s or --blocks")
+    waiting.kill()
 
 
 def case_table(host, image):

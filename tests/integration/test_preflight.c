@@ -116,6 +116,8 @@ static void test_plain_source(void **state)
 {
 	static const char *const stopped[] = { MACHINE, SHARED_RAM, "-S", "-device", "VGA", NULL };
 	static const char *const running[] = { MACHINE, SHARED_RAM, "-device", "virtio-balloon-pci", NULL };
+	static const char *const hints[] = { MACHINE, SHARED_RAM, "-object", "iothread,id=io", "-device",
+		"virtio-balloon-pci,free-page-hint=on,iothread=io", NULL };
 	struct guest guest;
 
 	guest_start(&guest, stopped);
@@ -129,7 +131,12 @@ static void test_plain_source(void **state)
 
 	guest_start(&guest, running);
 	accept_source(&guest, false);
-	assert_true(guest.facts.guest_running && guest.facts.may_discard);
+	assert_true(guest.facts.guest_running && guest.facts.may_discard && !guest.facts.gives_up);
+	guest_stop(&guest);
+
+	guest_start(&guest, hints);
+	accept_source(&guest, false);
+	assert_true(guest.facts.may_discard && guest.facts.gives_up);
 	guest_stop(&guest);
 }
 

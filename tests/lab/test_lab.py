@@ -5,15 +5,18 @@
   verbs      a guest moves over verbs with RAM compared, and back over tcp
   uri        the same over verbs, begun by QEMU itself: exec: at both ends
   discard    a guest whose pages are discarded while it moves over verbs: by a balloon, and by free-page reporting
+  hint       a guest may tell QEMU of its free pages: --verify is refused, and it moves
   plugged    a balloon is plugged in after memory was pinned
   memlock    too little memory may be locked for verbs
   contract   the contract suite of paths over verbs
   bench      the benchmarks over verbs, and perftest beside them
   soak       a guest moves to and fro over verbs, many times (WATARI_SOAK, default 20)
+  rails      a guest moves over two RDMA devices, of which one breaks in the middle and comes back
   fabrics    memory is served to another host while RDMA breaks in the middle and comes back: verbs, tcp, verbs
 """
 
 import os
+import signal
 import sys
 import time
 
@@ -33,6 +36,7 @@ BALLOON_MB = 192  # so little that a balloon takes pages that exist
 CUT_UDP = ("modprobe -a sch_ingress cls_u32 act_gact && tc qdisc add dev fab0 clsact && "
            "tc filter add dev fab0 egress protocol ip prio 1 u32 match ip protocol 17 0xff action drop && "
            "tc filter add dev fab0 egress protocol ipv6 prio 2 u32 match ip6 protocol 17 0xff action drop")
+HINT_MB = 320
 REPORTING_MB = 320  # Linux reports free pages only while more than 64 MiB are free
 
 
@@ -173,6 +177,33 @@ def case_discard(image):
                 reported)
 
 
+def case_hint(image):
+    """free-page-hint: what QEMU leaves out is never announced; how much that is depends on who is faster, QEMU or the guest's
+    hints, so it is only printed. The guest is the judge of what it uses."""
+    device = ("-object", "iothread,id=io", "-device", "virtio-balloon-pci,id=balloon,free-page-hint=on,iothread=io")
+    with lab(2) as (a, b):
+        keys = install_key([a, b])
+        options = {**SMALL, "mb": HINT_MB, "extra": device}
+        source = Guest(a, image, **options)
+        source.wait_reports(2)
+        destination = Guest(b, image, incoming=True, **options)
+        attempt = Migration(source, destination, keys=keys, send=[*SEND, "--verify", "--fabric", "verbs"])
+        print(f"  {refused(attempt.sender, 'free-page-hint', 120)}", flush=True)
+        still_fine(source)
+        attempt.receiver.signal(signal.SIGTERM)
+        attempt.receiver.wait(60)
+        destination.quit()
+        destination = Guest(b, image, incoming=True, **options)
+        attempt = Migration(source, destination, keys=keys, send=[*SEND, *SLOW, "--fabric", "verbs"])
+        wait_for(lambda: source.call("query-migrate")[1].get("ram", {}).get("remaining", HINT_MB * MIB) < HINT_MB * MIB // 2,
+                 "that half of the memory is through, or free", 120)
+        let_go(source, attempt)
+        summary = attempt.succeed(240)
+        announced = summary["in_place_pages"] + summary["copied_pages"] + summary["zero_pages"]
+        print(f"  {announced * 4096 >> 20} MiB announced, of {HINT_MB} that there are", flush=True)
+        destination.wait_round()
+
+
 def case_memlock(image):
     """--fabric verbs with 1 MiB to lock, and no privilege to lock more: one sentence; without --fabric tcp is used."""
     with lab(2) as (a, b):
@@ -227,6 +258,48 @@ def case_soak(image):
             destination = Guest(hosts[there], image, incoming=True, **SMALL)
             move(guest, destination, keys if there else keys[::-1], "verbs", "--verify")
             guest = destination
+
+
+def case_rails(image):
+    """The second device is soft-RoCE on the other network. A guest that writes faster than that keeps the migration going."""
+    devices = ["--device", "rxe0,rxe1"]
+    with lab(2) as (a, b):
+        for host in (a, b):
+            code, text = host.call(["rdma", "link", "add", "rxe1", "type", "rxe", "netdev", "eth0"])
+            expect(code == 0, f"no second device: {text}")
+        keys = install_key([a, b])
+        source = Guest(a, image, **SMALL)
+        source.wait_reports(2)
+        destination = Guest(b, image, incoming=True, **SMALL)
+        attempt = Migration(source, destination, keys=keys,
+                            send=[*SEND, "--max-rate", "1M", "--verify", "--fabric", "verbs", "--paths", "4", *devices],
+                            receive=[*devices, "--data-host", f"{b.address},{b.ethernet}"])
+
+        def counts():
+            """Reads that were sent by each device of the destination, so far."""
+            return [int(b.call(["cat", f"/sys/class/infiniband/rxe{i}/ports/1/hw_counters/sent_pkts"])[1]) for i in (0, 1)]
+
+        def noted(text):
+            wait_for(lambda: attempt.sender.find(text) or not attempt.sender.running(), f"'{text}'", 120)
+            expect(attempt.sender.running(), f"send ended: {attempt.sender.tail()}")
+
+        wait_for(lambda: source.call("query-migrate")[1].get("status") == "active", "QEMU migrates", 120)
+        wait_for(lambda: min(counts()) > 20 or not attempt.sender.running(), "reads over both devices", 60)
+        both = counts()
+        cut = CUT_UDP.replace("fab0", "eth0")
+        expect(a.call(["sh", "-c", cut])[0] == 0, "the second device cannot be cut")
+        noted("goes on with 2 data connections")
+        one = counts()
+        expect(a.call(["tc", "qdisc", "del", "dev", "eth0", "clsact"])[0] == 0, "the second device cannot be mended")
+        noted("all data connections are there again")
+        again = counts()
+        wait_for(lambda: counts()[1] > again[1] + 10, "reads over the second device again", 60)
+        let_go(source, attempt)
+        summary = attempt.succeed(240)
+        expect(summary["fabric"] == "verbs" and not summary["destination"]["tcp_bytes"], f"not all over verbs: {summary}")
+        destination.wait_round()
+        print(f"  packets sent by the destination's devices: {both}, when one was cut {one}, when it was back {again}, "
+              f"in the end {counts()}", flush=True)
 
 
 def case_fabrics(image):

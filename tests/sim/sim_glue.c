@@ -81,9 +81,8 @@ int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool share
 	return 0;
 }
 
-int wt_preflight_devices(struct wt_qmp *qmp, bool *ret_may_discard, struct wt_error *err)
+int wt_preflight_devices(struct wt_qmp *qmp, struct wt_preflight *facts, struct wt_error *err)
 {
-	*ret_may_discard = false;
 	return 0;
 }
 

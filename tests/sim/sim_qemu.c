@@ -322,10 +322,9 @@ static json_t *query_migrate(const struct sim_qemu *qemu)
 		return json_object();
 	for (unsigned i = 0; i < qemu->block_count; i++)
 		total += (uint64_t)qemu->blocks[i].pages << WT_PAGE_SHIFT;
-	return json_pack("{s:s,s:{s:I,s:I,s:I,s:I,s:I}}", "status", qemu->migration, "ram", "total",
+	return json_pack("{s:s,s:{s:I,s:I,s:I,s:I}}", "status", qemu->migration, "ram", "total",
 		(json_int_t)total, "remaining", (json_int_t)sim_source_remaining(qemu), "dirty-pages-rate",
-		(json_int_t)1000, "page-size", (json_int_t)WT_PAGE_SIZE, "dirty-sync-count",
-		(json_int_t)qemu->walks + 1);
+		(json_int_t)1000, "page-size", (json_int_t)WT_PAGE_SIZE);
 }
 
 static json_t *query_capabilities(const struct sim_qemu *qemu)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * sim_rail.c - opens rails over the simulated network, one step after the other, on the loop. Replaces
- * transport's rail.c, which does the same in a thread.
+ * transport's rail.c, which does the same in a thread. There is one listener for each fabric here.
  */
 #include "sim.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,20 +26,49 @@ struct wt_opening {
 	struct wt_error err;
 };
 
+static void close_path(struct wt_rail *rail, unsigned i)
+{
+	rail->ops->close(rail->paths[i]);
+	rail->paths[i] = rail->paths[--rail->path_count];
+	rail->listener[i] = rail->listener[rail->path_count];
+}
+
 void wt_rail_reap(struct wt_rail *rail)
 {
-	for (unsigned i = rail->path_count; i-- > 0;) {
-		if (rail->ops->alive(rail->paths[i]))
-			continue;
-		rail->ops->close(rail->paths[i]);
-		rail->paths[i] = rail->paths[--rail->path_count];
-	}
+	for (unsigned i = rail->path_count; i-- > 0;)
+		if (!rail->ops->alive(rail->paths[i]))
+			close_path(rail, i);
 }
 
 void wt_rail_hang_up(struct wt_rail *rail)
 {
 	while (rail->path_count)
-		rail->ops->close(rail->paths[--rail->path_count]);
+		close_path(rail, rail->path_count - 1);
+}
+
+void wt_rail_hang_up_listener(struct wt_rail *rail, unsigned listener)
+{
+	for (unsigned i = rail->path_count; i-- > 0;)
+		if (rail->listener[i] == listener)
+			close_path(rail, i);
+}
+
+unsigned wt_rail_paths_to(const struct wt_rail *rail, unsigned listener)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < rail->path_count; i++)
+		count += rail->listener[i] == listener;
+	return count;
+}
+
+void wt_rail_join(struct wt_rail *rail, const struct wt_rail *more)
+{
+	assert(rail->path_count + more->path_count <= WT_RAIL_PATHS_MAX);
+	for (unsigned i = 0; i < more->path_count; i++) {
+		rail->paths[rail->path_count] = more->paths[i];
+		rail->listener[rail->path_count++] = more->listener[i];
+	}
 }
 
 void wt_rail_close(struct wt_rail *rail)
@@ -83,7 +113,7 @@ static void dialled(void *arg, struct wt_path *path, const struct wt_error *err)
 	o->dial = NULL;
 	if (path)
 		o->rail.paths[o->rail.path_count++] = path;
-	if (path && o->rail.path_count < o->order.paths) {
+	if (path && o->rail.path_count < o->order.listener[0].paths) {
 		dial(o, sim_now_ns);
 	} else if (o->rail.path_count) {
 		wt_loop_timer_set(o->loop, &o->step,
@@ -103,14 +133,15 @@ static void dial(void *arg, uint64_t now_ns)
 	o->rail.ops = order->ops;
 	if (!o->rail.serving)
 		o->rail.serving = order->serving;
-	if (!o->rail.serving &&
-		wt_serving_open(order->ops, order->device, order->host, &o->rail.serving, &o->err)) {
+	if (!o->rail.serving && wt_serving_open(order->ops, order->device, order->listener[0].host,
+					&o->rail.serving, &o->err)) {
 		abandon(o);
 		finish(o);
 		return;
 	}
-	o->dial = sim_path_dial(o->loop, order->ops, wt_serving_endpoint(o->rail.serving), order->host,
-		order->port, order->hello, order->timeout_ns, dialled, o);
+	o->dial = sim_path_dial(o->loop, order->ops, wt_serving_endpoint(o->rail.serving),
+		order->listener[0].host, order->listener[0].port, order->hello, order->timeout_ns, dialled,
+		o);
 }
 
 int wt_opening_start(struct wt_loop *loop, const struct wt_rail_order *order, wt_opening_fn *done, void *arg,

@@ -5,6 +5,7 @@
   transport   its own headers, the system's; verbs headers only in path_verbs*.c and .h
   qemu-glue, mpi-coord, bench   transport's public headers <watari/...> only; nothing of each other's
                                 (except what INTERNAL lists: the plan is pure, and is measured alone)
+  Open MPI's own headers        only in mpi-coord/compat.h, which btl_* include
 and every C file, script and build file carries its SPDX line.
 """
 
@@ -15,6 +16,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDERS = ("transport", "qemu-glue", "mpi-coord", "bench")
+OPEN_MPI = re.compile(r"(opal|ompi|orte)[/_]")
 VERBS = re.compile(r"infiniband/|rdma/")
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
 INTERNAL = {("bench/wt_planner.c", "../transport/plan.h")}
@@ -31,6 +33,10 @@ def include_problem(path, bracket, name):
     folder = path.relative_to(ROOT).parts[0]
     if VERBS.match(name) and not path.name.startswith("path_verbs"):
         return "verbs headers belong to path_verbs*"
+    if OPEN_MPI.match(name) and str(path.relative_to(ROOT)) != "mpi-coord/compat.h":
+        return "Open MPI's headers belong to mpi-coord/compat.h"
+    if path.parent.name == "mpi-coord" and name == "compat.h" and not path.name.startswith("btl_"):
+        return "only btl_* know Open MPI"
     if bracket == "<" or (str(path.relative_to(ROOT)), name) in INTERNAL:
         return None
     target = (path.parent / name).resolve()

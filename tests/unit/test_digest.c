@@ -320,6 +320,7 @@ static void test_two_keys(void **state)
 		digest(key_a, 1, 5, page, wanted[*last][0]);
 		digest(key_b, 1, 5, page, wanted[*last][1]);
 	}
+	*last = 0;
 	assert_int_equal(wt_digest_pool_open(keys, 2, 1, &pool, &err), 0);
 	run.digests = digests[0];
 	for (unsigned i = 0; i < 20000; i++) {

@@ -130,6 +130,54 @@ static void test_not_ready(void **state)
 	expect_finding("huge pages", false, "2 MiB:  of 0 free");
 }
 
+/* Where nothing is missing: what makes it slow. */
+static void test_tuning(void **state)
+{
+	const char *const pci = "/sys/class/infiniband/mlx5_0/device/";
+	const char *const files[] = { "numa_node", "1\n", "local_cpulist", "0-511\n", "current_link_speed",
+		"16.0 GT/s PCIe\n", "max_link_speed", "16.0 GT/s PCIe\n", "current_link_width", "16\n",
+		"max_link_width", "16\n" };
+	char path[128];
+
+	put_device("mlx5_0", "Ethernet\n", "4: ACTIVE\n", "100 Gb/sec (4X EDR)\n");
+	for (unsigned i = 0; i < 12; i += 2) {
+		snprintf(path, sizeof path, "%s%s", pci, files[i]);
+		put(path, files[i + 1]);
+	}
+	put("/sys/class/infiniband/mlx5_0/ports/1/gid_attrs/ndevs/0", "eth2\n");
+	put("/sys/class/net/eth2/mtu", "9000\n");
+	put("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance\n");
+	put("/sys/kernel/iommu_groups/0/type", "identity\n");
+	expect_finding("RDMA placement", true, "mlx5_0: node 1, processors 0-511");
+	expect_finding("RDMA on PCIe", true, "mlx5_0: 16.0 GT/s PCIe x16");
+	expect_finding("RoCE MTU", true, "mlx5_0: eth2 9000");
+	expect_finding("processor clock", true, "performance");
+	expect_finding("IOMMU mode", true, "identity");
+
+	put("/sys/class/infiniband/mlx5_0/device/local_cpulist", "600,700-800\n");
+	put("/sys/class/infiniband/mlx5_0/device/current_link_width", "8\n");
+	put("/sys/class/net/eth2/mtu", "1500\n");
+	put("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n");
+	put("/sys/kernel/iommu_groups/0/type", "DMA-FQ\n");
+	expect_finding("RDMA placement", false, "mlx5_0: node 1, processors 600,700-800");
+	expect_finding("RDMA on PCIe", false, "mlx5_0: 16.0 GT/s PCIe x8, could be 16.0 GT/s PCIe x16");
+	expect_finding("RoCE MTU", false, "mlx5_0: eth2 1500");
+	expect_finding("processor clock", false, "powersave");
+	expect_finding("IOMMU mode", false, "DMA-FQ");
+}
+
+/* soft-RoCE: no PCIe, no node; nothing to complain of but the MTU. */
+static void test_tuning_of_software(void **state)
+{
+	put_device("rxe0", "Ethernet\n", "4: ACTIVE\n", "2.5 Gb/sec (1X SDR)\n");
+	put("/sys/class/infiniband/rxe0/ports/1/gid_attrs/ndevs/0", "fab0\n");
+	expect_finding("RDMA placement", true, "rxe0: no node of its own");
+	expect_finding("RDMA on PCIe", true, "rxe0: not on PCIe");
+	expect_finding("RoCE MTU", false, "rxe0: fab0 unknown");
+	expect_finding("processor clock", true, "not set by the kernel");
+	expect_finding("IOMMU mode", true, "no groups");
+}
+
 static void test_many_devices(void **state)
 {
 	char name[32];
@@ -203,6 +251,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_nothing, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_everything, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_not_ready, make_root, remove_root),
+		cmocka_unit_test_setup_teardown(test_tuning, make_root, remove_root),
+		cmocka_unit_test_setup_teardown(test_tuning_of_software, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_many_devices, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_versions, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_digests, make_root, remove_root),

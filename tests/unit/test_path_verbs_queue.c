@@ -169,7 +169,7 @@ static void device_open(unsigned depth)
 	d.events.fd = eventfd(0, EFD_NONBLOCK);
 	d.room = UINT32_MAX;
 	d.region = (struct wt_region){ .endpoint = &d.endpoint,
-		.mr = &d.mr,
+		.mr = { &d.mr },
 		.base = d.memory,
 		.length = sizeof d.memory,
 		.access = WT_ACCESS_SINK };
@@ -327,6 +327,28 @@ static void test_random(void **state)
 	seed_runs(400, random_run);
 }
 
+/* A path reads with the keys of its own rails, here and at the peer. */
+static void test_keys_of_rails(void **state)
+{
+	struct ibv_mr second = { .lkey = 22 };
+	struct wt_op op = { .kind = WT_OP_READ,
+		.length = 4096,
+		.local = d.memory,
+		.local_region = &d.region,
+		.remote_key = 33ull << 32 | 32 };
+
+	device_open(4);
+	d.mr.lkey = 21;
+	d.region.mr[1] = &second;
+	for (unsigned i = 0; i < 4; i++) {
+		d.path.rail = i & 1;
+		d.path.peer_rail = (uint8_t)(i >> 1);
+		assert_int_equal(wt_verbs_post(&d.path, &op, 1), 1);
+		assert_int_equal(d.path.pieces[0].lkey, i & 1 ? 22 : 21);
+		assert_int_equal(d.queue[i].wr.rdma.rkey, i >> 1 ? 33 : 32);
+	}
+}
+
 /* Few are signalled, and always the last one. */
 static void test_signals(void **state)
 {
@@ -413,6 +435,7 @@ static void test_silent_flush(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_keys_of_rails),
 		cmocka_unit_test(test_signals),
 		cmocka_unit_test(test_cut_chain),
 		cmocka_unit_test(test_disconnected),

@@ -225,7 +225,8 @@ static void test_there_and_back(void **state)
 		check(world_until(&w, tcp_is_closed));
 		finish();
 	}
-	check(w.notes == 4 && !w.server_lost && w.ready == 1);
+	check(w.notes >= 4 && w.notes <= 6); /* one path may die before the other, and be told */
+	check(!w.server_lost && w.ready == 1);
 	world_close(&w);
 }
 
@@ -365,7 +366,7 @@ static void test_attempts_do_not_disturb(void **state)
 	check(world_until(&w, is_dialling));
 	finish();
 	check(verbs_dialling && over_tcp(&w));
-	check(w.notes == 1);
+	check(w.notes == 1 || w.notes == 2); /* one path may have died before the other, and was told */
 	close_while_dialling();
 }
 

@@ -750,6 +750,75 @@ static void test_what_is_asked_for_is_announced(void **state)
 	close_world();
 }
 
+/* Written again and again, announced once; what is written the first time does not wait, nor does the end. */
+static void test_what_is_written_always_waits(void **state)
+{
+	seed_start(1);
+	open_world();
+	serve(&o, false, NULL);
+	check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
+	check(wt_server_defer(o.server, true) == 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		check(announce(&o, RAM, 10, 1 + i % 3, WT_CONTENT_IN_PLACE) == 0);
+		check(announce(&o, RAM, 20 + i % 5, 1, WT_CONTENT_IN_PLACE) == 0);
+	}
+	check(announce(&o, RAM, 200, 10, WT_CONTENT_IN_PLACE) == 0);
+	check(announce(&o, RAM, 21, 1, WT_CONTENT_ZERO) == 0);
+	check(wt_server_deferred(o.server) == 7);
+	hear(&o, WT_MESSAGE_ANNOUNCE, 2);
+	fake_landed(&o.fake, 1, 3);
+	settle(&o);
+	check(!wt_server_all_landed(o.server));
+	hear(&o, WT_MESSAGE_ANNOUNCE, 3); /* by itself */
+	hear_announcements(&o);
+	check(heard.next_seq == 7 && heard.list[2].extent.page == 200 && heard.list[3].extent.page == 21);
+	check(heard.list[4].extent.page == 10 && heard.list[4].extent.pages == 3);
+	check(heard.list[5].extent.page == 20 && heard.list[5].extent.pages == 1);
+	check(heard.list[6].extent.page == 22 && heard.list[6].extent.pages == 3);
+	check(!wt_server_deferred(o.server));
+
+	check(announce(&o, RAM, 10, 1, WT_CONTENT_IN_PLACE) == 0);
+	check(wt_server_deferred(o.server) == 1);
+	wt_server_final(o.server);
+	check(!wt_server_deferred(o.server));
+	check(announce(&o, RAM, 10, 1, WT_CONTENT_IN_PLACE) == 0);
+	check(!wt_server_deferred(o.server));
+	close_world();
+}
+
+/* A puller that is left, drained or not, has not got what waits. */
+static void test_what_waits_is_handed_over(void **state)
+{
+	for (unsigned drained = 0; drained < 2; drained++) {
+		seed_start(1);
+		open_world();
+		serve(&o, false, NULL);
+		check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
+		check(wt_server_defer(o.server, true) == 0);
+		hear(&o, WT_MESSAGE_ANNOUNCE, 1);
+		fake_landed(&o.fake, 1, 1);
+		settle(&o);
+		check(announce(&o, RAM, 50, 2, WT_CONTENT_IN_PLACE) == 0);
+		check(wt_server_deferred(o.server) == 2);
+		if (drained) {
+			drain(&o);
+			say_drained(&o, 1);
+			check(valid(&o, RAM, 49) && !valid(&o, RAM, 50) && !valid(&o, RAM, 51));
+		} else {
+			check(wt_server_leave(o.server) == 0);
+		}
+		serve(&n, false, NULL);
+		send_base(&n, &o, drained ? &o : NULL);
+		check(wt_server_hand_over(n.server, o.server) == 0);
+		wt_server_flush(n.server);
+		hear(&n, WT_MESSAGE_ANNOUNCE, 1);
+		hear_announcements(&n);
+		check(heard.next_seq == 2 && heard.list[1].extent.page == 50 &&
+			heard.list[1].extent.pages == 2);
+		close_world();
+	}
+}
+
 static void test_asking_for_what_there_is_not(void **state)
 {
 	seed_start(1);
@@ -1229,6 +1298,8 @@ static void random_run(void)
 	memset(&m, 0, sizeof m);
 	serve(&o, false, NULL);
 	for (uint64_t i = 0; i < end; i++) {
+		if (seed_below(16) == 0)
+			check(wt_server_defer(o.server, seed_below(2)) == 0);
 		if (seed_below(2))
 			guest_writes(&o);
 		else
@@ -1273,6 +1344,8 @@ int main(void)
 		cmocka_unit_test(test_base_in_pieces),
 		cmocka_unit_test(test_helper_serves_and_says_nothing),
 		cmocka_unit_test(test_what_is_asked_for_is_announced),
+		cmocka_unit_test(test_what_is_written_always_waits),
+		cmocka_unit_test(test_what_waits_is_handed_over),
 		cmocka_unit_test(test_asking_for_what_there_is_not),
 		cmocka_unit_test(test_helpers_are_arranged),
 		cmocka_unit_test(test_hostile_puller),

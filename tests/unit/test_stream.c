@@ -202,6 +202,47 @@ static void test_configuration(void **state)
 	sr_free(&none);
 }
 
+static void write_shared_block(struct stream_writer *w, const char *name, uint64_t pages)
+{
+	sw_block(w, name, pages * WT_PAGE_SIZE);
+	sw_be(w, 0x100000000u, 8);
+}
+
+/* With x-ignore-shared each block of the list has an address; pages of other blocks come as ever. */
+static void test_ignore_shared(void **state)
+{
+	struct stream_recorder r = { .in_place = "pc.", .shared = true }, refused = { .in_place = "pc." };
+	struct stream_writer w = { 0 };
+
+	sw_header(&w);
+	sw_config(&w, "pc-q35-10.0");
+	sw_subsection(&w, "configuration/capabilities");
+	sw_be(&w, 1, 4);
+	sw_name(&w, "x-ignore-shared");
+	sw_section(&w, SW_START, SW_RAM_ID, "ram", 4);
+	sw_word(&w, 20, SW_MEM_SIZE);
+	write_shared_block(&w, "pc.ram", 16);
+	write_shared_block(&w, "vga.vram", 4);
+	sw_eos(&w);
+	sw_section(&w, SW_PART, SW_RAM_ID, NULL, 0);
+	sw_page(&w, "vga.vram", 3, 7);
+	sw_eos(&w);
+	sw_section(&w, SW_END, SW_RAM_ID, NULL, 0);
+	sw_eos(&w);
+	sr_run(&r, w.data, w.length, 1, 0);
+	assert_string_equal(r.err.text, "");
+	assert_int_equal(r.blocks, 2);
+	assert_int_equal(r.block_pages[1], 4);
+	assert_int_equal(r.pages, 0);
+	assert_int_equal(r.stripped.length, w.length);
+	assert_memory_equal(r.stripped.data, w.data, w.length);
+	sr_run(&refused, w.data, w.length, 0, 0);
+	assert_non_null(strstr(refused.err.text, "capability 'x-ignore-shared'"));
+	sw_free(&w);
+	sr_free(&r);
+	sr_free(&refused);
+}
+
 enum prefix {
 	AT_BEGIN,
 	AT_CONFIG, /* behind the machine type's name */
@@ -440,6 +481,7 @@ int main(void)
 		cmocka_unit_test(test_any_pieces),
 		cmocka_unit_test(test_longer_than_the_buffer),
 		cmocka_unit_test(test_configuration),
+		cmocka_unit_test(test_ignore_shared),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_too_many_blocks),
 		cmocka_unit_test(test_callback_fails),

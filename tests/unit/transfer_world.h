@@ -32,6 +32,9 @@
 #ifndef WORLD_FABRICS
 #define WORLD_FABRICS WT_FABRIC_BIT(WT_FABRIC_TCP)
 #endif
+#ifndef WORLD_DATA_HOST
+#define WORLD_DATA_HOST NULL
+#endif
 #define MESSAGE_COUNTED 70
 #define MESSAGE_END 71
 #define MESSAGE_DONE 72
@@ -425,6 +428,7 @@ static inline void world_open(struct world *w, uint64_t first_mib, uint64_t give
 	struct wt_puller_config config = { .listen = { .host = "127.0.0.1" },
 		.name = "vm",
 		.fabrics = WORLD_FABRICS,
+		.data_host = WORLD_DATA_HOST,
 		.give_up_ns = give_up_ns };
 	struct wt_error err = { 0 };
 

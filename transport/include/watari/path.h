@@ -5,11 +5,13 @@
  * Objects and owners:
  *   endpoint  this host's end of a fabric for one session: the device and a protection domain of its own
  *             (verbs), or a table of regions (tcp). Owns its regions.
- *   region    local memory that a fabric may touch: to be read by peers (SERVE) or written by our own reads
- *             (SINK). The memory belongs to the caller and must outlive the region.
+ *   region    local memory that a fabric may touch: to be read by peers (SERVE), written by our own reads
+ *             (SINK) or written by peers (TARGET). The memory belongs to the caller and must outlive the
+ *             region.
  *   listener  waits for connections. A connection arrives as a request that carries WT_PATH_HELLO_BYTES
  *             opaque bytes, by which the caller decides whether to admit it and to which endpoint.
- *   path      one queue pair, or one socket. A session uses several.
+ *   path      one queue pair, or one socket. A session uses several. A path either serves one way only
+ *             (SERVE and PULL), or joins two equal ends (PEER) that send messages, read and write.
  *
  * Rules (the contract suite checks them for every fabric):
  *   1. Every post that was taken completes exactly once, with status 0 or -errno.
@@ -17,12 +19,17 @@
  *   3. A path that failed is failed for ever; all its outstanding posts complete with an error, and only then
  *      does poll return a negative value: the path is silent.
  *   4. post, poll and arm never block, never allocate and never log.
- *   5. A region's key grants reading only. After region_remove has returned, the key grants nothing.
+ *   5. A region's key grants reading only, and writing only if it is a TARGET and only to the other end of a
+ *      PEER path. After region_remove has returned, the key grants nothing.
  *   6. A remote read returns bytes that the served memory held at some moment after the post; different bytes
  *      of one read may stem from different moments.
+ *   7. Messages of a PEER path arrive whole, once, and in the order of their posts. A message completes when
+ *      its bytes may be changed, which says nothing of its arrival. A write completes when its bytes are in
+ *      place at the other end, or never will be; messages posted after that arrive after them.
  *
- * Threads: an endpoint, its regions and its paths are used by one thread. Serving happens beside it: in the
- * NIC (verbs), or in a thread of the path (tcp); region_remove waits until that is out of the region.
+ * Threads: an endpoint, its regions and its paths are used by one thread, but for what is said below. Serving
+ * happens beside it: in the NIC (verbs), or in a thread of the path (tcp); region_remove waits until that is
+ * out of the region.
  *
  * The control half may block for at most the timeout that it is given.
  */
@@ -36,7 +43,8 @@
 #include <watari/error.h>
 
 #define WT_PATH_HELLO_BYTES 48
-#define WT_PATH_READ_MAX (1u << 20) /* the longest single read, bytes */
+#define WT_PATH_READ_MAX (1u << 20)     /* the longest single read or write, bytes */
+#define WT_PATH_MESSAGE_MAX (66u << 10) /* the longest message, head and all, bytes */
 
 enum wt_fabric {
 	WT_FABRIC_INVALID = 0,
@@ -49,21 +57,23 @@ enum wt_fabric {
 #define WT_FABRIC_BIT(fabric) (1u << (fabric))
 
 enum wt_access {
-	WT_ACCESS_SERVE = 1, /* peers may read it */
-	WT_ACCESS_SINK = 2,  /* our own reads may write it */
+	WT_ACCESS_SERVE = 1,  /* peers may read it */
+	WT_ACCESS_SINK = 2,   /* our own reads may write it */
+	WT_ACCESS_TARGET = 4, /* the other end of a PEER path may write it */
 };
 
 enum wt_role {
 	WT_ROLE_INVALID = 0,
 	WT_ROLE_SERVE = 1, /* this end is read from */
 	WT_ROLE_PULL = 2,  /* this end reads */
+	WT_ROLE_PEER = 3,  /* both ends send, read and write; -EOPNOTSUPP where a fabric cannot */
 };
 
 enum wt_op_kind {
 	WT_OP_INVALID = 0,
 	WT_OP_READ = 1,
-	WT_OP_SEND = 2,  /* named stub: post answers -EOPNOTSUPP */
-	WT_OP_WRITE = 3, /* named stub: post answers -EOPNOTSUPP */
+	WT_OP_SEND = 2,  /* PEER paths; elsewhere post answers -EOPNOTSUPP */
+	WT_OP_WRITE = 3, /* likewise */
 };
 
 /* What a peer needs to read a region. Travels in messages; means something only to the same fabric. */
@@ -81,18 +91,24 @@ struct wt_path;
 
 struct wt_op {
 	enum wt_op_kind kind;
-	uint32_t length;                /* bytes, 1 .. WT_PATH_READ_MAX */
+	uint32_t length;                /* bytes, 1 .. WT_PATH_READ_MAX; SEND: head_length more, in all
+					 * 1 .. WT_PATH_MESSAGE_MAX */
 	uint64_t cookie;                /* returned by the completion, otherwise untouched */
-	void *local;                    /* lies in local_region */
-	struct wt_region *local_region; /* SINK */
+	void *local;                    /* READ: lies in local_region. Unchanged until the completion */
+	struct wt_region *local_region; /* READ: SINK. Otherwise unused */
 	uint64_t remote_address;        /* in [key.address, key.address + key.length) */
 	uint64_t remote_key;
+	const void *head; /* SEND: goes before the bytes at local */
+	uint32_t head_length;
 };
 
 struct wt_completion {
 	uint64_t cookie;
 	int status;      /* 0 or -errno */
 	uint32_t length; /* bytes that arrived, if status is 0 */
+	/* PEER: NULL, or a message that came (then there is no cookie); valid until the next poll. Unset on
+	 * other paths. */
+	const void *message;
 };
 
 struct wt_fabric_ops {
@@ -109,7 +125,7 @@ struct wt_fabric_ops {
 	void (*endpoint_close)(struct wt_endpoint *endpoint);
 
 	/* access is a set of enum wt_access. base and length need no alignment. -ENOMEM: locked-memory limit.
-	 */
+	 * Over verbs several threads may call it at once. */
 	int (*region_add)(struct wt_endpoint *endpoint, void *base, size_t length, unsigned access,
 		struct wt_region **ret_region, struct wt_error *err);
 	/*

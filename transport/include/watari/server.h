@@ -162,6 +162,13 @@ int wt_server_announce(struct wt_server *server, struct wt_extent *extent, enum 
 int wt_server_announce_copy(struct wt_server *server, struct wt_extent *extent, const uint8_t *bytes);
 void wt_server_flush(struct wt_server *server);
 /*
+ * While on, an IN_PLACE extent that was announced before is announced again a little later (50 ms at most,
+ * room given), or when many such pages wait: what the guest writes all the time is pulled now and then.
+ * Nothing waits after wt_server_final. Off, as at first: what waits is announced now; -EAGAIN: call again,
+ * not all of it was taken. -ENOMEM: on, and nothing is deferred.
+ */
+int wt_server_defer(struct wt_server *server, bool on);
+/*
  * The memory does not change any more, and somebody waits for the end: what is announced from now on is
  * pulled before what was announced earlier (but never before an earlier announcement of the same page).
  */

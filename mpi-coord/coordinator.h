@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * coordinator.h - the connections to the ranks of a job, and what is done with them.
+ */
+#ifndef WATARI_MPI_COORDINATOR_H
+#define WATARI_MPI_COORDINATOR_H
+
+#include <stdint.h>
+
+#include <watari/error.h>
+
+#include "barrier.h"
+
+struct wt_coordinator;
+
+/* What is known of each rank. */
+struct wt_coordinator_rank {
+	struct wt_order report; /* kind RANK */
+	uint32_t pid;           /* of the process, as the kernel says */
+};
+
+/* How long the steps took, in ns. */
+struct wt_coordinator_times {
+	uint64_t drain_ns;  /* until all had drained */
+	uint64_t detach_ns; /* from there until all were detached */
+	uint64_t attach_ns; /* until all had new addresses */
+	uint64_t join_ns;   /* from there until all were connected */
+	uint64_t all_ns;
+};
+
+/*
+ * Connects to every rank of the job in this directory, and waits until each has reported. For a quiesce also
+ * until as many are there as the job has, or timeout_ns is over. For a resume, or to look only (goal 0),
+ * those that are there are the job: a rank may have left since.
+ */
+int wt_coordinator_open(const char *directory, enum wt_barrier_goal goal, uint64_t timeout_ns,
+	struct wt_coordinator **ret_coordinator, struct wt_error *err);
+void wt_coordinator_close(struct wt_coordinator *coordinator);
+size_t wt_coordinator_count(const struct wt_coordinator *coordinator);
+const struct wt_coordinator_rank *wt_coordinator_rank(const struct wt_coordinator *coordinator, size_t index);
+
+/*
+ * Brings the job to its goal. 0; -ENOENT: there is no rank; -ECANCELED: given up, the job runs on; -EBUSY:
+ * the ranks stand where *err says.
+ */
+int wt_coordinator_run(struct wt_coordinator *coordinator, enum wt_barrier_goal goal, uint64_t timeout_ns,
+	struct wt_coordinator_times *ret_times, struct wt_error *err);
+
+#endif

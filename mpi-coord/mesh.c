@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * mesh.c - all connections of one rank: opening, closing, peers, and delivery.
+ *
+ * Owns the peers, the endpoint and the listener, and what is kept for delivery.
+ *   1. Kept events are delivered before anything that is polled later: messages of one peer stay in order.
+ *   2. A path's buffer is read only by who holds `delivering`, or while `draining` by wt_mesh_drain, which
+ * has waited for the holder: so a message that is being delivered is not overwritten.
+ *   3. The endpoint is closed only when no dial uses it.
+ */
+#include "mesh_internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+void wt_mesh_queue_init(struct wt_mesh_queue *queue)
+{
+	queue->first = NULL;
+	queue->last = &queue->first;
+}
+
+void wt_mesh_queue_put(struct wt_mesh_queue *queue, struct wt_mesh_item *item)
+{
+	item->next = NULL;
+	*queue->last = item;
+	queue->last = &item->next;
+}
+
+struct wt_mesh_item *wt_mesh_queue_take(struct wt_mesh_queue *queue)
+{
+	struct wt_mesh_item *item = queue->first;
+
+	if (!item)
+		return NULL;
+	queue->first = item->next;
+	if (!queue->first)
+		queue->last = &queue->first;
+	return item;
+}
+
+void wt_mesh_break(struct wt_mesh *mesh, struct wt_mesh_peer *peer, const char *format, ...)
+{
+	va_list args;
+
+	if (mesh->broken[0])
+		return;
+	mesh->broken_peer = peer->name;
+	va_start(args, format);
+	vsnprintf(mesh->broken, sizeof mesh->broken, format, args);
+	va_end(args);
+}
+
+static void keep(struct wt_mesh *mesh, struct wt_mesh_event *event)
+{
+	*mesh->kept_last = event;
+	mesh->kept_last = &event->next;
+}
+
+void wt_mesh_keep_done(struct wt_mesh *mesh, struct wt_mesh_item *item, int status)
+{
+	struct wt_mesh_event *event = calloc(1, sizeof *event);
+
+	if (!event)
+		abort(); /* as Open MPI does: there is no way to tell anybody */
+	item->status = status;
+	event->item = item;
+	keep(mesh, event);
+}
+
+void wt_mesh_keep_message(struct wt_mesh *mesh, uint8_t tag, const struct iovec *parts, unsigned count)
+{
+	struct wt_mesh_event *event;
+	size_t length = 0;
+	uint8_t *to;
+	unsigned i;
+
+	for (i = 0; i < count; i++)
+		length += parts[i].iov_len;
+	event = malloc(sizeof *event + length);
+	if (!event)
+		abort();
+	to = (uint8_t *)(event + 1);
+	*event = (struct wt_mesh_event){ .tag = tag, .length = length, .bytes = to };
+	for (i = 0; i < count; to += parts[i++].iov_len)
+		if (parts[i].iov_len)
+			memcpy(to, parts[i].iov_base, parts[i].iov_len);
+	keep(mesh, event);
+}
+
+int wt_mesh_open(struct wt_mesh_name self, const struct wt_mesh_events *events, struct wt_mesh **ret_mesh,
+	struct wt_error *err)
+{
+	struct wt_mesh *mesh = calloc(1, sizeof *mesh);
+
+	if (!mesh)
+		return wt_error_set(err, ENOMEM, "out of memory for the connections of rank %u", self.rank);
+	mesh->self = self;
+	mesh->events = *events;
+	mesh->kept_last = &mesh->kept;
+	mesh->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (mesh->epoll < 0) {
+		free(mesh);
+		return wt_error_set(err, errno, "cannot make an epoll descriptor: %s", strerror(errno));
+	}
+	pthread_mutex_init(&mesh->lock, NULL);
+	pthread_mutex_init(&mesh->delivering, NULL);
+	pthread_cond_init(&mesh->dial_ended, NULL);
+	*ret_mesh = mesh;
+	return 0;
+}
+
+static void device_close(struct wt_mesh *mesh)
+{
+	wt_registry_attach(&mesh->registry, mesh->ops, NULL, 0, NULL);
+	if (mesh->listener)
+		mesh->ops->listener_close(mesh->listener);
+	if (mesh->endpoint)
+		mesh->ops->endpoint_close(mesh->endpoint);
+	mesh->listener = NULL;
+	mesh->endpoint = NULL;
+	mesh->ops = NULL;
+}
+
+int wt_mesh_attach(
+	struct wt_mesh *mesh, enum wt_fabric fabric, const char *host, uint32_t epoch, struct wt_error *err)
+{
+	uint16_t port = 0;
+	int status;
+
+	pthread_mutex_lock(&mesh->lock);
+	if (mesh->ops) { /* asked again: nothing changes */
+		pthread_mutex_unlock(&mesh->lock);
+		return 0;
+	}
+	mesh->ops = wt_fabric_ops(fabric);
+	status = mesh->ops ? 0 : wt_error_set(err, ENODEV, "this build has no such fabric");
+	if (status >= 0)
+		status = mesh->ops->endpoint_open(NULL, NULL, &mesh->endpoint, err);
+	if (status >= 0)
+		status = mesh->ops->listener_open(host, 0, &mesh->listener, &port, err);
+	if (status >= 0)
+		status =
+			wt_registry_attach(&mesh->registry, mesh->ops, mesh->endpoint, ++mesh->attaches, err);
+	if (status >= 0 && getrandom(&mesh->address.token, sizeof mesh->address.token, 0) < 0)
+		status = wt_error_set(err, errno, "the kernel gives no random bytes: %s", strerror(errno));
+	if (status < 0) {
+		device_close(mesh);
+	} else {
+		snprintf(mesh->address.host, sizeof mesh->address.host, "%s", host);
+		mesh->address.port = port;
+		mesh->address.epoch = epoch;
+	}
+	pthread_mutex_unlock(&mesh->lock);
+	return status;
+}
+
+void wt_mesh_address(struct wt_mesh *mesh, struct wt_mesh_address *ret_address)
+{
+	pthread_mutex_lock(&mesh->lock);
+	*ret_address = mesh->address;
+	pthread_mutex_unlock(&mesh->lock);
+}
+
+const char *wt_mesh_fabric(struct wt_mesh *mesh)
+{
+	const char *name;
+
+	pthread_mutex_lock(&mesh->lock);
+	name = mesh->ops ? mesh->ops->name : "-";
+	pthread_mutex_unlock(&mesh->lock);
+	return name;
+}
+
+unsigned wt_mesh_paths(struct wt_mesh *mesh)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&mesh->lock);
+	count = (unsigned)mesh->up_count;
+	pthread_mutex_unlock(&mesh->lock);
+	return count;
+}
+
+static struct wt_mesh_peer *peer_new(struct wt_mesh *mesh, struct wt_mesh_name name)
+{
+	struct wt_mesh_peer *peer = calloc(1, sizeof *peer);
+
+	if (!peer)
+		return NULL;
+	peer->mesh = mesh;
+	peer->name = name;
+	peer->self = name.job == mesh->self.job && name.rank == mesh->self.rank;
+	peer->bond.lower =
+		mesh->self.job != name.job ? mesh->self.job < name.job : mesh->self.rank < name.rank;
+	peer->bond.mode = mesh->mode;
+	peer->bond.epoch = mesh->epoch;
+	wt_mesh_queue_init(&peer->urgent);
+	wt_mesh_queue_init(&peer->queue);
+	wt_mesh_queue_init(&peer->parked);
+	wt_mesh_queue_init(&peer->atomics);
+	return peer;
+}
+
+static bool peers_grow(struct wt_mesh *mesh)
+{
+	size_t room = mesh->peer_room ? 2 * mesh->peer_room : 16;
+	struct wt_mesh_peer **peers;
+	struct wt_mesh_peer **up;
+
+	if (mesh->peer_count < mesh->peer_room)
+		return true;
+	peers = realloc(mesh->peers, room * sizeof *peers);
+	if (!peers)
+		return false;
+	mesh->peers = peers;
+	up = realloc(mesh->up, room * sizeof *up);
+	if (!up)
+		return false;
+	mesh->up = up;
+	mesh->peer_room = room;
+	return true;
+}
+
+struct wt_mesh_peer *wt_mesh_peer(struct wt_mesh *mesh, struct wt_mesh_name name)
+{
+	struct wt_mesh_peer *peer = NULL;
+	size_t i;
+
+	pthread_mutex_lock(&mesh->lock);
+	for (i = 0; i < mesh->peer_count && !peer; i++)
+		if (mesh->peers[i]->name.rank == name.rank && mesh->peers[i]->name.job == name.job)
+			peer = mesh->peers[i];
+	if (!peer && peers_grow(mesh)) {
+		peer = peer_new(mesh, name);
+		if (peer)
+			mesh->peers[mesh->peer_count++] = peer;
+	}
+	pthread_mutex_unlock(&mesh->lock);
+	return peer;
+}
+
+void wt_mesh_peer_address(
+	struct wt_mesh *mesh, struct wt_mesh_peer *peer, const struct wt_mesh_address *address)
+{
+	pthread_mutex_lock(&mesh->lock);
+	if (!peer->known || address->epoch >= peer->address.epoch)
+		peer->address = *address;
+	peer->known = true;
+	pthread_mutex_unlock(&mesh->lock);
+}
+
+void wt_mesh_submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_mesh_item *item)
+{
+	item->peer = peer;
+	item->internal = false;
+	pthread_mutex_lock(&mesh->lock);
+	wt_mesh_work_begin(peer, item);
+	pthread_mutex_unlock(&mesh->lock);
+}
+
+struct wt_registration *wt_mesh_register(
+	struct wt_mesh *mesh, void *base, size_t length, struct wt_error *err)
+{
+	struct wt_registration *registration;
+
+	pthread_mutex_lock(&mesh->lock);
+	registration = wt_registry_add(&mesh->registry, base, length, err);
+	pthread_mutex_unlock(&mesh->lock);
+	return registration;
+}
+
+void wt_mesh_deregister(struct wt_mesh *mesh, struct wt_registration *registration)
+{
+	pthread_mutex_lock(&mesh->lock);
+	wt_registry_remove(&mesh->registry, registration);
+	pthread_mutex_unlock(&mesh->lock);
+}
+
+static void deliver(struct wt_mesh *mesh, const struct wt_mesh_event *event)
+{
+	if (event->item)
+		event->item->done(event->item, event->item->status);
+	else
+		mesh->events.message(mesh->events.arg, event->tag, event->bytes, event->length);
+}
+
+/* Once. Called and left with `lock` held. */
+static void tell_broken(struct wt_mesh *mesh)
+{
+	if (!mesh->broken[0] || mesh->broken_told)
+		return;
+	mesh->broken_told = true;
+	pthread_mutex_unlock(&mesh->lock);
+	mesh->events.broken(mesh->events.arg, mesh->broken_peer, mesh->broken);
+	pthread_mutex_lock(&mesh->lock);
+}
+
+/* Called and left with `lock` held. */
+static int deliver_kept(struct wt_mesh *mesh)
+{
+	struct wt_mesh_event *event;
+	struct wt_mesh_event *next;
+	int count = 0;
+
+	tell_broken(mesh);
+	event = mesh->kept;
+	mesh->kept = NULL;
+	mesh->kept_last = &mesh->kept;
+	if (!event)
+		return 0;
+	pthread_mutex_unlock(&mesh->lock);
+	for (; event; event = next, count++) {
+		next = event->next;
+		deliver(mesh, event);
+		free(event);
+	}
+	pthread_mutex_lock(&mesh->lock);
+	return count;
+}
+
+/* Which paths may have something: all of few, else those that the kernel names and those with posts. */
+static void mark_ready(struct wt_mesh *mesh)
+{
+	struct epoll_event ready[WT_MESH_BATCH];
+	int count;
+	int i;
+
+	count = epoll_wait(mesh->epoll, ready, WT_MESH_BATCH, 0);
+	for (i = 0; i < count; i++)
+		((struct wt_mesh_peer *)ready[i].data.ptr)->ready = true;
+}
+
+/* Polls one path after the other, and delivers what each had. Called and left with `lock` held. */
+static int poll_and_deliver(struct wt_mesh *mesh)
+{
+	struct wt_mesh_event events[WT_MESH_BATCH];
+	bool all = mesh->up_count <= WT_MESH_POLL_ALL;
+	int total = 0;
+	unsigned count;
+	unsigned k;
+	size_t i;
+
+	if (!all)
+		mark_ready(mesh);
+	for (i = 0; i < mesh->up_count && !mesh->draining; i++) {
+		struct wt_mesh_peer *peer = mesh->up[i];
+
+		if (!all && !peer->ready && !peer->posted)
+			continue;
+		count = wt_mesh_poll(peer, events);
+		if (!count)
+			continue;
+		tell_broken(mesh);
+		pthread_mutex_unlock(&mesh->lock);
+		for (k = 0; k < count; k++)
+			deliver(mesh, &events[k]);
+		total += (int)count;
+		pthread_mutex_lock(&mesh->lock);
+	}
+	return total;
+}
+
+int wt_mesh_progress(struct wt_mesh *mesh)
+{
+	bool drained_by_another;
+	int count;
+
+	if (pthread_mutex_trylock(&mesh->delivering) != 0)
+		return 0;
+	pthread_mutex_lock(&mesh->lock);
+	/* Draining can end, but not begin and end, while `delivering` is held: so if it is not under way now,
+	 * no message is kept behind the back of what is polled. */
+	drained_by_another = mesh->draining;
+	count = deliver_kept(mesh);
+	if (!drained_by_another)
+		count += poll_and_deliver(mesh);
+	count += deliver_kept(mesh);
+	pthread_mutex_unlock(&mesh->lock);
+	pthread_mutex_unlock(&mesh->delivering);
+	return count;
+}
+
+static bool peer_settled(const struct wt_mesh_peer *peer)
+{
+	return peer->bond.gone || (!peer->queue.first && !peer->urgent.first && !peer->parked.first &&
+					  !peer->atomics.first && !peer->posted);
+}
+
+bool wt_mesh_settle(struct wt_mesh *mesh)
+{
+	bool settled;
+	size_t i;
+
+	pthread_mutex_lock(&mesh->lock);
+	for (i = mesh->up_count; i-- > 0 && !mesh->draining;)
+		wt_mesh_poll(mesh->up[i], NULL);
+	settled = mesh->mode == WT_BOND_RUNNING;
+	for (i = 0; i < mesh->peer_count && settled; i++)
+		settled = peer_settled(mesh->peers[i]);
+	settled |= mesh->broken[0] != 0;
+	pthread_mutex_unlock(&mesh->lock);
+	return settled;
+}
+
+static void queue_drop(struct wt_mesh_queue *queue)
+{
+	struct wt_mesh_item *item;
+
+	while ((item = wt_mesh_queue_take(queue)))
+		if (item->internal)
+			free(item);
+}
+
+static void peer_free(struct wt_mesh *mesh, struct wt_mesh_peer *peer)
+{
+	if (peer->path)
+		mesh->ops->close(peer->path);
+	queue_drop(&peer->urgent);
+	queue_drop(&peer->queue);
+	queue_drop(&peer->parked);
+	queue_drop(&peer->atomics);
+	free(peer->keys);
+	free(peer);
+}
+
+void wt_mesh_close(struct wt_mesh *mesh)
+{
+	const struct wt_frame_word goodbye = { .kind = WT_FRAME_GOODBYE };
+	struct wt_mesh_event *event;
+	size_t i;
+
+	pthread_mutex_lock(&mesh->lock);
+	mesh->closing = true;
+	while (mesh->dials)
+		pthread_cond_wait(&mesh->dial_ended, &mesh->lock);
+	wt_mesh_dials_join(mesh);
+	for (i = mesh->up_count; i-- > 0;) {
+		mesh->ops->resume(mesh->up[i]->path); /* or the goodbye would not go out of a quiesce */
+		wt_mesh_say(mesh->up[i], &goodbye, true);
+		wt_mesh_poll(mesh->up[i], NULL);
+	}
+	pthread_mutex_unlock(&mesh->lock);
+	for (i = 0; i < mesh->peer_count; i++)
+		peer_free(mesh, mesh->peers[i]);
+	if (mesh->ops)
+		device_close(mesh);
+	wt_registry_close(&mesh->registry);
+	while ((event = mesh->kept)) {
+		mesh->kept = event->next;
+		free(event);
+	}
+	close(mesh->epoll);
+	free(mesh->peers);
+	free(mesh->up);
+	pthread_mutex_destroy(&mesh->lock);
+	pthread_mutex_destroy(&mesh->delivering);
+	pthread_cond_destroy(&mesh->dial_ended);
+	free(mesh);
+}

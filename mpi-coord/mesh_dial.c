@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * mesh_dial.c - how paths come: dialling, each in a thread of its own because it may block, and admitting.
+ *
+ *   1. A dial uses the endpoint without the lock; mesh->dials counts such threads, and the endpoint outlives
+ *      them.
+ *   2. Threads that have ended are joined by the next dial, or by close.
+ *   3. A refusal is repeated after a pause for as long as the bond wants: the other end may be dialling us,
+ * or just be about to listen.
+ *   4. Who dials shows the token of the rank that it dials, and its epoch; without both nobody is admitted.
+ */
+#include "mesh_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "thread.h"
+
+struct wt_mesh_dial {
+	struct wt_mesh_dial *next; /* of those that have ended */
+	pthread_t thread;
+	struct wt_mesh_peer *peer;
+	const struct wt_fabric_ops *ops;
+	struct wt_endpoint *endpoint;
+	struct wt_mesh_address address;
+	struct wt_frame_hello hello;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* In a resume every failure may pass: an address, a link or a neighbour comes late; the coordinator has the
+ * deadline. */
+static enum wt_bond_event event_of(enum wt_bond_mode mode, int status, bool late)
+{
+	if (status >= 0)
+		return WT_BOND_DIALLED;
+	if (mode == WT_BOND_JOINING)
+		return WT_BOND_DIAL_REFUSED;
+	return (status == -ECONNREFUSED || status == -ECONNRESET) && !late ? WT_BOND_DIAL_REFUSED
+									   : WT_BOND_DIAL_FAILED;
+}
+
+/* Under the lock. */
+static void aim(struct wt_mesh_dial *dial)
+{
+	const struct wt_mesh *mesh = dial->peer->mesh;
+
+	dial->address = dial->peer->address;
+	dial->hello = (struct wt_frame_hello){ .version = WT_FRAME_VERSION,
+		.job = mesh->self.job,
+		.rank = mesh->self.rank,
+		.token = dial->address.token,
+		.epoch = dial->address.epoch };
+}
+
+/* The bond's word on what the dial gave; answers true to dial again. Under the lock. */
+static bool dial_told(
+	struct wt_mesh_dial *dial, int status, bool late, struct wt_path *path, const struct wt_error *err)
+{
+	struct wt_mesh_peer *peer = dial->peer;
+	enum wt_bond_event event = event_of(peer->bond.mode, status, late);
+
+	if (peer->mesh->closing) {
+		if (status >= 0)
+			dial->ops->close(path);
+		return false;
+	}
+	if (event == WT_BOND_DIAL_REFUSED) {
+		aim(dial); /* there may be a newer address */
+		return wt_bond_step(&peer->bond, event) & WT_BOND_DIAL;
+	}
+	if (event == WT_BOND_DIAL_FAILED && peer->bond.state == WT_BOND_DIALLING &&
+		peer->bond.mode == WT_BOND_RUNNING)
+		wt_mesh_break(peer->mesh, peer, "rank %u cannot be reached: %.300s", peer->name.rank,
+			wt_error_text(err));
+	wt_mesh_bond_event(peer, event, path);
+	wt_mesh_flush(peer);
+	return false;
+}
+
+static void *dial_main(void *arg)
+{
+	const struct timespec pause = { .tv_nsec = WT_MESH_DIAL_PAUSE_NS };
+	struct wt_mesh_dial *dial = arg;
+	struct wt_mesh *mesh = dial->peer->mesh;
+	uint64_t deadline = now_ns() + WT_MESH_DIAL_NS;
+	uint8_t hello[WT_PATH_HELLO_BYTES];
+	bool again;
+
+	do {
+		struct wt_error err = { 0 };
+		struct wt_path *path = NULL;
+		int status;
+
+		wt_frame_hello_encode(&dial->hello, hello);
+		status = dial->ops->connect(dial->endpoint, dial->address.host, dial->address.port, hello,
+			WT_ROLE_PEER, WT_MESH_DIAL_NS, &path, &err);
+
+		pthread_mutex_lock(&mesh->lock);
+		again = dial_told(dial, status, now_ns() >= deadline, path, &err);
+		if (!again) {
+			mesh->dials--;
+			dial->next = mesh->ended;
+			mesh->ended = dial;
+			pthread_cond_broadcast(&mesh->dial_ended);
+		}
+		pthread_mutex_unlock(&mesh->lock);
+		if (again)
+			nanosleep(&pause, NULL);
+	} while (again);
+	return NULL;
+}
+
+/* Threads are joined, not detached: this code may be unloaded. Under the lock, which they do not need any
+ * more. */
+void wt_mesh_dials_join(struct wt_mesh *mesh)
+{
+	struct wt_mesh_dial *dial;
+
+	while ((dial = mesh->ended)) {
+		mesh->ended = dial->next;
+		pthread_join(dial->thread, NULL);
+		free(dial);
+	}
+}
+
+void wt_mesh_dial(struct wt_mesh_peer *peer)
+{
+	struct wt_mesh *mesh = peer->mesh;
+	struct wt_mesh_dial *dial = calloc(1, sizeof *dial);
+	int status;
+
+	if (!dial)
+		abort();
+	*dial = (struct wt_mesh_dial){ .peer = peer, .ops = mesh->ops, .endpoint = mesh->endpoint };
+	aim(dial);
+	wt_mesh_dials_join(mesh);
+	status = wt_thread_start(dial_main, dial, &dial->thread);
+	if (status < 0) {
+		free(dial);
+		wt_mesh_break(mesh, peer, "cannot start a thread to reach rank %u: %s", peer->name.rank,
+			strerror(-status));
+		return;
+	}
+	mesh->dials++;
+}
+
+/* Who dials, if it may. */
+static struct wt_mesh_peer *dialler(struct wt_mesh *mesh, const uint8_t bytes[WT_PATH_HELLO_BYTES])
+{
+	struct wt_frame_hello hello;
+
+	if (wt_frame_hello_decode(bytes, &hello) < 0 || hello.version != WT_FRAME_VERSION)
+		return NULL;
+	if (hello.token != mesh->address.token || hello.epoch != mesh->address.epoch)
+		return NULL;
+	return wt_mesh_peer(mesh, (struct wt_mesh_name){ .job = hello.job, .rank = hello.rank });
+}
+
+/* Under the lock. */
+static void admit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_request *request, bool closed)
+{
+	struct wt_bond after;
+	struct wt_path *path = NULL;
+
+	if (!peer || closed || mesh->closing || !mesh->ops) {
+		mesh->ops->request_refuse(request);
+		return;
+	}
+	after = peer->bond;
+	if (!(wt_bond_step(&after, WT_BOND_REQUEST) & WT_BOND_KEEP)) {
+		mesh->ops->request_refuse(request);
+		return;
+	}
+	/* One that left meanwhile is no path: the bond never hears of it. */
+	if (mesh->ops->request_admit(request, mesh->endpoint, WT_ROLE_PEER, &path, NULL) < 0)
+		return;
+	wt_mesh_bond_event(peer, WT_BOND_REQUEST, path);
+	wt_mesh_flush(peer);
+}
+
+void wt_mesh_accept(struct wt_mesh *mesh, bool closed)
+{
+	for (;;) {
+		uint8_t hello[WT_PATH_HELLO_BYTES];
+		struct wt_request *request = NULL;
+		struct wt_mesh_peer *peer;
+
+		/* Only this thread attaches and detaches. */
+		if (!mesh->ops || mesh->ops->listener_accept(mesh->listener, &request, hello) < 0)
+			return;
+		peer = dialler(mesh, hello);
+		pthread_mutex_lock(&mesh->lock);
+		admit(mesh, peer, request, closed);
+		pthread_mutex_unlock(&mesh->lock);
+	}
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * mesh_quiesce.c - a rank's connections come to rest, go, come back, and go on.
+ *
+ * Called by the rank's control thread alone, which holds nothing and delivers nothing.
+ *   1. From wt_mesh_quiesce to wt_mesh_go only wt_mesh_drain polls paths; what comes is kept.
+ *   2. Drained: on every path both markers have passed and every post of ours is complete, no dial is under
+ *      way. Then no byte of the job is on a wire.
+ *   3. Detached: no path, no listener, no endpoint, no region.
+ */
+#include "mesh_internal.h"
+
+#include <stdio.h>
+
+static void all(struct wt_mesh *mesh, enum wt_bond_event event, enum wt_bond_mode mode)
+{
+	size_t i;
+
+	mesh->mode = mode; /* of peers that are made from now on */
+	for (i = 0; i < mesh->peer_count; i++) {
+		mesh->peers[i]->bond.epoch = mesh->epoch;
+		wt_mesh_bond_event(mesh->peers[i], event, NULL);
+	}
+}
+
+int wt_mesh_listener_fd(struct wt_mesh *mesh)
+{
+	return mesh->ops ? mesh->ops->listener_fd(mesh->listener) : -1;
+}
+
+int wt_mesh_paths_fd(struct wt_mesh *mesh)
+{
+	return mesh->epoll;
+}
+
+void wt_mesh_quiesce(struct wt_mesh *mesh, uint32_t epoch)
+{
+	pthread_mutex_lock(&mesh->lock);
+	mesh->draining = true;
+	pthread_mutex_unlock(&mesh->lock);
+	/* Who is delivering may read in a path's buffer. */
+	pthread_mutex_lock(&mesh->delivering);
+	pthread_mutex_unlock(&mesh->delivering);
+	pthread_mutex_lock(&mesh->lock);
+	mesh->epoch = epoch;
+	all(mesh, WT_BOND_QUIESCE, WT_BOND_QUIESCED);
+	pthread_mutex_unlock(&mesh->lock);
+}
+
+/* The path takes nothing new from us, and has nothing left. Only once the marker is in it. */
+static bool path_idle(struct wt_mesh_peer *peer)
+{
+	if (!peer->path || peer->urgent.first || !peer->bond.marked)
+		return false;
+	return peer->mesh->ops->quiesce(peer->path) == 0 && !peer->posted;
+}
+
+static bool at_rest(struct wt_mesh *mesh, struct wt_mesh_peer *peer)
+{
+	if (peer->self)
+		return true;
+	if (mesh->mode == WT_BOND_QUIESCED)
+		return wt_bond_drained(&peer->bond, path_idle(peer));
+	return wt_bond_joined(&peer->bond);
+}
+
+bool wt_mesh_drain(struct wt_mesh *mesh)
+{
+	bool rest;
+	size_t i;
+
+	pthread_mutex_lock(&mesh->lock);
+	for (i = 0; i < mesh->up_count; i++) {
+		struct wt_mesh_peer *peer = mesh->up[i];
+
+		do
+			wt_mesh_poll(peer, NULL);
+		while (peer->path && peer->ready);
+		if (!peer->path)
+			i--; /* the last one took its place */
+	}
+	rest = mesh->dials == 0 && !mesh->broken[0];
+	for (i = 0; i < mesh->peer_count && rest; i++)
+		rest = at_rest(mesh, mesh->peers[i]);
+	pthread_mutex_unlock(&mesh->lock);
+	return rest;
+}
+
+bool wt_mesh_broken(struct wt_mesh *mesh, char *ret_text, size_t size)
+{
+	bool broken;
+
+	pthread_mutex_lock(&mesh->lock);
+	broken = mesh->broken[0] != 0;
+	snprintf(ret_text, size, "%s", mesh->broken);
+	pthread_mutex_unlock(&mesh->lock);
+	return broken;
+}
+
+/* Posts that were quiesced at the path go on. */
+static void paths_resume(struct wt_mesh *mesh)
+{
+	size_t i;
+
+	for (i = 0; i < mesh->up_count; i++)
+		mesh->ops->resume(mesh->up[i]->path);
+}
+
+void wt_mesh_detach(struct wt_mesh *mesh)
+{
+	pthread_mutex_lock(&mesh->lock);
+	all(mesh, WT_BOND_DETACH, WT_BOND_AWAY); /* ends the dials, too; a path that still comes is closed */
+	while (mesh->dials)
+		pthread_cond_wait(&mesh->dial_ended, &mesh->lock);
+	if (mesh->ops) {
+		wt_registry_attach(&mesh->registry, mesh->ops, NULL, 0, NULL);
+		mesh->ops->listener_close(mesh->listener);
+		mesh->ops->endpoint_close(mesh->endpoint);
+	}
+	mesh->ops = NULL;
+	mesh->listener = NULL;
+	mesh->endpoint = NULL;
+	pthread_mutex_unlock(&mesh->lock);
+}
+
+void wt_mesh_join(struct wt_mesh *mesh)
+{
+	pthread_mutex_lock(&mesh->lock);
+	all(mesh, WT_BOND_JOIN, WT_BOND_JOINING);
+	pthread_mutex_unlock(&mesh->lock);
+}
+
+/* What waited for a path, or was refused before, dials now. */
+static void wants(struct wt_mesh *mesh)
+{
+	size_t i;
+
+	for (i = 0; i < mesh->peer_count; i++) {
+		struct wt_mesh_peer *peer = mesh->peers[i];
+
+		if (peer->queue.first || peer->parked.first)
+			wt_mesh_bond_event(peer, WT_BOND_WANT, NULL);
+	}
+}
+
+void wt_mesh_go(struct wt_mesh *mesh)
+{
+	pthread_mutex_lock(&mesh->lock);
+	paths_resume(mesh);
+	all(mesh, WT_BOND_RESUME, WT_BOND_RUNNING);
+	wants(mesh);
+	mesh->draining = false;
+	pthread_mutex_unlock(&mesh->lock);
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * registry.c - registrations and their ids; see registry.h.
+ *
+ *   1. id = serial << 32 | slot, and no serial comes twice: an old id never names other memory.
+ *   2. While there is an endpoint, every registration has a region of it; without one, none has.
+ * The memory belongs to Open MPI's caller and stays mapped until the registration is removed.
+ */
+#include "registry.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static int region_add(
+	struct wt_registry *registry, struct wt_registration *registration, struct wt_error *err)
+{
+	int status;
+
+	if (!registry->endpoint)
+		return 0;
+	status = registry->ops->region_add(registry->endpoint, (void *)(uintptr_t)registration->handle.base,
+		registration->handle.length, WT_ACCESS_SERVE | WT_ACCESS_SINK | WT_ACCESS_TARGET,
+		&registration->region, err);
+	if (status < 0)
+		return status;
+	registry->ops->region_key(registration->region, &registration->key);
+	return 0;
+}
+
+static int slot_find(struct wt_registry *registry, uint32_t *ret_slot)
+{
+	struct wt_registration **grown;
+	uint32_t count = registry->count ? 2 * registry->count : 64;
+	uint32_t i;
+
+	for (i = registry->free_hint; i < registry->count; i++) {
+		if (!registry->slots[i]) {
+			*ret_slot = i;
+			return 0;
+		}
+	}
+	grown = realloc(registry->slots, count * sizeof *grown);
+	if (!grown)
+		return -ENOMEM;
+	*ret_slot = registry->count;
+	for (i = registry->count; i < count; i++)
+		grown[i] = NULL;
+	registry->slots = grown;
+	registry->count = count;
+	return 0;
+}
+
+struct wt_registration *wt_registry_add(
+	struct wt_registry *registry, void *base, size_t length, struct wt_error *err)
+{
+	struct wt_registration *registration = calloc(1, sizeof *registration);
+	uint32_t slot;
+
+	if (!registration || slot_find(registry, &slot) < 0) {
+		wt_error_set(err, ENOMEM, "out of memory for a registration");
+		free(registration);
+		return NULL;
+	}
+	registration->slot = slot;
+	registration->handle.id = (uint64_t)++registry->serial << 32 | slot;
+	registration->handle.base = (uint64_t)(uintptr_t)base;
+	registration->handle.length = length;
+	if (region_add(registry, registration, err) < 0) {
+		free(registration);
+		return NULL;
+	}
+	registration->handle.key = registration->key;
+	registration->handle.epoch = registration->region ? registry->epoch : WT_REGISTRY_NO_EPOCH;
+	registry->slots[slot] = registration;
+	registry->free_hint = slot + 1;
+	return registration;
+}
+
+void wt_registry_remove(struct wt_registry *registry, struct wt_registration *registration)
+{
+	registry->slots[registration->slot] = NULL;
+	if (registration->slot < registry->free_hint)
+		registry->free_hint = registration->slot;
+	if (registration->region)
+		registry->ops->region_remove(registration->region);
+	free(registration);
+}
+
+const struct wt_registration *wt_registry_find(const struct wt_registry *registry, uint64_t id)
+{
+	uint32_t slot = (uint32_t)id;
+
+	if (slot >= registry->count || !registry->slots[slot] || registry->slots[slot]->handle.id != id)
+		return NULL;
+	return registry->slots[slot];
+}
+
+void *wt_registry_locate(const struct wt_registry *registry, uint64_t id, uint64_t address, size_t length)
+{
+	const struct wt_registration *registration = wt_registry_find(registry, id);
+	uint64_t offset;
+
+	if (!registration || address < registration->handle.base)
+		return NULL;
+	offset = address - registration->handle.base;
+	if (offset > registration->handle.length || length > registration->handle.length - offset)
+		return NULL;
+	return (void *)(uintptr_t)address;
+}
+
+int wt_registry_attach(struct wt_registry *registry, const struct wt_fabric_ops *ops,
+	struct wt_endpoint *endpoint, uint32_t epoch, struct wt_error *err)
+{
+	uint32_t i;
+	int status;
+
+	for (i = 0; i < registry->count; i++) {
+		struct wt_registration *registration = registry->slots[i];
+
+		if (!registration || !registration->region)
+			continue;
+		registry->ops->region_remove(registration->region);
+		registration->region = NULL;
+	}
+	registry->ops = ops;
+	registry->endpoint = endpoint;
+	registry->epoch = epoch;
+	for (i = 0; endpoint && i < registry->count; i++) {
+		status = registry->slots[i] ? region_add(registry, registry->slots[i], err) : 0;
+		if (status < 0)
+			return status;
+	}
+	return 0;
+}
+
+void wt_registry_close(struct wt_registry *registry)
+{
+	uint32_t i;
+
+	for (i = 0; i < registry->count; i++)
+		if (registry->slots[i])
+			wt_registry_remove(registry, registry->slots[i]);
+	free(registry->slots);
+	registry->slots = NULL;
+	registry->count = 0;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * registry.h - memory that other ranks may read and write, under names that outlive the device.
+ *
+ * Open MPI keeps the handle of a registration in its own queues, and one-sided windows keep it for ever. So a
+ * handle names memory by an id, and carries the fabric's key only as a shortcut that is good as long as the
+ * endpoint is the one that gave it (`epoch`); afterwards the other end asks for the present key.
+ */
+#ifndef WATARI_MPI_REGISTRY_H
+#define WATARI_MPI_REGISTRY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <watari/path.h>
+
+#define WT_REGISTRY_NO_EPOCH UINT32_MAX /* registered while there was no endpoint */
+
+/* Travels between ranks of the same kind of machine, inside Open MPI's messages. */
+struct wt_handle {
+	uint64_t id;
+	uint64_t base; /* address in the process that registered it */
+	uint64_t length;
+	struct wt_key key;
+	uint32_t epoch; /* in which `key` is good */
+	uint32_t reserved;
+};
+
+/*
+ * One registration; the handle comes first, its address is what Open MPI holds. It reads the handle without a
+ * lock, so the handle never changes: its shortcut stays that of the attach in which the memory was
+ * registered.
+ */
+struct wt_registration {
+	struct wt_handle handle;
+	struct wt_key key;        /* the present one */
+	struct wt_region *region; /* NULL: no endpoint now */
+	uint32_t slot;
+};
+
+/* Zeroed at first. One thread at a time. */
+struct wt_registry {
+	struct wt_registration **slots;
+	uint32_t count; /* of slots */
+	uint32_t free_hint;
+	uint32_t serial;
+	const struct wt_fabric_ops *ops;
+	struct wt_endpoint *endpoint; /* NULL: none now */
+	uint32_t epoch;
+};
+
+/* NULL: no memory, or the device refuses it; *err says why. */
+struct wt_registration *wt_registry_add(
+	struct wt_registry *registry, void *base, size_t length, struct wt_error *err);
+void wt_registry_remove(struct wt_registry *registry, struct wt_registration *registration);
+/* The registration that has this id, or NULL. */
+const struct wt_registration *wt_registry_find(const struct wt_registry *registry, uint64_t id);
+/* Where `length` bytes at `address` lie, if the registration with this id covers them; else NULL. */
+void *wt_registry_locate(const struct wt_registry *registry, uint64_t id, uint64_t address, size_t length);
+/* Every registration anew under this endpoint; NULL: from every region. */
+int wt_registry_attach(struct wt_registry *registry, const struct wt_fabric_ops *ops,
+	struct wt_endpoint *endpoint, uint32_t epoch, struct wt_error *err);
+void wt_registry_close(struct wt_registry *registry);
+
+#endif

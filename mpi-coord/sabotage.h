@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * sabotage.h - errors made on purpose, in test builds only, to prove that the checks find them.
+ *
+ * WATARI_SABOTAGE=HOW in the environment of a rank, for one in 13 messages that it sends:
+ *
+ *   mpi_drop: never sent, mpi_double: sent twice, mpi_corrupt: one bit of it is wrong
+ *
+ * Without the CMake option WATARI_SABOTAGE there is nothing.
+ */
+#ifndef WATARI_MPI_SABOTAGE_H
+#define WATARI_MPI_SABOTAGE_H
+
+#include "mesh_internal.h"
+
+#ifdef WATARI_SABOTAGE
+/* true: the item needs no sending any more. Under the mesh's lock. */
+bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item);
+#else
+static inline bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
+{
+	return false;
+}
+#endif
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * checkpoint_internal.h - the state of `watari checkpoint`, shared by checkpoint.c (who runs, and when all is
+ * here) and checkpoint_report.c (what is told, and what is written about it).
+ */
+#ifndef WATARI_QEMU_CHECKPOINT_INTERNAL_H
+#define WATARI_QEMU_CHECKPOINT_INTERNAL_H
+
+#include "checkpoint_disks.h"
+#include "checkpoint_files.h"
+#include "migration_settings.h"
+#include "outgoing.h"
+#include "preflight.h"
+
+enum wt_checkpoint_state {
+	WT_CHECKPOINT_STREAMING = 1, /* the guest runs, and is being written */
+	WT_CHECKPOINT_STOPPED,       /* RAM has ended; the last of it is being written */
+	WT_CHECKPOINT_RETURNING, /* broken off, for good or for bad; waiting until QEMU has its guest again */
+};
+
+struct wt_checkpoint {
+	struct wt_relay relay;
+	const struct wt_checkpoint_options *options;
+	enum wt_checkpoint_state state;
+	struct wt_preflight facts;
+	struct wt_checkpoint_files *files;
+	struct wt_checkpoint_disks disks;
+	struct wt_relay_socket place; /* of the socket that QEMU connects to */
+	struct wt_outgoing *outgoing;
+	struct wt_timer poll, deadline, progress, patience;
+	struct wt_busy busy;
+	struct wt_error failure; /* the first thing that went wrong */
+	uint64_t generation;
+	char vm[WT_REPLICA_VM_MAX + 1];
+	char machine[64], version[32];
+	bool running;                  /* when it was stopped */
+	bool told, migrating;          /* QEMU was told to migrate, and has begun */
+	bool in_stream[WT_BLOCKS_MAX]; /* blocks that QEMU's stream has named */
+	bool hurried;                  /* the guest is stopped, and shall not be for long */
+	bool ram_ended, qemu_gone;
+	bool freezing, frozen; /* disks were to be frozen; they are, ... */
+	bool frozen_unsure;    /* ... or may be */
+	bool completed;        /* QEMU says so of its last migration, which is never ours */
+	bool not_returned;     /* QEMU did not say that it has its guest again */
+	bool replaced;         /* the directory's index is the new one */
+	bool good;             /* all is in the files */
+	bool before_known;
+	struct wt_migration_settings before;
+	uint64_t total_bytes, remaining_bytes; /* by QEMU; total 0: not known */
+	struct wt_rate rate;
+	uint64_t start_ns, stop_ns, saved_ns, resume_ns, end_ns; /* of the report's clock */
+};
+
+void wt_checkpoint_trouble(struct wt_checkpoint *checkpoint, const struct wt_error *err);
+/* Asks how QEMU's migration is, now and then from now on. */
+void wt_checkpoint_poll(struct wt_checkpoint *checkpoint);
+
+/* checkpoint_report.c */
+const char *wt_checkpoint_state_name(enum wt_checkpoint_state state);
+/* Asks QEMU what it is: name of the VM, machine type. */
+int wt_checkpoint_describe(struct wt_checkpoint *checkpoint, struct wt_error *err);
+void wt_checkpoint_take_figures(struct wt_checkpoint *checkpoint, json_t *answer);
+void wt_checkpoint_progress(struct wt_checkpoint *checkpoint);
+/* The guest goes on, and what was written becomes the checkpoint. */
+int wt_checkpoint_finish(struct wt_checkpoint *checkpoint, struct wt_error *err);
+void wt_checkpoint_summary(struct wt_checkpoint *checkpoint);
+/* What the job can be told. */
+extern const struct wt_job_command wt_checkpoint_commands[];
+
+#endif

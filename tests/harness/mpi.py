@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""mpi.py - an MPI job on this machine over btl/watari, and the coordinator's commands on it."""
+
+import json
+import os
+import signal
+
+from .hosts import Failure, wait_for
+from .migration import BUILD
+
+COORDINATOR = os.path.join(BUILD, "watari-mpi")
+MESSAGES = os.path.join(BUILD, "tests", "messages")
+WORD = "messages: right: "
+
+
+class Job:
+    """`watari-mpi run` of a program; all traffic goes through btl/watari, also between ranks of one host."""
+
+    def __init__(self, host, ranks=4, program=(MESSAGES,), name="job", env=None, mca=(), btl="watari,self"):
+        self.host, self.name, self.ranks = host, name, ranks
+        self.env = {"XDG_RUNTIME_DIR": host.run_dir}
+        self.until = os.path.join(host.run_dir, f"{name}.until")
+        options = [word for key, value in (("btl_watari_address", "127.0.0.1"), *mca) for word in ("--mca", key, value)]
+        self.process = host.start([COORDINATOR, "run", "--name", name, "--btl", btl, "--allow-run-as-root", "--oversubscribe",
+                                   "-n", str(ranks), *options, *program], f"mpirun-{name}", env={**self.env, **(env or {})})
+
+    def command(self, *words, timeout_s=60):
+        """(exit code, lines as JSON objects, sentences)"""
+        process = self.host.start([COORDINATOR, words[0], self.name, *words[1:], "--json"], words[0], env=self.env)
+        code = process.wait(timeout_s)
+        self.host.processes.remove(process)
+        lines = list(process.lines)
+        return code, [json.loads(line) for line in lines if line.startswith("{")], \
+            [line for line in lines if not line.startswith("{")]
+
+    def must(self, *words, **more):
+        code, objects, said = self.command(*words, **more)
+        if code:
+            raise Failure(f"watari-mpi {words}: exit code {code}: {said}; the job: {self.process.tail()}")
+        return objects
+
+    def states(self):
+        """[(rank, state, fabric or None, paths)]"""
+        return [(found["rank"], found["state"], found["fabric"], found["paths"]) for found in self.command("status")[1]]
+
+    def wait_up(self):
+        """Until every rank has come to MPI_Init and the program talks."""
+        wait_for(lambda: len(found := self.states()) == self.ranks and all(rank[3] for rank in found), "the job to talk", 60)
+
+    def cycle(self):
+        """One quiesce and resume; answers what each took."""
+        stopped = self.must("quiesce")[-1]
+        states = self.states()
+        if {rank[1:] for rank in states} != {("detached", None, 0)}:
+            raise Failure(f"not all ranks are detached: {states}")
+        return stopped, self.must("resume")[-1]
+
+    def end(self, timeout_s=90):
+        """Lets the program end, and checks its word."""
+        with open(self.until, "w", encoding="ascii"):
+            pass
+        code = self.process.wait(timeout_s)
+        word = self.process.find(WORD)
+        if code or not word:
+            raise Failure(f"the job ended with {code}: {self.process.tail(12)}")
+        return word
+
+    def kill_rank(self, rank):
+        found = next(line for line in self.command("status")[1] if line["rank"] == rank)
+        os.kill(found["pid"], signal.SIGKILL)
