@@ -311,6 +311,21 @@ const char *wt_passthrough_away(const struct wt_passthrough *p, char *ret_text, 
 	return ret_text;
 }
 
+const char *wt_passthrough_lacking(const struct wt_passthrough *p, char *ret_text, size_t size)
+{
+	size_t length = 0;
+
+	ret_text[0] = '\0';
+	for (unsigned i = 0; i < p->map->count && length < size; i++) {
+		const struct wt_hand *hand = &p->hands[i];
+
+		if (!hand->present && hand->place->kind != WT_DEVICE_NONE)
+			length += (size_t)snprintf(ret_text + length, size - length, "%s%s (bus %s)",
+				length ? ", " : "", hand->device->id, hand->device->bus);
+	}
+	return ret_text;
+}
+
 /* ---- opening ---- */
 
 static int take_hand(struct wt_passthrough *p, unsigned i, struct wt_error *err)
@@ -376,8 +391,8 @@ void wt_passthrough_close(struct wt_passthrough *p)
 	free(p);
 }
 
-static int check_source(
-	struct wt_passthrough *p, struct wt_hand *hand, unsigned *leaving, struct wt_error *err)
+/* Answers 1 if QEMU has it, as the map says. */
+static int look(struct wt_passthrough *p, struct wt_hand *hand, struct wt_error *err)
 {
 	struct wt_qemu_device found;
 	int r = wt_qemu_can_unplug(p->qmp, hand->device, hand->place, err);
@@ -385,13 +400,30 @@ static int check_source(
 	if (r <= 0)
 		return r;
 	hand->present = hand->there = true;
-	p->leaving[(*leaving)++] = hand->device->id;
 	r = wt_qemu_device(p->qmp, hand->device->id, &found, err);
 	for (unsigned i = 0; !r && i < hand->place->address_count; i++)
 		if (strcmp(hand->place->addresses[i], found.host) == 0)
 			hand->address = hand->place->addresses[i];
+	return r ? r : 1;
+}
+
+static int check_source(
+	struct wt_passthrough *p, struct wt_hand *hand, unsigned *leaving, struct wt_error *err)
+{
+	int r = look(p, hand, err);
+
+	if (r <= 0)
+		return r;
+	p->leaving[(*leaving)++] = hand->device->id;
 	/* While the guest is on its way nobody else here shall take it: it may come back. */
-	return r || !hand->address ? r : wt_passthrough_reserve(hand, err);
+	return hand->address ? wt_passthrough_reserve(hand, err) : 0;
+}
+
+static int check_destination(struct wt_passthrough *p, struct wt_hand *hand, struct wt_error *err)
+{
+	int r = p->config.recovers ? look(p, hand, err) : 0;
+
+	return r ? r : wt_qemu_can_plug(p->qmp, hand->device, hand->place, err);
 }
 
 int wt_passthrough_check(struct wt_passthrough *p, struct wt_qmp *qmp, struct wt_error *err)
@@ -401,15 +433,16 @@ int wt_passthrough_check(struct wt_passthrough *p, struct wt_qmp *qmp, struct wt
 	int r = 0;
 
 	p->qmp = qmp;
-	for (unsigned i = 0; !r && i < p->map->count; i++) {
+	for (unsigned i = 0; i < p->map->count; i++) {
 		struct wt_hand *hand = &p->hands[i];
 
 		r = p->config.source ? check_source(p, hand, &leaving, &why)
-				     : wt_qemu_can_plug(qmp, hand->device, hand->place, &why);
+				     : check_destination(p, hand, &why);
 		if (r < 0)
 			return wt_error_set(
 				err, -r, "device %s: %s", hand->device->name, wt_error_text(&why));
 	}
+	r = 0;
 	if (p->config.agent_path)
 		r = wt_guest_agent_open(p->config.loop, p->config.agent_path, &p->agent, err);
 	return r;

@@ -3,7 +3,8 @@
  * passthrough.h - carries out device_sequence.h at one end: with QMP, the guest's agent, and the commands of
  * the device map. The steps that concern the other end (ASK, MOVE, REPORT) are the owner's.
  *
- * Each step is told as an event "device" of the report. Used by source_devices.c and destination_devices.c.
+ * Each step is told as an event "device" of the report. Used by source_devices.c, destination_devices.c and
+ * recover_devices.c.
  */
 #ifndef WATARI_QEMU_PASSTHROUGH_H
 #define WATARI_QEMU_PASSTHROUGH_H
@@ -27,6 +28,8 @@ struct wt_passthrough_config {
 	const char *agent_path; /* socket of the agent's port; NULL: hooks are not run */
 	const char *root;       /* as in vfio_host.h */
 	bool source;
+	bool recovers; /* at either end, later: what QEMU has already stays; then all is as at the destination
+			*/
 };
 
 struct wt_passthrough_events {
@@ -74,6 +77,8 @@ uint64_t wt_passthrough_report_ms(const struct wt_passthrough *passthrough);
 void wt_passthrough_check_back(struct wt_passthrough *passthrough);
 /* Devices that were taken away, or prepared, and are not plugged in; "": none. */
 const char *wt_passthrough_away(const struct wt_passthrough *passthrough, char *ret_text, size_t size);
+/* Devices that this host has for the guest and QEMU has not, now; "": none. */
+const char *wt_passthrough_lacking(const struct wt_passthrough *passthrough, char *ret_text, size_t size);
 /* What has become of the devices, a new array: {"name", "what", "error", and how long each step took in ms}.
  */
 json_t *wt_passthrough_facts(const struct wt_passthrough *passthrough);

@@ -132,7 +132,7 @@ static void try_candidate(struct wt_passthrough *p, struct wt_hand *hand)
 
 void wt_passthrough_prepare(struct wt_passthrough *p, struct wt_hand *hand)
 {
-	if (hand->place->kind == WT_DEVICE_NONE)
+	if (hand->place->kind == WT_DEVICE_NONE || hand->present)
 		wt_passthrough_result(p, NULL);
 	else
 		try_candidate(p, hand);

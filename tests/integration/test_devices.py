@@ -12,6 +12,7 @@ stands for a passed-through one: it is unplugged and plugged in by the same step
   prepare    the destination's commands: their order, a failure, one that hangs; what was prepared is given back
   undo       given up when the device has left: it comes back
   lost       nothing can be plugged in there: the guest runs on, and it is said
+  recover    watari is killed when the device has left, and when the guest has moved: recover gives it what the map says
 """
 
 import os
@@ -19,7 +20,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.cases import alive, expect, main, refused, still_fine  # noqa: E402
+from harness.cases import HURRY, alive, expect, main, need_sabotage, refused, still_fine  # noqa: E402
 from harness.devices import (MAC, NETWORK, DeviceGuest, DeviceMove, build_devices_guest, emulated, inventory,  # noqa: E402
                              nic, options, write_map)
 from harness.hosts import wait_for  # noqa: E402
@@ -247,6 +248,52 @@ def case_undo(host, image):
         move.receiver.wait(30)
         if alive(destination):
             destination.quit()
+
+
+def recover(host, path, guest, name, *words):
+    """(exit code, what it said)"""
+    return host.call([watari(), "recover", *options(guest, path, name), *words], 90)
+
+
+def case_recover(host, image):
+    need_sabotage()
+    places = {"a": emulated(), "b": emulated("virtio-net-pci")}
+    path = write_map(host, places, QUICK)
+    source = begin(host, image)
+    destination = DeviceGuest(host, image, incoming=True, devices=NETWORK)
+    move = DeviceMove(source, destination, path, send=["--max-rate", "2M"], receive=HURRY)
+    wait_for(lambda: any(e["event"] == "migrating" for e in events(move.sender)) or not move.sender.running(), "the migration")
+    move.sender.kill()
+    move.receiver.wait(60)
+    expect("ib0" not in source.devices(), "the device has not left")
+    left = ("--qmp", source.qmp)
+    code, text = recover(host, path, source, "x", *left)
+    expect(code == 1 and "does not say what host x has for ib0" in text, f"another host: {code} {text}")
+    code, text = recover(host, path, source, "a", *left, "--dry-run")
+    expect(code == 0 and "would plug in: ib0 (bus rp0)" in text and "ib0" not in source.devices(), f"dry: {code} {text}")
+    wrong = write_map(host, {**places, "a": {"device": "e1000e", "properties": {"netdev": "nowhere"}}}, QUICK, name="wrong")
+    code, text = recover(host, wrong, source, "a", *left)
+    expect(code == 1 and "the guest goes on without ib0 (bus rp0): device ib0: " in text and "nowhere" in text, f"wrong: {code} {text}")
+    still_fine(source)
+    told = [*source.hooks(), "attach ib0 e1000e"]
+    code, text = recover(host, path, source, "a", *left)
+    expect(code == 0 and "the source has the guest" in text and "the guest has its devices" in text, f"recover: {code} {text}")
+    keeps(source, told)
+    code, text = recover(host, path, source, "a", *left)
+    expect(code == 0, f"once more: {code} {text}")
+    keeps(source, [*told, "attach ib0 e1000e"])
+    print(f"  {' | '.join(text.splitlines())}", flush=True)
+
+    destination = DeviceGuest(host, image, incoming=True, devices=NETWORK)
+    move = DeviceMove(source, destination, path, receive=HURRY, env={"WATARI_DIE_AFTER": "committing"})
+    wait_for(lambda: not move.sender.running() and not move.receiver.running(), "the end of both relays", 90)
+    expect("devices are prepared for the guest and not plugged in: ib0" in "".join(move.receiver.lines), move.receiver.tail())
+    code, text = recover(host, path, destination, "b", *left, "--destination-qmp", destination.qmp)
+    expect(code == 0 and "runs at the destination now" in text and "the guest has its devices" in text, f"moved: {code} {text}")
+    source.ended()
+    expect(destination.devices()["ib0"] == "virtio-net-pci" and destination.hooks() == ["attach ib0 virtio-net-pci"],
+           f"{destination.devices()} {destination.hooks()}")
+    destination.wait_round()
 
 
 def case_lost(host, image):

@@ -137,11 +137,14 @@ static void event(const char *name)
 	json_decref(data);
 }
 
-static void begin(const char *place, bool source)
+static void begin_as(const char *place, bool source, bool recovers, bool plugged)
 {
-	struct wt_passthrough_config config = {
-		.loop = test.loop, .report = &test.report, .host = "a", .root = test.folder, .source = source
-	};
+	struct wt_passthrough_config config = { .loop = test.loop,
+		.report = &test.report,
+		.host = "a",
+		.root = test.folder,
+		.source = source,
+		.recovers = recovers };
 	char path[128];
 	FILE *file;
 
@@ -154,7 +157,7 @@ static void begin(const char *place, bool source)
 	fclose(file);
 	config.map_path = path;
 	memset(&qemu, 0, sizeof qemu);
-	qemu.plugged = source;
+	qemu.plugged = plugged;
 	test.failed = test.over = 0;
 	test.step = 0;
 	wt_error_clear(&test.err);
@@ -163,6 +166,11 @@ static void begin(const char *place, bool source)
 		fail_msg("%s", test.err.text);
 	assert_int_equal(wt_passthrough_leaving(test.p)[0] != NULL, source);
 	wt_passthrough_begin(test.p);
+}
+
+static void begin(const char *place, bool source)
+{
+	begin_as(place, source, false, source);
 }
 
 /* Up to the unplug. */
@@ -486,6 +494,27 @@ static void test_not_plugged(void **state)
 	expect_end("device_add ib0;", "device ib0: QEMU refused it");
 }
 
+/* What is there stays, what is missing is plugged in, and what goes meanwhile is seen. */
+static void test_recovers(void **state)
+{
+	char text[64];
+
+	begin_as("\"device\":\"e1000e\"", false, true, true);
+	assert_string_equal(wt_passthrough_lacking(test.p, text, sizeof text), "");
+	wt_passthrough_done(test.p, WT_DEVICE_STEP_MOVE, NULL);
+	event("DEVICE_DELETED");
+	assert_string_equal(wt_passthrough_lacking(test.p, text, sizeof text), "ib0 (bus rp0)");
+	expect_end("", NULL);
+
+	begin_as("\"device\":\"e1000e\"", false, true, false);
+	assert_string_equal(wt_passthrough_lacking(test.p, text, sizeof text), "ib0 (bus rp0)");
+	assert_int_equal(test.step, WT_DEVICE_STEP_MOVE);
+	wt_passthrough_done(test.p, WT_DEVICE_STEP_MOVE, NULL);
+	answer(true);
+	assert_string_equal(wt_passthrough_lacking(test.p, text, sizeof text), "");
+	expect_end("device_add ib0;", NULL);
+}
+
 static void test_names(void **state)
 {
 	json_t *good = json_pack("[s]", "ib0"), *other = json_pack("[s]", "ib1"), *bad = json_pack("[i]", 7);
@@ -522,6 +551,7 @@ int main(void)
 		DEVICE_TEST(test_pool_is_empty),
 		DEVICE_TEST(test_reserved),
 		DEVICE_TEST(test_not_plugged),
+		DEVICE_TEST(test_recovers),
 		DEVICE_TEST(test_names),
 	};
 
