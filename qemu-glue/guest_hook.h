@@ -5,7 +5,8 @@
  * A hook is an executable file in a folder. For a detach all of them are run in the order of their names as
  * `HOOK detach NAME`, for an attach in the opposite order as `HOOK attach NAME WHAT`; for a message only the
  * hook that it names, as `HOOK message`, with the data on its standard input. The first one that fails ends
- * the run. What it prints (standard error too) is its reason, or the answer to the message.
+ * the run. Hooks of an attach begin when the NIC with link_mac is there. What it prints (standard error too)
+ * is its reason, or the answer to the message.
  */
 #ifndef WATARI_QEMU_GUEST_HOOK_H
 #define WATARI_QEMU_GUEST_HOOK_H

@@ -62,6 +62,13 @@ static void bring_up(const char *interface)
 	close(fd);
 }
 
+bool wt_guest_link_there(const char *mac)
+{
+	char interface[IFNAMSIZ];
+
+	return find("/sys/class/net", "address", mac, interface, sizeof interface);
+}
+
 bool wt_guest_link_up(const char *mac)
 {
 	char interface[IFNAMSIZ], line[16];

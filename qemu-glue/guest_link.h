@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Whether there is an interface with this address. */
+bool wt_guest_link_there(const char *mac);
 /* Whether the interface with this address has a carrier. One that is down is brought up. */
 bool wt_guest_link_up(const char *mac);
 /* The device file of the port with this name; false: there is none. */

@@ -201,18 +201,27 @@ static void test_link(void **state)
 		.verb = WT_AGENT_ATTACH,
 		.name = "ib0",
 		.what = "vfio",
-		.timeout_ms = 50,
+		.timeout_ms = 1000,
 		.link_mac = "02:00:00:00:00:99" };
+	struct wt_agent_request here = request;
 	struct wt_guest_run r = { 0 };
 
+	strcpy(here.link_mac, "00:00:00:00:00:00"); /* lo's */
+	hook("10-one", "echo one $* >>$TRACE", 0755);
+	wt_guest_run_start(&r, folder, &here);
+	assert_int_not_equal(r.child, 0);
+	wt_guest_run_clear(&r);
+	unlink(trace);
 	wt_guest_run_start(&r, folder, &request);
+	assert_int_equal(r.child, 0); /* the NIC is awaited first */
 	while (!r.done) {
 		poll(NULL, 0, 5);
 		wt_guest_run_poll(&r);
 	}
 	assert_false(r.answer.ok);
-	assert_string_equal(r.answer.error, "the link of 02:00:00:00:00:99 is not up within 50 ms");
+	assert_string_equal(r.answer.error, "the link of 02:00:00:00:00:99 is not up within 1000 ms");
 	wt_guest_run_clear(&r);
+	expect_trace("one attach ib0 vfio\n");
 }
 
 #define HOOK_TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
