@@ -216,6 +216,7 @@ static void recall_late(void *arg, uint64_t now_ns)
 
 	hand->await = WT_HAND_NOTHING;
 	hand->late = !hand->doubtful;
+	hand->let_be = true;
 	wt_passthrough_result(p, NULL);
 }
 
@@ -251,7 +252,7 @@ static void deleted(struct wt_passthrough *p, struct wt_hand *hand)
 		wt_passthrough_plug(p, hand);
 	else if (awaited)
 		wt_passthrough_result(p, NULL);
-	else if (hand->taken && p->sequence.state == WT_DEVICE_OVER && !p->sequence.moved)
+	else if (hand->taken && !p->sequence.moved && (p->sequence.state == WT_DEVICE_OVER || hand->let_be))
 		wt_qmp_execute(p->qmp, "device_add",
 			wt_device_arguments(hand->device, hand->place, hand->address), add_reply, hand);
 }

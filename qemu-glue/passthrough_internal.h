@@ -26,6 +26,7 @@ struct wt_hand {
 	bool pending;        /* QEMU was asked to take it out, and has not yet */
 	bool doubtful;       /* QEMU or the guest refused; but that may have been about an earlier request */
 	bool late;           /* the request was waited for in vain */
+	bool let_be;         /* its undo is over, and QEMU had it then */
 	uint64_t unplug_until_ns, plug_until_ns;
 	enum wt_hand_await await;
 	unsigned candidate;                     /* of the pool, that is tried */

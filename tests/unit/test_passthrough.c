@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "guest_agent.h"
 #include "passthrough.h"
 
 /* ---- the QEMU ---- */
@@ -86,6 +87,53 @@ static void answer(bool good)
 	json_decref(result);
 }
 
+/* ---- the guest's agent ---- */
+
+static struct {
+	wt_guest_agent_fn *told;
+	void *arg;
+} agent;
+
+int wt_guest_agent_open(struct wt_loop *loop, const char *socket_path, struct wt_guest_agent **ret_agent,
+	struct wt_error *err)
+{
+	*ret_agent = (struct wt_guest_agent *)&agent;
+	return 0;
+}
+
+void wt_guest_agent_close(struct wt_guest_agent *closed)
+{
+}
+
+void wt_guest_agent_forget(struct wt_guest_agent *forgetful)
+{
+	agent.told = NULL;
+}
+
+static void stop(void);
+
+int wt_guest_agent_ask(struct wt_guest_agent *asked, const struct wt_agent_request *request,
+	uint32_t patience_ms, wt_guest_agent_fn *told, void *arg, struct wt_error *err)
+{
+	strcat(qemu.asked, wt_agent_verb_name(request->verb));
+	strcat(qemu.asked, ";");
+	agent.told = told;
+	agent.arg = arg;
+	stop();
+	return 0;
+}
+
+static void agent_answers(void)
+{
+	struct wt_agent_answer good = { .ok = true };
+	struct wt_error err = { 0 };
+	wt_guest_agent_fn *told = agent.told;
+
+	assert_non_null(told);
+	agent.told = NULL;
+	told(agent.arg, &good, &err);
+}
+
 /* ---- the owner ---- */
 
 static struct {
@@ -95,6 +143,7 @@ static struct {
 	enum wt_device_step_kind step; /* of the owner's, that began last */
 	unsigned failed, over;
 	bool runs; /* the loop */
+	bool agent;
 	struct wt_error err;
 	char folder[64];
 } test;
@@ -144,7 +193,8 @@ static void begin_as(const char *place, bool source, bool recovers, bool plugged
 		.host = "a",
 		.root = test.folder,
 		.source = source,
-		.recovers = recovers };
+		.recovers = recovers,
+		.agent_path = test.agent ? "agent" : NULL };
 	char path[128];
 	FILE *file;
 
@@ -348,6 +398,27 @@ static void test_never(void **state)
 	expect_end("device_del ib0;device_add ib0;", "cannot be taken back");
 }
 
+/* It goes when its undo is over, while the hooks are told: they wait for it, so it is plugged in at once. */
+static void test_late_for_hooks(void **state)
+{
+	test.agent = true;
+	begin("\"device\":\"e1000e\"", true);
+	agent_answers();
+	wt_passthrough_done(test.p, WT_DEVICE_STEP_ASK, NULL);
+	agent_answers();
+	answer(true);
+	run();
+	expect_failed("the guest did not let go within 40 ms");
+	run();
+	assert_string_equal(qemu.asked, "ping;detach;device_del ib0;attach;");
+	event("DEVICE_DELETED");
+	answer(true);
+	assert_int_equal(test.over, 0);
+	agent_answers();
+	expect_end("ping;detach;device_del ib0;attach;device_add ib0;", NULL);
+	test.agent = false;
+}
+
 /* It went when nobody looked: that is seen at the end. */
 static void test_unseen(void **state)
 {
@@ -545,6 +616,7 @@ int main(void)
 		DEVICE_TEST(test_unseen),
 		DEVICE_TEST(test_late),
 		DEVICE_TEST(test_never),
+		DEVICE_TEST(test_late_for_hooks),
 		DEVICE_TEST(test_late_refusal),
 		DEVICE_TEST(test_aborted_in_between),
 		DEVICE_TEST(test_pool),
