@@ -30,6 +30,8 @@ MUTANTS = [
     ("second pull of a page in flight", "transport/plan_ops.c",
      [("\t\twt_pageset_add(&plan->maps[extent->block].busy, extent->page, extent->pages);\n\t\twt_plan_entry_start",
        "\t\twt_plan_entry_start")]),
+    ("what waits to be announced again is not waited for", "transport/server_defer.c",
+     [("\treturn s->late ? s->late->pages : 0;", "\treturn s->late ? 0 : 0;")]),
     ("zero fill under a pull", "transport/plan.c",
      [("\textent->pages = (uint32_t)(busy - extent->page);\n",
        "\tif (all.content == WT_CONTENT_ZERO)\n\t\tbusy = extent->page + extent->pages;\n"

@@ -786,6 +786,32 @@ static void test_what_is_written_always_waits(void **state)
 	close_world();
 }
 
+/* Without room it waits on. */
+static void test_what_waits_waits_for_room(void **state)
+{
+	uint64_t count = 1;
+
+	seed_start(1);
+	open_world();
+	serve(&o, false, NULL);
+	check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
+	check(wt_server_defer(o.server, true) == 0);
+	check(announce(&o, RAM, 10, 2, WT_CONTENT_IN_PLACE) == 0);
+	while (announce(&o, RAM, 200, 1, WT_CONTENT_ZERO) == 0)
+		count++;
+	check(wt_server_defer(o.server, false) == -EAGAIN);
+	check(wt_server_deferred(o.server) == 2);
+	wait_for(&o, all_is_heard);
+	fake_landed(&o.fake, 1, (uint32_t)count);
+	while (wt_server_deferred(o.server))
+		settle(&o);
+	wait_for(&o, all_is_heard);
+	hear_announcements(&o);
+	check(heard.list[heard.next_seq - 1].extent.page == 10 &&
+		heard.list[heard.next_seq - 1].extent.pages == 2);
+	close_world();
+}
+
 /* A puller that is left, drained or not, has not got what waits. */
 static void test_what_waits_is_handed_over(void **state)
 {
@@ -1345,6 +1371,7 @@ int main(void)
 		cmocka_unit_test(test_helper_serves_and_says_nothing),
 		cmocka_unit_test(test_what_is_asked_for_is_announced),
 		cmocka_unit_test(test_what_is_written_always_waits),
+		cmocka_unit_test(test_what_waits_waits_for_room),
 		cmocka_unit_test(test_what_waits_is_handed_over),
 		cmocka_unit_test(test_asking_for_what_there_is_not),
 		cmocka_unit_test(test_helpers_are_arranged),
