@@ -90,9 +90,8 @@ static void freeze(struct wt_checkpoint *c)
 	if (c->freezing || !c->disks.count || c->state != WT_CHECKPOINT_STREAMING)
 		return;
 	c->freezing = true;
-	r = wt_checkpoint_disks_freeze(c->relay.qmp, &c->disks, c->generation, &err);
-	c->frozen = !r || r == -ETIMEDOUT;
-	c->frozen_unsure = r;
+	r = wt_checkpoint_disks_freeze(c->relay.qmp, &c->disks, c->generation, &c->frozen, &err);
+	c->frozen_unsure = r == -ETIMEDOUT;
 	if (r)
 		wt_checkpoint_trouble(c, &err);
 	else if (c->state == WT_CHECKPOINT_STREAMING)

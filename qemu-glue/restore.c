@@ -20,7 +20,6 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "checkpoint_disks.h"
 #include "destination_feed.h"
 #include "load.h"
 #include "machine_type.h"
@@ -28,6 +27,7 @@
 #include "printable.h"
 #include "read_pages.h"
 #include "ram_users.h"
+#include "restore_disks.h"
 
 #define POLL_NS 5000000ull
 #define RUN_RETRY_NS 50000000ull
@@ -297,7 +297,7 @@ static int check_qemu(struct restore *r, struct wt_error *err)
 	if (!e)
 		e = check_machine(r, err);
 	if (!e)
-		e = wt_checkpoint_disks_check(r->relay.qmp, r->files->index->checkpoint, err);
+		e = wt_restore_disks_check(r->relay.qmp, r->files->index->checkpoint, err);
 	return e ? e : wt_feed_prepare(r->relay.qmp, err);
 }
 
