@@ -56,17 +56,29 @@ def start_restore(host, directory, guest=None, *options):
     return host.start([watari(), "restore", "--json", *(["--qmp", guest.qmp] if guest else ["--check"]), *options, directory], "restore")
 
 
+def told_progress(process, *states):
+    """How far it is, from the beginning until all is read, and each state."""
+    told = [event for event in events(process) if event["event"] == "progress"]
+    expect([event["state"] for event in events(process) if event["event"] == "state"] == list(states), f"{process.tail()}")
+    expect(len(told) >= 2 and told[0]["moved_bytes"] <= told[-1]["moved_bytes"], f"{told}")
+    expect(told[-1]["remaining_bytes"] == 0 and 0 < told[-1]["moved_bytes"] <= told[-1]["total_bytes"], f"{told}")
+
+
 def restore(host, image, directory, *options, **guest_options):
     """A new QEMU in which the guest goes on."""
     guest = Guest(host, image, incoming=True, **guest_options)
-    summary = summary_of(start_restore(host, directory, guest, *options))
+    process = start_restore(host, directory, guest, *options)
+    summary = summary_of(process)
     print(f"  restored: {summary['read_pages']} pages, {summary['total_ms']:.0f} ms", flush=True)
+    told_progress(process, "reading", "loading", *(["starting"] if summary["running"] else []), "done")
     return guest
 
 
 def checked(host, directory):
     """It is right as a whole."""
-    summary_of(start_restore(host, directory))
+    process = start_restore(host, directory)
+    summary_of(process)
+    told_progress(process, "reading", "done")
 
 
 def begin(host, image, **options):
