@@ -28,6 +28,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <xxhash.h>
+
 #include "../../qemu-glue/checkpoint_files.h"
 #include "../../qemu-glue/frame.h"
 #include "../../qemu-glue/load.h"
@@ -341,6 +343,26 @@ static void test_requires(void **state)
 		dirty(&g, 50);
 	}
 	free_guest(&g);
+}
+
+/* Digests are XXH3's, whatever registers they are counted with. */
+static void test_digests(void **state)
+{
+	uint8_t page[WT_PAGE_SIZE], digest[WT_PAGE_DIGEST_BYTES];
+	XXH128_canonical_t wanted;
+
+	for (unsigned i = 0; i < 100; i++) {
+		uint64_t seed = i ? seed_next() : 0;
+
+		for (unsigned k = 0; k < WT_PAGE_SIZE; k++)
+			page[k] = (uint8_t)seed_next();
+		wt_page_digest(page, seed, digest);
+		XXH128_canonicalFromHash(&wanted, XXH3_128bits_withSeed(page, sizeof page, seed));
+		assert_memory_equal(digest, wanted.digest, sizeof digest);
+		wt_bytes_digest(page, i * 41, digest);
+		XXH128_canonicalFromHash(&wanted, XXH3_128bits(page, i * 41));
+		assert_memory_equal(digest, wanted.digest, sizeof digest);
+	}
 }
 
 /* Disks in the index, read again as they were written; and more of them than any reader takes. */
@@ -858,6 +880,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_whole, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_requires, make_root, remove_root),
 		cmocka_unit_test(test_disks),
+		cmocka_unit_test(test_digests),
 		cmocka_unit_test_setup_teardown(test_series, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_incremental, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_bloated, make_root, remove_root),
