@@ -13,7 +13,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <watari/place.h>
+#include "locality.h"
 
 static void signal_readable(void *arg, uint32_t events)
 {
@@ -47,7 +47,7 @@ int wt_relay_open(struct wt_relay *relay, const struct wt_relay_options *options
 
 	*relay = (struct wt_relay){ .options = options, .signal_fd = -1, .signalled = signalled, .arg = arg };
 	wt_report_open(&relay->report, options->json);
-	wt_place_near("", options->device);
+	wt_locality_near(options->device);
 	r = wt_loop_open(&relay->loop);
 	if (r)
 		return wt_error_set(err, -r, "no event loop: %s", strerror(-r));

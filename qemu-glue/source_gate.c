@@ -5,7 +5,8 @@
  * QEMU stops it when it has little left to send. While a new destination is being prepared, or lacks more of
  * the base than is pulled within a downtime, that would be too early: QEMU may send only so much that it
  * keeps FLOOR to send, and its limit on downtime is lowered, so that little is enough. The limit is lowered
- * while digests are sent, too (digest_gate.h). When neither gate is closed it is what downtime_goal.h says.
+ * while digests are sent, too (digest_gate.h; what QEMU sends again and again then waits, see
+ * wt_server_defer). When neither gate is closed it is what downtime_goal.h says.
  *
  * It never stands still altogether: a QEMU that has just stopped the guest holds its lock while it writes and
  * answers no QMP, so nobody would hear of that, and nobody read on.

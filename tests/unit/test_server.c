@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * test_server.c - the server's half of a change of the puller, against pullers that say what the test wants:
- * drain, base, what was pending, coming back, helpers, and what is asked for.
+ * drain, base, what was pending, coming back, helpers, and what is asked for; and what waits to be announced
+ * again, digests, and replicas.
  *
  * The random test plays a guest that announces pages and a puller O that lands them in pieces, drains it at
  * any moment, and checks that a second puller N is told of every page exactly what is right for it.
@@ -786,6 +787,32 @@ static void test_what_is_written_always_waits(void **state)
 	close_world();
 }
 
+/* Without room it waits on. */
+static void test_what_waits_waits_for_room(void **state)
+{
+	uint64_t count = 1;
+
+	seed_start(1);
+	open_world();
+	serve(&o, false, NULL);
+	check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
+	check(wt_server_defer(o.server, true) == 0);
+	check(announce(&o, RAM, 10, 2, WT_CONTENT_IN_PLACE) == 0);
+	while (announce(&o, RAM, 200, 1, WT_CONTENT_ZERO) == 0)
+		count++;
+	check(wt_server_defer(o.server, false) == -EAGAIN);
+	check(wt_server_deferred(o.server) == 2);
+	wait_for(&o, all_is_heard);
+	fake_landed(&o.fake, 1, (uint32_t)count);
+	while (wt_server_deferred(o.server))
+		settle(&o);
+	wait_for(&o, all_is_heard);
+	hear_announcements(&o);
+	check(heard.list[heard.next_seq - 1].extent.page == 10 &&
+		heard.list[heard.next_seq - 1].extent.pages == 2);
+	close_world();
+}
+
 /* A puller that is left, drained or not, has not got what waits. */
 static void test_what_waits_is_handed_over(void **state)
 {
@@ -1145,6 +1172,7 @@ static void test_a_replica_is_asked_too_much(void **state)
 /* ---- random ---- */
 
 #define STEPS 120
+#define ANNOUNCEMENTS_MAX 2000
 
 /* The guest, and what O has made of it. */
 static struct {
@@ -1152,9 +1180,10 @@ static struct {
 	uint64_t version[BLOCKS][PAGES_MAX];   /* the content that was announced last; 0: zero */
 	unsigned applied[BLOCKS][PAGES_MAX];   /* announcements that O has carried out, in their order */
 	uint64_t last[BLOCKS][PAGES_MAX];      /* number of the last announcement */
-	bool landed[20000];
-	bool done[20000][32];      /* pages of an announcement */
-	unsigned which[20000][32]; /* how many announcements of the page were before this one */
+	bool landed[ANNOUNCEMENTS_MAX];
+	bool done[ANNOUNCEMENTS_MAX][PAGES_MAX]; /* pages of an announcement */
+	uint16_t which[ANNOUNCEMENTS_MAX]
+		      [PAGES_MAX]; /* how many announcements of the page were before this one */
 	uint64_t next;             /* announcements that were taken over from `heard` */
 	uint64_t versions;
 } m;
@@ -1207,9 +1236,9 @@ static void take_announcements(void)
 	for (; m.next < heard.next_seq; m.next++) {
 		const struct wt_extent *e = &heard.list[m.next].extent;
 
-		check(e->pages <= 32);
+		check(m.next < ANNOUNCEMENTS_MAX);
 		for (uint32_t i = 0; i < e->pages; i++) {
-			m.which[m.next][i] = count[e->block][e->page + i]++;
+			m.which[m.next][i] = (uint16_t)count[e->block][e->page + i]++;
 			m.last[e->block][e->page + i] = m.next;
 		}
 	}
@@ -1345,6 +1374,7 @@ int main(void)
 		cmocka_unit_test(test_helper_serves_and_says_nothing),
 		cmocka_unit_test(test_what_is_asked_for_is_announced),
 		cmocka_unit_test(test_what_is_written_always_waits),
+		cmocka_unit_test(test_what_waits_waits_for_room),
 		cmocka_unit_test(test_what_waits_is_handed_over),
 		cmocka_unit_test(test_asking_for_what_there_is_not),
 		cmocka_unit_test(test_helpers_are_arranged),
