@@ -8,6 +8,7 @@ stands for a passed-through one: it is unplugged and plugged in by the same step
   alone      without an agent: nobody holds the device
   hooks      the guest's hook refuses, or never ends: the guest keeps its device
   silence    no agent in the guest; a guest that does not let go: it keeps its device
+  gone       a device that is unplugged after watari has looked at the guest is really gone, and QEMU says so
   maps       maps, hosts and ports that do not fit: refused, nothing was touched
   prepare    the destination's commands: their order, a failure, one that hangs; what was prepared is given back
   undo       given up when the device has left: it comes back
@@ -26,6 +27,7 @@ from harness.devices import (MAC, NETWORK, DeviceGuest, DeviceMove, build_device
                              nic, options, write_map)
 from harness.hosts import wait_for  # noqa: E402
 from harness.migration import Receive, events, watari  # noqa: E402
+from harness.qmp_events import Events  # noqa: E402
 
 QUICK = {"detach": 3000, "unplug": 3000, "recall": 500, "attach": 20000, "prepare": 5000}
 TOLD_BACK = ["detach ib0", "attach ib0 e1000e"]
@@ -139,6 +141,20 @@ def case_silence(host, image):
     keeps(source)
     expect(("ask", None, "begun", False) not in move.steps(), f"the destination was asked: {move.steps()}")
     source.quit()
+
+
+def case_gone(host, image):
+    """QEMU sends DEVICE_DELETED when nothing of it refers to the device any more; some questions about memory make that never."""
+    path = write_map(host, {"a": emulated(), "b": {"none": True}})
+    for version in ("7.2", "10.0"):
+        source = begin(host, image, version=version)
+        words = [watari(), "send", "--qmp", source.qmp, "--insecure", *options(source, path, "a"), "127.0.0.1:1/vm"]
+        refused(host.start(words, "send"), "cannot connect")
+        told = Events(source.qmp)
+        expect(source.call("device_del", {"id": "ib0"})[0] == 0, "device_del")
+        told.wait("DEVICE_DELETED", timeout_s=30)
+        told.close()
+        source.quit()
 
 
 def case_maps(host, image):
