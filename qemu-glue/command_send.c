@@ -31,6 +31,7 @@ static const char usage[] =
 	"  --devices MAP            devices that cannot move with the guest are taken away and given back, see docs/DEVICES.md\n"
 	"  --device-host NAME       which host of the map this one is (default: its host name)\n"
 	"  --agent SOCKET           of the port of watari-guest in the guest, which lets go of devices\n"
+	"  --no-warm-up             with --devices: do not move memory before the devices are taken away\n"
 	"  --verify                 compare all RAM of both sides while both are stopped (adds to the downtime)\n"
 	"  --job NAME               for watari status and cancel (default: the name of the VM)\n"
 	"  --json                   events as JSON lines on standard output\n";
@@ -47,7 +48,8 @@ enum {
 	OPT_VERIFY,
 	OPT_CONVERGE,
 	OPT_RATE,
-	OPT_GIVE_UP
+	OPT_GIVE_UP,
+	OPT_NO_WARM_UP
 };
 
 static const struct option options[] = {
@@ -65,6 +67,7 @@ static const struct option options[] = {
 	{ "auto-converge", 0, NULL, OPT_CONVERGE },
 	{ "max-rate", 1, NULL, OPT_RATE },
 	{ "give-up-after", 1, NULL, OPT_GIVE_UP },
+	{ "no-warm-up", 0, NULL, OPT_NO_WARM_UP },
 	{ 0 },
 };
 
@@ -98,6 +101,9 @@ static bool take(int option, struct wt_source_options *o)
 		return wt_command_rate("--max-rate", optarg, &o->max_rate);
 	case OPT_GIVE_UP:
 		return wt_command_duration("--give-up-after", optarg, &o->give_up_ns);
+	case OPT_NO_WARM_UP:
+		o->no_warm_up = true;
+		return true;
 	case OPT_SHARED:
 		o->shared_storage = true;
 		return true;

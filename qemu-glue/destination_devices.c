@@ -19,8 +19,11 @@
 static void send_json(struct wt_destination *d, unsigned type)
 {
 	json_t *object = json_pack("{s:o}", "devices", wt_passthrough_facts(d->devices.passthrough));
-	char *text = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
+	char *text;
 
+	if (type == WT_RELAY_DEVICES_READY)
+		json_object_set_new(object, "replica", json_boolean(!wt_destination_replica_warms(d)));
+	text = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
 	if (text && d->puller)
 		wt_puller_send(d->puller, type, text, strlen(text));
 	free(text);

@@ -38,6 +38,7 @@ struct wt_destination_replica {
 	char answer[WT_REPLICA_ANSWER_MAX];
 	size_t length;                          /* of it, so far */
 	struct wt_replica *files;               /* NULL: none */
+	bool own_memory;                        /* QEMU's RAM itself; what it has is old */
 	const struct wt_replica_block **images; /* by the server's number; NULL: none of this block */
 };
 
@@ -103,9 +104,11 @@ void wt_destination_serve_end(struct wt_destination *destination, unsigned numbe
 bool wt_destination_serves(const struct wt_destination *destination);
 void wt_destination_serve_close(struct wt_destination *destination);
 
-/* destination_replica.c: opens the replica that was named; lets the puller use it, now that the blocks are
- * known; the one on another host is here; it is given up; closes it behind the puller. */
+/* destination_replica.c: opens the replica that was named; whether what a warm-up has brought is one; lets
+ * the puller use it, now that the blocks are known; the one on another host is here; it is given up; closes
+ * it behind the puller. */
 void wt_destination_replica_open(struct wt_destination *destination);
+bool wt_destination_replica_warms(const struct wt_destination *destination);
 void wt_destination_replica_offer(struct wt_destination *destination);
 void wt_destination_replica_joined(void *destination, const char *label);
 void wt_destination_replica_lost(void *destination, const struct wt_error *err);

@@ -33,6 +33,13 @@ void wt_destination_replica_open(struct wt_destination *d)
 		go_without(d, &err);
 }
 
+/* Of a guest whose devices stay behind the memory may come beforehand, and is old then. */
+bool wt_destination_replica_warms(const struct wt_destination *d)
+{
+	return d->devices.passthrough && !d->replica.files && !d->options->replica_peer.port &&
+	       !d->options->reuse_memory;
+}
+
 /* A thread's. */
 static int read_pages(void *arg, uint32_t block, uint64_t page, uint32_t pages, void *ret_bytes)
 {
@@ -40,8 +47,7 @@ static int read_pages(void *arg, uint32_t block, uint64_t page, uint32_t pages, 
 
 	if (d->replica.images[block])
 		return wt_replica_read(d->replica.images[block], page, pages, ret_bytes);
-	return d->options->reuse_memory ? wt_ram_block_read(d->blocks[block], page, pages, ret_bytes)
-					: -ENOENT;
+	return d->replica.own_memory ? wt_ram_block_read(d->blocks[block], page, pages, ret_bytes) : -ENOENT;
 }
 
 /* The image of each block, by the server's number; answers how many there are. */
@@ -66,7 +72,8 @@ void wt_destination_replica_offer(struct wt_destination *d)
 
 	if (d->options->replica_peer.port && wt_destination_replica_ask(d, &err))
 		go_without(d, &err);
-	if (!d->replica.files && !d->options->reuse_memory)
+	d->replica.own_memory = d->options->reuse_memory || wt_destination_replica_warms(d);
+	if (!d->replica.files && !d->replica.own_memory)
 		return;
 	free(d->replica.images);
 	d->replica.images = calloc(d->block_count + 1, sizeof(*d->replica.images));

@@ -25,6 +25,7 @@ void wt_device_sequence_source(struct wt_device_sequence *s, unsigned devices, b
 	if (agent)
 		add(s, WT_DEVICE_STEP_AGENT, 0);
 	add(s, WT_DEVICE_STEP_ASK, 0);
+	add(s, WT_DEVICE_STEP_WARM, 0);
 	if (agent)
 		add_all(s, WT_DEVICE_STEP_DETACH, devices);
 	add_all(s, WT_DEVICE_STEP_UNPLUG, devices);
@@ -124,8 +125,8 @@ enum wt_device_action wt_device_sequence_step(struct wt_device_sequence *s, enum
 
 const char *wt_device_step_name(enum wt_device_step_kind kind)
 {
-	static const char *const names[] = { "invalid", "agent", "ask", "prepare", "detach", "unplug", "move",
-		"release", "plug", "attach", "report" };
+	static const char *const names[] = { "invalid", "agent", "ask", "warm", "prepare", "detach", "unplug",
+		"move", "release", "plug", "attach", "report" };
 
 	return (unsigned)kind < sizeof names / sizeof names[0] ? names[kind] : "invalid";
 }

@@ -14,7 +14,7 @@
  *      begins: a guest without its device runs.
  *   4. OVER comes once, last.
  *
- * The steps of the source:       AGENT, ASK, DETACH ..., UNPLUG ..., MOVE, REPORT, RELEASE ...
+ * The steps of the source:       AGENT, ASK, WARM, DETACH ..., UNPLUG ..., MOVE, REPORT, RELEASE ...
  * The steps of the destination:  PREPARE ..., MOVE, PLUG ..., ATTACH ...
  * The steps of a handover:       AGENT, DETACH ..., UNPLUG ..., MOVE, PLUG ..., ATTACH ...
  */
@@ -30,6 +30,7 @@ enum wt_device_step_kind {
 	WT_DEVICE_STEP_INVALID = 0,
 	WT_DEVICE_STEP_AGENT,   /* the guest's agent answers */
 	WT_DEVICE_STEP_ASK,     /* the destination has prepared its devices */
+	WT_DEVICE_STEP_WARM,    /* the destination has pulled the guest's memory beforehand */
 	WT_DEVICE_STEP_PREPARE, /* a device is reserved, bound, checked. Undo: released */
 	WT_DEVICE_STEP_DETACH,  /* the guest's hooks let go. Undo: they get it back */
 	WT_DEVICE_STEP_UNPLUG,  /* device_del, DEVICE_DELETED. Undo: device_add */
@@ -41,7 +42,7 @@ enum wt_device_step_kind {
 };
 
 /* The longest list: each device has four steps of its own at most. */
-#define WT_DEVICE_STEPS_MAX (4 * WT_DEVICES_MAX + 4)
+#define WT_DEVICE_STEPS_MAX (4 * WT_DEVICES_MAX + 5)
 
 struct wt_device_step {
 	uint8_t kind;   /* enum wt_device_step_kind */

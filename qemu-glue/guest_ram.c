@@ -65,6 +65,8 @@ static int locate_range(struct wt_qmp *qmp, const struct wt_hmp_range *range, st
 	free(text);
 	if (r < 0)
 		return 0;
+	if (strcmp(region, range->region)) /* which lies above it there */
+		return 0;
 	block = find_block(blocks, count, region);
 	if (!block)
 		return 0;
@@ -77,7 +79,11 @@ static int locate_range(struct wt_qmp *qmp, const struct wt_hmp_range *range, st
 	return 0;
 }
 
-/* Before QEMU 8.1: asks for the address of every range of guest RAM. */
+/*
+ * Before QEMU 8.1: asks for the address of every range of guest RAM. `info mtree -f` would say more, but each
+ * time it is asked QEMU forgets to let go of some of its views of memory, and with them of all devices that
+ * are in them: one that is unplugged later is never really gone, nor told to be (DEVICE_DELETED).
+ */
 static int locate_blocks(
 	struct wt_qmp *qmp, struct wt_hmp_block *blocks, unsigned count, struct wt_error *err)
 {
@@ -92,7 +98,7 @@ static int locate_blocks(
 		return 0;
 	for (i = 0; i < count; i++)
 		blocks[i].host = 0;
-	r = wt_qmp_human(qmp, "info mtree -f", MONITOR_TIMEOUT_NS, &text, err);
+	r = wt_qmp_human(qmp, "info mtree", MONITOR_TIMEOUT_NS, &text, err);
 	if (r < 0)
 		return r;
 	r = wt_hmp_parse_mtree(text, strlen(text), &ranges, &range_count, err);

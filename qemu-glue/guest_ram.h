@@ -2,7 +2,7 @@
 /*
  * guest_ram.h - finds the RAM blocks of a running QEMU and maps those that are shared.
  *
- * Which file is which block: HMP `info mtree -f` gives every RAM region with its guest address, `gpa2hva` its
+ * Which file is which block: HMP `info mtree` gives every RAM region with its guest address, `gpa2hva` its
  * host address, /proc/PID/maps the mapping there ('s': shared; device and inode), /proc/PID/fd the descriptor
  * of that inode. That RAM is shared is proven by that, not believed from the command line. From 8.1 on `info
  * ramblock` prints the address itself. Reading another process's /proc needs the same user.

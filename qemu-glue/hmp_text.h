@@ -22,17 +22,21 @@ struct wt_hmp_block {
 	uint64_t host;       /* address in QEMU; 0: not printed (before 8.1) */
 };
 
-/* A range of guest physical addresses that is RAM, from `info mtree -f`. Bytes. */
+/*
+ * A range of guest physical addresses where RAM is, from `info mtree`: the tree of regions, not what is seen
+ * of them, so that something else may lie above it. Bytes.
+ */
 struct wt_hmp_range {
 	uint64_t address;
 	uint64_t length;
 	uint64_t region_offset; /* of the range's first byte within its memory region */
+	char region[WT_BLOCK_NAME_MAX + 1];
 };
 
 /* *ret_blocks is allocated. Blocks without a name are left out: QEMU does not migrate them. */
 int wt_hmp_parse_ramblock(const char *text, size_t length, struct wt_hmp_block **ret_blocks,
 	unsigned *ret_count, struct wt_error *err);
-/* *ret_ranges is allocated; only the view that the CPUs see, only writable RAM. */
+/* *ret_ranges is allocated; only the address space that the CPUs see, only writable RAM. */
 int wt_hmp_parse_mtree(const char *text, size_t length, struct wt_hmp_range **ret_ranges, unsigned *ret_count,
 	struct wt_error *err);
 /* The answer to `gpa2hva`: name of the memory region, and address in QEMU. -ENOENT: QEMU has no RAM there. */

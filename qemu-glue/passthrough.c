@@ -22,8 +22,8 @@
 
 static bool of_a_device(enum wt_device_step_kind kind)
 {
-	return kind != WT_DEVICE_STEP_AGENT && kind != WT_DEVICE_STEP_ASK && kind != WT_DEVICE_STEP_MOVE &&
-	       kind != WT_DEVICE_STEP_REPORT;
+	return kind != WT_DEVICE_STEP_AGENT && kind != WT_DEVICE_STEP_ASK && kind != WT_DEVICE_STEP_WARM &&
+	       kind != WT_DEVICE_STEP_MOVE && kind != WT_DEVICE_STEP_REPORT;
 }
 
 static const char *words_for(enum wt_device_step_kind kind, bool undo)
@@ -33,6 +33,8 @@ static const char *words_for(enum wt_device_step_kind kind, bool undo)
 		return "the guest's agent is asked";
 	case WT_DEVICE_STEP_ASK:
 		return "the destination prepares its devices";
+	case WT_DEVICE_STEP_WARM:
+		return "the destination pulls the guest's memory beforehand";
 	case WT_DEVICE_STEP_PREPARE:
 		return undo ? "is given back to the host" : "is prepared";
 	case WT_DEVICE_STEP_DETACH:

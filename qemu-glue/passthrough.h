@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * passthrough.h - carries out device_sequence.h at one end: with QMP, the guest's agent, and the commands of
- * the device map. The steps that concern the other end (ASK, MOVE, REPORT) are the owner's.
+ * the device map. The steps that concern the other end (ASK, WARM, MOVE, REPORT) are the owner's.
  *
  * Each step is told as an event "device" of the report. Used by source_devices.c, destination_devices.c,
  * recover_devices.c and handover_devices.c.
@@ -35,7 +35,7 @@ struct wt_passthrough_config {
 };
 
 struct wt_passthrough_events {
-	/* A step of the owner's begins: ASK, MOVE or REPORT. wt_passthrough_done follows. */
+	/* A step of the owner's begins: ASK, WARM, MOVE or REPORT. wt_passthrough_done follows. */
 	void (*step)(void *arg, enum wt_device_step_kind kind);
 	/* Before the move: it has failed, and what was done is being undone. */
 	void (*failed)(void *arg, const struct wt_error *err);

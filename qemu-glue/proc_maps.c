@@ -24,6 +24,7 @@
 /* vm.max_map_count is 65530 by default; some hosts raise it to a million. */
 #define PROC_MAPS_COUNT_MAX (1u << 20)
 #define PROC_MAPS_TEXT_MAX ((size_t)256 << 20)
+#define READS_MAX 10u
 
 /* "7f00-7f10 rw-s 00000000 00:01 1031   /path" */
 static bool parse_line(struct wt_scan line, struct wt_proc_map *ret_map)
@@ -156,7 +157,7 @@ static int read_all(int fd, char **ret_text, size_t *ret_length)
 	return 0;
 }
 
-int wt_proc_maps_read(pid_t pid, struct wt_proc_maps **ret_maps, struct wt_error *err)
+static int read_once(pid_t pid, struct wt_proc_maps **ret_maps, struct wt_error *err)
 {
 	char path[64], *text = NULL;
 	size_t length = 0;
@@ -174,6 +175,20 @@ int wt_proc_maps_read(pid_t pid, struct wt_proc_maps **ret_maps, struct wt_error
 	r = wt_proc_maps_parse(text, length, ret_maps, err);
 	free(text);
 	return r;
+}
+
+/* The kernel does not stop the process meanwhile: a mapping that has just changed may overlap the one that
+ * was printed before it. */
+int wt_proc_maps_read(pid_t pid, struct wt_proc_maps **ret_maps, struct wt_error *err)
+{
+	struct wt_error why = { 0 };
+	int r = -EPROTO;
+
+	for (unsigned i = 0; i < READS_MAX && r == -EPROTO; i++) {
+		wt_error_clear(&why);
+		r = read_once(pid, ret_maps, &why);
+	}
+	return r < 0 ? wt_error_set(err, why.code, "%s", wt_error_text(&why)) : r;
 }
 
 void wt_proc_maps_free(struct wt_proc_maps *maps)

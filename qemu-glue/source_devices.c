@@ -82,6 +82,9 @@ static void step(void *arg, enum wt_device_step_kind kind)
 		patience(source, wt_passthrough_ask_ms(p));
 		send_json(source, WT_RELAY_DEVICES, json_pack("{s:o}", "devices", wt_passthrough_names(p)));
 		break;
+	case WT_DEVICE_STEP_WARM:
+		wt_source_warm_begin(source);
+		break;
 	case WT_DEVICE_STEP_MOVE:
 		move(source);
 		break;
@@ -163,6 +166,8 @@ int wt_source_devices_message(
 		source->devices.report = json_incref(object);
 		source->devices.report_ns = wt_report_now_ns();
 	}
+	if (type == WT_RELAY_DEVICES_READY)
+		source->warm.replica = json_is_true(json_object_get(object, "replica"));
 	json_decref(object);
 	wt_passthrough_done(source->devices.passthrough,
 		type == WT_RELAY_DEVICES_READY ? WT_DEVICE_STEP_ASK : WT_DEVICE_STEP_REPORT, NULL);
@@ -235,18 +240,34 @@ json_t *wt_source_devices_json(const struct wt_source *source)
 {
 	const struct wt_passthrough *p = source->devices.passthrough;
 	json_t *there = json_object_get(source->devices.report, "devices"), *here, *object;
+	struct wt_server_stats stats;
 
 	if (!p)
 		return NULL;
+	wt_source_stats(source, &stats);
 	here = wt_passthrough_facts(p);
-	object = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:O*,s:s*}", "device_outage_ms",
+	object = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:O*,s:s*}", "device_outage_ms",
 		ms_between(wt_passthrough_quiesce_ns(p), source->devices.report_ns), "quiesce_ms",
 		sum_ms(here, "detach_ms"), "unplug_ms", sum_ms(here, "unplug_ms"), "move_ms",
 		ms_between(wt_passthrough_gone_ns(p), source->end_ns), "plug_ms", sum_ms(there, "plug_ms"),
-		"attach_ms", sum_ms(there, "attach_ms"), "there", there, "trouble",
+		"attach_ms", sum_ms(there, "attach_ms"), "warm_up_ms",
+		ms_between(source->warm.begin_ns, source->warm.end_ns), "warm_up_bytes",
+		(json_int_t)(stats.warm_pages << WT_PAGE_SHIFT), "there", there, "trouble",
 		wt_passthrough_trouble(p) ? wt_error_text(wt_passthrough_trouble(p)) : NULL);
 	json_decref(here);
 	return object;
+}
+
+static void warm_text(const struct wt_source *source, json_t *object, char *text, size_t size)
+{
+	json_int_t moved = json_integer_value(json_object_get(object, "warm_up_bytes"));
+	size_t length = strlen(text);
+	char bytes[32];
+
+	if (source->warm.end_ns)
+		snprintf(text + length, size - length, "\n  warm-up   %s moved before that, in %.0f ms",
+			wt_progress_size((uint64_t)moved, bytes),
+			json_number_value(json_object_get(object, "warm_up_ms")));
 }
 
 void wt_source_devices_text(const struct wt_source *source, char *text, size_t size)
@@ -271,6 +292,7 @@ void wt_source_devices_text(const struct wt_source *source, char *text, size_t s
 			json_string_value(json_object_get(object, "trouble"))
 				? json_string_value(json_object_get(object, "trouble"))
 				: "the destination did not say what it did about them");
+	warm_text(source, object, text, size);
 	json_array_foreach(json_object_get(object, "there"), i, item)
 	{
 		const char *name = json_string_value(json_object_get(item, "name"));
@@ -291,8 +313,10 @@ void wt_source_devices_text(const struct wt_source *source, char *text, size_t s
 
 void wt_source_devices_close(struct wt_source *source)
 {
-	if (source->relay.loop)
+	if (source->relay.loop) {
 		wt_loop_timer_clear(source->relay.loop, &source->devices.timer);
+		wt_loop_timer_clear(source->relay.loop, &source->warm.timer);
+	}
 	wt_passthrough_close(source->devices.passthrough);
 	json_decref(source->devices.report);
 }

@@ -33,6 +33,17 @@ struct wt_source_devices {
 	bool waiting;                       /* the loop runs until they are where they belong */
 };
 
+/* Guest RAM that is pulled before devices leave. */
+struct wt_source_warm {
+	bool on;
+	bool replica;              /* the destination has an old copy, and needs no warm-up */
+	unsigned block;            /* which one is walked */
+	uint64_t offset, data_end; /* how far; up to where there are bytes */
+	struct wt_extent run;      /* not announced yet, for want of room */
+	struct wt_timer timer;     /* of the next turn */
+	uint64_t begin_ns, end_ns; /* of the report's clock; 0: never */
+};
+
 struct wt_source {
 	struct wt_relay relay;
 	const struct wt_source_options *options;
@@ -49,6 +60,7 @@ struct wt_source {
 	struct wt_relay_socket place; /* of the socket that QEMU connects to */
 	struct wt_outgoing *outgoing;
 	struct wt_source_devices devices;
+	struct wt_source_warm warm;
 	struct wt_replica_writer *replica; /* to be written; NULL: none */
 	struct wt_timer deadline, poll, progress, patience;
 	struct wt_error failure; /* the first thing that went wrong */
@@ -190,6 +202,10 @@ void wt_source_devices_note_away(struct wt_source *source);
 json_t *wt_source_devices_json(const struct wt_source *source);
 void wt_source_devices_text(const struct wt_source *source, char *text, size_t size);
 void wt_source_devices_close(struct wt_source *source);
+
+/* source_warm.c: the step WARM, done when it is over; there is room. */
+void wt_source_warm_begin(struct wt_source *source);
+void wt_source_warm_more(struct wt_source *source);
 
 /* source_job.c: what the job can be told. */
 extern const struct wt_job_command wt_source_commands[];

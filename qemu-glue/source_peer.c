@@ -153,6 +153,7 @@ static void server_room(void *arg)
 
 	if (wt_source_target_room(target) || target != wt_source_current(source))
 		return;
+	wt_source_warm_more(source);
 	if (source->machine.state == WT_SOURCE_STREAMING || source->machine.state == WT_SOURCE_STOPPED)
 		wt_source_pump(source);
 }

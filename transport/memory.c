@@ -194,6 +194,19 @@ void wt_memory_announced_now(struct wt_memory *memory, const struct wt_extent *e
 			wt_bitmap_clear(&history->valid[i], extent->page, extent->pages);
 }
 
+void wt_memory_forget(struct wt_memory *memory)
+{
+	for (unsigned i = 0; i < memory->count; i++) {
+		uint64_t pages = wt_memory_pages(memory, i);
+
+		wt_bitmap_clear(&memory->history[i].announced, 0, pages);
+		wt_bitmap_clear(&memory->history[i].zero, 0, pages);
+		for (unsigned former = 0; former < WT_FORMERS_MAX; former++)
+			if (memory->formers[former])
+				wt_bitmap_clear(&memory->history[i].valid[former], 0, pages);
+	}
+}
+
 const struct wt_bitmap *wt_memory_announced(const struct wt_memory *memory, unsigned block)
 {
 	return &memory->history[block].announced;

@@ -2,8 +2,8 @@
 /*
  * memory.h - the blocks that page servers share, and their history.
  *
- *   1. announced is set for every page that was ever announced, by whichever server; zero for those whose
- *      last announcement was zero.
+ *   1. announced is set for every page that was announced, by whichever server, since the beginning or the
+ * last wt_memory_forget; zero for those whose last announcement was zero.
  *   2. A *former* is a puller that has drained. Its valid bit of a page is set only if it holds the page's
  *      content complete and as it was announced last, and that is not zero. A new announcement clears it.
  *   3. valid & zero == 0, valid & ~announced == 0.
@@ -49,6 +49,8 @@ void wt_memory_release(struct wt_memory *memory);
 
 /* The extent, which lies in a block, is announced. */
 void wt_memory_announced_now(struct wt_memory *memory, const struct wt_extent *extent, bool zero);
+/* As if nothing had ever been announced: no former has anything. */
+void wt_memory_forget(struct wt_memory *memory);
 const struct wt_bitmap *wt_memory_announced(const struct wt_memory *memory, unsigned block);
 const struct wt_bitmap *wt_memory_zero(const struct wt_memory *memory, unsigned block);
 

@@ -326,7 +326,7 @@ static int announce_one(struct wt_server *s, struct wt_announcement *what)
 	if (s->batch_count == WT_WIRE_ANNOUNCEMENTS_MAX && wt_server_batch_flush(s))
 		return -EAGAIN;
 	what->priority = wt_announce_priority(s->log, &what->extent);
-	if (s->digests && !s->final && what->content == WT_CONTENT_IN_PLACE &&
+	if (s->digests && !s->final && !s->warm && what->content == WT_CONTENT_IN_PLACE &&
 		what->priority == WT_PRIORITY_BULK)
 		what->content = WT_CONTENT_IN_PLACE_DIGESTED;
 	if (s->final)
@@ -512,6 +512,7 @@ void wt_server_stats(const struct wt_server *s, struct wt_server_stats *ret_stat
 		.wanted_pages = s->wanted_pages,
 		.digests = s->digests != NULL,
 		.digested_pages = s->digested_pages,
+		.warm_pages = s->warm_pages,
 		.control_bytes = s->link.bytes,
 	};
 	if (!s->log)

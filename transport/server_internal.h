@@ -62,8 +62,9 @@ struct wt_server {
 	unsigned batch_count;
 	uint64_t batch_first_seq;
 	bool final; /* the guest has stopped */
+	bool warm;  /* a warm-up: nothing is digested */
 	uint64_t announced_pages, zero_pages, staged_pages;
-	uint64_t base_pages, helper_pages, digested_pages;
+	uint64_t base_pages, helper_pages, digested_pages, warm_pages;
 
 	enum wt_server_phase phase;
 	uint32_t epoch;                    /* of the last DRAIN */

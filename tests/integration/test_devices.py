@@ -8,11 +8,13 @@ stands for a passed-through one: it is unplugged and plugged in by the same step
   alone      without an agent: nobody holds the device
   hooks      the guest's hook refuses, or never ends: the guest keeps its device
   silence    no agent in the guest; a guest that does not let go: it keeps its device
+  gone       a device that is unplugged after watari has looked at the guest is really gone, and QEMU says so
   maps       maps, hosts and ports that do not fit: refused, nothing was touched
   prepare    the destination's commands: their order, a failure, one that hangs; what was prepared is given back
   undo       given up when the device has left: it comes back
   handover   to another QEMU on this host, and given up on the way
   upgrade    the same by watari upgrade
+  warm       memory is moved before the device leaves: what has not changed is not moved again, and nothing of it is believed
   lost       nothing can be plugged in there: the guest runs on, and it is said
   recover    watari is killed when the device has left, and when the guest has moved: recover gives it what the map says
 """
@@ -29,6 +31,7 @@ from harness.devices import (MAC, NETWORK, DeviceGuest, DeviceMove, build_device
 from harness.handover import Upgraded, ram_path, start, summary  # noqa: E402
 from harness.hosts import wait_for  # noqa: E402
 from harness.migration import Receive, events, watari  # noqa: E402
+from harness.qmp_events import Events  # noqa: E402
 
 QUICK = {"detach": 3000, "unplug": 3000, "recall": 500, "attach": 20000, "prepare": 5000}
 TOLD_BACK = ["detach ib0", "attach ib0 e1000e"]
@@ -209,6 +212,20 @@ def case_silence(host, image):
     source.quit()
 
 
+def case_gone(host, image):
+    """QEMU sends DEVICE_DELETED when nothing of it refers to the device any more; some questions about memory make that never."""
+    path = write_map(host, {"a": emulated(), "b": {"none": True}})
+    for version in ("7.2", "10.0"):
+        source = begin(host, image, version=version)
+        words = [watari(), "send", "--qmp", source.qmp, "--insecure", *options(source, path, "a"), "127.0.0.1:1/vm"]
+        refused(host.start(words, "send"), "cannot connect")
+        told = Events(source.qmp)
+        expect(source.call("device_del", {"id": "ib0"})[0] == 0, "device_del")
+        told.wait("DEVICE_DELETED", timeout_s=30)
+        told.close()
+        source.quit()
+
+
 def case_maps(host, image):
     """Each is refused before anything is touched, by one end or by the other."""
     source = begin(host, image)
@@ -363,6 +380,45 @@ def case_recover(host, image):
     expect(destination.devices()["ib0"] == "virtio-net-pci" and destination.hooks() == ["attach ib0 virtio-net-pci"],
            f"{destination.devices()} {destination.hooks()}")
     destination.wait_round()
+
+
+def case_warm(host, image):
+    """--verify compares all RAM; dropped announcements are found, although the page has come before."""
+    path = write_map(host, {"a": emulated(), "b": {"none": True}})
+
+    def go(*send, rate=500, **more):
+        source = begin(host, image, mb=256, work_mb=96, rate=rate)
+        destination = DeviceGuest(host, image, incoming=True, mb=256)
+        return source, destination, DeviceMove(source, destination, path, send=["--verify", *send], **more)
+
+    source, destination, move = go()
+    summary = move.succeed()
+    destination.wait_round()
+    steps = [step for step in move.steps() if step[2] == "begun"]
+    expect([step[0] for step in steps[:4]] == ["agent", "ask", "warm", "detach"], f"steps: {steps}")
+    warm, kept = summary["devices"]["warm_up_bytes"], summary["replica_pages"] << 12
+    expect(warm > 96 << 20 and 0 < summary["devices"]["warm_up_ms"], f"{summary}")
+    expect(kept > warm / 2 and summary["moved_bytes"] >= kept, f"kept {kept >> 20} MiB of {warm >> 20}: {summary}")
+    expect(summary["tcp_bytes"] < warm + summary["moved_bytes"] - kept + (1 << 20), f"pulled {summary['tcp_bytes']}: {summary}")
+    print(f"  {warm >> 20} MiB before, in {summary['devices']['warm_up_ms']:.0f} ms; {kept >> 20} MiB of it kept; away for "
+          f"{summary['devices']['device_outage_ms']:.0f} ms, of that {summary['devices']['move_ms']:.0f} ms on the way", flush=True)
+
+    source, destination, move = go("--no-warm-up")
+    summary = move.succeed()
+    destination.wait_round()
+    expect(summary["devices"]["warm_up_bytes"] == 0 and summary["digested_pages"] == 0, f"a warm-up all the same: {summary}")
+
+    need_sabotage()
+    source, destination, move = go(rate=4000, env={"WATARI_SABOTAGE": "drop"})
+    print(f"  {refused(move.sender, 'RAM differs', 90)}", flush=True)
+    keeps(source, TOLD_BACK)
+
+    source, destination, move = go("--max-rate", "8M")
+    wait_for(lambda: ("warm", None, "begun", False) in move.steps() or not move.sender.running(), "the warm-up")
+    expect(host.call([watari(), "cancel", "vm"])[0] == 0, "cancel")
+    print(f"  {refused(move.sender, 'cancelled by the operator; the guest goes on here as before', 30)}", flush=True)
+    keeps(source, [])
+    destination.ended()
 
 
 def case_lost(host, image):

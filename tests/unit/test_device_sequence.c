@@ -140,9 +140,9 @@ static unsigned kinds_of(const struct wt_device_sequence *list, uint8_t kinds[WT
 
 static void test_lists(void **state)
 {
-	static const uint8_t source[] = { WT_DEVICE_STEP_AGENT, WT_DEVICE_STEP_ASK, WT_DEVICE_STEP_DETACH,
-		WT_DEVICE_STEP_DETACH, WT_DEVICE_STEP_UNPLUG, WT_DEVICE_STEP_UNPLUG, WT_DEVICE_STEP_MOVE,
-		WT_DEVICE_STEP_REPORT, WT_DEVICE_STEP_RELEASE, WT_DEVICE_STEP_RELEASE };
+	static const uint8_t source[] = { WT_DEVICE_STEP_AGENT, WT_DEVICE_STEP_ASK, WT_DEVICE_STEP_WARM,
+		WT_DEVICE_STEP_DETACH, WT_DEVICE_STEP_DETACH, WT_DEVICE_STEP_UNPLUG, WT_DEVICE_STEP_UNPLUG,
+		WT_DEVICE_STEP_MOVE, WT_DEVICE_STEP_REPORT, WT_DEVICE_STEP_RELEASE, WT_DEVICE_STEP_RELEASE };
 	static const uint8_t destination[] = { WT_DEVICE_STEP_PREPARE, WT_DEVICE_STEP_MOVE,
 		WT_DEVICE_STEP_PLUG };
 	static const uint8_t handover[] = { WT_DEVICE_STEP_AGENT, WT_DEVICE_STEP_DETACH,
@@ -171,7 +171,7 @@ static void test_held(void **state)
 
 	wt_device_sequence_source(&m, 1, true);
 	assert_int_equal(wt_device_sequence_step(&m, WT_DEVICE_EV_BEGIN), WT_DEVICE_DO_STEP);
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(wt_device_sequence_step(&m, WT_DEVICE_EV_OK), WT_DEVICE_DO_STEP);
 	assert_int_equal(m.steps[m.at].kind, WT_DEVICE_STEP_UNPLUG);
 	assert_int_equal(wt_device_sequence_step(&m, WT_DEVICE_EV_FAILED), WT_DEVICE_DO_UNDO);

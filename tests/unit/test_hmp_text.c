@@ -132,54 +132,90 @@ static void test_ramblock_limits(void **state)
 	free(text);
 }
 
-static const char mtree[] =
-	"FlatView #0\r\n"
-	" AS \"VGA\", root: bus master container\r\n"
-	" Root memory region: (none)\r\n"
-	"  No rendered FlatView\r\n"
-	"\r\n"
-	"FlatView #1\r\n"
-	" AS \"memory\", root: system\r\n"
-	" AS \"cpu-memory-0\", root: system\r\n"
-	" Root memory region: system\r\n"
-	"  0000000000000000-000000000009ffff (prio 0, ram): mem0\r\n"
-	"  00000000000a0000-00000000000bffff (prio -1, i/o): vga-lowmem\r\n"
-	"  00000000000c0000-00000000000dffff (prio 1, rom): pc.rom\r\n"
-	"  0000000000100000-0000000007ffffff (prio 0, ram): mem0 @0000000000100000 KVM\r\n"
-	"  0000000010000000-00000000100fffff (prio 0, nv-ram): nv @ 7 KVM KVM\r\n"
-	"  0000000020000000-00000000200fffff (prio 0, ramd): 0000:00:03.0 BAR 0 mmaps[0]\r\n"
-	"\r\n"
-	"FlatView #2\r\n"
-	" AS \"I/O\", root: io\r\n"
-	" Root memory region: io\r\n"
-	"  0000000000000000-0000000000000007 (prio 0, ram): not-this\r\n";
+#define ALL "0000000000000000-ffffffffffffffff (prio 0, i/o): "
 
+static const char mtree[] =
+	"address-space: VGA\r\n"
+	"  " ALL "bus master container\r\n"
+	"\r\n"
+	"address-space: cpu-memory-0\r\n"
+	"address-space: memory\r\n"
+	"address-space: cpu-memory-1\r\n"
+	"  " ALL "system\r\n"
+	"    0000000000000000-00000000bfffffff (prio 0, i/o): alias ram-below-4g @pc ram "
+	"0000000000000000-00000000bfffffff\r\n"
+	"    0000000000000000-ffffffffffffffff (prio -1, i/o): pci\r\n"
+	"      0000000000000000-0000000000000000 (prio 1, i/o): alias pci_bridge_mem @pci_bridge_pci "
+	"0000000000000000-0000000000000000\r\n"
+	"      00000000000a0000-00000000000bffff (prio 1, i/o): vga-lowmem\r\n"
+	"      00000000000c0000-00000000000dffff (prio 1, rom): pc.rom\r\n"
+	"      00000000000e0000-00000000000fffff (prio 1, rom): alias isa-bios @pc.bios "
+	"0000000000020000-000000000003ffff\r\n"
+	"      00000000fd000000-00000000fdffffff (prio 1, ram): vga.vram\r\n"
+	"      0000000020000000-00000000200fffff (prio 0, ramd): 0000:00:03.0 BAR 0 mmaps[0]\r\n"
+	"[DETECTED OVERFLOW!]       fffffffffffff000-0000000000000fff (prio 0, ram): odd\r\n"
+	"    0000000100000000-000000023fffffff (prio 0, i/o): alias ram-above-4g @pc ram "
+	"00000000c0000000-00000001ffffffff\r\n"
+	"      0000000240000000-0000000247ffffff (prio 0, nv-ram): nv\r\n"
+	"\r\n"
+	"address-space: I/O\r\n"
+	"  0000000000000000-0000000000000007 (prio 0, ram): not-this\r\n"
+	"\r\n"
+	"memory-region: smram\r\n"
+	"    00000000000a0000-00000000000bffff (prio 0, ram): not-this\r\n"
+	"\r\n"
+	"memory-region: pc ram\r\n"
+	"  0000000000001000-0000000200000fff (prio 0, i/o): pc ram\r\n"
+	"    0000000000001000-0000000080000fff (prio 0, ram): mem0\r\n"
+	"    0000000080001000-0000000200000fff (prio 0, ram): mem1\r\n"
+	"\r\n"
+	"memory-region: pc.bios\r\n"
+	"  00000000fffc0000-00000000ffffffff (prio 0, rom): pc.bios\r\n";
+
+/* Two blocks in one region, of which the CPUs see parts at two places; a region that lies elsewhere itself.
+ */
 static void test_mtree(void **state)
 {
+	static const struct wt_hmp_range wanted[] = {
+		{ 0, 0x80000000, 0, "mem0" },
+		{ 0x80000000, 0x40000000, 0, "mem1" },
+		{ 0xfd000000, 0x1000000, 0, "vga.vram" },
+		{ 0x100000000, 0x140000000, 0x40000000, "mem1" },
+		{ 0x240000000, 0x8000000, 0, "nv" },
+	};
 	struct wt_hmp_range *ranges = NULL;
 	struct wt_error err = { 0 };
 	unsigned count = 0;
 
 	assert_int_equal(wt_hmp_parse_mtree(mtree, strlen(mtree), &ranges, &count, &err), 0);
-	assert_int_equal(count, 3);
-	assert_true(!ranges[0].address && ranges[0].length == 0xa0000 && !ranges[0].region_offset);
-	assert_true(ranges[1].address == 0x100000 && ranges[1].region_offset == 0x100000);
-	assert_int_equal(ranges[1].length, 0x7f00000);
-	assert_true(ranges[2].address == 0x10000000 && !ranges[2].region_offset);
+	assert_int_equal(count, sizeof wanted / sizeof *wanted);
+	for (unsigned i = 0; i < count; i++) {
+		assert_int_equal(ranges[i].address, wanted[i].address);
+		assert_int_equal(ranges[i].length, wanted[i].length);
+		assert_int_equal(ranges[i].region_offset, wanted[i].region_offset);
+		assert_string_equal(ranges[i].region, wanted[i].region);
+	}
 	free(ranges);
 }
 
 static void test_bad_mtree(void **state)
 {
+#define MEMORY "address-space: memory\n"
 	static const char *const bad[] = {
 		"",
 		"unknown command\n",
-		"FlatView #0\n AS \"I/O\", root: io\n",
-		" AS \"memory\", root: system\n  what\n",
-		" AS \"memory\", root: system\n  0-ff\n",
-		" AS \"memory\", root: system\n  0-ff (prio x, ram): a\n",
-		" AS \"memory\", root: system\n  ff-0 (prio 0, ram): a\n",
-		" AS \"memory\", root: system\n  0-ffffffffffffffff (prio 0, ram): a\n",
+		"address-space: I/O\n  " ALL "io\n",
+		MEMORY,
+		MEMORY "  what\n",
+		MEMORY "  0-ff\n",
+		MEMORY "  0-ff (prio x, ram): a\n",
+		MEMORY "  0-ff (prio 0, ram) a\n",
+		MEMORY "  ff-0 (prio 0, ram): a\n",
+		MEMORY "  0-ffffffffffffffff (prio 0, ram): a\n",
+		MEMORY "  0-ff (prio 0, ram): alias a\n",
+		MEMORY "  0-ff (prio 0, ram): alias a @b ff-0\n",
+		MEMORY "  0-ff (prio 0, ram): alias a b 0-ff\n",
+		MEMORY "  " ALL "a\n\nmemory-region: b\n what\n",
 	};
 	struct wt_hmp_range *ranges = NULL;
 	struct wt_error err;

@@ -223,6 +223,14 @@ static void begin(const char *place, bool source)
 	begin_as(place, source, false, source);
 }
 
+/* The destination has prepared its devices, and has the guest's memory. */
+static void prepared(void)
+{
+	wt_passthrough_done(test.p, WT_DEVICE_STEP_ASK, NULL);
+	assert_int_equal(test.step, WT_DEVICE_STEP_WARM);
+	wt_passthrough_done(test.p, WT_DEVICE_STEP_WARM, NULL);
+}
+
 /* Up to the unplug. */
 static void begin_source(void)
 {
@@ -230,7 +238,7 @@ static void begin_source(void)
 	assert_int_equal(test.step, WT_DEVICE_STEP_ASK);
 	wt_passthrough_done(test.p, WT_DEVICE_STEP_MOVE, NULL); /* not what is under way */
 	assert_string_equal(qemu.asked, "");
-	wt_passthrough_done(test.p, WT_DEVICE_STEP_ASK, NULL);
+	prepared();
 	assert_string_equal(qemu.asked, "device_del ib0;");
 }
 
@@ -290,7 +298,7 @@ static void test_goes(void **state)
 
 	begin_source();
 	answer(true);
-	assert_int_equal(test.step, WT_DEVICE_STEP_ASK);
+	assert_int_equal(test.step, WT_DEVICE_STEP_WARM);
 	event("DEVICE_DELETED");
 	assert_int_equal(test.step, WT_DEVICE_STEP_MOVE);
 	assert_true(wt_passthrough_gone_ns(test.p) >= wt_passthrough_quiesce_ns(test.p));
@@ -362,7 +370,7 @@ static void test_gone_already(void **state)
 {
 	begin("\"device\":\"e1000e\"", true);
 	event("DEVICE_DELETED");
-	wt_passthrough_done(test.p, WT_DEVICE_STEP_ASK, NULL);
+	prepared();
 	assert_int_equal(test.step, WT_DEVICE_STEP_MOVE);
 	wt_passthrough_abort(test.p);
 	answer(true);
@@ -404,7 +412,7 @@ static void test_late_for_hooks(void **state)
 	test.agent = true;
 	begin("\"device\":\"e1000e\"", true);
 	agent_answers();
-	wt_passthrough_done(test.p, WT_DEVICE_STEP_ASK, NULL);
+	prepared();
 	agent_answers();
 	answer(true);
 	run();

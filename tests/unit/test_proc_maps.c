@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -211,6 +213,40 @@ static void test_runs(void **state)
 	wt_proc_maps_free(maps);
 }
 
+#define CHURN_PAGES 64u
+
+static atomic_bool enough;
+
+/* Mappings that grow, shrink, and become one. */
+static void *churn(void *arg)
+{
+	for (unsigned i = 0; !enough; i++) {
+		unsigned page = i * 2654435761u % (CHURN_PAGES - 4), pages = 1 + i / 3 % 4;
+
+		mprotect((char *)arg + page * 4096, pages * 4096, i % 2 ? PROT_READ | PROT_WRITE : PROT_NONE);
+	}
+	return NULL;
+}
+
+static void test_while_it_changes(void **state)
+{
+	void *memory = mmap(NULL, CHURN_PAGES * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct wt_proc_maps *maps;
+	struct wt_error err = { 0 };
+	pthread_t thread;
+
+	assert_ptr_not_equal(memory, MAP_FAILED);
+	assert_int_equal(pthread_create(&thread, NULL, churn, memory), 0);
+	for (unsigned i = 0; i < 10000; i++) {
+		if (wt_proc_maps_read(getpid(), &maps, &err) < 0)
+			fail_msg("%u: %s", i, err.text);
+		wt_proc_maps_free(maps);
+	}
+	enough = true;
+	pthread_join(thread, NULL);
+	munmap(memory, CHURN_PAGES * 4096);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +257,7 @@ int main(void)
 		cmocka_unit_test(test_own_process),
 		cmocka_unit_test(test_no_process),
 		cmocka_unit_test(test_runs),
+		cmocka_unit_test(test_while_it_changes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

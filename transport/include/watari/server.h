@@ -106,6 +106,7 @@ struct wt_server_stats {
 	uint64_t wanted_pages;   /* that the puller has asked for and that were not announced again yet */
 	bool digests;            /* are made: the puller wants them */
 	uint64_t digested_pages; /* whose digests were sent: the puller may have had them */
+	uint64_t warm_pages;     /* of a warm-up that has ended, in no other figure of pages */
 	uint64_t control_bytes;  /* of messages, both ways, without TLS */
 };
 
@@ -161,6 +162,15 @@ int wt_server_announce(struct wt_server *server, struct wt_extent *extent, enum 
  */
 int wt_server_announce_copy(struct wt_server *server, struct wt_extent *extent, const uint8_t *bytes);
 void wt_server_flush(struct wt_server *server);
+/*
+ * Warm-up: while it is on, announcements only bring the puller's memory near to this one. Nobody needs to
+ * know what changes meanwhile, and nothing is digested. Off: as if nothing had been announced yet; a puller
+ * whose old copy is that memory itself keeps of it what is still right. On before the first announcement, off
+ * when all has landed: otherwise -EAGAIN, or -EINVAL if it is not on.
+ */
+int wt_server_warm(struct wt_server *server, bool on);
+/* Before the first announcement: whatever old copy the puller has, it is not worth digesting for. */
+void wt_server_no_digests(struct wt_server *server);
 /*
  * While on, an IN_PLACE extent that was announced before is announced again a little later (50 ms at most,
  * room given), or when many such pages wait: what the guest writes all the time is pulled now and then.
