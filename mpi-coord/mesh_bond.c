@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-static void path_keep(struct wt_mesh_peer *peer, struct wt_path *path)
+static void path_keep(struct wt_mesh_peer *peer, enum wt_link_kind kind, struct wt_path *path)
 {
 	struct wt_mesh *mesh = peer->mesh;
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = peer };
@@ -24,11 +24,12 @@ static void path_keep(struct wt_mesh_peer *peer, struct wt_path *path)
 	};
 
 	peer->path = path;
+	peer->kind = kind;
 	peer->greeted = false;
 	peer->ready = true;
 	peer->posted = 0;
 	mesh->up[mesh->up_count++] = peer;
-	if (epoll_ctl(mesh->epoll, EPOLL_CTL_ADD, mesh->ops->fd(path), &event) < 0)
+	if (epoll_ctl(mesh->epoll, EPOLL_CTL_ADD, wt_mesh_ops(peer)->fd(path), &event) < 0)
 		wt_mesh_break(
 			mesh, peer, "cannot watch the path to rank %u: %s", peer->name.rank, strerror(errno));
 	wt_mesh_say(peer, &greeting, true);
@@ -42,8 +43,11 @@ static void path_close(struct wt_mesh_peer *peer)
 	for (i = 0; mesh->up[i] != peer; i++)
 		;
 	mesh->up[i] = mesh->up[--mesh->up_count];
-	epoll_ctl(mesh->epoll, EPOLL_CTL_DEL, mesh->ops->fd(peer->path), NULL);
-	mesh->ops->close(peer->path);
+	epoll_ctl(mesh->epoll, EPOLL_CTL_DEL, wt_mesh_ops(peer)->fd(peer->path), NULL);
+	/* Let go before a detach is answered, waiting for the device if need be. */
+	if (mesh->mode == WT_BOND_AWAY && wt_mesh_ops(peer)->quiesce(peer->path) == 0)
+		wt_mesh_ops(peer)->detach(peer->path);
+	wt_mesh_ops(peer)->close(peer->path);
 	peer->path = NULL;
 	peer->greeted = false;
 }
@@ -55,7 +59,13 @@ static void marker_say(struct wt_mesh_peer *peer)
 	wt_mesh_say(peer, &marker, true);
 }
 
-void wt_mesh_bond_event(struct wt_mesh_peer *peer, enum wt_bond_event event, struct wt_path *path)
+void wt_mesh_bond_event(struct wt_mesh_peer *peer, enum wt_bond_event event)
+{
+	wt_mesh_bond_path(peer, event, WT_LINK_TCP, NULL);
+}
+
+void wt_mesh_bond_path(
+	struct wt_mesh_peer *peer, enum wt_bond_event event, enum wt_link_kind kind, struct wt_path *path)
 {
 	unsigned actions;
 
@@ -64,9 +74,9 @@ void wt_mesh_bond_event(struct wt_mesh_peer *peer, enum wt_bond_event event, str
 		return;
 	actions = wt_bond_step(&peer->bond, event);
 	if (actions & WT_BOND_KEEP)
-		path_keep(peer, path);
+		path_keep(peer, kind, path);
 	else if (path)
-		peer->mesh->ops->close(path);
+		peer->mesh->links[kind].ops->close(path);
 	if (actions & WT_BOND_DIAL)
 		wt_mesh_dial(peer);
 	if (actions & WT_BOND_MARK)
@@ -88,8 +98,8 @@ static bool post(struct wt_mesh_peer *peer, struct wt_mesh_queue *queue)
 
 	item->op.cookie = (uint64_t)(uintptr_t)item;
 	if (item->local)
-		item->op.local_region = item->local->region;
-	status = peer->mesh->ops->post(peer->path, &item->op, 1);
+		item->op.local_region = item->local->regions[peer->kind];
+	status = wt_mesh_ops(peer)->post(peer->path, &item->op, 1);
 	if (status == -EINVAL) {
 		wt_mesh_queue_take(queue);
 		wt_mesh_keep_done(peer->mesh, item, status);
@@ -179,10 +189,10 @@ unsigned wt_mesh_poll(struct wt_mesh_peer *peer, struct wt_mesh_event *ret_event
 	int count;
 	int i;
 
-	count = peer->mesh->ops->poll(peer->path, completions, WT_MESH_BATCH);
+	count = wt_mesh_ops(peer)->poll(peer->path, completions, WT_MESH_BATCH);
 	peer->ready = count == (int)WT_MESH_BATCH;
 	if (count < 0) {
-		wt_mesh_bond_event(peer, WT_BOND_LOST, NULL);
+		wt_mesh_bond_event(peer, WT_BOND_LOST);
 		return 0;
 	}
 	for (i = 0; i < count; i++) {

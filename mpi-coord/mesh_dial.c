@@ -7,7 +7,8 @@
  *   2. Threads that have ended are joined by the next dial, or by close.
  *   3. A refusal is repeated after a pause for as long as the bond wants: the other end may be dialling us,
  * or just be about to listen.
- *   4. Who dials shows the token of the rank that it dials, and its epoch; without both nobody is admitted.
+ *   4. Over verbs if both ends have it; if that cannot be, over tcp.
+ *   5. Who dials shows the token of the rank that it dials, and its epoch; without both nobody is admitted.
  */
 #include "mesh_internal.h"
 
@@ -22,8 +23,9 @@ struct wt_mesh_dial {
 	struct wt_mesh_dial *next; /* of those that have ended */
 	pthread_t thread;
 	struct wt_mesh_peer *peer;
-	const struct wt_fabric_ops *ops;
-	struct wt_endpoint *endpoint;
+	unsigned verbs_failed; /* times */
+	enum wt_link_kind kind;
+	struct wt_mesh_link link;
 	struct wt_mesh_address address;
 	struct wt_frame_hello hello;
 };
@@ -54,6 +56,11 @@ static void aim(struct wt_mesh_dial *dial)
 	const struct wt_mesh *mesh = dial->peer->mesh;
 
 	dial->address = dial->peer->address;
+	dial->kind = dial->address.verbs_port && mesh->links[WT_LINK_VERBS].ops &&
+				     dial->verbs_failed < WT_MESH_VERBS_TRIES
+			     ? WT_LINK_VERBS
+			     : WT_LINK_TCP;
+	dial->link = mesh->links[dial->kind];
 	dial->hello = (struct wt_frame_hello){ .version = WT_FRAME_VERSION,
 		.job = mesh->self.job,
 		.rank = mesh->self.rank,
@@ -70,8 +77,12 @@ static bool dial_told(
 
 	if (peer->mesh->closing) {
 		if (status >= 0)
-			dial->ops->close(path);
+			dial->link.ops->close(path);
 		return false;
+	}
+	if (dial->kind == WT_LINK_VERBS && status < 0 && status != -ECONNREFUSED && status != -ECONNRESET) {
+		dial->verbs_failed++;
+		event = WT_BOND_DIAL_REFUSED;
 	}
 	if (event == WT_BOND_DIAL_REFUSED) {
 		aim(dial); /* there may be a newer address */
@@ -81,9 +92,20 @@ static bool dial_told(
 		peer->bond.mode == WT_BOND_RUNNING)
 		wt_mesh_break(peer->mesh, peer, "rank %u cannot be reached: %.300s", peer->name.rank,
 			wt_error_text(err));
-	wt_mesh_bond_event(peer, event, path);
+	wt_mesh_bond_path(peer, event, dial->kind, path);
 	wt_mesh_flush(peer);
 	return false;
+}
+
+static int connect_to(struct wt_mesh_dial *dial, const uint8_t hello[WT_PATH_HELLO_BYTES],
+	struct wt_path **ret_path, struct wt_error *err)
+{
+	bool verbs = dial->kind == WT_LINK_VERBS;
+
+	return dial->link.ops->connect(dial->link.endpoint,
+		verbs ? dial->address.verbs_host : dial->address.host,
+		verbs ? dial->address.verbs_port : dial->address.port, hello, WT_ROLE_PEER,
+		verbs ? WT_MESH_VERBS_DIAL_NS : WT_MESH_DIAL_NS, ret_path, err);
 }
 
 static void *dial_main(void *arg)
@@ -101,8 +123,7 @@ static void *dial_main(void *arg)
 		int status;
 
 		wt_frame_hello_encode(&dial->hello, hello);
-		status = dial->ops->connect(dial->endpoint, dial->address.host, dial->address.port, hello,
-			WT_ROLE_PEER, WT_MESH_DIAL_NS, &path, &err);
+		status = connect_to(dial, hello, &path, &err);
 
 		pthread_mutex_lock(&mesh->lock);
 		again = dial_told(dial, status, now_ns() >= deadline, path, &err);
@@ -140,7 +161,7 @@ void wt_mesh_dial(struct wt_mesh_peer *peer)
 
 	if (!dial)
 		abort();
-	*dial = (struct wt_mesh_dial){ .peer = peer, .ops = mesh->ops, .endpoint = mesh->endpoint };
+	dial->peer = peer;
 	aim(dial);
 	wt_mesh_dials_join(mesh);
 	status = wt_thread_start(dial_main, dial, &dial->thread);
@@ -166,40 +187,49 @@ static struct wt_mesh_peer *dialler(struct wt_mesh *mesh, const uint8_t bytes[WT
 }
 
 /* Under the lock. */
-static void admit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_request *request, bool closed)
+static void admit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, enum wt_link_kind kind,
+	struct wt_request *request, bool closed)
 {
+	const struct wt_mesh_link *link = &mesh->links[kind];
 	struct wt_bond after;
 	struct wt_path *path = NULL;
 
-	if (!peer || closed || mesh->closing || !mesh->ops) {
-		mesh->ops->request_refuse(request);
+	if (!peer || closed || mesh->closing) {
+		link->ops->request_refuse(request);
 		return;
 	}
 	after = peer->bond;
 	if (!(wt_bond_step(&after, WT_BOND_REQUEST) & WT_BOND_KEEP)) {
-		mesh->ops->request_refuse(request);
+		link->ops->request_refuse(request);
 		return;
 	}
 	/* One that left meanwhile is no path: the bond never hears of it. */
-	if (mesh->ops->request_admit(request, mesh->endpoint, WT_ROLE_PEER, &path, NULL) < 0)
+	if (link->ops->request_admit(request, link->endpoint, WT_ROLE_PEER, &path, NULL) < 0)
 		return;
-	wt_mesh_bond_event(peer, WT_BOND_REQUEST, path);
+	wt_mesh_bond_path(peer, WT_BOND_REQUEST, kind, path);
 	wt_mesh_flush(peer);
 }
 
-void wt_mesh_accept(struct wt_mesh *mesh, bool closed)
+static void accept_all(struct wt_mesh *mesh, enum wt_link_kind kind, bool closed)
 {
 	for (;;) {
+		/* Only this thread attaches and detaches. */
+		const struct wt_mesh_link *link = &mesh->links[kind];
 		uint8_t hello[WT_PATH_HELLO_BYTES];
 		struct wt_request *request = NULL;
 		struct wt_mesh_peer *peer;
 
-		/* Only this thread attaches and detaches. */
-		if (!mesh->ops || mesh->ops->listener_accept(mesh->listener, &request, hello) < 0)
+		if (!link->ops || link->ops->listener_accept(link->listener, &request, hello) < 0)
 			return;
 		peer = dialler(mesh, hello);
 		pthread_mutex_lock(&mesh->lock);
-		admit(mesh, peer, request, closed);
+		admit(mesh, peer, kind, request, closed);
 		pthread_mutex_unlock(&mesh->lock);
 	}
+}
+
+void wt_mesh_accept(struct wt_mesh *mesh, bool closed)
+{
+	accept_all(mesh, WT_LINK_TCP, closed);
+	accept_all(mesh, WT_LINK_VERBS, closed);
 }

@@ -15,11 +15,22 @@
 
 #define WT_MESH_BATCH 16u
 #define WT_MESH_KEYS 64u
+#define WT_MESH_LEAVE_TURNS 10000u      /* of 0.1 ms and more: so long a goodbye may take */
 #define WT_MESH_POLL_ALL 4u             /* with so few paths all are polled without asking which is ready */
 #define WT_MESH_DIAL_NS 10000000000ull  /* until nobody there is an error */
 #define WT_MESH_DIAL_PAUSE_NS 10000000l /* after a refusal */
 
+#define WT_MESH_VERBS_DIAL_NS 4000000000ull
+#define WT_MESH_VERBS_TRIES 3u /* that fail, then over tcp; refusals are none */
+
 struct wt_mesh_dial;
+
+/* One fabric; all NULL while it is not attached. */
+struct wt_mesh_link {
+	const struct wt_fabric_ops *ops;
+	struct wt_endpoint *endpoint;
+	struct wt_listener *listener;
+};
 
 struct wt_mesh_queue {
 	struct wt_mesh_item *first;
@@ -30,6 +41,7 @@ struct wt_mesh_queue {
 struct wt_mesh_key {
 	uint64_t id;
 	uint32_t epoch;
+	enum wt_link_kind kind;
 	struct wt_key key;
 };
 
@@ -41,6 +53,7 @@ struct wt_mesh_peer {
 	struct wt_mesh_address address;
 	struct wt_bond bond;
 	struct wt_path *path;
+	enum wt_link_kind kind;      /* of the path */
 	struct wt_mesh_queue urgent; /* goes first, also while quiesced: greeting, marker, goodbye */
 	struct wt_mesh_queue queue;
 	struct wt_mesh_queue parked;  /* wait for a key or a greeting */
@@ -67,9 +80,7 @@ struct wt_mesh {
 	pthread_mutex_t lock;
 	pthread_mutex_t delivering; /* held by who delivers; before `lock` */
 	pthread_cond_t dial_ended;
-	const struct wt_fabric_ops *ops; /* NULL while detached, like the next two */
-	struct wt_endpoint *endpoint;
-	struct wt_listener *listener;
+	struct wt_mesh_link links[WT_LINKS];
 	struct wt_mesh_address address;
 	uint32_t attaches; /* how many; keys are good in one of them */
 	struct wt_registry registry;
@@ -114,12 +125,23 @@ void wt_mesh_say(struct wt_mesh_peer *peer, const struct wt_frame_word *word, bo
 bool wt_mesh_hear(struct wt_mesh_peer *peer, const struct wt_frame_word *word);
 
 /* mesh_bond.c: paths and the bond machine */
-void wt_mesh_bond_event(struct wt_mesh_peer *peer, enum wt_bond_event event, struct wt_path *path);
+/* The operations of the fabric of a peer's path. */
+static inline const struct wt_fabric_ops *wt_mesh_ops(const struct wt_mesh_peer *peer)
+{
+	return peer->mesh->links[peer->kind].ops;
+}
+void wt_mesh_bond_event(struct wt_mesh_peer *peer, enum wt_bond_event event);
+/* The same with the path that the event brings. */
+void wt_mesh_bond_path(
+	struct wt_mesh_peer *peer, enum wt_bond_event event, enum wt_link_kind kind, struct wt_path *path);
 /* Posts what may go. */
 void wt_mesh_flush(struct wt_mesh_peer *peer);
 /* Polls one path; writes events to deliver, or keeps them if ret_events is NULL. Answers how many it wrote.
  */
 unsigned wt_mesh_poll(struct wt_mesh_peer *peer, struct wt_mesh_event *ret_events);
+
+/* mesh_link.c */
+void wt_mesh_links_close(struct wt_mesh *mesh);
 
 /* mesh_dial.c */
 void wt_mesh_dial(struct wt_mesh_peer *peer);

@@ -31,7 +31,7 @@ static int aim(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 {
 	const struct wt_handle *handle = &item->remote;
 	const struct wt_mesh_key *known;
-	const struct wt_key *key = &handle->key;
+	const struct wt_key *key = &handle->keys[peer->kind];
 	uint64_t offset = item->remote_address - handle->base;
 
 	if (item->remote_address < handle->base || offset > handle->length ||
@@ -39,9 +39,10 @@ static int aim(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 		return -ERANGE;
 	if (!peer->greeted)
 		return -EAGAIN;
-	if (handle->epoch != peer->epoch) {
+	if (handle->epoch != peer->epoch || !key->length) {
 		known = key_slot(peer, handle->id);
-		if (!known || known->id != handle->id || known->epoch != peer->epoch)
+		if (!known || known->id != handle->id || known->epoch != peer->epoch ||
+			known->kind != peer->kind)
 			return -EAGAIN;
 		key = &known->key;
 	}
@@ -153,7 +154,7 @@ void wt_mesh_work_begin(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 		wt_mesh_queue_put(&peer->queue, item);
 	}
 	if (peer->bond.state == WT_BOND_IDLE)
-		wt_mesh_bond_event(peer, WT_BOND_WANT, NULL);
+		wt_mesh_bond_event(peer, WT_BOND_WANT);
 	wt_mesh_flush(peer);
 }
 
@@ -180,8 +181,8 @@ static void tell_key(struct wt_mesh_peer *peer, uint64_t id)
 		.kind = WT_FRAME_KEY_TELL, .id = id, .epoch = peer->mesh->registry.epoch
 	};
 
-	if (registration && registration->region)
-		word.key = registration->key;
+	if (registration)
+		word.key = registration->keys[peer->kind];
 	wt_mesh_say(peer, &word, false);
 }
 
@@ -191,7 +192,9 @@ static void learn_key(struct wt_mesh_peer *peer, const struct wt_frame_word *wor
 
 	if (!slot)
 		abort();
-	*slot = (struct wt_mesh_key){ .id = word->id, .epoch = word->epoch, .key = word->key };
+	*slot = (struct wt_mesh_key){
+		.id = word->id, .epoch = word->epoch, .kind = peer->kind, .key = word->key
+	};
 	unpark(peer);
 }
 
@@ -245,7 +248,7 @@ bool wt_mesh_hear(struct wt_mesh_peer *peer, const struct wt_frame_word *word)
 		peer->bond.marker_epoch = word->epoch;
 		return true;
 	case WT_FRAME_GOODBYE:
-		wt_mesh_bond_event(peer, WT_BOND_GOODBYE, NULL);
+		wt_mesh_bond_event(peer, WT_BOND_GOODBYE);
 		return true;
 	case WT_FRAME_KEY_ASK:
 		tell_key(peer, word->id);
