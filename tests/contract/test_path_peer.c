@@ -360,6 +360,10 @@ static void bad_posts(void **state)
 	assert_int_equal(test_ops->post(end->path, &op, 1), -EINVAL);
 	op = op_move(end, WT_OP_READ, 0, TEST_MEMORY - 10, 11);
 	assert_int_equal(test_ops->post(end->path, &op, 1), -EINVAL);
+	op = op_move(end, WT_OP_WRITE, TEST_MEMORY - 10, 0, 11);
+	assert_int_equal(test_ops->post(end->path, &op, 1), -EINVAL);
+	op.local_region = NULL;
+	assert_int_equal(test_ops->post(end->path, &op, 1), -EINVAL);
 	peers_close(peers);
 	free(peers);
 }
