@@ -67,6 +67,7 @@ struct end {
 static struct end ends[ENDS];
 static struct ibv_mr mrs[2 * ENDS];
 static unsigned mr_count;
+static bool posting; /* the owners have something to post */
 static uint8_t source[WT_PATH_MESSAGE_MAX + OPS_MAX];
 
 /* ---- the device ---- */
@@ -310,6 +311,12 @@ static uint32_t message_length(const struct end *end, unsigned number)
 	return 1 + (x >> 3) % (x % 8 == 0 ? WT_PATH_MESSAGE_MAX : x % 8 < 3 ? 9000 : 200);
 }
 
+/* What write `number` writes. */
+static uint8_t written(unsigned number)
+{
+	return (uint8_t)(1 + number + number / SLOTS * 37);
+}
+
 static void post(struct end *end)
 {
 	uint32_t length = message_length(end, end->sends), slot = end->posted % SLOTS * SLOT_BYTES;
@@ -332,7 +339,7 @@ static void post(struct end *end)
 				    (op.kind == WT_OP_READ ? SLOTS * SLOT_BYTES : 0);
 		op.remote_key = other(end)->mr.rkey;
 		if (op.kind == WT_OP_WRITE)
-			memset(op.local, (int)end->posted | 1, SLOT_BYTES);
+			memset(op.local, written(end->posted), SLOT_BYTES);
 	}
 	status = wt_verbs_post(&end->path, &op, 1);
 	check(status == 1 || status == -EAGAIN || status == -end->path.error);
@@ -350,17 +357,38 @@ static void message_look(struct end *end, const struct wt_completion *done)
 	end->heard++;
 }
 
+static void reap(struct end *end);
+
+/* The other end goes on: it must not touch what was handed out. */
+static void meanwhile(struct end *end)
+{
+	static bool within;
+	unsigned count = (unsigned)seed_below(60), i;
+
+	if (within || !posting || seed_below(2))
+		return;
+	within = true;
+	for (i = 0; i < count; i++)
+		device_step(end, false);
+	reap(other(end));
+	for (i = 0; i < count; i++) {
+		if (i % 8 == 0)
+			post(other(end));
+		device_step(other(end), false);
+	}
+	within = false;
+}
+
 static void reap(struct end *end)
 {
 	struct wt_completion done[40];
 	unsigned max = 1 + (unsigned)seed_below(40);
-	int i;
+	int i, last = wt_verbs_poll(&end->path, done, max);
 
-	end->last = wt_verbs_poll(&end->path, done, max);
-	check(end->last <= (int)max);
-	for (i = (int)seed_below(4); i > 0 && seed_below(2); i--)
-		device_step(other(end), false); /* must not touch what was handed out */
-	for (i = 0; i < end->last; i++) {
+	end->last = last;
+	check(last <= (int)max);
+	meanwhile(end);
+	for (i = 0; i < last; i++) {
 		uint64_t n = done[i].cookie;
 
 		if (done[i].message) {
@@ -370,26 +398,30 @@ static void reap(struct end *end)
 		check(n < end->posted && !end->seen[n]);
 		check(done[i].status == 0 || (done[i].status < 0 && end->path.error));
 		if (done[i].status == 0 && end->kinds[n] == WT_OP_WRITE)
-			check(other(end)->memory[n % SLOTS * SLOT_BYTES + 5] == ((n | 1) & 255));
+			check(other(end)->memory[n % SLOTS * SLOT_BYTES + 5] == written((unsigned)n));
 		end->seen[n] = true;
 		end->completed++;
 	}
-	check(end->last >= 0 || end->completed == end->posted);
+	check(last >= 0 || end->completed == end->posted);
 }
 
-static void step(struct end *end, bool unlucky)
+static void step(struct end *end, bool unlucky, bool lazy)
 {
 	switch (seed_below(8)) {
 	case 0:
 	case 1:
-		post(end);
+		for (uint64_t n = seed_below(8); n > 0; n--)
+			post(end);
 		break;
 	case 2:
 	case 3:
-		reap(end);
+		if (!lazy)
+			reap(end);
 		break;
 	case 4:
 		end->woken = false;
+		if (lazy)
+			break;
 		if (!wt_verbs_arm(&end->path) && !end->path.error && end->wc_count == 0) {
 			while (other(end)->request_count && !end->wc_count)
 				device_step(other(end), false);
@@ -423,11 +455,19 @@ static void settle(void)
 static void random_run(void)
 {
 	bool unlucky = seed_below(2);
+	uint64_t lazy = ENDS;
 	unsigned i;
 
 	world_open(1 + (unsigned)seed_below(WT_VERBS_DEPTH_MAX));
-	for (i = 0; i < 3000; i++)
-		step(&ends[seed_below(ENDS)], unlucky);
+	posting = true;
+	for (i = 0; i < 3000; i++) {
+		uint64_t e = seed_below(ENDS);
+
+		if (i % 400 == 0)
+			lazy = seed_below(ENDS + 1); /* looks at nothing for a while */
+		step(&ends[e], unlucky, e == lazy);
+	}
+	posting = false;
 	settle();
 	for (i = 0; i < ENDS; i++) {
 		struct end *end = &ends[i];
@@ -490,11 +530,32 @@ static void test_wrong_peer(void **state)
 	world_close();
 }
 
+/* A message that was found on the way to sleep is not freed before it was handed out and looked at. */
+static void test_found_by_arm(void **state)
+{
+	struct wt_op op = { .kind = WT_OP_SEND, .local = source, .length = 100 };
+	struct wt_completion done[4];
+
+	world_open(16);
+	settle();
+	assert_int_equal(wt_verbs_post(&ends[0].path, &op, 1), 1);
+	device_step(&ends[0], false);
+	assert_int_equal(wt_verbs_arm(&ends[1].path), 1);
+	assert_int_equal(wt_verbs_arm(&ends[1].path), 1);
+	assert_int_equal(wt_verbs_poll(&ends[1].path, done, 4), 1);
+	assert_memory_equal(done[0].message, source, 100);
+	assert_int_equal(ends[1].path.peer->freed.messages, 0);
+	assert_int_equal(wt_verbs_poll(&ends[1].path, done, 4), 0);
+	assert_int_equal(ends[1].path.peer->freed.messages, 1);
+	world_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_wrong_peer),
+		cmocka_unit_test(test_found_by_arm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
