@@ -397,7 +397,8 @@ static void peer_leaves(void **state)
 	} while (end->last >= 0);
 	assert_int_equal(end->messages, 50);
 	assert_int_equal(end->completed, 20);
-	assert_true(end->statuses[19] < 0);
+	/* A device may have answered all of it by itself. */
+	assert_true(end->statuses[19] < 0 || test_ops->fabric != WT_FABRIC_TCP);
 	assert_int_equal(test_ops->post(end->path, &(struct wt_op){ .kind = WT_OP_SEND }, 1), end->last);
 	assert_false(test_ops->alive(end->path));
 	peers_close(peers);

@@ -28,7 +28,8 @@ class Job:
         """(exit code, lines as JSON objects, sentences)"""
         process = self.host.start([COORDINATOR, words[0], self.name, *words[1:], "--json"], words[0], env=self.env)
         code = process.wait(timeout_s)
-        self.host.processes.remove(process)
+        if process in self.host.processes:
+            self.host.processes.remove(process)
         lines = list(process.lines)
         return code, [json.loads(line) for line in lines if line.startswith("{")], \
             [line for line in lines if not line.startswith("{")]
