@@ -91,7 +91,7 @@ static void late(void *arg, uint64_t now_ns)
 {
 	struct wt_server *s = arg;
 
-	if (wt_server_defer_end(s) == -EAGAIN && !s->link.failed)
+	if (!s->link.failed && wt_server_defer_end(s) == -EAGAIN)
 		wt_loop_timer_set(s->loop, &s->late->timer, now_ns + LATE_AGAIN_NS, late, s);
 }
 

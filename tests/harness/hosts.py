@@ -216,7 +216,8 @@ def lab(count, mem="1536M", options=()):
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                  text=True, check=False)
         if started.returncode:
-            raise Failure(f"the lab does not start ({started.returncode}): {started.stdout.strip()}")
+            hung = "soft lockup" in started.stdout  # the emulated kernel, before anything of ours runs (docs/LAB.md)
+            raise (Stall if hung else Failure)(f"the lab does not start ({started.returncode}): {started.stdout.strip()}")
         yield [LabHost(directory, i) for i in range(count)]
     finally:
         subprocess.run([LAB, "stop", "--dir", directory], stdin=subprocess.DEVNULL, check=False,

@@ -152,12 +152,18 @@ static bool all_take(void)
 	return any;
 }
 
-static void finish(void)
+/* As servers do that are there. */
+static void paths_come_back(void)
 {
-	wt_plan_undrain(m.plan);
 	for (unsigned i = 0; i < PATHS; i++)
 		if (!m.paths[i].alive && !m.gone[i % HELPERS])
 			path_add(i, i % HELPERS);
+}
+
+static void finish(void)
+{
+	wt_plan_undrain(m.plan);
+	paths_come_back();
 	for (unsigned b = 0; b < BLOCKS; b++)
 		for (uint32_t p = 0; p < block_pages[b]; p++) {
 			struct wt_extent one = { .block = b, .page = p, .pages = 1 };
@@ -175,6 +181,7 @@ static void finish(void)
 		check(guard < 100000);
 		m.now_ns += 5000000;
 		obey();
+		paths_come_back();
 		digest_step();
 		all_take();
 		if (m.used_count)

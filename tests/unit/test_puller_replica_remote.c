@@ -446,8 +446,8 @@ static void test_never(void **state)
 	check(strstr(w.replica_error.text, "the replica third has not come for 5 s"));
 	third_open(w.remote_id, w.remote_key); /* now nobody waits for it any more */
 	check(world_until(&w, third_has_failed));
-	end_equal();
 	third_end();
+	end_equal();
 	check(puller_stats.replica_pages == 0);
 }
 

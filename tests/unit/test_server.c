@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * test_server.c - the server's half of a change of the puller, against pullers that say what the test wants:
- * drain, base, what was pending, coming back, helpers, and what is asked for.
+ * drain, base, what was pending, coming back, helpers, and what is asked for; and what waits to be announced
+ * again, digests, and replicas.
  *
  * The random test plays a guest that announces pages and a puller O that lands them in pieces, drains it at
  * any moment, and checks that a second puller N is told of every page exactly what is right for it.
@@ -1171,6 +1172,7 @@ static void test_a_replica_is_asked_too_much(void **state)
 /* ---- random ---- */
 
 #define STEPS 120
+#define ANNOUNCEMENTS_MAX 2000
 
 /* The guest, and what O has made of it. */
 static struct {
@@ -1178,9 +1180,10 @@ static struct {
 	uint64_t version[BLOCKS][PAGES_MAX];   /* the content that was announced last; 0: zero */
 	unsigned applied[BLOCKS][PAGES_MAX];   /* announcements that O has carried out, in their order */
 	uint64_t last[BLOCKS][PAGES_MAX];      /* number of the last announcement */
-	bool landed[20000];
-	bool done[20000][32];      /* pages of an announcement */
-	unsigned which[20000][32]; /* how many announcements of the page were before this one */
+	bool landed[ANNOUNCEMENTS_MAX];
+	bool done[ANNOUNCEMENTS_MAX][PAGES_MAX]; /* pages of an announcement */
+	uint16_t which[ANNOUNCEMENTS_MAX]
+		      [PAGES_MAX]; /* how many announcements of the page were before this one */
 	uint64_t next;             /* announcements that were taken over from `heard` */
 	uint64_t versions;
 } m;
@@ -1233,9 +1236,9 @@ static void take_announcements(void)
 	for (; m.next < heard.next_seq; m.next++) {
 		const struct wt_extent *e = &heard.list[m.next].extent;
 
-		check(e->pages <= 32);
+		check(m.next < ANNOUNCEMENTS_MAX);
 		for (uint32_t i = 0; i < e->pages; i++) {
-			m.which[m.next][i] = count[e->block][e->page + i]++;
+			m.which[m.next][i] = (uint16_t)count[e->block][e->page + i]++;
 			m.last[e->block][e->page + i] = m.next;
 		}
 	}
