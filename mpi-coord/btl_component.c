@@ -9,10 +9,7 @@
  */
 #include "btl_watari.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,7 +55,7 @@ static int component_register(void)
 		MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_4, MCA_BASE_VAR_SCOPE_LOCAL,
 		&component->verbs_host);
 	(void)mca_base_component_var_register(super, "fabrics",
-		"verbs,tcp: over verbs where both ranks have a device for it (default); tcp: never over verbs",
+		"verbs,tcp: over verbs where both ranks have a device for it (default); tcp: never over verbs; verbs: a rank without such a device is an error",
 		MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_4, MCA_BASE_VAR_SCOPE_LOCAL,
 		&component->fabrics);
 	return OPAL_SUCCESS;
@@ -86,63 +83,17 @@ static void broken(void *arg, struct wt_mesh_name peer, const char *text)
 	give_up();
 }
 
-/* The addresses of this host that others may reach, one after the other; answers the first true. */
-static bool addresses_try(bool (*fn)(void *arg, const char *host), void *arg)
-{
-	char host[INET_ADDRSTRLEN];
-	struct ifaddrs *list;
-	struct ifaddrs *at;
-	bool found = false;
-
-	if (getifaddrs(&list) < 0)
-		return false;
-	for (at = list; at && !found; at = at->ifa_next) {
-		if (!at->ifa_addr || at->ifa_addr->sa_family != AF_INET || !(at->ifa_flags & IFF_UP) ||
-			at->ifa_flags & IFF_LOOPBACK)
-			continue;
-		inet_ntop(AF_INET, &((struct sockaddr_in *)at->ifa_addr)->sin_addr, host, sizeof host);
-		found = fn(arg, host);
-	}
-	freeifaddrs(list);
-	return found;
-}
-
-static bool address_copy(void *arg, const char *host)
-{
-	strcpy(arg, host);
-	return true;
-}
-
-struct attempt {
-	struct wt_mesh *mesh;
-	uint32_t epoch;
-};
-
-static bool verbs_attach(void *arg, const char *host)
-{
-	const struct attempt *attempt = arg;
-
-	return wt_mesh_attach(attempt->mesh, WT_FABRIC_VERBS, host, attempt->epoch, NULL) >= 0;
-}
-
-/* Over tcp at the first address, or at loopback if there is no other; over verbs too if there is a device. */
+/* Also called by the control thread, which must not call Open MPI. */
 static int attach(struct wt_mesh *mesh, uint32_t epoch, struct wt_error *err)
 {
 	const struct wt_btl_component *component = &mca_btl_watari_component;
-	struct attempt attempt = { mesh, epoch };
-	char host[INET_ADDRSTRLEN] = "127.0.0.1";
-	bool given = component->host && component->host[0];
-	int status;
+	const struct wt_fabrics wanted = { component->host, component->verbs_host, component->fabrics };
+	struct wt_error note = { 0 };
+	int status = wt_fabrics_attach(mesh, &wanted, epoch, &note, err);
 
-	if (!given)
-		addresses_try(address_copy, host);
-	status = wt_mesh_attach(mesh, WT_FABRIC_TCP, given ? component->host : host, epoch, err);
-	if (status < 0 || (component->fabrics && strcmp(component->fabrics, "tcp") == 0))
-		return status;
-	if (component->verbs_host && component->verbs_host[0])
-		return wt_mesh_attach(mesh, WT_FABRIC_VERBS, component->verbs_host, epoch, err);
-	addresses_try(verbs_attach, &attempt);
-	return 0;
+	if (note.code)
+		fprintf(stderr, "btl/watari: rank %u is reached %s\n", OPAL_PROC_MY_NAME.vpid, note.text);
+	return status;
 }
 
 static uint32_t job_size(void)

@@ -11,6 +11,7 @@
 
 #include "compat.h"
 
+#include "fabrics.h"
 #include "mesh.h"
 #include "rank.h"
 

@@ -130,8 +130,9 @@ static struct wt_mesh_peer *peer_new(struct wt_mesh *mesh, struct wt_mesh_name n
 	peer->bond.epoch = mesh->epoch;
 	wt_mesh_queue_init(&peer->urgent);
 	wt_mesh_queue_init(&peer->queue);
+	wt_mesh_queue_init(&peer->back);
 	wt_mesh_queue_init(&peer->parked);
-	wt_mesh_queue_init(&peer->atomics);
+	wt_mesh_queue_init(&peer->asked);
 	return peer;
 }
 
@@ -177,8 +178,11 @@ void wt_mesh_peer_address(
 	struct wt_mesh *mesh, struct wt_mesh_peer *peer, const struct wt_mesh_address *address)
 {
 	pthread_mutex_lock(&mesh->lock);
-	if (!peer->known || address->epoch >= peer->address.epoch)
+	if (!peer->known || address->epoch >= peer->address.epoch) {
+		if (peer->address.token != address->token)
+			peer->verbs_failed = 0;
 		peer->address = *address;
+	}
 	peer->known = true;
 	pthread_mutex_unlock(&mesh->lock);
 }
@@ -187,6 +191,7 @@ void wt_mesh_submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_m
 {
 	item->peer = peer;
 	item->internal = false;
+	item->urgent = false;
 	pthread_mutex_lock(&mesh->lock);
 	wt_mesh_work_begin(peer, item);
 	pthread_mutex_unlock(&mesh->lock);
@@ -318,7 +323,7 @@ int wt_mesh_progress(struct wt_mesh *mesh)
 static bool peer_settled(const struct wt_mesh_peer *peer)
 {
 	return peer->bond.gone || (!peer->queue.first && !peer->urgent.first && !peer->parked.first &&
-					  !peer->atomics.first && !peer->posted);
+					  !peer->asked.first && !peer->posted);
 }
 
 bool wt_mesh_settle(struct wt_mesh *mesh)
@@ -326,6 +331,8 @@ bool wt_mesh_settle(struct wt_mesh *mesh)
 	bool settled;
 	size_t i;
 
+	if (pthread_mutex_trylock(&mesh->delivering) != 0)
+		return false;
 	pthread_mutex_lock(&mesh->lock);
 	for (i = mesh->up_count; i-- > 0 && !mesh->draining;)
 		wt_mesh_poll(mesh->up[i], NULL);
@@ -334,6 +341,7 @@ bool wt_mesh_settle(struct wt_mesh *mesh)
 		settled = peer_settled(mesh->peers[i]);
 	settled |= mesh->broken[0] != 0;
 	pthread_mutex_unlock(&mesh->lock);
+	pthread_mutex_unlock(&mesh->delivering);
 	return settled;
 }
 
@@ -352,8 +360,9 @@ static void peer_free(struct wt_mesh_peer *peer)
 		wt_mesh_ops(peer)->close(peer->path);
 	queue_drop(&peer->urgent);
 	queue_drop(&peer->queue);
+	queue_drop(&peer->back);
 	queue_drop(&peer->parked);
-	queue_drop(&peer->atomics);
+	queue_drop(&peer->asked);
 	free(peer->keys);
 	free(peer);
 }

@@ -65,6 +65,7 @@ struct wt_mesh_item {
 	struct wt_mesh_peer *peer;
 	int status;
 	bool internal;
+	bool urgent; /* of the path there is: not for another one */
 };
 
 struct wt_mesh_events {
@@ -102,7 +103,8 @@ void wt_mesh_submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_m
 int wt_mesh_progress(struct wt_mesh *mesh);
 /*
  * Moves bytes without delivering anything: true when nothing waits to be sent or to be completed, or the job
- * is broken. For one who is about to close, and does not want to hear of anything any more.
+ * is broken. For one who is about to close, and does not want to hear of anything any more. false, and
+ * nothing is moved, while wt_mesh_progress is at it.
  */
 bool wt_mesh_settle(struct wt_mesh *mesh);
 

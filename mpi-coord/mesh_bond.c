@@ -6,6 +6,8 @@
  *   1. mesh->up holds exactly the peers that have a path, each once.
  *   2. `posted` counts what the path has not completed; every completion's cookie is the item.
  *   3. A greeting is the first message on every path, both ways.
+ *   4. A path over verbs that ends before anything has passed was none: the end that dialled gave up, or a
+ *      device connects and does not carry. What it has not sent is sent on the next one.
  * Under the mesh's lock; calls nobody back.
  */
 #include "mesh_internal.h"
@@ -27,6 +29,7 @@ static void path_keep(struct wt_mesh_peer *peer, enum wt_link_kind kind, struct 
 	peer->kind = kind;
 	peer->greeted = false;
 	peer->ready = true;
+	peer->fresh = true;
 	peer->posted = 0;
 	mesh->up[mesh->up_count++] = peer;
 	if (epoll_ctl(mesh->epoll, EPOLL_CTL_ADD, wt_mesh_ops(peer)->fd(path), &event) < 0)
@@ -50,6 +53,22 @@ static void path_close(struct wt_mesh_peer *peer)
 	wt_mesh_ops(peer)->close(peer->path);
 	peer->path = NULL;
 	peer->greeted = false;
+}
+
+/* What an UNMADE path had comes first on the next one; greeting and marker are said anew there. */
+static void take_back(struct wt_mesh_peer *peer)
+{
+	struct wt_mesh_item *item;
+
+	while ((item = wt_mesh_queue_take(&peer->urgent)))
+		free(item); /* these are all the mesh's own */
+	if (!peer->back.first)
+		return;
+	*peer->back.last = peer->queue.first;
+	if (peer->queue.first)
+		peer->back.last = peer->queue.last;
+	peer->queue = peer->back;
+	wt_mesh_queue_init(&peer->back);
 }
 
 static void marker_say(struct wt_mesh_peer *peer)
@@ -88,6 +107,20 @@ void wt_mesh_bond_path(
 			peer->name.rank);
 	if (event == WT_BOND_RESUME || event == WT_BOND_ABORT)
 		wt_mesh_flush(peer);
+}
+
+/* The path of a peer has ended. */
+static void path_ended(struct wt_mesh_peer *peer)
+{
+	if (!peer->fresh || peer->kind != WT_LINK_VERBS) {
+		wt_mesh_bond_event(peer, WT_BOND_LOST);
+		return;
+	}
+	peer->verbs_failed++;
+	wt_mesh_bond_event(peer, WT_BOND_UNMADE);
+	take_back(peer);
+	if (peer->queue.first)
+		wt_mesh_bond_event(peer, WT_BOND_WANT);
 }
 
 /* Answers false when the path takes no more now. */
@@ -133,6 +166,11 @@ static unsigned completed(
 	int status = peer->bond.gone ? 0 : completion->status;
 
 	peer->posted--;
+	peer->fresh &= completion->status < 0;
+	if (peer->fresh && peer->kind == WT_LINK_VERBS && !item->urgent) {
+		wt_mesh_queue_put(&peer->back, item);
+		return 0;
+	}
 	if (item->internal) {
 		free(item);
 		return 0;
@@ -158,13 +196,15 @@ static unsigned heard(
 	const uint8_t *bytes = completion->message;
 	struct wt_frame_word word;
 
+	peer->fresh = false;
+	peer->verbs_failed = 0;
 	if (wt_frame_decode(bytes, completion->length, &word) < 0) {
 		wt_mesh_break(peer->mesh, peer, "rank %u said something that is not of this protocol",
 			peer->name.rank);
 		return 0;
 	}
 	if (word.kind != WT_FRAME_DATA) {
-		if (!wt_mesh_hear(peer, &word))
+		if (!wt_mesh_hear(peer, &word, bytes + sizeof word, completion->length - sizeof word))
 			wt_mesh_break(peer->mesh, peer,
 				"rank %u breaks the protocol; do all ranks have the same version of btl/watari?",
 				peer->name.rank);
@@ -192,7 +232,7 @@ unsigned wt_mesh_poll(struct wt_mesh_peer *peer, struct wt_mesh_event *ret_event
 	count = wt_mesh_ops(peer)->poll(peer->path, completions, WT_MESH_BATCH);
 	peer->ready = count == (int)WT_MESH_BATCH;
 	if (count < 0) {
-		wt_mesh_bond_event(peer, WT_BOND_LOST);
+		path_ended(peer);
 		return 0;
 	}
 	for (i = 0; i < count; i++) {

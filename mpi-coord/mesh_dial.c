@@ -7,7 +7,7 @@
  *   2. Threads that have ended are joined by the next dial, or by close.
  *   3. A refusal is repeated after a pause for as long as the bond wants: the other end may be dialling us,
  * or just be about to listen.
- *   4. Over verbs if both ends have it; if that cannot be, over tcp.
+ *   4. Over verbs if both ends have it; if that cannot be, over tcp, with all the time that a dial has.
  *   5. Who dials shows the token of the rank that it dials, and its epoch; without both nobody is admitted.
  */
 #include "mesh_internal.h"
@@ -23,7 +23,7 @@ struct wt_mesh_dial {
 	struct wt_mesh_dial *next; /* of those that have ended */
 	pthread_t thread;
 	struct wt_mesh_peer *peer;
-	unsigned verbs_failed; /* times */
+	uint64_t deadline_ns; /* of this fabric and address */
 	enum wt_link_kind kind;
 	struct wt_mesh_link link;
 	struct wt_mesh_address address;
@@ -50,16 +50,20 @@ static enum wt_bond_event event_of(enum wt_bond_mode mode, int status, bool late
 									   : WT_BOND_DIAL_FAILED;
 }
 
-/* Under the lock. */
+/* At the address of now. Under the lock. */
 static void aim(struct wt_mesh_dial *dial)
 {
 	const struct wt_mesh *mesh = dial->peer->mesh;
+	bool other = dial->address.token != dial->peer->address.token;
+	enum wt_link_kind before = dial->kind;
 
 	dial->address = dial->peer->address;
 	dial->kind = dial->address.verbs_port && mesh->links[WT_LINK_VERBS].ops &&
-				     dial->verbs_failed < WT_MESH_VERBS_TRIES
+				     dial->peer->verbs_failed < WT_MESH_VERBS_TRIES
 			     ? WT_LINK_VERBS
 			     : WT_LINK_TCP;
+	if (other || dial->kind != before)
+		dial->deadline_ns = now_ns() + WT_MESH_DIAL_NS;
 	dial->link = mesh->links[dial->kind];
 	dial->hello = (struct wt_frame_hello){ .version = WT_FRAME_VERSION,
 		.job = mesh->self.job,
@@ -81,7 +85,7 @@ static bool dial_told(
 		return false;
 	}
 	if (dial->kind == WT_LINK_VERBS && status < 0 && status != -ECONNREFUSED && status != -ECONNRESET) {
-		dial->verbs_failed++;
+		peer->verbs_failed++;
 		event = WT_BOND_DIAL_REFUSED;
 	}
 	if (event == WT_BOND_DIAL_REFUSED) {
@@ -113,7 +117,6 @@ static void *dial_main(void *arg)
 	const struct timespec pause = { .tv_nsec = WT_MESH_DIAL_PAUSE_NS };
 	struct wt_mesh_dial *dial = arg;
 	struct wt_mesh *mesh = dial->peer->mesh;
-	uint64_t deadline = now_ns() + WT_MESH_DIAL_NS;
 	uint8_t hello[WT_PATH_HELLO_BYTES];
 	bool again;
 
@@ -126,7 +129,7 @@ static void *dial_main(void *arg)
 		status = connect_to(dial, hello, &path, &err);
 
 		pthread_mutex_lock(&mesh->lock);
-		again = dial_told(dial, status, now_ns() >= deadline, path, &err);
+		again = dial_told(dial, status, now_ns() >= dial->deadline_ns, path, &err);
 		if (!again) {
 			mesh->dials--;
 			dial->next = mesh->ended;
@@ -162,6 +165,7 @@ void wt_mesh_dial(struct wt_mesh_peer *peer)
 	if (!dial)
 		abort();
 	dial->peer = peer;
+	dial->deadline_ns = now_ns() + WT_MESH_DIAL_NS;
 	aim(dial);
 	wt_mesh_dials_join(mesh);
 	status = wt_thread_start(dial_main, dial, &dial->thread);

@@ -3,9 +3,9 @@
  * registry.c - registrations and their ids; see registry.h.
  *
  *   1. id = serial << 32 | slot, and no serial comes twice: an old id never names other memory.
- *   2. While there is an endpoint of a kind, every registration has a region of it; without one, none has.
- *      There is none of another kind without one of tcp.
- * The memory belongs to Open MPI's caller and stays mapped until the registration is removed.
+ *   2. While there is an endpoint of tcp, every registration has a region of it; without one, none has. There
+ * is no endpoint of another kind without that, and a registration which that one refuses has tcp's region
+ * only. The memory belongs to Open MPI's caller and stays mapped until the registration is removed.
  */
 #include "registry.h"
 
@@ -22,10 +22,11 @@ static int region_add(struct wt_registry *registry, struct wt_registration *regi
 	if (!link->endpoint)
 		return 0;
 	status = link->ops->region_add(link->endpoint, (void *)(uintptr_t)registration->handle.base,
-		registration->handle.length, registration->access, &registration->regions[kind], err);
+		registration->handle.length, registration->access, &registration->regions[kind],
+		kind == WT_LINK_TCP ? err : NULL);
 	if (status >= 0)
 		link->ops->region_key(registration->regions[kind], &registration->keys[kind]);
-	return status;
+	return kind == WT_LINK_TCP ? status : 0;
 }
 
 static void region_remove(

@@ -5,7 +5,7 @@
  * Open MPI keeps the handle of a registration in its own queues, and one-sided windows keep it for ever. So a
  * handle names memory by an id, and carries the fabric's key only as a shortcut that is good as long as the
  * endpoint is the one that gave it (`epoch`); afterwards the other end asks for the present key. There is one
- * key for each fabric over which the memory can be reached.
+ * key for each fabric over which the memory can be reached: tcp takes all, a device of another may refuse.
  */
 #ifndef WATARI_MPI_REGISTRY_H
 #define WATARI_MPI_REGISTRY_H
@@ -43,7 +43,7 @@ struct wt_registration {
 	struct wt_handle handle;
 	unsigned access;                     /* of enum wt_access */
 	struct wt_key keys[WT_LINKS];        /* the present ones; length 0: none */
-	struct wt_region *regions[WT_LINKS]; /* NULL: no endpoint now */
+	struct wt_region *regions[WT_LINKS]; /* NULL: no endpoint now, or it does not take this memory */
 	uint32_t slot;
 };
 
@@ -60,7 +60,7 @@ struct wt_registry {
 	uint32_t epoch;
 };
 
-/* access: of enum wt_access. NULL: no memory, or a device refuses it; *err says why. */
+/* access: of enum wt_access. NULL: no memory; *err says so. */
 struct wt_registration *wt_registry_add(
 	struct wt_registry *registry, void *base, size_t length, unsigned access, struct wt_error *err);
 void wt_registry_remove(struct wt_registry *registry, struct wt_registration *registration);

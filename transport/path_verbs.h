@@ -126,6 +126,12 @@ int wt_verbs_resolve(
 	struct wt_verbs_cm *cm, const char *host, uint16_t port, uint64_t deadline_ns, struct wt_error *err);
 /* The rail of this device; -1: the endpoint has none. */
 int wt_verbs_rail_of(const struct wt_endpoint *endpoint, const struct ibv_context *verbs);
+/*
+ * Rejects a request. cannot: this end is not able to have the path, by this fabric; else it does not want it, now
+ * or ever. The peer sees the first as a status that the specification does not have.
+ */
+#define WT_VERBS_REJECT_CANNOT 0x10000
+void wt_verbs_reject(struct rdma_cm_id *id, bool cannot);
 /* Waits for the next event and answers it by value; without private data. */
 int wt_verbs_event_wait(struct wt_verbs_cm *cm, uint64_t deadline_ns, struct rdma_cm_event *ret_event);
 /* Takes the next event, or answers -EAGAIN. */
@@ -156,8 +162,10 @@ int wt_verbs_arm(struct wt_path *path);
 bool wt_verbs_alive(struct wt_path *path);
 /* ... and what it shares with that of peers. */
 int wt_verbs_status(enum ibv_wc_status status);
-/* The first error counts: moves the queue pair to ERROR, or destroys it. */
+/* The first error counts: moves the queue pair to ERROR, or cuts it. */
 void wt_verbs_fail(struct wt_path *path, int code);
+/* No flush may come: the queue pair is destroyed, that of peers by a poll. The path has failed. */
+void wt_verbs_cut(struct wt_path *path);
 /* What the connection manager has to say. */
 void wt_verbs_events_take(struct wt_path *path);
 /* Does the operation's local region hold its bytes, with this access? 0 or -EINVAL. */

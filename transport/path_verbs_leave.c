@@ -10,7 +10,9 @@
  *   2. Once the kernel does not list the device any more, nothing can be done with that context: its
  *      descriptors are replaced by /dev/null, upon which the kernel has what it waits for. librdmacm finds
  *      out that the device is gone when it meets another one, and then closes the context itself.
- *   3. A descriptor is replaced only if it still is what it was.
+ *   3. A descriptor is replaced only if it still is what it was: librdmacm may have closed it, and its number
+ *      be that of another file, or of the next device's, which may have the same device number. So the file
+ *      is compared by its inode, which /dev makes anew for each device (one made by mknod stays).
  * Threads: any.
  */
 #include "path_verbs.h"
@@ -27,7 +29,7 @@
 struct noted {
 	int index; /* the kernel's number of the device, given once only; 0: free */
 	int command, events;
-	dev_t command_device;
+	struct stat file; /* of `command` */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -49,7 +51,7 @@ void wt_verbs_note(const struct ibv_context *verbs)
 			free_one = &noted[i];
 	}
 	if (free_one)
-		*free_one = (struct noted){ index, verbs->cmd_fd, verbs->async_fd, st.st_rdev };
+		*free_one = (struct noted){ index, verbs->cmd_fd, verbs->async_fd, st };
 	pthread_mutex_unlock(&lock);
 }
 
@@ -68,7 +70,8 @@ static bool still(const struct noted *device)
 
 	snprintf(link, sizeof link, "/proc/self/fd/%d", device->events);
 	return fstat(device->command, &st) == 0 && S_ISCHR(st.st_mode) &&
-	       st.st_rdev == device->command_device && readlink(link, target, sizeof target - 1) > 0 &&
+	       st.st_rdev == device->file.st_rdev && st.st_dev == device->file.st_dev &&
+	       st.st_ino == device->file.st_ino && readlink(link, target, sizeof target - 1) > 0 &&
 	       strstr(target, "infiniband");
 }
 

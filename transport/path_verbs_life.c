@@ -217,7 +217,9 @@ int wt_verbs_request_admit(struct wt_request *request, struct wt_endpoint *endpo
 	if (role_refuse(role, NULL) == 0)
 		path = path_new(role, endpoint->depth);
 	if (!path) {
-		wt_verbs_request_refuse(request);
+		wt_verbs_reject(request->cm.id, true);
+		wt_verbs_cm_close(&request->cm);
+		free(request);
 		if (role_refuse(role, err) < 0)
 			return role_refuse(role, NULL);
 		return wt_error_set(err, ENOMEM, "out of memory or descriptors for a verbs path");
@@ -227,7 +229,7 @@ int wt_verbs_request_admit(struct wt_request *request, struct wt_endpoint *endpo
 	status = admit(path, request, err);
 	free(request);
 	if (status < 0) {
-		rdma_reject(path->cm.id, NULL, 0);
+		wt_verbs_reject(path->cm.id, true);
 		wt_verbs_close(path);
 		return status;
 	}
@@ -246,8 +248,13 @@ static int rejected(struct wt_error *err, const struct rdma_cm_event *event, con
 		return wt_error_set(err, ECONNREFUSED,
 			"%s port %u refused the path; the session is unknown there or has ended", host,
 			(unsigned)port);
+	case WT_VERBS_REJECT_CANNOT:
+		return wt_error_set(err, ENOBUFS,
+			"%s port %u cannot open its end of a path over RDMA; see what limits that host (`ulimit -l`, "
+			"its device)",
+			host, (unsigned)port);
 	default:
-		return wt_error_set(err, ECONNREFUSED, "%s port %u rejected the RDMA connection, reason %d",
+		return wt_error_set(err, ECONNABORTED, "%s port %u rejected the RDMA connection, reason %d",
 			host, (unsigned)port, event->status);
 	}
 }

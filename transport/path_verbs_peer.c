@@ -12,8 +12,10 @@
  *      and receiver-not-ready never happens between ends that keep the rules.
  *   4. Every work request is signalled, so the device's completions match `works` one by one, in order.
  *   5. outstanding == operations in `queue` + in `works` + in `done`, at most the path's depth.
- *   6. The path is silent when every work was flushed and the completion queue is empty: what the peer said
- *      before the end is heard. Where no flush can come the queue pair is destroyed first.
+ *   6. What the peer said before the end is heard: only a poll that finds the completion queue empty, and the
+ *      path failed before it looked, acts on that. The path is silent when every work was flushed. Where no
+ *      flush may come such a poll destroys the queue pair, with which a device may drop what it has not told,
+ *      and the next one fails what is left.
  * No allocation after start; nothing here blocks.
  */
 #include "path_verbs_peer.h"
@@ -30,9 +32,8 @@
 static int memory_new(struct wt_verbs_peer *peer)
 {
 	size_t words = (peer->works_max + peer->receives_max) * sizeof(struct wt_verbs_word);
-	size_t bytes = 2 * WT_VERBS_RING_BYTES + words;
+	size_t bytes = (2 * WT_VERBS_RING_BYTES + words + 4095) & ~(size_t)4095;
 
-	bytes = (bytes + 4095) & ~(size_t)4095;
 	peer->memory = aligned_alloc(4096, bytes);
 	if (!peer->memory)
 		return -ENOMEM;
@@ -42,6 +43,16 @@ static int memory_new(struct wt_verbs_peer *peer)
 	peer->words_out = (struct wt_verbs_word *)(peer->out + WT_VERBS_RING_BYTES);
 	peer->words_in = peer->words_out + peer->works_max;
 	return (int)bytes;
+}
+
+/* What the peer may write, and the rest: nothing is pinned twice. */
+static bool memory_register(struct wt_verbs_peer *peer, struct ibv_pd *pd, size_t bytes)
+{
+	peer->in_mr = ibv_reg_mr(
+		pd, peer->in, WT_VERBS_RING_BYTES, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+	if (peer->in_mr)
+		peer->mr = ibv_reg_mr(pd, peer->out, bytes - WT_VERBS_RING_BYTES, IBV_ACCESS_LOCAL_WRITE);
+	return peer->mr;
 }
 
 int wt_verbs_peer_start(struct wt_path *path, struct wt_error *err)
@@ -58,11 +69,7 @@ int wt_verbs_peer_start(struct wt_path *path, struct wt_error *err)
 	bytes = memory_new(peer);
 	if (bytes < 0)
 		return wt_error_set(err, ENOMEM, "out of memory for a path of peers");
-	peer->mr = ibv_reg_mr(pd, peer->memory, (size_t)bytes, IBV_ACCESS_LOCAL_WRITE);
-	if (peer->mr)
-		peer->in_mr = ibv_reg_mr(
-			pd, peer->in, WT_VERBS_RING_BYTES, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
-	if (!peer->in_mr)
+	if (!memory_register(peer, pd, (size_t)bytes))
 		return wt_verbs_region_error(err, errno ? errno : EIO, (size_t)bytes);
 	return 0;
 }
@@ -109,14 +116,6 @@ uint32_t wt_verbs_peer_place(struct wt_verbs_mark *mark, uint32_t length)
 	return at;
 }
 
-/* The path has failed; without a queue pair nobody speaks of what the device had. */
-static void break_off(struct wt_path *path, int code)
-{
-	wt_verbs_fail(path, code);
-	if (path->cm.id->qp)
-		rdma_destroy_qp(path->cm.id);
-}
-
 /* The next place in `works`, and the request that goes with it. */
 static struct ibv_send_wr *work_next(
 	struct wt_path *path, unsigned n, enum wt_op_kind kind, uint64_t cookie, uint32_t length)
@@ -142,8 +141,10 @@ static bool works_post(struct wt_path *path, unsigned n)
 	struct ibv_send_wr *bad = NULL;
 	int code = n ? ibv_post_send(path->cm.id->qp, path->work, &bad) : 0;
 
-	if (code)
-		break_off(path, code);
+	if (code) { /* of what it did not take the device will not speak */
+		wt_verbs_fail(path, code);
+		wt_verbs_cut(path);
+	}
 	return !code;
 }
 
@@ -311,7 +312,7 @@ static unsigned hand_out(struct wt_verbs_peer *peer, struct wt_completion *ret_c
 int wt_verbs_peer_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max)
 {
 	struct wt_verbs_peer *peer = path->peer;
-	bool more = path->cm.id->qp;
+	bool failed = path->error, more = true;
 	unsigned done;
 
 	if (!peer->held)
@@ -321,12 +322,16 @@ int wt_verbs_peer_poll(struct wt_path *path, struct wt_completion *ret_completio
 		done += wt_verbs_peer_take(path, ret_completions + done, max - done, &more);
 	wt_verbs_peer_tell(path);
 	push(path);
-	if (path->error && !more)
+	if (failed && !more && peer->cut && path->cm.id->qp) {
+		rdma_destroy_qp(path->cm.id);
+		failed = false;
+	}
+	if (failed && !more)
 		fail_rest(path);
 	done += hand_out(peer, ret_completions + done, max - done);
 	if (!done && ++path->idle % IDLE_POLLS == 0)
 		wt_verbs_events_take(path);
-	if (path->error && !more && !done && !peer->outstanding && !peer->works_count)
+	if (failed && !more && !done && !peer->outstanding && !peer->works_count)
 		return -path->error;
 	return (int)done;
 }
@@ -337,7 +342,7 @@ int wt_verbs_peer_arm(struct wt_path *path)
 	struct wt_completion found;
 	bool more;
 
-	if (peer->done_count || (path->error && !(peer->works_count && path->cm.id->qp)))
+	if (peer->done_count || (path->error && (!peer->works_count || peer->cut)))
 		return 1;
 	path->armed = true;
 	if (ibv_req_notify_cq(path->cq, 0))

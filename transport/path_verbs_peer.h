@@ -57,10 +57,10 @@ struct wt_verbs_work {
 
 struct wt_verbs_peer {
 	uint8_t *memory;                 /* the parts below, in one piece */
-	struct ibv_mr *mr;               /* of all of it, for our own device */
 	struct ibv_mr *in_mr;            /* of `in`, for the peer */
-	uint8_t *out;                    /* a copy of the peer's ring as far as we have written it */
+	struct ibv_mr *mr;               /* of the rest, for our own device */
 	uint8_t *in;                     /* our ring */
+	uint8_t *out;                    /* a copy of the peer's ring as far as we have written it */
 	struct wt_verbs_word *words_out; /* one for each work */
 	struct wt_verbs_word *words_in;  /* one for each receive */
 	unsigned works_max, receives_max;
@@ -76,6 +76,7 @@ struct wt_verbs_peer {
 	unsigned done_first, done_count;
 	unsigned outstanding; /* operations: in `queue`, in `works`, in `done` */
 	bool opened;          /* the peer's opening has come, ours has gone */
+	bool cut;             /* no flush may come: the queue pair goes once what has come was heard */
 	uint64_t ring_address;
 	uint32_t ring_key;
 	struct wt_verbs_mark sent, sent_freed; /* ours; of these the peer has given back */

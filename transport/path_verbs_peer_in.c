@@ -164,8 +164,7 @@ unsigned wt_verbs_peer_take(
 		messages += heard(path, &wc[i], &ret_completions[messages]);
 	if (n < 0) {
 		wt_verbs_fail(path, EIO);
-		if (path->cm.id->qp)
-			rdma_destroy_qp(path->cm.id);
+		wt_verbs_cut(path);
 	}
 	if (!path->error)
 		receives_post(path);

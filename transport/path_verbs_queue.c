@@ -12,14 +12,14 @@
  *   2. The first error, whether a completion's or the connection's, moves the queue pair to ERROR; the device
  *      then flushes what is outstanding. Only when every flush was polled is the path silent.
  *   3. Where no flush can come (device removed), the queue pair is destroyed first, and only then is the rest
- *      completed with the error.
+ *      completed with the error. A path of peers hears what has come before that.
  *   4. Before sleeping: notification is requested, then the queue is looked at once more (arm keeps what it
  *      finds for poll). The descriptors of both channels are level-triggered.
  * The connection's events cost a system call to look at: poll does so when no completion has ended a sleep,
  * now and then when idle, and until the path is established. A serving end has nothing to poll but these.
  * Threads: the owner's. No allocation, no logging.
  */
-#include "path_verbs.h"
+#include "path_verbs_peer.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -52,6 +52,14 @@ int wt_verbs_status(enum ibv_wc_status status)
 	}
 }
 
+void wt_verbs_cut(struct wt_path *path)
+{
+	if (path->peer)
+		path->peer->cut = true;
+	else if (path->cm.id->qp)
+		rdma_destroy_qp(path->cm.id);
+}
+
 void wt_verbs_fail(struct wt_path *path, int code)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
@@ -60,7 +68,7 @@ void wt_verbs_fail(struct wt_path *path, int code)
 		return;
 	path->error = code;
 	if (path->cm.id->qp && ibv_modify_qp(path->cm.id->qp, &attr, IBV_QP_STATE))
-		rdma_destroy_qp(path->cm.id);
+		wt_verbs_cut(path);
 }
 
 void wt_verbs_events_take(struct wt_path *path)
@@ -82,8 +90,7 @@ void wt_verbs_events_take(struct wt_path *path)
 			break;
 		case RDMA_CM_EVENT_DEVICE_REMOVAL:
 			wt_verbs_fail(path, ENODEV);
-			if (path->cm.id->qp)
-				rdma_destroy_qp(path->cm.id);
+			wt_verbs_cut(path);
 			break;
 		default:
 			break;
@@ -149,8 +156,7 @@ static unsigned queue_take(struct wt_path *path, struct wt_completion *ret_compl
 			learn(path, &wc[i]);
 		if (n < 0) {
 			wt_verbs_fail(path, EIO);
-			if (path->cm.id->qp)
-				rdma_destroy_qp(path->cm.id);
+			wt_verbs_cut(path);
 		}
 	}
 }
@@ -254,8 +260,7 @@ static int work_post(struct wt_path *path, unsigned n)
 	if (code && n && !path->work[n - 1].send_flags) {
 		/* Nobody would say when the last one is done: all that is outstanding fails. */
 		wt_verbs_fail(path, code);
-		if (path->cm.id->qp)
-			rdma_destroy_qp(path->cm.id);
+		wt_verbs_cut(path);
 	}
 	if (n)
 		return (int)n; /* what was not taken is posted, and fails, next time */

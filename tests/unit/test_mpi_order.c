@@ -89,22 +89,28 @@ static void test_frames(void **state)
 	struct wt_frame_word word = {
 		.kind = WT_FRAME_KEY_TELL, .epoch = 9, .id = 1ull << 40, .key = { 1, 2, 3 }
 	};
-	struct wt_frame_word wire;
+	struct {
+		struct wt_frame_word word;
+		uint8_t behind;
+	} wire = { 0 };
 	struct wt_frame_word found;
 	uint8_t head[WT_FRAME_HEAD_BYTES + 1] = { 0 };
 	unsigned kind;
 
-	wt_frame_encode(&word, &wire);
-	assert_int_equal(wt_frame_decode(&wire, sizeof wire, &found), 0);
+	wt_frame_encode(&word, &wire.word);
+	assert_int_equal(wt_frame_decode(&wire, sizeof wire.word, &found), 0);
 	assert_memory_equal(&found, &word, sizeof word);
 	for (kind = 0; kind < 256; kind++) {
-		bool valid = kind > WT_FRAME_DATA && kind < WT_FRAME_KINDS;
+		bool bytes = kind == WT_FRAME_WRITE || kind == WT_FRAME_BYTES;
+		bool alone = kind > WT_FRAME_DATA && kind < WT_FRAME_KINDS && !bytes;
 
-		wire.kind = (uint8_t)kind;
-		assert_int_equal(
-			wt_frame_decode(&wire, sizeof wire - 1, &found), kind == WT_FRAME_DATA ? 0 : -EPROTO);
+		wire.word.kind = (uint8_t)kind;
+		assert_int_equal(wt_frame_decode(&wire, sizeof wire.word - 1, &found),
+			kind == WT_FRAME_DATA ? 0 : -EPROTO);
+		assert_int_equal(wt_frame_decode(&wire, sizeof wire.word, &found),
+			alone || kind == WT_FRAME_DATA ? 0 : -EPROTO);
 		assert_int_equal(wt_frame_decode(&wire, sizeof wire, &found),
-			valid || kind == WT_FRAME_DATA ? 0 : -EPROTO);
+			bytes || kind == WT_FRAME_DATA ? 0 : -EPROTO);
 	}
 	wt_frame_data_encode(200, head);
 	assert_int_equal(wt_frame_decode(head, sizeof head, &found), 0);

@@ -5,9 +5,9 @@
  * The device does an end's requests in order, each when it likes, and keeps to the specification and no more.
  * It has no patience: a message without a receive at the other end, a queue that overflows, a write outside
  * of what a key names is an error at once. What was handed out is looked at only after it went on. Random
- * posts, polls of any size, sleeps; one error, or the end of the connection, at any moment. Every operation
- * is reported once and truly, messages come whole and in order, and as long as nothing fails everything
- * comes.
+ * posts, polls of any size, sleeps; one error, the end of the connection, or of the device, at any moment.
+ * Every operation is reported once and truly, messages come whole and in order, all that the device took are
+ * heard, and as long as nothing fails everything comes.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -56,7 +56,12 @@ struct end {
 	unsigned receive_count;
 	struct ibv_wc wcs[QUEUE_MAX];
 	unsigned wc_count;
-	bool failed, notify, woken, disconnected;
+	bool failed, notify, woken;
+	bool dead;                     /* taken away: it says nothing any more */
+	bool refuses;                  /* posts */
+	enum rdma_cm_event_type event; /* that waits; ADDR_RESOLVED: none */
+	unsigned late;                 /* requests of the other end that are done as that event is taken */
+	unsigned delivered;            /* messages that its device has taken */
 	/* the owner's view */
 	unsigned posted, completed, sends, heard;
 	enum wt_op_kind kinds[OPS_MAX];
@@ -68,6 +73,7 @@ static struct end ends[ENDS];
 static struct ibv_mr mrs[2 * ENDS];
 static unsigned mr_count;
 static bool posting; /* the owners have something to post */
+static bool forgets; /* with a queue pair the devices drop what they have not told of it */
 static uint8_t source[WT_PATH_MESSAGE_MAX + OPS_MAX];
 
 /* ---- the device ---- */
@@ -84,6 +90,8 @@ static struct end *end_of(const struct ibv_context *context)
 
 static void told(struct end *end, uint64_t id, enum ibv_wc_status status, enum ibv_wc_opcode opcode)
 {
+	if (end->dead)
+		return;
 	check(end->wc_count < end->path.peer->works_max + end->path.peer->receives_max);
 	end->wcs[end->wc_count++] = (struct ibv_wc){ .wr_id = id, .status = status, .opcode = opcode };
 	end->woken |= end->notify;
@@ -109,6 +117,9 @@ static int device_post_send(struct ibv_qp *qp, struct ibv_send_wr *work, struct 
 	struct end *end = end_of(qp->context);
 
 	check(qp == end->id.qp);
+	*ret_bad = work;
+	if (end->refuses)
+		return EIO;
 	for (; work; work = work->next) {
 		check(end->request_count < end->path.peer->works_max && work->num_sge == 1);
 		check(work->send_flags == IBV_SEND_SIGNALED);
@@ -175,6 +186,7 @@ static void deliver(struct end *to, const struct request *request)
 			request->piece.length);
 	}
 	told(to, receive->id, IBV_WC_SUCCESS, word ? IBV_WC_RECV : IBV_WC_RECV_RDMA_WITH_IMM);
+	to->delivered += !word;
 	to->wcs[to->wc_count - 1].byte_len = request->piece.length;
 	to->wcs[to->wc_count - 1].imm_data = request->work.imm_data;
 	take_out(to->receives, &to->receive_count, sizeof *to->receives);
@@ -221,13 +233,19 @@ int __wrap_ibv_dereg_mr(struct ibv_mr *mr);
 int __wrap_ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 {
 	check(attr->qp_state == IBV_QPS_ERR);
+	if (end_of(qp->context)->dead)
+		return EIO;
 	device_fail(end_of(qp->context));
 	return 0;
 }
 
 void __wrap_rdma_destroy_qp(struct rdma_cm_id *id)
 {
-	device_fail(end_of(id->qp->context));
+	struct end *end = end_of(id->qp->context);
+
+	device_fail(end);
+	if (forgets)
+		end->wc_count = 0;
 	id->qp = NULL;
 }
 
@@ -244,10 +262,12 @@ int __wrap_wt_verbs_event_next(struct rdma_event_channel *channel, struct rdma_c
 {
 	struct end *end = channel == &ends[0].events ? &ends[0] : &ends[1];
 
-	if (!end->disconnected)
+	if (end->event == RDMA_CM_EVENT_ADDR_RESOLVED)
 		return -EAGAIN;
-	end->disconnected = false;
-	*ret_event = (struct rdma_cm_event){ .event = RDMA_CM_EVENT_DISCONNECTED };
+	for (; end->late; end->late--)
+		device_step(other(end), false);
+	*ret_event = (struct rdma_cm_event){ .event = end->event };
+	end->event = RDMA_CM_EVENT_ADDR_RESOLVED;
 	return 0;
 }
 
@@ -405,6 +425,14 @@ static void reap(struct end *end)
 	check(last >= 0 || end->completed == end->posted);
 }
 
+static void taken_away(struct end *end)
+{
+	end->event = RDMA_CM_EVENT_DEVICE_REMOVAL;
+	other(end)->event = RDMA_CM_EVENT_DISCONNECTED;
+	device_fail(end);
+	end->dead = true;
+}
+
 static void step(struct end *end, bool unlucky, bool lazy)
 {
 	switch (seed_below(8)) {
@@ -431,7 +459,9 @@ static void step(struct end *end, bool unlucky, bool lazy)
 	default:
 		device_step(end, unlucky && seed_below(400) == 0);
 		if (unlucky && seed_below(2000) == 0)
-			ends[0].disconnected = ends[1].disconnected = true;
+			ends[0].event = ends[1].event = RDMA_CM_EVENT_DISCONNECTED;
+		if (unlucky && seed_below(4000) == 0)
+			taken_away(end);
 	}
 }
 
@@ -458,6 +488,7 @@ static void random_run(void)
 	uint64_t lazy = ENDS;
 	unsigned i;
 
+	forgets = seed_below(2);
 	world_open(1 + (unsigned)seed_below(WT_VERBS_DEPTH_MAX));
 	posting = true;
 	for (i = 0; i < 3000; i++) {
@@ -473,6 +504,7 @@ static void random_run(void)
 		struct end *end = &ends[i];
 
 		check(end->completed == end->posted);
+		check(end->heard == end->delivered);
 		check(unlucky || (end->last == 0 && end->heard == other(end)->sends));
 		check(!end->path.error || end->last == -end->path.error);
 		check(!end->path.error == !other(end)->path.error);
@@ -513,6 +545,7 @@ static void test_wrong_peer(void **state)
 			request.work = (struct ibv_send_wr){ .opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
 				.imm_data = htonl(cases[i].message) };
 		deliver(&ends[1], &request);
+		assert_int_equal(wt_verbs_poll(&ends[1].path, done, 8), 0);
 		assert_int_equal(wt_verbs_poll(&ends[1].path, done, 8), -EPROTO);
 		world_close();
 	}
@@ -550,12 +583,62 @@ static void test_found_by_arm(void **state)
 	world_close();
 }
 
+/* However a path ends, what has come is heard before poll says so: also what has come after it looked. */
+static void test_heard_before_the_end(void **state)
+{
+	static const struct {
+		enum rdma_cm_event_type event;
+		unsigned late; /* of the two messages */
+		bool forgets, refuses;
+		int code;
+	} cases[] = { { RDMA_CM_EVENT_DISCONNECTED, 2, true, false, ECONNRESET },
+		{ RDMA_CM_EVENT_DISCONNECTED, 0, true, false, ECONNRESET },
+		{ RDMA_CM_EVENT_DEVICE_REMOVAL, 0, true, false, ENODEV },
+		{ RDMA_CM_EVENT_DEVICE_REMOVAL, 0, false, false, ENODEV },
+		{ RDMA_CM_EVENT_ADDR_RESOLVED, 0, true, true, EIO } };
+	struct wt_op message = { .kind = WT_OP_SEND, .local = source, .length = 100 };
+	struct end *end = &ends[1];
+
+	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct wt_op read = { .kind = WT_OP_READ, .local_region = &end->region, .length = 8 };
+		unsigned heard = 0, failed = 0, polls = 0;
+		struct wt_completion done;
+		int n;
+
+		forgets = cases[i].forgets;
+		world_open(16);
+		settle();
+		read.local = end->memory;
+		for (unsigned k = 0; k < 2; k++)
+			assert_int_equal(wt_verbs_post(&ends[0].path, &message, 1), 1);
+		while (ends[0].request_count > cases[i].late)
+			device_step(&ends[0], false);
+		end->refuses = cases[i].refuses;
+		assert_int_equal(wt_verbs_post(&end->path, &read, 1), 1);
+		if (cases[i].event == RDMA_CM_EVENT_DEVICE_REMOVAL)
+			taken_away(end);
+		end->event = cases[i].event;
+		end->late = cases[i].late;
+		end->path.armed = !cases[i].late; /* so the event is taken before the look */
+		while ((n = wt_verbs_poll(&end->path, &done, 1)) >= 0) {
+			assert_true(++polls < 5000);
+			heard += n && done.message;
+			failed += n && !done.message && done.status < 0;
+		}
+		assert_int_equal(n, -cases[i].code);
+		assert_int_equal(heard, 2);
+		assert_int_equal(failed, 1);
+		world_close();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_wrong_peer),
 		cmocka_unit_test(test_found_by_arm),
+		cmocka_unit_test(test_heard_before_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -162,6 +162,10 @@ struct wt_fabric_ops {
 		struct wt_path **ret_path, struct wt_error *err);
 	void (*request_refuse)(struct wt_request *request);
 
+	/*
+	 * -ECONNREFUSED: nobody listens, or who does has refused; another time may be better. -ENOBUFS
+	 * (verbs): the other end would, and is not able to: its request_admit has failed.
+	 */
 	int (*connect)(struct wt_endpoint *endpoint, const char *host, uint16_t port,
 		const uint8_t hello[WT_PATH_HELLO_BYTES], enum wt_role role, uint64_t timeout_ns,
 		struct wt_path **ret_path, struct wt_error *err);
