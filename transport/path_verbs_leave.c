@@ -27,7 +27,8 @@
 #define NOTED_MAX 8u
 
 struct noted {
-	int index; /* the kernel's number of the device, given once only; 0: free */
+	bool used;
+	int index; /* the kernel's number of the device, from 0 on, given once only */
 	int command, events;
 	struct stat file; /* of `command` */
 };
@@ -41,17 +42,17 @@ void wt_verbs_note(const struct ibv_context *verbs)
 	struct noted *free_one = NULL;
 	struct stat st;
 
-	if (index <= 0 || fstat(verbs->cmd_fd, &st) < 0)
+	if (index < 0 || fstat(verbs->cmd_fd, &st) < 0)
 		return;
 	pthread_mutex_lock(&lock);
 	for (unsigned i = 0; i < NOTED_MAX; i++) {
 		if (noted[i].command == verbs->cmd_fd) /* of this context, or of one that was closed */
-			noted[i].index = 0;
-		if (!noted[i].index)
+			noted[i].used = false;
+		if (!noted[i].used)
 			free_one = &noted[i];
 	}
 	if (free_one)
-		*free_one = (struct noted){ index, verbs->cmd_fd, verbs->async_fd, st };
+		*free_one = (struct noted){ true, index, verbs->cmd_fd, verbs->async_fd, st };
 	pthread_mutex_unlock(&lock);
 }
 
@@ -81,7 +82,7 @@ static bool any_noted(void)
 
 	pthread_mutex_lock(&lock);
 	for (unsigned i = 0; i < NOTED_MAX; i++)
-		any |= noted[i].index > 0;
+		any |= noted[i].used;
 	pthread_mutex_unlock(&lock);
 	return any;
 }
@@ -95,7 +96,7 @@ void wt_verbs_let_go(void)
 		return;
 	pthread_mutex_lock(&lock);
 	for (unsigned i = 0; i < NOTED_MAX; i++) {
-		if (!noted[i].index || listed(devices, noted[i].index))
+		if (!noted[i].used || listed(devices, noted[i].index))
 			continue;
 		nothing = still(&noted[i]) ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
 		if (nothing >= 0) {
@@ -103,7 +104,7 @@ void wt_verbs_let_go(void)
 			dup3(nothing, noted[i].events, O_CLOEXEC);
 			close(nothing);
 		}
-		noted[i].index = 0;
+		noted[i].used = false;
 	}
 	pthread_mutex_unlock(&lock);
 	ibv_free_device_list(devices);
