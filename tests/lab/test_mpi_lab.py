@@ -22,7 +22,7 @@ COUNTER = "/sys/class/infiniband/rxe0/ports/1/hw_counters/sent_pkts"
 
 def talking(host, *options, name="job", **more):
     until = os.path.join(host.run_dir, f"{name}.until")
-    job = Job(host, ranks=more.pop("ranks", 2), name=name, address=host.ethernet,
+    job = Job(host, ranks=more.pop("ranks", 4), name=name, address=host.ethernet,
               program=(MESSAGES, "--until", until, "--bytes", "300000", *options), **more)
     job.wait_up()
     return job

@@ -36,7 +36,7 @@ struct node {
 };
 
 static struct node nodes[RANKS];
-static unsigned ended; /* items */
+static unsigned begun, ended; /* items */
 static int status_last;
 static void (*on_message)(void);
 
@@ -81,17 +81,23 @@ static struct {
 	uint64_t cookie;
 } held[HELD_MAX];
 static unsigned held_count;
+static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER; /* dials post, too */
 static bool holding;
 static bool barren;         /* the end that dials does not give up, but the device carries nothing */
 static atomic_int given_up; /* how many */
 
 static int held_post(struct wt_path *path, const struct wt_op *op)
 {
-	if (held_count == HELD_MAX)
-		return -EAGAIN;
-	held[held_count].path = path;
-	held[held_count++].cookie = op->cookie;
-	return 1;
+	int taken = -EAGAIN;
+
+	pthread_mutex_lock(&held_lock);
+	if (held_count < HELD_MAX) {
+		held[held_count].path = path;
+		held[held_count++].cookie = op->cookie;
+		taken = 1;
+	}
+	pthread_mutex_unlock(&held_lock);
+	return taken;
 }
 
 static int device_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max)
@@ -99,6 +105,7 @@ static int device_poll(struct wt_path *path, struct wt_completion *ret_completio
 	int status = barren ? -ETIMEDOUT : tcp->poll(path, ret_completions, max);
 	unsigned i, n = 0, left = 0;
 
+	pthread_mutex_lock(&held_lock);
 	for (i = 0; status < 0 && i < held_count; i++) {
 		if (held[i].path == path && n < max)
 			ret_completions[n++] =
@@ -108,6 +115,7 @@ static int device_poll(struct wt_path *path, struct wt_completion *ret_completio
 	}
 	if (n)
 		held_count = left;
+	pthread_mutex_unlock(&held_lock);
 	return n ? (int)n : status;
 }
 
@@ -276,7 +284,7 @@ static void world_open(void)
 		attach(&nodes[i], 0);
 	}
 	introduce();
-	ended = 0;
+	begun = ended = 0;
 	moves = 0;
 }
 
@@ -298,6 +306,7 @@ static void world_close(void)
 {
 	unsigned i;
 
+	wait_for(&ended, begun);
 	for (i = 0; i < RANKS; i++) {
 		if (nodes[i].registration)
 			wt_mesh_deregister(nodes[i].mesh, nodes[i].registration);
@@ -315,6 +324,7 @@ static void say(unsigned from)
 		struct wt_mesh_item item;
 	} *said = calloc(1, sizeof *said);
 
+	begun++;
 	said->number = nodes[from].said++;
 	said->item.work = WT_MESH_SEND;
 	said->item.done = done;
@@ -335,7 +345,8 @@ static void move(enum wt_mesh_work work, const struct wt_handle *handle, uint32_
 	item->remote = *handle;
 	item->remote_address = handle->base + (work == WT_MESH_READ ? 0 : BYTES);
 	wt_mesh_submit(nodes[0].mesh, nodes[0].peer, item);
-	wait_for(&ended, ended + 1);
+	begun++;
+	wait_for(&ended, begun);
 }
 
 static void move_both_ways(const struct wt_handle *handle, uint32_t length)
@@ -549,6 +560,7 @@ static void test_which_fabrics(void **state)
 	assert_string_equal(wt_mesh_fabric(node->mesh), "tcp");
 	say(0);
 	wait_for(&nodes[1].messages, 1);
+	wait_for(&ended, 1);
 	wt_mesh_detach(node->mesh);
 	assert_int_equal(wt_fabrics_attach(node->mesh, &wanted, 1, &note, &err), 0);
 	assert_non_null(strstr(note.text, "tcp only: no RDMA device here routes to 127.0.0.1"));
