@@ -282,7 +282,7 @@ static int poll_and_deliver(struct wt_mesh *mesh)
 
 	if (!all)
 		mark_ready(mesh);
-	for (i = 0; i < mesh->up_count && !mesh->draining; i++) {
+	for (i = 0; i < mesh->up_count && !(WT_MESH_QUIESCES && mesh->draining); i++) {
 		struct wt_mesh_peer *peer = mesh->up[i];
 
 		if (!all && !peer->ready && !peer->posted && peer->kind == WT_LINK_TCP)
@@ -305,18 +305,19 @@ int wt_mesh_progress(struct wt_mesh *mesh)
 	bool drained_by_another;
 	int count;
 
-	if (pthread_mutex_trylock(&mesh->delivering) != 0)
+	if (WT_MESH_QUIESCES && pthread_mutex_trylock(&mesh->delivering) != 0)
 		return 0;
 	pthread_mutex_lock(&mesh->lock);
 	/* Draining can end, but not begin and end, while `delivering` is held: so if it is not under way now,
 	 * no message is kept behind the back of what is polled. */
-	drained_by_another = mesh->draining;
+	drained_by_another = WT_MESH_QUIESCES && mesh->draining;
 	count = deliver_kept(mesh);
 	if (!drained_by_another)
 		count += poll_and_deliver(mesh);
 	count += deliver_kept(mesh);
 	pthread_mutex_unlock(&mesh->lock);
-	pthread_mutex_unlock(&mesh->delivering);
+	if (WT_MESH_QUIESCES)
+		pthread_mutex_unlock(&mesh->delivering);
 	return count;
 }
 

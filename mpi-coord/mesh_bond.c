@@ -145,6 +145,11 @@ static bool post(struct wt_mesh_peer *peer, struct wt_mesh_queue *queue)
 	return true;
 }
 
+static bool sends(const struct wt_mesh_peer *peer)
+{
+	return WT_MESH_QUIESCES ? wt_bond_sends(&peer->bond) : peer->bond.state == WT_BOND_UP;
+}
+
 void wt_mesh_flush(struct wt_mesh_peer *peer)
 {
 	if (!peer->path)
@@ -152,7 +157,7 @@ void wt_mesh_flush(struct wt_mesh_peer *peer)
 	while (peer->urgent.first)
 		if (!post(peer, &peer->urgent))
 			return;
-	while (peer->queue.first && wt_bond_sends(&peer->bond))
+	while (peer->queue.first && sends(peer))
 		if (wt_mesh_aim(peer) && !post(peer, &peer->queue))
 			return;
 }

@@ -24,6 +24,16 @@
 /* That fail, then over tcp, until there is another address; of refusals only those for good. */
 #define WT_MESH_VERBS_TRIES 3u
 
+/*
+ * false: a build for comparison (bench_mpi.py), without what being able to quiesce costs while nothing is
+ * quiesced. It cannot be, and is for programs of one thread.
+ */
+#ifdef WATARI_MPI_FIXED
+#define WT_MESH_QUIESCES false
+#else
+#define WT_MESH_QUIESCES true
+#endif
+
 struct wt_mesh_dial;
 
 /* One fabric; all NULL while it is not attached. */

@@ -44,7 +44,7 @@ static int aim(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 		return -EAGAIN;
 	if (item->local && !item->local->regions[peer->kind])
 		return COPY;
-	if (handle->epoch != peer->epoch || !key->length) {
+	if ((WT_MESH_QUIESCES && handle->epoch != peer->epoch) || !key->length) {
 		known = key_slot(peer, handle->id);
 		if (!known || known->id != handle->id || known->epoch != peer->epoch ||
 			known->kind != peer->kind)
