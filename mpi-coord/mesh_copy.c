@@ -6,10 +6,10 @@
  * A device may refuse what tcp takes: no memory may be locked any more, or it is mapped read-only. Such
  * memory has no key over that fabric, which its owner says when the key is asked for.
  *   1. The item waits in `asked` until the answer to its last piece, which speaks for all: pieces are in
- * order, and memory that is gone never comes back under its id.
+ *      order, and memory that is gone never comes back under its id.
  *   2. What is written is read from the caller's memory, which is unchanged until the item is done; what is
- * read is copied by its owner when it is asked, because it may be gone when it is sent. Under the mesh's
- * lock; calls nobody back.
+ *      read is copied by its owner when it is asked, because it may be gone when it is sent.
+ * Under the mesh's lock; calls nobody back.
  */
 #include "mesh_internal.h"
 

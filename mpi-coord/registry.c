@@ -3,9 +3,10 @@
  * registry.c - registrations and their ids; see registry.h.
  *
  *   1. id = serial << 32 | slot, and no serial comes twice: an old id never names other memory.
- *   2. While there is an endpoint of tcp, every registration has a region of it; without one, none has. There
- * is no endpoint of another kind without that, and a registration which that one refuses has tcp's region
- * only. The memory belongs to Open MPI's caller and stays mapped until the registration is removed.
+ *   2. While there is an endpoint of tcp, every registration has a region of it; without one, none has.
+ *      There is no endpoint of another kind without that, and a registration which that one refuses has
+ *      tcp's region only.
+ * The memory belongs to Open MPI's caller and stays mapped until the registration is removed.
  */
 #include "registry.h"
 

@@ -127,8 +127,8 @@ int wt_verbs_resolve(
 /* The rail of this device; -1: the endpoint has none. */
 int wt_verbs_rail_of(const struct wt_endpoint *endpoint, const struct ibv_context *verbs);
 /*
- * Rejects a request. cannot: this end is not able to have the path, by this fabric; else it does not want it, now
- * or ever. The peer sees the first as a status that the specification does not have.
+ * Rejects a request. cannot: this end is not able to have the path, by this fabric; else it does not want it,
+ * now or ever. The peer sees the first as a status that the specification does not have.
  */
 #define WT_VERBS_REJECT_CANNOT 0x10000
 void wt_verbs_reject(struct rdma_cm_id *id, bool cannot);
