@@ -94,7 +94,7 @@ def case_undo(image):
         maps = [write_map(host, {"a": has(a), "b": {"none": True}}, PATIENT) for host in (a, b)]
         source = begin(a, image, "release")
         destination = DeviceGuest(b, image, incoming=True)
-        move = DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=[*SEND, "--max-rate", "500K"])
+        move = DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=[*SEND, "--no-warm-up", "--max-rate", "500K"])
         wait_for(lambda: any(e["event"] == "migrating" for e in events(move.sender)) or not move.sender.running(), "the migration", 120)
         expect(move.sender.running(), f"it gave up by itself: {move.sender.tail()}")
         expect("ib0" not in source.devices(), "QEMU migrates with the device")
