@@ -51,7 +51,9 @@ def told(summary):
     devices = summary["devices"]
     print(f"  away for {devices['device_outage_ms']:.0f} ms (quiesce {devices['quiesce_ms']:.0f}, unplug "
           f"{devices['unplug_ms']:.0f}, move {devices['move_ms']:.0f}, plug {devices['plug_ms']:.0f}, attach "
-          f"{devices['attach_ms']:.0f}); down {summary['downtime_ms']:.0f} ms; now {devices['there'][0]['what']}", flush=True)
+          f"{devices['attach_ms']:.0f}), {devices['warm_up_bytes'] >> 20} MiB moved before that, in "
+          f"{devices['warm_up_ms']:.0f} ms, and {summary['replica_pages'] >> 8} MiB kept; down "
+          f"{summary['downtime_ms']:.0f} ms; now {devices['there'][0]['what']}", flush=True)
     expect("trouble" not in devices, f"{devices}")
     return devices
 
