@@ -318,7 +318,7 @@ def case_undo(host, image):
     told = []
     for how in ("cancel", "destination dies"):
         destination = DeviceGuest(host, image, incoming=True)
-        move = DeviceMove(source, destination, path, send=["--max-rate", "2M", "--reconnect-timeout", "2s"])
+        move = DeviceMove(source, destination, path, send=["--no-warm-up", "--max-rate", "2M", "--reconnect-timeout", "2s"])
         wait_for(lambda: any(e["event"] == "migrating" for e in events(move.sender)) or not move.sender.running(), "the migration")
         expect("ib0" not in source.devices(), "QEMU migrates with the device")
         code, text = host.call([watari(), "retarget", "vm", "--to", "127.0.0.1:1/vm"])
@@ -347,7 +347,7 @@ def case_recover(host, image):
     path = write_map(host, places, QUICK)
     source = begin(host, image)
     destination = DeviceGuest(host, image, incoming=True, devices=NETWORK)
-    move = DeviceMove(source, destination, path, send=["--max-rate", "2M"], receive=HURRY)
+    move = DeviceMove(source, destination, path, send=["--no-warm-up", "--max-rate", "2M"], receive=HURRY)
     wait_for(lambda: any(e["event"] == "migrating" for e in events(move.sender)) or not move.sender.running(), "the migration")
     move.sender.kill()
     move.receiver.wait(60)

@@ -53,7 +53,9 @@ def told(summary):
     devices = summary["devices"]
     print(f"  away for {devices['device_outage_ms']:.0f} ms (quiesce {devices['quiesce_ms']:.0f}, unplug "
           f"{devices['unplug_ms']:.0f}, move {devices['move_ms']:.0f}, plug {devices['plug_ms']:.0f}, attach "
-          f"{devices['attach_ms']:.0f}); down {summary['downtime_ms']:.0f} ms; now {devices['there'][0]['what']}", flush=True)
+          f"{devices['attach_ms']:.0f}), {devices['warm_up_bytes'] >> 20} MiB moved before that, in "
+          f"{devices['warm_up_ms']:.0f} ms, and {summary['replica_pages'] >> 8} MiB kept; down "
+          f"{summary['downtime_ms']:.0f} ms; now {devices['there'][0]['what']}", flush=True)
     expect("trouble" not in devices, f"{devices}")
     return devices
 
@@ -96,7 +98,7 @@ def case_undo(image):
         maps = [write_map(host, {"a": has(a), "b": {"none": True}}, PATIENT) for host in (a, b)]
         source = begin(a, image, "release")
         destination = DeviceGuest(b, image, incoming=True)
-        move = DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=[*SEND, "--max-rate", "500K"])
+        move = DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=[*SEND, "--no-warm-up", "--max-rate", "500K"])
         wait_for(lambda: any(e["event"] == "migrating" for e in events(move.sender)) or not move.sender.running(), "the migration", 120)
         expect(move.sender.running(), f"it gave up by itself: {move.sender.tail()}")
         expect("ib0" not in source.devices(), "QEMU migrates with the device")
