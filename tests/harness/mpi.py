@@ -16,12 +16,13 @@ WORD = "messages: right: "
 class Job:
     """`watari-mpi run` of a program; all traffic goes through btl/watari, also between ranks of one host."""
 
-    def __init__(self, host, ranks=4, program=(MESSAGES,), name="job", env=None, mca=(), btl="watari,self", address="127.0.0.1"):
+    def __init__(self, host, ranks=4, program=(MESSAGES,), name="job", env=None, mca=(), btl="watari,self", address="127.0.0.1",
+                 wrap=()):
         self.host, self.name, self.ranks = host, name, ranks
         self.env = {"XDG_RUNTIME_DIR": host.run_dir}
         self.until = os.path.join(host.run_dir, f"{name}.until")
         options = [word for key, value in (("btl_watari_address", address), *mca) for word in ("--mca", key, value)]
-        self.process = host.start([COORDINATOR, "run", "--name", name, "--btl", btl, "--allow-run-as-root", "--oversubscribe",
+        self.process = host.start([*wrap, COORDINATOR, "run", "--name", name, "--btl", btl, "--allow-run-as-root", "--oversubscribe",
                                    "-n", str(ranks), *options, *program], f"mpirun-{name}", env={**self.env, **(env or {})})
 
     def command(self, *words, timeout_s=60):

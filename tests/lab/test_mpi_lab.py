@@ -5,6 +5,7 @@
   fabrics  a job that talks is quiesced, comes back over tcp while the RDMA device's link is down, and over verbs again
   unplug   the same, and the device is taken away from the host while the ranks are detached
   cycles   many quiesces and resumes over verbs (WATARI_CYCLES, default 50)
+  memlock  so little memory may be locked that there is no path over verbs, or that not all memory is taken by the device
   kinds    threads, memory that stays registered, windows of osc/rdma: all that Open MPI does, over verbs
 """
 
@@ -82,6 +83,18 @@ def case_cycles(image):
             expect(job.process.running(), f"the job ended in cycle {number}: {job.process.tail(12)}")
         must_talk(job, "verbs")
         print(f"  {count} cycles: {job.end()}", flush=True)
+
+
+def case_memlock(image):
+    with lab(1) as (a,):
+        for kib, fabric in ((64, "tcp"), (1200, "verbs")):  # a connection takes 520
+            poor = ["prlimit", f"--memlock={kib << 10}:{kib << 10}", "setpriv", "--inh-caps=-ipc_lock,-sys_resource",
+                    "--bounding-set=-ipc_lock,-sys_resource"]
+            job = talking(a, name=f"memlock{kib}", ranks=2, wrap=poor)
+            must_talk(job, fabric)
+            job.cycle()
+            must_talk(job, fabric)
+            print(f"  {kib} KiB: {job.end()}", flush=True)
 
 
 def case_kinds(image):
