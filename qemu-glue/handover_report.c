@@ -59,6 +59,15 @@ void wt_handover_tell_stays(struct wt_handover *h)
 	wt_report_event(&h->relay.report, "warning", json_pack("{s:s}", "text", text), text);
 }
 
+void wt_handover_tell_devices(struct wt_handover *h, const struct wt_error *err)
+{
+	char text[WT_ERROR_TEXT_MAX + 128];
+
+	snprintf(text, sizeof text, "the guest runs in the new QEMU, but look at its devices: %s",
+		wt_error_text(err));
+	wt_report_event(&h->relay.report, "warning", json_pack("{s:s}", "text", text), text);
+}
+
 static double ms_between(uint64_t from_ns, uint64_t to_ns)
 {
 	return from_ns && to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;

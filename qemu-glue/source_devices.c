@@ -63,6 +63,9 @@ static void move(struct wt_source *source)
 	if (!r && facts.may_discard && !source->facts.may_discard)
 		r = wt_error_set(&err, EPERM,
 			"a balloon was plugged into the guest after its memory was pinned; send again, then it is copied");
+	if (!r && facts.gives_up && !source->facts.gives_up)
+		r = wt_error_set(&err, EPERM,
+			"a balloon with free-page-hint=on was plugged into the guest meanwhile; send again");
 	if (r) {
 		wt_passthrough_done(source->devices.passthrough, WT_DEVICE_STEP_MOVE, &err);
 		return;

@@ -286,6 +286,9 @@ static uint64_t next_page(const struct wt_sink_block *block, uint64_t offset)
 
 	if (data < 0)
 		return block->fd >= 0 && errno == ENXIO ? UINT64_MAX : offset;
+	/* A character device (device DAX) takes the question and answers 0. */
+	if ((uint64_t)data < block->fd_offset + offset)
+		return offset;
 	/* File systems with small blocks have holes that end within a page. */
 	return ((uint64_t)data - block->fd_offset) & ~(uint64_t)(WT_PAGE_SIZE - 1);
 }

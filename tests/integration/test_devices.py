@@ -129,6 +129,19 @@ def give_up(process, new, how):
     expect(any(e.get("step") == "unplug" and e["undo"] and e["state"] == "done" for e in events(process)), process.tail())
 
 
+def lacks_link(host, image):
+    """The new QEMU refuses the device: the guest runs in it without, and that is said."""
+    path = write_map(host, {"a": emulated()}, {**QUICK, "plug": 1500})
+    source = begin(host, image, backend="file")
+    new = DeviceGuest(host, image, backend="file", incoming=True, ram_file=ram_path(source))  # without the network behind the NIC
+    process = start(source, new, *options(source, path, "a"), "--new-agent", agent_socket(new))
+    trouble = summary(process)["devices"]["trouble"]
+    expect(any(e["event"] == "warning" and "look at its devices: device ib0" in e["text"] for e in events(process)), process.tail())
+    print(f"  {trouble}", flush=True)
+    still_fine(new)
+    new.quit()
+
+
 def case_handover(host, image):
     """Another QEMU on this host, and the guest has its device again: refused; given up; then done, twice."""
     need_sabotage()
@@ -151,6 +164,7 @@ def case_handover(host, image):
         give_up(start_handover(new, {"WATARI_STOP_BEFORE": "loading"}), new, how)
         told += TOLD_BACK
         keeps(source, told)
+    lacks_link(host, image)
     for _ in range(2):
         new = successor()
         summary_of = summary(start_handover(new))
