@@ -185,15 +185,21 @@ bool wt_command_common(int option, const char *value, struct wt_relay_options *o
 	}
 }
 
+bool wt_command_check_devices(const struct wt_relay_options *o)
+{
+	if (o->device_map || (!o->agent && !o->device_host))
+		return true;
+	fprintf(stderr, "watari: --agent and --device-host are for the devices of --devices MAP\n");
+	return false;
+}
+
 bool wt_command_check(const struct wt_relay_options *o)
 {
 	if (!o->qmp_path)
 		fprintf(stderr, "watari: give --qmp SOCKET, a QMP socket of QEMU that nobody else uses\n");
 	else if (!o->psk_file && !o->insecure)
 		fprintf(stderr, "watari: give --psk FILE, or --insecure on loopback and unix sockets\n");
-	else if ((o->agent || o->device_host) && !o->device_map)
-		fprintf(stderr, "watari: --agent and --device-host are for the devices of --devices MAP\n");
 	else
-		return true;
+		return wt_command_check_devices(o);
 	return false;
 }

@@ -80,6 +80,8 @@ bool wt_command_rate(const char *option, const char *text, uint64_t *ret_bytes_p
 bool wt_command_name_job(struct wt_relay_options *options, const char *suffix);
 /* What is there must be enough to begin: prints a sentence and answers false otherwise. */
 bool wt_command_check(const struct wt_relay_options *options);
+/* ... that part of it which is about --devices. */
+bool wt_command_check_devices(const struct wt_relay_options *options);
 /* "2s", "300ms", plain seconds; prints a sentence and answers false otherwise. */
 bool wt_command_duration(const char *option, const char *text, uint64_t *ret_ns);
 bool wt_command_number(const char *option, const char *text, uint64_t max, uint64_t *ret_value);

@@ -44,6 +44,20 @@ void wt_device_sequence_destination(struct wt_device_sequence *s, unsigned devic
 		add_all(s, WT_DEVICE_STEP_ATTACH, devices);
 }
 
+void wt_device_sequence_handover(struct wt_device_sequence *s, unsigned devices, bool agent)
+{
+	*s = (struct wt_device_sequence){ .state = WT_DEVICE_IDLE };
+	if (agent) {
+		add(s, WT_DEVICE_STEP_AGENT, 0);
+		add_all(s, WT_DEVICE_STEP_DETACH, devices);
+	}
+	add_all(s, WT_DEVICE_STEP_UNPLUG, devices);
+	add(s, WT_DEVICE_STEP_MOVE, 0);
+	add_all(s, WT_DEVICE_STEP_PLUG, devices);
+	if (agent)
+		add_all(s, WT_DEVICE_STEP_ATTACH, devices);
+}
+
 bool wt_device_step_has_undo(enum wt_device_step_kind kind)
 {
 	return kind == WT_DEVICE_STEP_PREPARE || kind == WT_DEVICE_STEP_DETACH ||

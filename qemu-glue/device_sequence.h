@@ -16,6 +16,7 @@
  *
  * The steps of the source:       AGENT, ASK, WARM, DETACH ..., UNPLUG ..., MOVE, REPORT, RELEASE ...
  * The steps of the destination:  PREPARE ..., MOVE, PLUG ..., ATTACH ...
+ * The steps of a handover:       AGENT, DETACH ..., UNPLUG ..., MOVE, PLUG ..., ATTACH ...
  */
 #ifndef WATARI_QEMU_DEVICE_SEQUENCE_H
 #define WATARI_QEMU_DEVICE_SEQUENCE_H
@@ -81,6 +82,7 @@ struct wt_device_sequence {
 /* The lists. agent: there is one to be asked. */
 void wt_device_sequence_source(struct wt_device_sequence *sequence, unsigned devices, bool agent);
 void wt_device_sequence_destination(struct wt_device_sequence *sequence, unsigned devices, bool agent);
+void wt_device_sequence_handover(struct wt_device_sequence *sequence, unsigned devices, bool agent);
 
 /* Answers what is to be done now. An event that means nothing in a state answers NOTHING. */
 enum wt_device_action wt_device_sequence_step(

@@ -373,7 +373,9 @@ int wt_passthrough_open(const struct wt_passthrough_config *config,
 		free(p);
 		return r;
 	}
-	if (config->source)
+	if (config->handover)
+		wt_device_sequence_handover(&p->sequence, p->map->count, config->agent_path);
+	else if (config->source)
 		wt_device_sequence_source(&p->sequence, p->map->count, config->agent_path);
 	else
 		wt_device_sequence_destination(&p->sequence, p->map->count, config->agent_path);
@@ -387,6 +389,7 @@ void wt_passthrough_close(struct wt_passthrough *p)
 		return;
 	settle(p);
 	wt_guest_agent_close(p->agent);
+	wt_guest_agent_close(p->next_agent);
 	for (unsigned i = 0; i < p->map->count; i++)
 		wt_job_place_leave(&p->hands[i].lock);
 	wt_device_map_free(p->map);
@@ -414,6 +417,8 @@ static int check_source(
 {
 	int r = look(p, hand, err);
 
+	if (!r && p->config.handover)
+		hand->wanted = false; /* it stays without */
 	if (r <= 0)
 		return r;
 	p->leaving[(*leaving)++] = hand->device->id;
@@ -448,6 +453,33 @@ int wt_passthrough_check(struct wt_passthrough *p, struct wt_qmp *qmp, struct wt
 	if (p->config.agent_path)
 		r = wt_guest_agent_open(p->config.loop, p->config.agent_path, &p->agent, err);
 	return r;
+}
+
+int wt_passthrough_check_next(
+	struct wt_passthrough *p, struct wt_qmp *qmp, const char *agent_path, struct wt_error *err)
+{
+	struct wt_error why = { 0 };
+
+	p->next_qmp = qmp;
+	for (unsigned i = 0; i < p->map->count; i++) {
+		const struct wt_hand *hand = &p->hands[i];
+		int r = hand->wanted ? wt_qemu_can_plug(qmp, hand->device, hand->place, &why) : 0;
+
+		if (r < 0)
+			return wt_error_set(err, -r, "device %s: the new QEMU: %s", hand->device->name,
+				wt_error_text(&why));
+	}
+	return agent_path ? wt_guest_agent_open(p->config.loop, agent_path, &p->next_agent, err) : 0;
+}
+
+void wt_passthrough_use_next(struct wt_passthrough *p)
+{
+	wt_guest_agent_close(p->agent);
+	p->qmp = p->next_qmp;
+	p->agent = p->next_agent;
+	p->next_agent = NULL;
+	for (unsigned i = 0; i < p->map->count; i++)
+		p->hands[i].present = p->hands[i].pending = false;
 }
 
 const char *const *wt_passthrough_leaving(const struct wt_passthrough *p)

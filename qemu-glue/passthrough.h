@@ -3,8 +3,8 @@
  * passthrough.h - carries out device_sequence.h at one end: with QMP, the guest's agent, and the commands of
  * the device map. The steps that concern the other end (ASK, WARM, MOVE, REPORT) are the owner's.
  *
- * Each step is told as an event "device" of the report. Used by source_devices.c, destination_devices.c and
- * recover_devices.c.
+ * Each step is told as an event "device" of the report. Used by source_devices.c, destination_devices.c,
+ * recover_devices.c and handover_devices.c.
  */
 #ifndef WATARI_QEMU_PASSTHROUGH_H
 #define WATARI_QEMU_PASSTHROUGH_H
@@ -28,6 +28,8 @@ struct wt_passthrough_config {
 	const char *agent_path; /* socket of the agent's port; NULL: hooks are not run */
 	const char *root;       /* as in vfio_host.h */
 	bool source;
+	bool handover; /* a source whose guest stays on this host, and gets the same devices in another QEMU
+			*/
 	bool recovers; /* at either end, later: what QEMU has already stays; then all is as at the destination
 			*/
 };
@@ -48,6 +50,12 @@ void wt_passthrough_close(struct wt_passthrough *passthrough);
 
 /* Asks QEMU whether it can be done, and connects to the agent. Nothing is changed. */
 int wt_passthrough_check(struct wt_passthrough *passthrough, struct wt_qmp *qmp, struct wt_error *err);
+/* Handover, behind that: can the other QEMU have the devices? agent_path: the agent's socket there, or NULL.
+ */
+int wt_passthrough_check_next(
+	struct wt_passthrough *passthrough, struct wt_qmp *qmp, const char *agent_path, struct wt_error *err);
+/* ... which has the guest now: what is done from now on is done there. Before MOVE is done. */
+void wt_passthrough_use_next(struct wt_passthrough *passthrough);
 /* Ids of devices that will be taken away, ending with NULL. */
 const char *const *wt_passthrough_leaving(const struct wt_passthrough *passthrough);
 

@@ -44,6 +44,8 @@ struct wt_passthrough {
 	struct wt_device_map *map;
 	struct wt_qmp *qmp;
 	struct wt_guest_agent *agent;
+	struct wt_qmp *next_qmp; /* handover: of the other QEMU */
+	struct wt_guest_agent *next_agent;
 	struct wt_device_run *run;
 	struct wt_device_sequence sequence;
 	struct wt_hand hands[WT_DEVICES_MAX];

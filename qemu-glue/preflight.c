@@ -664,7 +664,7 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 
 /* ---- Handover ---- */
 
-int wt_preflight_old(struct wt_qmp *qmp, bool *ret_running, struct wt_error *err)
+int wt_preflight_old(struct wt_qmp *qmp, const char *const *leaving, bool *ret_running, struct wt_error *err)
 {
 	struct wt_preflight facts = { 0 };
 	int r;
@@ -673,9 +673,11 @@ int wt_preflight_old(struct wt_qmp *qmp, bool *ret_running, struct wt_error *err
 	if (r >= 0)
 		r = check_confidential(qmp, err);
 	if (r >= 0)
-		r = wt_preflight_devices(qmp, &facts, err);
+		r = check_leaving(leaving, *ret_running, err);
 	if (r >= 0)
-		r = check_migration(qmp, true, false, err);
+		r = check_devices(qmp, leaving, &facts, err);
+	if (r >= 0)
+		r = check_migration(qmp, true, leaving && *leaving, err);
 	if (r >= 0)
 		r = check_capabilities(qmp, "x-ignore-shared", err);
 	return r < 0 ? r : check_parameters(qmp, err);

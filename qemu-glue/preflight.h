@@ -40,8 +40,8 @@ bool wt_preflight_is_flash(json_t *disk);
  * it certain. */
 int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram, struct wt_error *err);
 /* The same for the two QEMUs of a handover (handover.h), which leaves RAM where it is and sets the capability
- * x-ignore-shared itself. RAM and disks are handover_check.c's. */
-int wt_preflight_old(struct wt_qmp *qmp, bool *ret_running, struct wt_error *err);
+ * x-ignore-shared itself. RAM and disks are handover_check.c's. leaving: as above. */
+int wt_preflight_old(struct wt_qmp *qmp, const char *const *leaving, bool *ret_running, struct wt_error *err);
 int wt_preflight_new(struct wt_qmp *qmp, struct wt_error *err);
 
 #endif

@@ -12,19 +12,23 @@ stands for a passed-through one: it is unplugged and plugged in by the same step
   maps       maps, hosts and ports that do not fit: refused, nothing was touched
   prepare    the destination's commands: their order, a failure, one that hangs; what was prepared is given back
   undo       given up when the device has left: it comes back
+  handover   to another QEMU on this host, and given up on the way
+  upgrade    the same by watari upgrade
   warm       memory is moved before the device leaves: what has not changed is not moved again, and nothing of it is believed
   lost       nothing can be plugged in there: the guest runs on, and it is said
   recover    watari is killed when the device has left, and when the guest has moved: recover gives it what the map says
 """
 
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.cases import HURRY, alive, expect, main, need_sabotage, refused, still_fine  # noqa: E402
 from harness.devices import (MAC, NETWORK, DeviceGuest, DeviceMove, build_devices_guest, emulated, inventory,  # noqa: E402
-                             nic, options, write_map)
+                             agent_socket, nic, options, write_map)
+from harness.handover import Upgraded, ram_path, start, summary  # noqa: E402
 from harness.hosts import wait_for  # noqa: E402
 from harness.migration import Receive, events, watari  # noqa: E402
 from harness.qmp_events import Events  # noqa: E402
@@ -110,6 +114,71 @@ def case_alone(host, image):
     expect(summary["devices"]["unplug_ms"] == 0 and back.devices()["ib0"] == "e1000e", f"{summary['devices']}")
     back.wait_round()
     expect(not source.hooks() and not back.hooks(), "a hook was run")
+
+
+def give_up(process, new, how):
+    """The guest is stopped, and its device has left."""
+    wait_for(lambda: any(e.get("state") == "loading" for e in events(process)) or not process.running(), "the stop")
+    expect(any(e.get("step") == "unplug" and e["state"] == "done" for e in events(process)), f"with the device: {process.tail()}")
+    if how == "cancel":
+        process.signal(signal.SIGTERM)
+    else:
+        new.process.kill()
+    process.signal(signal.SIGCONT)
+    print(f"  {refused(process, 'the guest goes on in the old QEMU as before')}", flush=True)
+    expect(any(e.get("step") == "unplug" and e["undo"] and e["state"] == "done" for e in events(process)), process.tail())
+
+
+def case_handover(host, image):
+    """Another QEMU on this host, and the guest has its device again: refused; given up; then done, twice."""
+    need_sabotage()
+    path = write_map(host, {"a": emulated()}, QUICK)
+    source = begin(host, image, backend="file")
+
+    def start_handover(new, env=None):
+        return start(source, new, *options(source, path, "a"), "--new-agent", agent_socket(new), env=env)
+
+    def successor(devices=NETWORK):
+        return DeviceGuest(host, image, devices=devices, backend="file", incoming=True, ram_file=ram_path(source))
+
+    new = successor(nic())
+    print(f"  {refused(start_handover(new), 'the new QEMU: this QEMU already has a device ib0')}", flush=True)
+    keeps(source, [])
+    told = []
+    new.quit()
+    for how in ("cancel", "the new one dies"):
+        new = successor()
+        give_up(start_handover(new, {"WATARI_STOP_BEFORE": "loading"}), new, how)
+        told += TOLD_BACK
+        keeps(source, told)
+    for _ in range(2):
+        new = successor()
+        summary_of = summary(start_handover(new))
+        source.ended()
+        source = new
+        source.wait_reports(1)
+        told = ["attach ib0 e1000e"]
+        keeps(source, told)
+        devices = summary_of["devices"]
+        expect([d["what"] for d in devices["devices"]] == ["e1000e"] and "trouble" not in devices, f"{devices}")
+        print(f"  away for {devices['device_outage_ms']:.0f} ms, of which the handover {devices['move_ms']:.0f}, down "
+              f"{summary_of['downtime_ms']:.1f} ms", flush=True)
+    source.wait_round()
+
+
+def case_upgrade(host, image):
+    """The new QEMU is started without the device, though the old one's command line has it, and gets it."""
+    path = write_map(host, {"a": emulated()}, QUICK)
+    guest = begin(host, image)
+    with Upgraded(guest) as upgraded:
+        for _ in range(2):
+            told = upgraded.upgrade(*options(guest, path, "a"))
+            expect(told["devices"]["devices"][0]["what"] == "e1000e", f"{told['devices']}")
+            print(f"  away for {told['devices']['device_outage_ms']:.0f} ms, down {told['downtime_ms']:.1f} ms", flush=True)
+            keeps(guest)
+        expect(guest.hooks() == 2 * TOLD_BACK, f"hooks: {guest.hooks()}")
+        print(f"  {refused(upgraded.start('--devices', path, '--device-host', 'a'), 'give --agent SOCKET')}", flush=True)
+        guest.wait_round()
 
 
 def case_hooks(host, image):

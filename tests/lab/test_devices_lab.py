@@ -8,6 +8,7 @@
   held    the process does not let go: the unplug is given up, the guest keeps its device and runs
   late    the process lets go when the unplug was given up: the device goes, is plugged in again, and used again
   busy    the device of the destination is in use; is bound to another driver until the map's command binds it
+  handover  another QEMU on the same host gets the guest, and the guest its device
 """
 
 import os
@@ -16,8 +17,9 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.cases import expect, main, refused, still_fine  # noqa: E402
-from harness.devices import (DeviceGuest, DeviceMove, build_devices_guest, device, has, inventory, with_device,  # noqa: E402
-                             write_map)
+from harness.devices import (DeviceGuest, DeviceMove, agent_socket, build_devices_guest, device, has, inventory,  # noqa: E402
+                             options, with_device, write_map)
+from harness.handover import start, summary  # noqa: E402
 from harness.hosts import lab, wait_for  # noqa: E402
 from harness.migration import events, install_key, watari  # noqa: E402
 
@@ -164,6 +166,24 @@ def case_busy(image):
         destination = DeviceGuest(b, image, incoming=True, hook="release")
         told(DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=SEND).succeed(240))
         destination.wait_round()
+
+
+def case_handover(image):
+    with lab(1, mem="1024M", options=["--vfio-nic"]) as (host,):
+        path = write_map(host, {"a": has(host)}, PATIENT)
+        shape = {"backend": "file", "ram_file": "/dev/shm/guest.ram"}
+        guest = begin(host, image, "release", **shape)
+        for _ in range(2):
+            new = DeviceGuest(host, image, incoming=True, hook="release", **shape)
+            told = summary(start(guest, new, *options(guest, path, "a"), "--new-agent", agent_socket(new)), 240)
+            guest.ended(60)
+            devices = told["devices"]
+            print(f"  away for {devices['device_outage_ms']:.0f} ms, of which the handover {devices['move_ms']:.0f}; down "
+                  f"{told['downtime_ms']:.0f} ms; now {devices['devices'][0]['what']}", flush=True)
+            expect("trouble" not in devices and new.devices()["ib0"] == "vfio-pci", f"{devices}")
+            wait_for(lambda: "HOLD eth" in new.console(), "a verbs context again", 60)
+            guest = new
+        guest.wait_round()
 
 
 if __name__ == "__main__":

@@ -124,6 +124,8 @@ static void test_every_order(void **state)
 			explore(&list, &worlds, &ends);
 			wt_device_sequence_destination(&list, devices, agent);
 			explore(&list, &worlds, &ends);
+			wt_device_sequence_handover(&list, devices, agent);
+			explore(&list, &worlds, &ends);
 		}
 	print_message("%u worlds, %u of them ends\n", worlds, ends);
 	assert_true(worlds > 500 && ends > 100);
@@ -143,9 +145,15 @@ static void test_lists(void **state)
 		WT_DEVICE_STEP_MOVE, WT_DEVICE_STEP_REPORT, WT_DEVICE_STEP_RELEASE, WT_DEVICE_STEP_RELEASE };
 	static const uint8_t destination[] = { WT_DEVICE_STEP_PREPARE, WT_DEVICE_STEP_MOVE,
 		WT_DEVICE_STEP_PLUG };
+	static const uint8_t handover[] = { WT_DEVICE_STEP_AGENT, WT_DEVICE_STEP_DETACH,
+		WT_DEVICE_STEP_UNPLUG, WT_DEVICE_STEP_MOVE, WT_DEVICE_STEP_PLUG, WT_DEVICE_STEP_ATTACH };
 	uint8_t kinds[WT_DEVICE_STEPS_MAX];
 	struct wt_device_sequence list;
 
+	wt_device_sequence_handover(&list, 1, true);
+	assert_int_equal(kinds_of(&list, kinds), sizeof handover);
+	assert_memory_equal(kinds, handover, sizeof handover);
+	wt_device_sequence_handover(&list, WT_DEVICES_MAX, true);
 	wt_device_sequence_source(&list, 2, true);
 	assert_int_equal(kinds_of(&list, kinds), sizeof source);
 	assert_memory_equal(kinds, source, sizeof source);
