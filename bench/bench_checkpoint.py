@@ -76,9 +76,9 @@ def steps(guest):
 def ours(host, image, guest, run, *more):
     directory = f"{host.run_dir}/saved-{run}-{len(more)}"
     first = save(guest, directory, *more)
+    begin = steps(guest)
     found = {"save_time": first["total_ms"], "downtime": first["downtime_ms"], "bytes": first["written_bytes"], "sync": first["sync_ms"],
              "restore_time": restore(host, image, directory)}
-    begin = steps(guest)
     wait_for(lambda: steps(guest) - begin >= CHANGED * GUEST["mb"] * 256, "5 % of the pages", 120)
     second = save(guest, directory, *more)
     found["incremental_time"], found["incremental_sync"] = second["total_ms"], second["sync_ms"]

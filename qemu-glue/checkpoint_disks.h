@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * checkpoint_disks.h - writable disks of a guest that is written to a checkpoint: which there are, and how
- * they are frozen while it is stopped; and whether a QEMU that shall go on has them.
+ * they are frozen while it is stopped.
  */
 #ifndef WATARI_QEMU_CHECKPOINT_DISKS_H
 #define WATARI_QEMU_CHECKPOINT_DISKS_H
@@ -19,14 +19,10 @@ struct wt_checkpoint_disks {
  * refused. generation: for names. */
 int wt_checkpoint_disks_list(struct wt_qmp *qmp, const char *snapshot_dir, uint64_t generation,
 	struct wt_checkpoint_disks *ret_disks, struct wt_error *err);
-/* Overlays, for all or for none of them. The guest is stopped, and its disks are active. */
+/* Overlays, for all or for none of them. The guest is stopped, and its disks are active. *ret_frozen: they
+ * have overlays, also if something failed then; with -ETIMEDOUT they may have. */
 int wt_checkpoint_disks_freeze(struct wt_qmp *qmp, const struct wt_checkpoint_disks *disks,
-	uint64_t generation, struct wt_error *err);
+	uint64_t generation, bool *ret_frozen, struct wt_error *err);
 void wt_checkpoint_disks_free(struct wt_checkpoint_disks *disks);
-
-/* The disks of a QEMU that waits for a guest: each file of the checkpoint is behind one of them, and no
- * overlay is. */
-int wt_checkpoint_disks_check(
-	struct wt_qmp *qmp, const struct wt_replica_checkpoint *checkpoint, struct wt_error *err);
 
 #endif

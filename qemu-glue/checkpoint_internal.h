@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * checkpoint_internal.h - the state of `watari checkpoint`, shared by checkpoint.c (who runs, and when all is
- * here) and checkpoint_report.c (what is told, and what is written about it).
+ * checkpoint_internal.h - the state of `watari checkpoint`, shared by checkpoint.c (when all is here),
+ * checkpoint_qemu.c (what QEMU is told and asked), checkpoint_stream.c (what it writes) and
+ * checkpoint_report.c (what people are told).
  */
 #ifndef WATARI_QEMU_CHECKPOINT_INTERNAL_H
 #define WATARI_QEMU_CHECKPOINT_INTERNAL_H
@@ -51,9 +52,33 @@ struct wt_checkpoint {
 	uint64_t start_ns, stop_ns, saved_ns, resume_ns, end_ns; /* of the report's clock */
 };
 
+/* checkpoint.c */
+void wt_checkpoint_go(struct wt_checkpoint *checkpoint, enum wt_checkpoint_state state);
+/* The first one is kept; unless the guest is on its way back already, it goes on now. */
 void wt_checkpoint_trouble(struct wt_checkpoint *checkpoint, const struct wt_error *err);
+
+/* checkpoint_qemu.c */
+extern const struct wt_qmp_events wt_checkpoint_qmp_events;
+/* What the migration needs is set; ... */
+int wt_checkpoint_prepare_qemu(struct wt_checkpoint *checkpoint, struct wt_error *err);
+/* ... and put back, if QEMU is there. */
+void wt_checkpoint_restore_qemu(struct wt_checkpoint *checkpoint);
+/* To our socket. */
+void wt_checkpoint_migrate(struct wt_checkpoint *checkpoint);
 /* Asks how QEMU's migration is, now and then from now on. */
 void wt_checkpoint_poll(struct wt_checkpoint *checkpoint);
+/* The guest is stopped: no longer than it may be, and nothing waits for the disk. */
+void wt_checkpoint_hurry(struct wt_checkpoint *checkpoint);
+/*
+ * All that was announced is written: is the guest still stopped, for this migration? Asked now, that proves
+ * that it was while its pages were read, for QEMU comes to this state once in a migration. 0, or why not.
+ */
+int wt_checkpoint_check_stopped(struct wt_checkpoint *checkpoint, struct wt_error *err);
+/* QEMU's migration ends here; it is asked until it says that it has its guest again. Then the loop stops. */
+void wt_checkpoint_give_back(struct wt_checkpoint *checkpoint);
+
+/* checkpoint_stream.c: the socket that QEMU connects to, and what reads from it. */
+int wt_checkpoint_open_stream(struct wt_checkpoint *checkpoint, struct wt_error *err);
 
 /* checkpoint_report.c */
 const char *wt_checkpoint_state_name(enum wt_checkpoint_state state);

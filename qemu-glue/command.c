@@ -168,6 +168,15 @@ bool wt_command_common(int option, const char *value, struct wt_relay_options *o
 		return wt_command_duration("--reconnect-timeout", value, &o->reconnect_timeout_ns);
 	case WT_OPTION_JOB:
 		return take_job(value, o);
+	case WT_OPTION_DEVICES:
+		o->device_map = value;
+		return true;
+	case WT_OPTION_DEVICE_HOST:
+		o->device_host = value;
+		return true;
+	case WT_OPTION_AGENT:
+		o->agent = value;
+		return true;
 	case WT_OPTION_JSON:
 		o->json = true;
 		return true;
@@ -176,11 +185,21 @@ bool wt_command_common(int option, const char *value, struct wt_relay_options *o
 	}
 }
 
+bool wt_command_check_devices(const struct wt_relay_options *o)
+{
+	if (o->device_map || (!o->agent && !o->device_host))
+		return true;
+	fprintf(stderr, "watari: --agent and --device-host are for the devices of --devices MAP\n");
+	return false;
+}
+
 bool wt_command_check(const struct wt_relay_options *o)
 {
 	if (!o->qmp_path)
 		fprintf(stderr, "watari: give --qmp SOCKET, a QMP socket of QEMU that nobody else uses\n");
 	else if (!o->psk_file && !o->insecure)
 		fprintf(stderr, "watari: give --psk FILE, or --insecure on loopback and unix sockets\n");
-	return o->qmp_path && (o->psk_file || o->insecure);
+	else
+		return wt_command_check_devices(o);
+	return false;
 }

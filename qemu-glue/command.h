@@ -30,6 +30,7 @@ int wt_command_upgrade(int argc, char **argv);
 int wt_command_checkpoint(int argc, char **argv);
 int wt_command_restore(int argc, char **argv);
 int wt_command_doctor(int argc, char **argv);
+int wt_command_devices(int argc, char **argv);
 
 /* `send` and `receive` without --qmp (and not for help): started by QEMU itself. */
 bool wt_command_is_uri(int argc, char **argv);
@@ -48,8 +49,17 @@ enum {
 	WT_OPTION_RECONNECT,
 	WT_OPTION_JSON,
 	WT_OPTION_JOB,
+	WT_OPTION_DEVICES,
+	WT_OPTION_DEVICE_HOST,
+	WT_OPTION_AGENT,
 	WT_OPTION_HELP,
 };
+/* Of driven migrations only. */
+#define WT_OPTIONS_DEVICES                                                                            \
+	{ "devices", 1, NULL, WT_OPTION_DEVICES }, { "device-host", 1, NULL, WT_OPTION_DEVICE_HOST }, \
+	{                                                                                             \
+		"agent", 1, NULL, WT_OPTION_AGENT                                                     \
+	}
 #define WT_OPTIONS_COMMON                                                                                   \
 	{ "qmp", 1, NULL, WT_OPTION_QMP }, { "psk", 1, NULL, WT_OPTION_PSK },                               \
 		{ "insecure", 0, NULL, WT_OPTION_INSECURE }, { "fabric", 1, NULL, WT_OPTION_FABRIC },       \
@@ -70,6 +80,8 @@ bool wt_command_rate(const char *option, const char *text, uint64_t *ret_bytes_p
 bool wt_command_name_job(struct wt_relay_options *options, const char *suffix);
 /* What is there must be enough to begin: prints a sentence and answers false otherwise. */
 bool wt_command_check(const struct wt_relay_options *options);
+/* ... that part of it which is about --devices. */
+bool wt_command_check_devices(const struct wt_relay_options *options);
 /* "2s", "300ms", plain seconds; prints a sentence and answers false otherwise. */
 bool wt_command_duration(const char *option, const char *text, uint64_t *ret_ns);
 bool wt_command_number(const char *option, const char *text, uint64_t max, uint64_t *ret_value);

@@ -15,6 +15,10 @@ static const char usage[] =
 	"  --to SOCKET              QMP socket of the one that gets it, started with the same RAM and -incoming defer -S\n"
 	"  --switchover-timeout T   abort when the new QEMU has not loaded the guest so long after the stop (default 2s)\n"
 	"  --keep-source            leave the old QEMU, stopped\n"
+	"  --devices MAP            devices that cannot go over with the guest are taken away and given back, see docs/DEVICES.md\n"
+	"  --device-host NAME       which host of the map this is (default: its host name)\n"
+	"  --agent SOCKET           of the port of watari-guest in the guest, behind the old QEMU\n"
+	"  --new-agent SOCKET       the same of the new one\n"
 	"  --json                   events as JSON lines on standard output\n";
 
 static const struct option options[] = {
@@ -22,6 +26,8 @@ static const struct option options[] = {
 	{ "to", 1, NULL, 't' },
 	{ "switchover-timeout", 1, NULL, 's' },
 	{ "keep-source", 0, NULL, 'k' },
+	WT_OPTIONS_DEVICES,
+	{ "new-agent", 1, NULL, 'a' },
 	{ "json", 0, NULL, 'j' },
 	{ "help", 0, NULL, 'h' },
 	{ 0 },
@@ -37,17 +43,22 @@ int wt_command_handover(int argc, char **argv)
 			o.common.qmp_path = optarg;
 		else if (option == 't')
 			o.new_qmp_path = optarg;
+		else if (option == 'a')
+			o.new_agent = optarg;
 		else if (option == 'k')
 			o.keep_old = true;
 		else if (option == 'j')
 			o.common.json = true;
 		else if (option == 'h')
 			return wt_command_help(usage);
-		else if (option != 's' ||
-			 !wt_command_duration("--switchover-timeout", optarg, &o.switchover_timeout_ns))
+		else if (option == 's' ? !wt_command_duration(
+						 "--switchover-timeout", optarg, &o.switchover_timeout_ns)
+				       : !wt_command_common(option, optarg, &o.common))
 			return wt_command_usage(usage);
 	}
-	if (optind != argc || !o.common.qmp_path || !o.new_qmp_path)
+	if (optind != argc || !o.common.qmp_path || !o.new_qmp_path || !o.common.agent != !o.new_agent)
 		return wt_command_usage(usage);
+	if (!wt_command_check_devices(&o.common))
+		return WT_EXIT_USAGE;
 	return wt_handover_run(&o);
 }

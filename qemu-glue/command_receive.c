@@ -24,6 +24,9 @@ static const char usage[] =
 	"  --replica DIR            an old copy of the guest's RAM, see send --keep-replica: only what differs is pulled\n"
 	"  --replica HOST:PORT/NAME the same on another host, where watari replica serves it: what is right is read there\n"
 	"  --reuse-memory           the same of this QEMU's RAM, if its file has old content of the guest\n"
+	"  --devices MAP            devices that cannot move with the guest are taken away and given back, see docs/DEVICES.md\n"
+	"  --device-host NAME       which host of the map this one is (default: its host name)\n"
+	"  --agent SOCKET           of the port of watari-guest in the guest, which lets go of devices\n"
 	"  --wait TIME              how long to wait for a source at all (default: for ever)\n"
 	"  --job NAME               for watari status and cancel (default: the name of the VM and -incoming)\n"
 	"  --json                   events as JSON lines on standard output\n";
@@ -32,6 +35,7 @@ enum { OPT_DATA_HOST = 256, OPT_REPLICA, OPT_REUSE, OPT_WAIT };
 
 static const struct option options[] = {
 	WT_OPTIONS_COMMON,
+	WT_OPTIONS_DEVICES,
 	{ "data-host", 1, NULL, OPT_DATA_HOST },
 	{ "replica", 1, NULL, OPT_REPLICA },
 	{ "reuse-memory", 0, NULL, OPT_REUSE },

@@ -11,6 +11,7 @@
 #include "command.h"
 #include "qmp.h"
 #include "recover.h"
+#include "recover_devices.h"
 #include "relay.h"
 
 #define QMP_NS 5000000000ull
@@ -19,18 +20,24 @@
 #define RUN_RETRY_NS 50000000ull
 
 static const char usage[] =
-	"usage: watari recover [--qmp SOCKET] [--destination-qmp SOCKET] [--force-run]\n"
+	"usage: watari recover [--qmp SOCKET] [--destination-qmp SOCKET] [options]\n"
 	"After a relay or a host has crashed: finds out which guest may run, and brings that about.\n"
 	"  --qmp SOCKET               the source QEMU, if it is still there\n"
 	"  --destination-qmp SOCKET   the destination QEMU\n"
 	"  --force-run                the source is gone and will never run again: run the destination\n"
-	"  --dry-run                  only say what would be done\n";
+	"  --dry-run                  only say what would be done\n"
+	"  --devices MAP              then the guest gets the devices that it lacks; on the host where it goes on\n"
+	"  --device-host NAME         which host of the map that is (default: its host name)\n"
+	"  --agent SOCKET             of the guest's agent there, whose hooks are told\n";
 
 static const struct option options[] = {
 	{ "qmp", 1, NULL, 'q' },
 	{ "destination-qmp", 1, NULL, 'd' },
 	{ "force-run", 0, NULL, 'f' },
 	{ "dry-run", 0, NULL, 'n' },
+	{ "devices", 1, NULL, 'm' },
+	{ "device-host", 1, NULL, 'o' },
+	{ "agent", 1, NULL, 'a' },
 	{ "help", 0, NULL, 'h' },
 	{ 0 },
 };
@@ -38,6 +45,12 @@ static const struct option options[] = {
 struct party {
 	struct wt_qmp *qmp;
 	char run_state[32], migration[32];
+	bool has_guest; /* it does now, or would */
+};
+
+struct request {
+	const char *source_path, *destination_path, *map_path, *host, *agent_path;
+	bool force, dry;
 };
 
 static void ignore_event(void *arg, const char *name, json_t *data)
@@ -142,6 +155,8 @@ static int run_destination(struct party *source, struct party *destination)
 {
 	struct wt_error err = { 0 };
 
+	source->has_guest = false;
+	destination->has_guest = true;
 	for (unsigned i = 0; i < RUN_TRIES; i++) {
 		wt_error_clear(&err);
 		if (wt_qmp_call(destination->qmp, "cont", NULL, QMP_NS, NULL, &err) == 0) {
@@ -197,6 +212,8 @@ static int carry_out(
 		"nothing: the operator has to decide", "nothing: BOTH RUN",
 		"nothing: that is no destination" };
 
+	source->has_guest = verdict == WT_RECOVER_CANCEL_SOURCE || verdict == WT_RECOVER_SOURCE_KEEPS;
+	destination->has_guest = verdict == WT_RECOVER_RUN_DESTINATION || verdict == WT_RECOVER_QUIT_SOURCE;
 	if (dry) {
 		printf("would do: %s\n", would[verdict]);
 		return WT_EXIT_OK;
@@ -240,47 +257,101 @@ static void mend(struct party *party)
 			QMP_NS, NULL, &ignored);
 }
 
-int wt_command_recover(int argc, char **argv)
+static void close_party(struct party *party)
 {
-	const char *source_path = NULL, *destination_path = NULL;
-	struct party source = { 0 }, destination = { 0 };
-	bool force = false, dry = false;
+	if (party->qmp)
+		wt_qmp_close(party->qmp);
+	party->qmp = NULL;
+}
+
+static int decide(const struct request *request, struct party *source, struct party *destination)
+{
 	struct wt_error err = { 0 };
 	struct wt_loop *loop;
-	int option, code = WT_EXIT_FAILED;
+	int code;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option == 'q')
-			source_path = optarg;
-		else if (option == 'd')
-			destination_path = optarg;
-		else if (option == 'f')
-			force = true;
-		else if (option == 'n')
-			dry = true;
-		else
-			return option == 'h' ? wt_command_help(usage) : wt_command_usage(usage);
-	}
-	if (optind != argc || (!source_path && !destination_path))
-		return wt_command_usage(usage);
 	if (wt_loop_open(&loop))
 		return say("no event loop", WT_EXIT_FAILED);
-	if ((source_path && open_party(loop, source_path, &source, &err)) ||
-		(destination_path && open_party(loop, destination_path, &destination, &err)))
-		say(wt_error_text(&err), WT_EXIT_FAILED);
+	if ((request->source_path && open_party(loop, request->source_path, source, &err)) ||
+		(request->destination_path && open_party(loop, request->destination_path, destination, &err)))
+		code = say(wt_error_text(&err), WT_EXIT_FAILED);
 	else
 		code = carry_out(
-			wt_recover_decide(source_state(&source), strcmp(source.run_state, "running") == 0,
-				destination_state(&destination), force),
-			&source, &destination, dry);
-	if (!dry && code == WT_EXIT_OK) {
-		mend(&source);
-		mend(&destination);
+			wt_recover_decide(source_state(source), strcmp(source->run_state, "running") == 0,
+				destination_state(destination), request->force),
+			source, destination, request->dry);
+	if (!request->dry && code == WT_EXIT_OK) {
+		mend(source);
+		mend(destination);
 	}
-	if (source.qmp)
-		wt_qmp_close(source.qmp);
-	if (destination.qmp)
-		wt_qmp_close(destination.qmp);
+	close_party(source);
+	close_party(destination);
 	wt_loop_close(loop);
 	return code;
+}
+
+/* The map is read before anything is decided; the devices follow when somebody has the guest. */
+static int recover(const struct request *request)
+{
+	struct party source = { 0 }, destination = { 0 };
+	struct wt_recovery *recovery = NULL;
+	struct wt_error err = { 0 };
+	const char *path;
+	int code;
+
+	if (request->map_path &&
+		wt_recovery_open(request->map_path, request->host, request->agent_path, &recovery, &err))
+		return say(wt_error_text(&err), WT_EXIT_FAILED);
+	code = decide(request, &source, &destination);
+	path = source.has_guest        ? request->source_path
+	       : destination.has_guest ? request->destination_path
+				       : NULL;
+	if (recovery && path && code == WT_EXIT_OK && wt_recovery_run(recovery, path, request->dry, &err))
+		code = say(wt_error_text(&err), WT_EXIT_FAILED);
+	wt_recovery_close(recovery);
+	return code;
+}
+
+static bool take(int option, struct request *request)
+{
+	switch (option) {
+	case 'q':
+		request->source_path = optarg;
+		return true;
+	case 'd':
+		request->destination_path = optarg;
+		return true;
+	case 'f':
+		request->force = true;
+		return true;
+	case 'n':
+		request->dry = true;
+		return true;
+	case 'm':
+		request->map_path = optarg;
+		return true;
+	case 'o':
+		request->host = optarg;
+		return true;
+	case 'a':
+		request->agent_path = optarg;
+		return true;
+	default:
+		return false;
+	}
+}
+
+int wt_command_recover(int argc, char **argv)
+{
+	struct request request = { 0 };
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+		if (!take(option, &request))
+			return option == 'h' ? wt_command_help(usage) : wt_command_usage(usage);
+	if (optind != argc || (!request.source_path && !request.destination_path))
+		return wt_command_usage(usage);
+	if ((request.agent_path || request.host) && !request.map_path)
+		return say("--agent and --device-host are for the devices of --devices MAP", WT_EXIT_USAGE);
+	return recover(&request);
 }

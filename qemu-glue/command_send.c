@@ -28,6 +28,9 @@ static const char usage[] =
 	"  --shared-storage         writable disks are seen by both hosts\n"
 	"  --keep-source            leave the source QEMU, stopped, after the move\n"
 	"  --keep-replica DIR       when the guest has moved, write its RAM there, so that it may come back by what differs\n"
+	"  --devices MAP            devices that cannot move with the guest are taken away and given back, see docs/DEVICES.md\n"
+	"  --device-host NAME       which host of the map this one is (default: its host name)\n"
+	"  --agent SOCKET           of the port of watari-guest in the guest, which lets go of devices\n"
 	"  --verify                 compare all RAM of both sides while both are stopped (adds to the downtime)\n"
 	"  --job NAME               for watari status and cancel (default: the name of the VM)\n"
 	"  --json                   events as JSON lines on standard output\n";
@@ -49,6 +52,7 @@ enum {
 
 static const struct option options[] = {
 	WT_OPTIONS_COMMON,
+	WT_OPTIONS_DEVICES,
 	{ "paths", 1, NULL, OPT_PATHS },
 	{ "channels", 1, NULL, OPT_CHANNELS },
 	{ "no-feed", 0, NULL, OPT_NO_FEED },

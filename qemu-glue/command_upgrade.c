@@ -18,6 +18,9 @@ static const char usage[] =
 	"  --dry-run                only say what would be started\n"
 	"  --start-timeout T        how long the new QEMU may take to come up (default 30s)\n"
 	"  --switchover-timeout T   abort when the new QEMU has not loaded the guest so long after the stop (default 2s)\n"
+	"  --devices MAP            devices that cannot go over with the guest are taken away and given back, see docs/DEVICES.md\n"
+	"  --device-host NAME       which host of the map this is (default: its host name)\n"
+	"  --agent SOCKET           of the port of watari-guest in the guest\n"
 	"  --json                   events as JSON lines on standard output\n";
 
 static const struct option options[] = {
@@ -27,6 +30,9 @@ static const struct option options[] = {
 	{ "dry-run", 0, NULL, 'n' },
 	{ "start-timeout", 1, NULL, 't' },
 	{ "switchover-timeout", 1, NULL, 's' },
+	{ "devices", 1, NULL, 'd' },
+	{ "device-host", 1, NULL, 'o' },
+	{ "agent", 1, NULL, 'a' },
 	{ "json", 0, NULL, 'j' },
 	{ "help", 0, NULL, 'h' },
 	{ 0 },
@@ -44,6 +50,15 @@ static bool take(int option, struct wt_upgrade_options *o)
 		return true;
 	case 'c':
 		o->command_file = optarg;
+		return true;
+	case 'd':
+		o->device_map = optarg;
+		return true;
+	case 'o':
+		o->device_host = optarg;
+		return true;
+	case 'a':
+		o->agent = optarg;
 		return true;
 	case 'n':
 		return o->dry_run = true;
@@ -71,6 +86,8 @@ int wt_command_upgrade(int argc, char **argv)
 			return wt_command_usage(usage);
 	}
 	if (optind != argc || !o.qmp_path || (o.binary && o.command_file))
+		return wt_command_usage(usage);
+	if (!o.device_map && (o.agent || o.device_host))
 		return wt_command_usage(usage);
 	return wt_upgrade_run(&o);
 }

@@ -87,6 +87,8 @@ static void qmp_event(void *arg, const char *name, json_t *data)
 		wt_qmp_execute(d->relay.qmp, "query-migrate", NULL, migrate_info_reply, d);
 	else if (strcmp(name, "RESUME") == 0 && d->machine.state == WT_DESTINATION_STARTING)
 		wt_destination_event(d, WT_DESTINATION_EV_RUNNING);
+	else
+		wt_destination_devices_qmp_event(d, name, data);
 }
 
 static void qmp_closed(void *arg, const struct wt_error *err)
@@ -360,6 +362,10 @@ static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t l
 		return take_ram_end(d, payload, length, err);
 	case WT_RELAY_DIGEST_ANSWER:
 		return wt_verify_job_answer(&d->verify, payload, length, err);
+	case WT_RELAY_DEVICES:
+		if (d->machine.state == WT_DESTINATION_RECEIVING)
+			wt_destination_devices_message(d, payload, length);
+		return 0;
 	case WT_RELAY_COMMIT:
 		if (length != sizeof d->guest)
 			return wt_error_set(err, EPROTO, "the source's commit is malformed");
@@ -558,6 +564,8 @@ static int start(struct wt_destination *d, struct wt_error *err)
 	if (!r)
 		r = wt_preflight_destination(d->relay.qmp, d->relay.ram, err);
 	if (!r)
+		r = wt_destination_devices_open(d, err);
+	if (!r)
 		r = listen_here(d, o->listen.port, err);
 	if (r)
 		return r;
@@ -632,6 +640,7 @@ static void close_all(struct wt_destination *d)
 	wt_destination_feed_close(d);
 	wt_puller_close(d->puller);
 	wt_destination_replica_close(d);
+	wt_passthrough_close(d->devices.passthrough);
 	free(d->blocks);
 	wt_relay_close(&d->relay);
 }
@@ -648,6 +657,7 @@ int wt_destination_run(const struct wt_destination_options *options)
 		code = WT_EXIT_FAILED;
 	} else {
 		wt_loop_run(d.relay.loop);
+		wt_destination_devices_end(&d);
 		code = conclude(&d);
 		linger(&d);
 	}

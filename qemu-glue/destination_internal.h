@@ -13,6 +13,7 @@
 #include "destination_switch.h"
 #include "feed.h"
 #include "messages.h"
+#include "passthrough.h"
 #include "progress.h"
 #include "relay.h"
 #include "replica_file.h"
@@ -40,6 +41,12 @@ struct wt_destination_replica {
 	const struct wt_replica_block **images; /* by the server's number; NULL: none of this block */
 };
 
+/* Devices that did not move with the guest. */
+struct wt_destination_devices {
+	struct wt_passthrough *passthrough; /* NULL: none */
+	bool waiting;                       /* the loop runs until they are where they belong */
+};
+
 struct wt_destination {
 	struct wt_relay relay;
 	const struct wt_destination_options *options;
@@ -50,6 +57,7 @@ struct wt_destination {
 	struct wt_verify_job verify;
 	struct wt_destination_serve serve;
 	struct wt_destination_replica replica;
+	struct wt_destination_devices devices;
 	struct wt_relay_guest guest;
 	bool guest_known;
 	bool quitting, qemu_gone; /* QEMU was told to; has */
@@ -72,6 +80,14 @@ void wt_destination_trouble(struct wt_destination *destination, const struct wt_
 void wt_destination_progress(struct wt_destination *destination);
 struct wt_progress wt_destination_figures(const struct wt_destination *destination);
 json_t *wt_destination_facts(const struct wt_destination *destination);
+
+/* destination_devices.c: opens the map and looks whether it can be done; the source has named the devices; an
+ * event of QEMU's; waits until they are where they belong. */
+int wt_destination_devices_open(struct wt_destination *destination, struct wt_error *err);
+void wt_destination_devices_message(
+	struct wt_destination *destination, const uint8_t *payload, size_t length);
+void wt_destination_devices_qmp_event(struct wt_destination *destination, const char *name, json_t *data);
+void wt_destination_devices_end(struct wt_destination *destination);
 
 /* destination_job.c: what the job can be told. */
 extern const struct wt_job_command wt_destination_commands[];

@@ -210,7 +210,7 @@ static int check(struct wt_handover *h, struct wt_error *err)
 			h->old.socket_path, h->new.socket_path, (int)wt_qmp_pid(h->old.qmp));
 	r = wt_handover_keep_memory(&h->old, err);
 	if (!r)
-		r = wt_preflight_old(h->old.qmp, &h->guest_running, err);
+		r = wt_preflight_old(h->old.qmp, wt_handover_devices_leaving(h), &h->guest_running, err);
 	if (!r && !h->guest_running)
 		r = wt_handover_check_paused(&h->old, err);
 	if (!r)
@@ -220,7 +220,9 @@ static int check(struct wt_handover *h, struct wt_error *err)
 	if (!r)
 		r = wt_preflight_new(h->new.qmp, err);
 	if (!r)
-		r = wt_handover_check_machine(&h->old, &h->new, err);
+		r = wt_handover_check_machine(&h->old, &h->new, wt_handover_devices_leaving(h), err);
+	if (!r)
+		r = wt_handover_devices_check_new(h, err);
 	return r ? r : wt_handover_check_memory(&h->old, &h->new, &h->memory, err);
 }
 
@@ -232,7 +234,9 @@ static int start(struct wt_handover *h, struct wt_error *err)
 	if (r)
 		return r;
 	h->old = (struct wt_handover_qemu){ h->relay.qmp, h->relay.ram, o->common.qmp_path };
-	r = wt_handover_new_open(h, err);
+	r = wt_handover_devices_open(h, err);
+	if (!r)
+		r = wt_handover_new_open(h, err);
 	if (!r)
 		r = check(h, err);
 	if (!r)
@@ -244,7 +248,7 @@ static int start(struct wt_handover *h, struct wt_error *err)
 		return r;
 	wt_handover_tell_checked(h);
 	wt_handover_new_event(h, WT_DESTINATION_EV_CONNECTED);
-	wt_handover_old_event(h, WT_SOURCE_EV_ACCEPTED);
+	wt_handover_devices_begin(h);
 	wt_handover_watch(h);
 	return 0;
 }
@@ -276,13 +280,22 @@ static void linger(struct wt_handover *h)
 /* What has become of the guest after an abort. */
 static void aborted_text(struct wt_handover *h, char *text, size_t size)
 {
+	const struct wt_error *devices = NULL;
 	struct wt_error err = { 0 };
+	int r = h->old_gone ? 0 : wt_handover_restore_old(h, &err);
 
+	if (!h->old_gone)
+		devices = wt_handover_devices_end(h);
 	if (h->old_gone)
 		snprintf(text, size, "%s; the guest had not gone over", wt_error_text(&h->failure));
-	else if (wt_handover_restore_old(h, &err))
-		snprintf(text, size, "%s; and the guest does not go on in the old QEMU (%s): say cont to it",
-			wt_error_text(&h->failure), wt_error_text(&err));
+	else if (r)
+		snprintf(text, size,
+			"%s; and the guest does not go on in the old QEMU (%s): say cont to it%s%s",
+			wt_error_text(&h->failure), wt_error_text(&err), devices ? "; and " : "",
+			devices ? wt_error_text(devices) : "");
+	else if (devices)
+		snprintf(text, size, "%s; the guest goes on in the old QEMU, but look at its devices: %s",
+			wt_error_text(&h->failure), wt_error_text(devices));
 	else
 		snprintf(text, size, "%s; the guest goes on in the old QEMU as before",
 			wt_error_text(&h->failure));
@@ -290,12 +303,15 @@ static void aborted_text(struct wt_handover *h, char *text, size_t size)
 
 static int conclude(struct wt_handover *h)
 {
-	char text[2 * WT_ERROR_TEXT_MAX + 256];
+	char text[3 * WT_ERROR_TEXT_MAX + 256];
 	int code = WT_EXIT_UNDECIDED;
 
+	if (h->old_machine.state != WT_SOURCE_DONE && h->old_machine.state != WT_SOURCE_ABORTED)
+		wt_handover_devices_note_away(h);
 	switch (h->old_machine.state) {
 	case WT_SOURCE_DONE:
 		wt_handover_restore_new(h);
+		wt_handover_devices_end(h);
 		wt_handover_tell_summary(h);
 		return WT_EXIT_OK;
 	case WT_SOURCE_ABORTED:
@@ -326,6 +342,7 @@ static int conclude(struct wt_handover *h)
 static void close_all(struct wt_handover *h)
 {
 	wt_handover_relay_close(h->stream);
+	wt_passthrough_close(h->devices.passthrough);
 	wt_qmp_close(h->new.qmp);
 	wt_guest_ram_close(h->new.ram);
 	wt_relay_close(&h->relay);

@@ -20,6 +20,7 @@
 struct wt_handover_options {
 	struct wt_relay_options common; /* qmp_path: of the old QEMU */
 	const char *new_qmp_path;
+	const char *new_agent;          /* the agent's socket of the new QEMU, with common.agent; or NULL */
 	uint64_t switchover_timeout_ns; /* from the guest's stop until the new QEMU has loaded it */
 	bool keep_old;                  /* leave the old QEMU, stopped */
 };

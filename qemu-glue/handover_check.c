@@ -176,15 +176,24 @@ static int check_processors(
 
 /* ---- devices ---- */
 
-/* The first child of `one` that `other` lacks, or has with another type. */
-static json_t *missing(json_t *one, json_t *other)
+static bool among(const char *const *ids, const char *id)
+{
+	for (; ids && *ids; ids++)
+		if (strcmp(*ids, id) == 0)
+			return true;
+	return false;
+}
+
+/* The first child of `one` that `other` lacks, or has with another type; those that leave do not count. */
+static json_t *missing(json_t *one, json_t *other, const char *const *leaving)
 {
 	json_t *item, *candidate;
 	size_t i, j;
 
 	json_array_foreach(one, i, item)
 	{
-		bool found = strncmp(text_of(item, "type"), "child<", 6) != 0;
+		bool found = strncmp(text_of(item, "type"), "child<", 6) != 0 ||
+			     among(leaving, text_of(item, "name"));
 
 		json_array_foreach(other, j, candidate)
 		{
@@ -198,7 +207,7 @@ static json_t *missing(json_t *one, json_t *other)
 }
 
 static int check_devices(const struct wt_handover_qemu *old, const struct wt_handover_qemu *new,
-	const char *path, struct wt_error *err)
+	const char *path, const char *const *leaving, struct wt_error *err)
 {
 	json_t *lists[2] = { NULL, NULL }, *odd;
 	char type[128];
@@ -206,12 +215,12 @@ static int check_devices(const struct wt_handover_qemu *old, const struct wt_han
 
 	if (!r)
 		r = ask(new, "qom-list", json_pack("{s:s}", "path", path), &lists[1], err);
-	if (!r && (odd = missing(lists[0], lists[1])) != NULL)
+	if (!r && (odd = missing(lists[0], lists[1], leaving)) != NULL)
 		r = wt_error_set(err, EPERM,
 			"device '%s' (%s) of the old QEMU is missing in the new one; start the new one with it, or device_del it "
 			"first",
 			text_of(odd, "name"), item_type(odd, type, sizeof type));
-	if (!r && (odd = missing(lists[1], lists[0])) != NULL)
+	if (!r && (odd = missing(lists[1], lists[0], leaving)) != NULL)
 		r = wt_error_set(err, EPERM,
 			"the new QEMU has a device '%s' (%s) that the old one lacks; start the new one without it",
 			text_of(odd, "name"), item_type(odd, type, sizeof type));
@@ -415,16 +424,16 @@ int wt_handover_check_paused(const struct wt_handover_qemu *old, struct wt_error
 		wt_qmp_version(old->qmp));
 }
 
-int wt_handover_check_machine(
-	const struct wt_handover_qemu *old, const struct wt_handover_qemu *new, struct wt_error *err)
+int wt_handover_check_machine(const struct wt_handover_qemu *old, const struct wt_handover_qemu *new,
+	const char *const *leaving, struct wt_error *err)
 {
 	int r = check_type(old, new, err);
 
 	if (!r)
 		r = check_processors(old, new, err);
 	if (!r)
-		r = check_devices(old, new, "/machine/peripheral", err);
+		r = check_devices(old, new, "/machine/peripheral", leaving, err);
 	if (!r)
-		r = check_devices(old, new, "/machine/peripheral-anon", err);
+		r = check_devices(old, new, "/machine/peripheral-anon", NULL, err);
 	return r ? r : check_disks(old, new, err);
 }

@@ -31,9 +31,10 @@ struct wt_handover_memory {
  * before 10.0 aborts when it is to give them away (seen with 7.2). Not running, it cannot be told from one
  * that has: refused. */
 int wt_handover_check_paused(const struct wt_handover_qemu *old, struct wt_error *err);
-/* Machine type, processors, devices, disks. -EPERM with the sentence, or the codes of wt_qmp_call. */
-int wt_handover_check_machine(
-	const struct wt_handover_qemu *old, const struct wt_handover_qemu *new, struct wt_error *err);
+/* Machine type, processors, devices, disks. leaving: ids of devices that the old one will have lost by then,
+ * ending with NULL; NULL: none. -EPERM with the sentence, or the codes of wt_qmp_call. */
+int wt_handover_check_machine(const struct wt_handover_qemu *old, const struct wt_handover_qemu *new,
+	const char *const *leaving, struct wt_error *err);
 /* The type of a child of an object; "" if there is none. */
 int wt_handover_child_type(const struct wt_handover_qemu *qemu, const char *path, const char *name,
 	char *ret_type, size_t size, struct wt_error *err);

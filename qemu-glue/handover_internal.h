@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * handover_internal.h - a handover's state, shared by handover.c (events and actions), handover_qemu.c (what
- * is asked of and told to both QEMUs) and handover_report.c (what people are told).
+ * is asked of and told to both QEMUs), handover_devices.c (devices that leave and come back) and
+ * handover_report.c (what people are told).
  */
 #ifndef WATARI_QEMU_HANDOVER_INTERNAL_H
 #define WATARI_QEMU_HANDOVER_INTERNAL_H
@@ -11,6 +12,7 @@
 #include "handover_check.h"
 #include "handover_relay.h"
 #include "migration_settings.h"
+#include "passthrough.h"
 #include "source_switch.h"
 
 struct wt_handover {
@@ -36,6 +38,11 @@ struct wt_handover {
 	struct {
 		uint64_t total_bytes, remaining_bytes; /* what the old QEMU said last; total 0: nothing yet */
 	} said;
+	struct {
+		struct wt_passthrough *passthrough; /* NULL: there are none */
+		bool waiting;
+		uint64_t back_ns; /* of the report's clock */
+	} devices;
 	uint64_t start_ns, stop_event_ns, stop_ns, loaded_ns, commit_ns, end_ns; /* of the report's clock */
 };
 
@@ -59,6 +66,24 @@ void wt_handover_run_new(struct wt_handover *handover);
 /* Migration settings as they were; after an abort the old one runs again, if it ran. */
 int wt_handover_restore_old(struct wt_handover *handover, struct wt_error *err);
 void wt_handover_restore_new(struct wt_handover *handover);
+
+/* handover_devices.c: reads the map. */
+int wt_handover_devices_open(struct wt_handover *handover, struct wt_error *err);
+int wt_handover_devices_check_new(struct wt_handover *handover, struct wt_error *err);
+/* Ids of those that will leave, ending with NULL. */
+const char *const *wt_handover_devices_leaving(const struct wt_handover *handover);
+/* They leave, and then the old QEMU's machine hears ACCEPTED; at once if there are none. */
+void wt_handover_devices_begin(struct wt_handover *handover);
+/* An event of the QEMU that has the guest. */
+void wt_handover_devices_qmp_event(struct wt_handover *handover, const char *name, json_t *data);
+/* The handover is over, and one QEMU has the guest: they come back there; runs the loop. NULL: all is well.
+ */
+const struct wt_error *wt_handover_devices_end(struct wt_handover *handover);
+/* Nobody knows which QEMU has it: what the guest lacks is said. */
+void wt_handover_devices_note_away(struct wt_handover *handover);
+/* For the summary: a new object, or NULL; and lines for people. */
+json_t *wt_handover_devices_json(const struct wt_handover *handover);
+void wt_handover_devices_text(const struct wt_handover *handover, char *text, size_t size);
 
 /* handover_report.c */
 void wt_handover_tell_checked(struct wt_handover *handover);

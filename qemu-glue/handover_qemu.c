@@ -91,6 +91,8 @@ static void old_event(void *arg, const char *name, json_t *data)
 		h->guest_running = true;
 	} else if (strcmp(name, "MIGRATION") == 0) {
 		ask_old(h);
+	} else if (h->old_machine.state != WT_SOURCE_DONE) {
+		wt_handover_devices_qmp_event(h, name, data);
 	}
 }
 
@@ -249,6 +251,8 @@ static void new_event(void *arg, const char *name, json_t *data)
 		ask_new(h);
 	else if (strcmp(name, "RESUME") == 0 && h->new_machine.state == WT_DESTINATION_STARTING)
 		wt_handover_new_event(h, WT_DESTINATION_EV_RUNNING);
+	else if (h->old_machine.state == WT_SOURCE_DONE)
+		wt_handover_devices_qmp_event(h, name, data);
 }
 
 static void new_closed(void *arg, const struct wt_error *err)

@@ -73,19 +73,23 @@ void wt_handover_tell_summary(struct wt_handover *h)
 	double start_ms = ms_between(h->commit_ns, h->end_ns);
 	uint64_t copied_bytes = stats.copied_pages << WT_PAGE_SHIFT;
 	uint64_t dropped_bytes = stats.dropped_pages << WT_PAGE_SHIFT;
-	char moved[32], copied[32], fed[32], text[512];
+	char moved[32], copied[32], fed[32], devices[WT_DEVICES_MAX * WT_ERROR_TEXT_MAX],
+		text[512 + sizeof devices];
 	json_t *fields = json_pack("{s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:s,s:s}", "total_ms", total_ms,
 		"downtime_ms", down_ms, "load_ms", load_ms, "commit_ms", commit_ms, "start_ms", start_ms,
 		"moved_bytes", (json_int_t)h->memory.shared_bytes, "copied_bytes", (json_int_t)copied_bytes,
 		"stream_bytes", (json_int_t)stats.stream_bytes, "dropped_bytes", (json_int_t)dropped_bytes,
 		"old_qemu", wt_qmp_version(h->old.qmp), "new_qemu", wt_qmp_version(h->new.qmp));
 
+	if (h->devices.passthrough)
+		json_object_set_new(fields, "devices", wt_handover_devices_json(h));
+	wt_handover_devices_text(h, devices, sizeof devices);
 	snprintf(text, sizeof text,
 		"the guest has gone over: %.0f ms in all, %.1f ms down\n"
 		"  downtime  loading %.1f ms, commit %.1f ms, start %.1f ms\n"
-		"  memory    moved %s, without copying; copied %s (video memory and the like); device state and all %s",
+		"  memory    moved %s, without copying; copied %s (video memory and the like); device state and all %s%s",
 		total_ms, down_ms, load_ms, commit_ms, start_ms,
 		wt_progress_size(h->memory.shared_bytes, moved), wt_progress_size(copied_bytes, copied),
-		wt_progress_size(stats.stream_bytes, fed));
+		wt_progress_size(stats.stream_bytes, fed), devices);
 	wt_report_event(&h->relay.report, "summary", fields, text);
 }

@@ -17,6 +17,7 @@ static const char usage[] =
 	"  retarget  move a guest that is on its way to another host than to its first one\n"
 	"  cancel    end a migration; the guest goes on where it is\n"
 	"  replica   serve an old copy of a guest's memory to the host that it comes to\n"
+	"  devices   what of a guest cannot move with it, and what it becomes elsewhere\n"
 	"  handover  a guest goes to another QEMU of this host, its memory stays where it is\n"
 	"  upgrade   replace the QEMU below a running guest\n"
 	"  checkpoint  write a running guest to files; it goes on\n"
@@ -36,6 +37,7 @@ static const struct {
 	{ "retarget", wt_command_retarget },
 	{ "cancel", wt_command_cancel },
 	{ "replica", wt_command_replica },
+	{ "devices", wt_command_devices },
 	{ "handover", wt_command_handover },
 	{ "upgrade", wt_command_upgrade },
 	{ "checkpoint", wt_command_checkpoint },

@@ -27,6 +27,9 @@ enum wt_relay_message {
 	WT_RELAY_STRANDED = 75, /* destination -> source: told to run, and it does not; text says why */
 	WT_RELAY_UNLOADED = 76, /* retired destination -> source: its QEMU ended, its memory is served on */
 	WT_RELAY_KEEP = 77,     /* source -> destination: ABORT, but it keeps the memory; text says why */
+	WT_RELAY_DEVICES = 84,  /* source -> destination: JSON, prepare what the guest will need */
+	WT_RELAY_DEVICES_READY = 85, /* destination -> source: JSON, done; nothing was plugged in yet */
+	WT_RELAY_DEVICES_DONE = 86,  /* destination -> source: JSON, what has become of them; after RUNNING */
 };
 
 enum {

@@ -21,6 +21,9 @@
 #include <unistd.h>
 
 #include <xxhash.h>
+#if __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h> /* the same digests, with the widest registers that the processor has */
+#endif
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "entries are in files as they are in memory");
 

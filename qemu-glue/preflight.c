@@ -172,8 +172,24 @@ static int check_parameters(struct wt_qmp *qmp, struct wt_error *err)
 
 /* ---- Migration that runs or is forbidden ---- */
 
-/* What blocks a migration blocks it at the source only. */
-static int check_migration(struct wt_qmp *qmp, bool is_source, struct wt_error *err)
+/* The first reason of QEMU's that counts; NULL: none does. leaving: those of VFIO go with its devices. */
+static const char *first_reason(json_t *answer, bool leaving)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "blocked-reasons"), i, item)
+	{
+		const char *reason = json_string_value(item);
+
+		if (reason && !(leaving && strcasestr(reason, "vfio")))
+			return reason;
+	}
+	return is_true(answer, "blocked") && !leaving ? "it gives no reason" : NULL;
+}
+
+/* What blocks a migration blocks it at the source only. leaving: devices will be taken away before. */
+static int check_migration(struct wt_qmp *qmp, bool is_source, bool leaving, struct wt_error *err)
 {
 	static const char *const over[] = { "", "none", "completed", "failed", "cancelled" };
 	const char *status, *reason;
@@ -187,17 +203,17 @@ static int check_migration(struct wt_qmp *qmp, bool is_source, struct wt_error *
 	status = text_of(answer, "status");
 	for (i = 0; i < sizeof over / sizeof *over && strcmp(status, over[i]); i++)
 		;
-	reason = json_string_value(json_array_get(json_object_get(answer, "blocked-reasons"), 0));
+	reason = first_reason(answer, leaving);
 	if (i == sizeof over / sizeof *over)
 		r = wt_error_set(err, EPERM,
 			"QEMU is already migrating (status '%s'); wait for its end, or type in QEMU's monitor: "
 			"migrate_cancel",
 			status);
-	else if (is_source && (reason || is_true(answer, "blocked")))
+	else if (is_source && reason)
 		r = wt_error_set(err, EPERM,
 			"QEMU itself refuses to migrate this guest: %s; remove what causes that (a device: "
 			"device_del ID) and try again",
-			reason ? reason : "it gives no reason");
+			reason);
 	json_decref(answer);
 	return r;
 }
@@ -301,22 +317,32 @@ static int check_disks(struct wt_qmp *qmp, bool shared_storage, unsigned *ret_wr
 
 /* ---- Devices ---- */
 
+static bool among(const char *const *names, const char *name)
+{
+	for (; names && *names; names++)
+		if (!strcmp(*names, name))
+			return true;
+	return false;
+}
+
 static bool is_balloon(const char *type)
 {
 	return starts_with(type, "child<virtio-balloon") || !strcmp(type, "hv-balloon");
 }
 
-static int check_device(const char *type, const char *name, struct wt_preflight *facts, struct wt_error *err)
+static int check_device(const char *type, const char *name, const char *const *leaving,
+	struct wt_preflight *facts, struct wt_error *err)
 {
 	if (starts_with(type, "child<virtio-mem-") || starts_with(type, "virtio-mem"))
 		return wt_error_set(err, EPERM,
 			"device '%s' is virtio-mem, whose state stands before RAM in the stream and which discards "
 			"memory; unplug it: device_del %s",
 			name, name);
-	if (starts_with(type, "child<vfio-"))
+	if (starts_with(type, "child<vfio-") && !among(leaving, name))
 		return wt_error_set(err, EPERM,
-			"device '%s' is passed through from this host; unplug it first: device_del %s", name,
-			name);
+			"device '%s' is passed through from this host; unplug it first: device_del %s (send --devices MAP does that for "
+			"you)",
+			name, name);
 	facts->may_discard |= is_balloon(type);
 	return 0;
 }
@@ -337,8 +363,8 @@ static int ask_gives_up(struct wt_qmp *qmp, const char *path, const char *name, 
 	return r;
 }
 
-static int check_peripherals(
-	struct wt_qmp *qmp, const char *path, struct wt_preflight *facts, struct wt_error *err)
+static int check_peripherals(struct wt_qmp *qmp, const char *path, const char *const *leaving,
+	struct wt_preflight *facts, struct wt_error *err)
 {
 	json_t *list = NULL, *item;
 	size_t i;
@@ -349,7 +375,7 @@ static int check_peripherals(
 	{
 		if (r < 0)
 			break;
-		r = check_device(text_of(item, "type"), text_of(item, "name"), facts, err);
+		r = check_device(text_of(item, "type"), text_of(item, "name"), leaving, facts, err);
 		if (!r && is_balloon(text_of(item, "type")))
 			r = ask_gives_up(qmp, path, text_of(item, "name"), facts, err);
 	}
@@ -357,7 +383,8 @@ static int check_peripherals(
 	return r;
 }
 
-int wt_preflight_devices(struct wt_qmp *qmp, struct wt_preflight *facts, struct wt_error *err)
+static int check_devices(
+	struct wt_qmp *qmp, const char *const *leaving, struct wt_preflight *facts, struct wt_error *err)
 {
 	json_t *list = NULL, *item, *balloon = NULL;
 	const char *name;
@@ -370,18 +397,23 @@ int wt_preflight_devices(struct wt_qmp *qmp, struct wt_preflight *facts, struct 
 		name = text_of(json_object_get(item, "data"), "id");
 		if (r < 0)
 			break;
-		r = check_device(text_of(item, "type"), *name ? name : "(no id)", facts, err);
+		r = check_device(text_of(item, "type"), *name ? name : "(no id)", leaving, facts, err);
 	}
 	json_decref(list);
 	if (r >= 0)
-		r = check_peripherals(qmp, "/machine/peripheral", facts, err);
+		r = check_peripherals(qmp, "/machine/peripheral", leaving, facts, err);
 	if (r >= 0)
-		r = check_peripherals(qmp, "/machine/peripheral-anon", facts, err);
+		r = check_peripherals(qmp, "/machine/peripheral-anon", leaving, facts, err);
 	if (r >= 0)
 		r = ask(qmp, "query-balloon", NULL, &balloon, err);
 	facts->may_discard |= balloon != NULL;
 	json_decref(balloon);
 	return r < 0 ? r : 0;
+}
+
+int wt_preflight_devices(struct wt_qmp *qmp, struct wt_preflight *facts, struct wt_error *err)
+{
+	return check_devices(qmp, NULL, facts, err);
 }
 
 /* Memory that this host cannot read, or that cannot leave it. */
@@ -513,8 +545,19 @@ static int check_ram(
 
 /* ---- The two ends ---- */
 
+/* A guest that is paused cannot let go of a device. */
+static int check_leaving(const char *const *leaving, bool guest_running, struct wt_error *err)
+{
+	if (!leaving || !*leaving || guest_running)
+		return 0;
+	return wt_error_set(err, EPERM,
+		"device '%s' is to be taken away, and the guest is paused, so that it cannot let go; type in QEMU's "
+		"monitor: cont",
+		*leaving);
+}
+
 int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool shared_storage,
-	struct wt_preflight *ret_facts, struct wt_error *err)
+	const char *const *leaving, struct wt_preflight *ret_facts, struct wt_error *err)
 {
 	struct wt_preflight facts = { 0 };
 	int r;
@@ -523,9 +566,11 @@ int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool share
 	if (r >= 0)
 		r = check_confidential(qmp, err);
 	if (r >= 0)
-		r = wt_preflight_devices(qmp, &facts, err);
+		r = check_leaving(leaving, facts.guest_running, err);
 	if (r >= 0)
-		r = check_migration(qmp, true, err);
+		r = check_devices(qmp, leaving, &facts, err);
+	if (r >= 0)
+		r = check_migration(qmp, true, leaving && *leaving, err);
 	if (r >= 0)
 		r = check_capabilities(qmp, NULL, err);
 	if (r >= 0)
@@ -593,7 +638,7 @@ static int check_waits(struct wt_qmp *qmp, struct wt_error *err)
 		return wt_error_set(err, EPERM,
 			"the destination's QEMU was started without -S, so that it would run before the source has "
 			"let go; start it with -incoming defer -S");
-	return check_migration(qmp, false, err);
+	return check_migration(qmp, false, false, err);
 }
 
 int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram, struct wt_error *err)
@@ -619,7 +664,7 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 
 /* ---- Handover ---- */
 
-int wt_preflight_old(struct wt_qmp *qmp, bool *ret_running, struct wt_error *err)
+int wt_preflight_old(struct wt_qmp *qmp, const char *const *leaving, bool *ret_running, struct wt_error *err)
 {
 	struct wt_preflight facts = { 0 };
 	int r;
@@ -628,9 +673,11 @@ int wt_preflight_old(struct wt_qmp *qmp, bool *ret_running, struct wt_error *err
 	if (r >= 0)
 		r = check_confidential(qmp, err);
 	if (r >= 0)
-		r = wt_preflight_devices(qmp, &facts, err);
+		r = check_leaving(leaving, *ret_running, err);
 	if (r >= 0)
-		r = check_migration(qmp, true, err);
+		r = check_devices(qmp, leaving, &facts, err);
+	if (r >= 0)
+		r = check_migration(qmp, true, leaving && *leaving, err);
 	if (r >= 0)
 		r = check_capabilities(qmp, "x-ignore-shared", err);
 	return r < 0 ? r : check_parameters(qmp, err);

@@ -25,10 +25,11 @@ struct wt_preflight {
 };
 
 /* Main memory that is private to the source QEMU is marked staged in ram. shared_storage: the operator says
- * that writable disks are seen by both hosts. -EPERM: refused, with the sentence; other codes are those of
- * wt_qmp_call: QEMU could not be asked. */
+ * that writable disks are seen by both hosts. leaving: ids of devices that will be taken away before the
+ * migration, ending with NULL; what they block does not count yet. NULL: none. -EPERM: refused, with the
+ * sentence; other codes are those of wt_qmp_call: QEMU could not be asked. */
 int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool shared_storage,
-	struct wt_preflight *ret_facts, struct wt_error *err);
+	const char *const *leaving, struct wt_preflight *ret_facts, struct wt_error *err);
 /* The part of it that looks at devices, for may_discard and gives_up; they may be plugged in during a
  * migration. */
 int wt_preflight_devices(struct wt_qmp *qmp, struct wt_preflight *facts, struct wt_error *err);
@@ -39,8 +40,8 @@ bool wt_preflight_is_flash(json_t *disk);
  * it certain. */
 int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram, struct wt_error *err);
 /* The same for the two QEMUs of a handover (handover.h), which leaves RAM where it is and sets the capability
- * x-ignore-shared itself. RAM and disks are handover_check.c's. */
-int wt_preflight_old(struct wt_qmp *qmp, bool *ret_running, struct wt_error *err);
+ * x-ignore-shared itself. RAM and disks are handover_check.c's. leaving: as above. */
+int wt_preflight_old(struct wt_qmp *qmp, const char *const *leaving, bool *ret_running, struct wt_error *err);
 int wt_preflight_new(struct wt_qmp *qmp, struct wt_error *err);
 
 #endif

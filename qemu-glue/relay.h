@@ -32,6 +32,9 @@ struct wt_relay_options {
 	const char *device;            /* RDMA device, or NULL */
 	unsigned fabrics;              /* WT_FABRIC_BIT()s; 0: all */
 	uint64_t reconnect_timeout_ns; /* how long a lost connection is tried again */
+	const char *device_map;        /* devices that cannot move with the guest; NULL: none */
+	const char *device_host;       /* which host of the map this is; NULL: its host name */
+	const char *agent;             /* socket of the guest's agent, or NULL */
 	bool insecure, json;
 };
 

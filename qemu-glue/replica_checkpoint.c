@@ -205,6 +205,27 @@ static bool take_layers(const json_t *list, struct wt_replica_checkpoint *c)
 	return c->layers[count - 1].generation == c->generation;
 }
 
+static bool take_disk_files(const json_t *list, struct wt_replica_disk *disk)
+{
+	size_t count = json_array_size(list);
+
+	if (!count || count > WT_REPLICA_DISK_FILES_MAX)
+		return false;
+	disk->files = calloc(count, sizeof *disk->files);
+	for (; disk->files && disk->file_count < count; disk->file_count++) {
+		const json_t *value = json_array_get(list, disk->file_count);
+		const json_t *written = json_object_get(value, "written_ns");
+		struct wt_replica_disk_file *file = &disk->files[disk->file_count];
+
+		if (!wt_replica_take_string(value, "file", file->name, sizeof file->name) ||
+			!wt_replica_take_string(value, "format", file->format, sizeof file->format) ||
+			!json_is_integer(written))
+			return false;
+		file->written_ns = json_integer_value(written);
+	}
+	return disk->files;
+}
+
 static bool take_disks(const json_t *list, struct wt_replica_checkpoint *c)
 {
 	size_t count = json_array_size(list);
@@ -212,16 +233,24 @@ static bool take_disks(const json_t *list, struct wt_replica_checkpoint *c)
 	if (count > WT_REPLICA_DISKS_MAX)
 		return false;
 	c->disks = calloc(count + 1, sizeof *c->disks);
-	for (; c->disks && c->disk_count < count; c->disk_count++) {
+	while (c->disks && c->disk_count < count) {
 		const json_t *value = json_array_get(list, c->disk_count);
-		struct wt_replica_disk *disk = &c->disks[c->disk_count];
+		struct wt_replica_disk *disk = &c->disks[c->disk_count++];
 
 		if (!wt_replica_take_string(value, "device", disk->device, sizeof disk->device) ||
-			!wt_replica_take_string(value, "file", disk->file, sizeof disk->file) ||
-			!wt_replica_take_string(value, "overlay", disk->overlay, sizeof disk->overlay))
+			!wt_replica_take_string(value, "place", disk->place, sizeof disk->place) ||
+			!wt_replica_take_string(value, "overlay", disk->overlay, sizeof disk->overlay) ||
+			!take_disk_files(json_object_get(value, "files"), disk))
 			return false;
 	}
 	return c->disks;
+}
+
+void wt_replica_disks_free(struct wt_replica_disk *disks, unsigned count)
+{
+	for (unsigned i = 0; disks && i < count; i++)
+		free(disks[i].files);
+	free(disks);
 }
 
 static int take_state(
@@ -289,6 +318,24 @@ int wt_replica_checkpoint_take(const json_t *root, const char *from, bool layers
 
 /* ---- writing ---- */
 
+/* NULL: a name is no UTF-8. */
+static json_t *render_disk(const struct wt_replica_disk *disk)
+{
+	json_t *files = json_array();
+	bool good = true;
+
+	for (unsigned i = 0; i < disk->file_count; i++)
+		good &= !json_array_append_new(files,
+			json_pack("{s:s,s:s,s:I}", "file", disk->files[i].name, "format",
+				disk->files[i].format, "written_ns", (json_int_t)disk->files[i].written_ns));
+	if (!good) {
+		json_decref(files);
+		return NULL;
+	}
+	return json_pack("{s:s,s:s,s:s,s:o}", "device", disk->device, "place", disk->place, "overlay",
+		disk->overlay, "files", files);
+}
+
 bool wt_replica_checkpoint_put(json_t *root, const struct wt_replica_index *index)
 {
 	const struct wt_replica_checkpoint *c = index->checkpoint;
@@ -307,9 +354,7 @@ bool wt_replica_checkpoint_put(json_t *root, const struct wt_replica_index *inde
 		json_array_append_new(layers, layer);
 	}
 	for (unsigned i = 0; i < c->disk_count; i++)
-		good &= !json_array_append_new(
-			disks, json_pack("{s:s,s:s,s:s}", "device", c->disks[i].device, "file",
-				       c->disks[i].file, "overlay", c->disks[i].overlay));
+		good &= !json_array_append_new(disks, render_disk(&c->disks[i]));
 	value = json_pack("{s:s,s:s,s:b,s:I,s:o,s:o}", "machine", c->machine, "qemu", c->version, "running",
 		(int)c->running, "state_length", (json_int_t)c->state_length, "layers", layers, "disks",
 		disks);

@@ -193,7 +193,7 @@ void wt_replica_index_free(struct wt_replica_index *index)
 		return;
 	free(index->images);
 	if (index->checkpoint)
-		free(index->checkpoint->disks);
+		wt_replica_disks_free(index->checkpoint->disks, index->checkpoint->disk_count);
 	free(index->checkpoint);
 	free(index);
 }
@@ -233,6 +233,13 @@ int wt_replica_index_render(const struct wt_replica_index *index, char **ret_tex
 	if (!text)
 		return wt_error_set(err, EINVAL,
 			"the name of the VM, or of a disk, cannot be written to the index of a replica: it is no UTF-8");
+	if (strlen(text) > WT_REPLICA_INDEX_MAX) {
+		free(text);
+		return wt_error_set(err, E2BIG,
+			"the list of memory blocks and disks is longer than the %u bytes that an index may have; make the chains of "
+			"the disks' images shorter",
+			WT_REPLICA_INDEX_MAX);
+	}
 	*ret_text = text;
 	return 0;
 }

@@ -17,6 +17,7 @@
 #define WT_REPLICA_FORMAT 1
 #define WT_REPLICA_LAYERS_MAX 63
 #define WT_REPLICA_DISKS_MAX 64
+#define WT_REPLICA_DISK_FILES_MAX 256 /* one on top of the other */
 #define WT_REPLICA_DIGEST_BYTES 16
 #define WT_REPLICA_VM_MAX 255           /* bytes */
 #define WT_REPLICA_INDEX_MAX (4u << 20) /* bytes: 1024 blocks with the longest names fit */
@@ -44,11 +45,21 @@ struct wt_replica_layer {
 	uint64_t generation;
 };
 
+/* A file that a disk's content is in. */
+struct wt_replica_disk_file {
+	char name[PATH_MAX];
+	char format[32];    /* as QEMU calls it */
+	int64_t written_ns; /* when it was written last, since 1970; 0: it is no regular file, and nobody can
+			       say */
+};
+
 /* A writable disk, as it was when the guest was stopped. */
 struct wt_replica_disk {
-	char device[WT_BLOCK_NAME_MAX + 1];
-	char file[PATH_MAX];    /* holds its content; the guest that went on does not write it any more */
-	char overlay[PATH_MAX]; /* where that guest writes since */
+	char device[WT_BLOCK_NAME_MAX + 1]; /* its name, for people */
+	char place[WT_BLOCK_NAME_MAX + 1];  /* which one it is to the guest (disk_info.h) */
+	unsigned file_count;                /* at least 1 */
+	struct wt_replica_disk_file *files; /* each on top of the next; not written any more */
+	char overlay[PATH_MAX];             /* on top of files[0]: where the guest that went on writes */
 };
 
 /* What a checkpoint has beside RAM. */
@@ -63,7 +74,7 @@ struct wt_replica_checkpoint {
 	char machine[64]; /* QEMU's machine type */
 	char version[32]; /* QEMU's */
 	unsigned disk_count;
-	struct wt_replica_disk *disks;
+	struct wt_replica_disk *disks; /* to be freed with wt_replica_disks_free */
 };
 
 struct wt_replica_index {
@@ -83,6 +94,7 @@ bool wt_replica_is_file_name(const char *name, size_t length);
 bool wt_replica_index_names(const struct wt_replica_index *index, const char *file);
 /* Every image is as long as its block, byte for byte: no maps are needed to read it. */
 bool wt_replica_index_flat(const struct wt_replica_index *index);
+void wt_replica_disks_free(struct wt_replica_disk *disks, unsigned count);
 /* NULL: there is no layer of that id. */
 const struct wt_replica_layer *wt_replica_layer(const struct wt_replica_checkpoint *checkpoint, unsigned id);
 
@@ -94,7 +106,8 @@ const struct wt_replica_layer *wt_replica_layer(const struct wt_replica_checkpoi
 int wt_replica_index_parse(const char *text, size_t length, const char *from,
 	struct wt_replica_index **ret_index, struct wt_error *err);
 void wt_replica_index_free(struct wt_replica_index *index);
-/* The text, NUL at its end, to be freed. -EINVAL: a name is no UTF-8; -ENOMEM. */
+/* The text, NUL at its end, to be freed. -EINVAL: a name is no UTF-8; -E2BIG: nobody would
+ * read it; -ENOMEM. */
 int wt_replica_index_render(const struct wt_replica_index *index, char **ret_text, struct wt_error *err);
 
 #endif

@@ -62,7 +62,7 @@ static void writer_free(struct wt_replica_writer *writer)
 	free(writer->files);
 	free(writer->index.images);
 	if (writer->index.checkpoint)
-		free(writer->index.checkpoint->disks);
+		wt_replica_disks_free(writer->index.checkpoint->disks, writer->index.checkpoint->disk_count);
 	free(writer->index.checkpoint);
 	free(writer->directory);
 	free(writer);

@@ -20,7 +20,6 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "checkpoint_disks.h"
 #include "destination_feed.h"
 #include "load.h"
 #include "machine_type.h"
@@ -28,12 +27,19 @@
 #include "printable.h"
 #include "read_pages.h"
 #include "ram_users.h"
+#include "restore_disks.h"
 
 #define POLL_NS 5000000ull
+#define PROGRESS_NS 250000000ull
 #define RUN_RETRY_NS 50000000ull
 #define RUN_TRIES 200 /* a disk lock that its former owner releases late */
 
-enum restore_state { RESTORE_LOADING_RAM = 1, RESTORE_LOADING_STATE, RESTORE_STARTING, RESTORE_DONE };
+enum restore_state {
+	RESTORE_READING = 1, /* RAM, out of the files */
+	RESTORE_LOADING,     /* QEMU, its device state */
+	RESTORE_STARTING,
+	RESTORE_DONE,
+};
 
 struct restore {
 	struct wt_relay relay;
@@ -45,7 +51,10 @@ struct restore {
 	uint8_t *device_state;
 	struct wt_relay_socket place;
 	struct wt_feed feed;
-	struct wt_timer poll;
+	struct wt_timer poll, progress;
+	struct wt_rate read_rate, all_rate; /* of content; of all pages, with zeros */
+	uint64_t total_bytes;               /* of RAM */
+	char vm[80];
 	unsigned run_tries;
 	struct wt_error failure;
 	uint64_t start_ns, ram_ns, loaded_ns, end_ns;
@@ -58,10 +67,23 @@ static void trouble(struct restore *r, const struct wt_error *err)
 	wt_loop_stop(r->relay.loop, 0);
 }
 
+static const char *state_name(enum restore_state state)
+{
+	static const char *const names[] = { "invalid", "reading", "loading", "starting", "done" };
+
+	return names[state];
+}
+
+static void go(struct restore *r, enum restore_state state)
+{
+	r->state = state;
+	wt_report_event(&r->relay.report, "state", json_pack("{s:s}", "state", state_name(state)), NULL);
+}
+
 static void done(struct restore *r)
 {
-	r->state = RESTORE_DONE;
 	r->end_ns = wt_report_now_ns();
+	go(r, RESTORE_DONE);
 	wt_loop_stop(r->relay.loop, 0);
 }
 
@@ -98,7 +120,7 @@ static void loaded(struct restore *r)
 		done(r);
 		return;
 	}
-	r->state = RESTORE_STARTING;
+	go(r, RESTORE_STARTING);
 	try_run(r, 0);
 }
 
@@ -107,7 +129,7 @@ static void status_reply(void *arg, json_t *result, const struct wt_error *err)
 	struct restore *r = arg;
 	const char *status = json_string_value(json_object_get(result, "status"));
 
-	if (status && r->state == RESTORE_LOADING_STATE && strcmp(status, "inmigrate") != 0)
+	if (status && r->state == RESTORE_LOADING && strcmp(status, "inmigrate") != 0)
 		loaded(r);
 }
 
@@ -119,7 +141,7 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	struct wt_error failed = { 0 };
 	char quoted[WT_PRINTABLE_MAX];
 
-	if (!status || r->state != RESTORE_LOADING_STATE)
+	if (!status || r->state != RESTORE_LOADING)
 		return;
 	if (!strcmp(status, "completed")) {
 		wt_qmp_execute(r->relay.qmp, "query-status", NULL, status_reply, r);
@@ -160,6 +182,32 @@ static const struct wt_qmp_events qmp_events = { .event = qmp_event, .closed = q
 
 /* ---- RAM ---- */
 
+static void progress(struct restore *r, uint64_t now_ns)
+{
+	struct wt_load_stats stats;
+	struct wt_progress p = { .vm = r->vm, .state = state_name(r->state), .total_bytes = r->total_bytes };
+	char text[WT_PROGRESS_LINE_MAX];
+	uint64_t all;
+
+	wt_load_stats(r->load, &stats);
+	all = (stats.read_pages + stats.zero_pages) << WT_PAGE_SHIFT;
+	p.moved_bytes = stats.read_pages << WT_PAGE_SHIFT;
+	p.remaining_bytes = r->total_bytes - all;
+	p.rate_bytes_per_s = wt_rate_update(&r->read_rate, p.moved_bytes, now_ns);
+	p.expected_end_ms =
+		wt_progress_end_ms(p.remaining_bytes, wt_rate_update(&r->all_rate, all, now_ns), 0);
+	wt_report_progress(&r->relay.report, wt_progress_json(&p),
+		wt_progress_line(&p, wt_report_columns(&r->relay.report), text));
+}
+
+static void progress_fired(void *arg, uint64_t now_ns)
+{
+	struct restore *r = arg;
+
+	progress(r, now_ns);
+	wt_loop_timer_set(r->relay.loop, &r->progress, now_ns + PROGRESS_NS, progress_fired, r);
+}
+
 static int feed_state(struct restore *r, struct wt_error *err)
 {
 	int e = wt_feed_open(r->relay.qmp, &r->place, &r->feed, err);
@@ -169,7 +217,7 @@ static int feed_state(struct restore *r, struct wt_error *err)
 			&r->feed, r->device_state, (size_t)r->files->index->checkpoint->state_length, err);
 	if (e)
 		return e;
-	r->state = RESTORE_LOADING_STATE;
+	go(r, RESTORE_LOADING);
 	poll_fired(r, wt_loop_now_ns(r->relay.loop));
 	return 0;
 }
@@ -183,6 +231,8 @@ static void load_readable(void *arg, uint32_t events)
 	if (e == -EAGAIN)
 		return;
 	wt_loop_fd_clear(r->relay.loop, wt_load_fd(r->load));
+	wt_loop_timer_clear(r->relay.loop, &r->progress);
+	progress(r, wt_loop_now_ns(r->relay.loop));
 	r->ram_ns = wt_report_now_ns();
 	if (!e && r->relay.qmp)
 		e = feed_state(r, &err);
@@ -275,8 +325,11 @@ static int open_files(struct restore *r, struct wt_error *err)
 	r->blocks = calloc(r->files->index->count, sizeof *r->blocks);
 	if (!r->blocks)
 		return wt_error_set(err, ENOMEM, "no memory for a list of blocks");
-	for (unsigned i = 0; i < r->files->index->count && !e; i++)
+	wt_printable(r->files->index->vm, strlen(r->files->index->vm), r->vm, sizeof r->vm);
+	for (unsigned i = 0; i < r->files->index->count && !e; i++) {
 		e = take_block(r, i, err);
+		r->total_bytes += r->files->index->images[i].length;
+	}
 	return e;
 }
 
@@ -297,7 +350,7 @@ static int check_qemu(struct restore *r, struct wt_error *err)
 	if (!e)
 		e = check_machine(r, err);
 	if (!e)
-		e = wt_checkpoint_disks_check(r->relay.qmp, r->files->index->checkpoint, err);
+		e = wt_restore_disks_check(r->relay.qmp, r->files->index->checkpoint, err);
 	return e ? e : wt_feed_prepare(r->relay.qmp, err);
 }
 
@@ -319,7 +372,8 @@ static int start(struct restore *r, struct wt_error *err)
 	if (e)
 		return e;
 	wt_loop_fd_set(r->relay.loop, wt_load_fd(r->load), EPOLLIN, load_readable, r);
-	r->state = RESTORE_LOADING_RAM;
+	go(r, RESTORE_READING);
+	progress_fired(r, wt_loop_now_ns(r->relay.loop));
 	return 0;
 }
 
@@ -332,22 +386,20 @@ static double ms_between(uint64_t from_ns, uint64_t to_ns)
 
 static void summary(struct restore *r)
 {
-	const struct wt_replica_index *index = r->files->index;
 	struct wt_load_stats stats;
-	char text[512], vm[80];
+	char text[512];
 	double ms = ms_between(r->start_ns, r->end_ns);
 	bool runs = r->state == RESTORE_DONE && r->run_tries;
 
 	wt_load_stats(r->load, &stats);
-	wt_printable(index->vm, strlen(index->vm), vm, sizeof vm);
 	if (!r->relay.qmp)
 		snprintf(text, sizeof text, "%s holds a checkpoint of %s, and all of it is right (%.0f ms)",
-			r->options->directory, vm, ms);
+			r->options->directory, r->vm, ms);
 	else
-		snprintf(text, sizeof text, "%s %s (%.0f ms)", vm,
+		snprintf(text, sizeof text, "%s %s (%.0f ms)", r->vm,
 			runs ? "runs again" : "is back, and paused", ms);
 	wt_report_event(&r->relay.report, "summary",
-		json_pack("{s:s,s:b,s:f,s:f,s:f,s:I,s:I}", "vm", vm, "running", (int)runs, "total_ms", ms,
+		json_pack("{s:s,s:b,s:f,s:f,s:f,s:I,s:I}", "vm", r->vm, "running", (int)runs, "total_ms", ms,
 			"ram_ms", ms_between(r->start_ns, r->ram_ns), "load_ms",
 			ms_between(r->ram_ns, r->loaded_ns), "read_pages", (json_int_t)stats.read_pages,
 			"zero_pages", (json_int_t)stats.zero_pages),

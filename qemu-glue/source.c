@@ -137,6 +137,8 @@ static void qmp_event(void *arg, const char *name, json_t *data)
 		source->facts.guest_running = true;
 	else if (strcmp(name, "MIGRATION") == 0)
 		ask_qemu(source);
+	else
+		wt_source_devices_qmp_event(source, name, data);
 }
 
 static void qmp_closed(void *arg, const struct wt_error *err)
@@ -439,8 +441,11 @@ static int start(struct wt_source *source, struct wt_error *err)
 	r = wt_relay_open(
 		&source->relay, &o->common, &qmp_events, signalled, wt_source_commands, source, err);
 	if (!r)
-		r = wt_preflight_source(
-			source->relay.qmp, source->relay.ram, o->shared_storage, &source->facts, err);
+		if (!r)
+			r = wt_source_devices_open(source, err);
+	if (!r)
+		r = wt_preflight_source(source->relay.qmp, source->relay.ram, o->shared_storage,
+			wt_source_devices_leaving(source), &source->facts, err);
 	if (!r && o->verify && source->facts.gives_up)
 		r = wt_error_set(err, EINVAL,
 			"--verify compares all RAM, but this guest's balloon has free-page-hint=on, so QEMU leaves free "
@@ -484,20 +489,29 @@ static void linger(struct wt_source *source)
 static void aborted_text(struct wt_source *source, char *text, size_t size)
 {
 	struct wt_error err = { 0 };
+	int r = wt_source_restore_qemu(source, &err);
+	const struct wt_error *devices = wt_source_devices_end(source);
 
-	if (wt_source_restore_qemu(source, &err))
-		snprintf(text, size, "%s; and the guest does not go on here (%s): say cont to its QEMU",
-			wt_error_text(&source->failure), wt_error_text(&err));
+	if (r)
+		snprintf(text, size, "%s; and the guest does not go on here (%s): say cont to its QEMU%s%s",
+			wt_error_text(&source->failure), wt_error_text(&err), devices ? "; and " : "",
+			devices ? wt_error_text(devices) : "");
+	else if (devices)
+		snprintf(text, size, "%s; the guest goes on here, but look at its devices: %s",
+			wt_error_text(&source->failure), wt_error_text(devices));
 	else
 		snprintf(text, size, "%s; the guest goes on here as before", wt_error_text(&source->failure));
 }
 
 static int conclude(struct wt_source *source)
 {
-	char text[2 * WT_ERROR_TEXT_MAX + 256];
+	char text[3 * WT_ERROR_TEXT_MAX + 256];
 
+	if (source->machine.state != WT_SOURCE_DONE && source->machine.state != WT_SOURCE_ABORTED)
+		wt_source_devices_note_away(source);
 	switch (source->machine.state) {
 	case WT_SOURCE_DONE:
+		wt_source_devices_end(source);
 		wt_source_summary(source);
 		return WT_EXIT_OK;
 	case WT_SOURCE_ABORTED:
@@ -529,6 +543,7 @@ static void close_all(struct wt_source *source)
 {
 	wt_outgoing_close(source->outgoing);
 	wt_relay_socket_close(&source->place);
+	wt_source_devices_close(source);
 	wt_source_change_close(source);
 	wt_source_replica_close(source);
 	wt_memory_close(source->memory);

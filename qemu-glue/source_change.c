@@ -526,6 +526,10 @@ int wt_source_retarget(struct wt_source *source, json_t *json, struct wt_error *
 	int r = wt_retarget_request_take(json, &request, err);
 	bool restarts = wt_source_retarget_restarts(&c->machine, source->machine.state);
 
+	if (source->devices.passthrough)
+		return wt_error_set(err, EOPNOTSUPP,
+			"the guest's devices were prepared at its destination (--devices), so that it cannot go to another "
+			"one; cancel, and send it there");
 	if (source->outgoing)
 		wt_outgoing_check(source->outgoing, &replay);
 	for (unsigned i = 0; i < WT_TARGETS_MAX; i++)

@@ -14,6 +14,7 @@
 #include "migration_settings.h"
 #include "messages.h"
 #include "outgoing.h"
+#include "passthrough.h"
 #include "preflight.h"
 #include "progress.h"
 #include "relay.h"
@@ -21,6 +22,16 @@
 #include "source.h"
 #include "source_change.h"
 #include "source_switch.h"
+
+/* Devices that cannot move with the guest. */
+struct wt_source_devices {
+	struct wt_passthrough *passthrough; /* NULL: none */
+	struct wt_timer timer;              /* for the destination's word */
+	json_t *report;                     /* the destination's last word; NULL: none yet */
+	uint64_t report_ns;                 /* when it came */
+	bool ending;                        /* the migration is over */
+	bool waiting;                       /* the loop runs until they are where they belong */
+};
 
 struct wt_source {
 	struct wt_relay relay;
@@ -37,6 +48,7 @@ struct wt_source {
 	struct wt_downtime_goal downtime_goal;
 	struct wt_relay_socket place; /* of the socket that QEMU connects to */
 	struct wt_outgoing *outgoing;
+	struct wt_source_devices devices;
 	struct wt_replica_writer *replica; /* to be written; NULL: none */
 	struct wt_timer deadline, poll, progress, patience;
 	struct wt_error failure; /* the first thing that went wrong */
@@ -159,6 +171,25 @@ void wt_source_kept_expect(struct wt_source_target *now);
 void wt_source_kept_drained(struct wt_source_target *kept);
 void wt_source_restart_report(struct wt_source *source);
 void wt_source_restart_close(struct wt_source *source);
+
+/*
+ * source_devices.c. Opens the map and looks whether it can be done; ids of those that will leave (NULL: there
+ * is no map); begins, false: nothing is to be done; QEMU's events and the destination's messages; waits until
+ * they are where they belong, answers what could not be done (NULL: nothing); for the summary.
+ */
+int wt_source_devices_open(struct wt_source *source, struct wt_error *err);
+const char *const *wt_source_devices_leaving(const struct wt_source *source);
+bool wt_source_devices_begin(struct wt_source *source);
+void wt_source_devices_qmp_event(struct wt_source *source, const char *name, json_t *data);
+int wt_source_devices_message(
+	struct wt_source *source, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err);
+const struct wt_error *wt_source_devices_end(struct wt_source *source);
+/* The destination is lost for good; what is away is told, where nobody brings it back. */
+void wt_source_devices_peer_lost(struct wt_source *source, const struct wt_error *err);
+void wt_source_devices_note_away(struct wt_source *source);
+json_t *wt_source_devices_json(const struct wt_source *source);
+void wt_source_devices_text(const struct wt_source *source, char *text, size_t size);
+void wt_source_devices_close(struct wt_source *source);
 
 /* source_job.c: what the job can be told. */
 extern const struct wt_job_command wt_source_commands[];

@@ -92,6 +92,9 @@ static int current_message(
 		text_error(&why, EIO, "the destination failed: ", payload, length);
 		wt_source_trouble(source, &why);
 		return 0;
+	case WT_RELAY_DEVICES_READY:
+	case WT_RELAY_DEVICES_DONE:
+		return wt_source_devices_message(source, type, payload, length, err);
 	case WT_RELAY_DIGEST_ASK:
 		return answer_digest(source, payload, length, err);
 	default:
@@ -139,7 +142,8 @@ static void server_ready(void *arg)
 	}
 	wt_relay_told_paths(&source->relay, target->server);
 	wt_loop_timer_clear(source->relay.loop, &source->deadline);
-	wt_source_event(source, WT_SOURCE_EV_ACCEPTED);
+	if (!wt_source_devices_begin(source))
+		wt_source_event(source, WT_SOURCE_EV_ACCEPTED);
 }
 
 static void server_room(void *arg)
@@ -169,6 +173,7 @@ static void server_failed(void *arg, const struct wt_error *err)
 	struct wt_error said = wt_printable_error(err);
 
 	wt_source_target_lost(arg, WT_SOURCE_EV_TROUBLE, &said);
+	wt_source_devices_peer_lost(((struct wt_source_target *)arg)->source, &said);
 }
 
 static void server_note(void *arg, const char *note)

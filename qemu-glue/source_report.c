@@ -213,6 +213,8 @@ static json_t *summary_json(const struct wt_source *source, const struct account
 	json_object_update(fields, amounts);
 	json_decref(times);
 	json_decref(amounts);
+	if (source->devices.passthrough)
+		json_object_set_new(fields, "devices", wt_source_devices_json(source));
 	if (source->destination_facts)
 		json_object_set(fields, "destination", source->destination_facts);
 	if (source->change.report.number)
@@ -228,7 +230,7 @@ static const char *pages_text(uint64_t pages, char text[32])
 void wt_source_summary(struct wt_source *source)
 {
 	struct account a = take_account(source);
-	char ram[32], place[32], copied[32], zero[32], state[32], tcp[32], verbs[32], text[768];
+	char ram[32], place[32], copied[32], zero[32], state[32], tcp[32], verbs[32], text[4096];
 
 	snprintf(text, sizeof text,
 		"%s has moved: %.0f ms in all, %.0f ms down%s\n"
@@ -253,5 +255,6 @@ void wt_source_summary(struct wt_source *source)
 		snprintf(text + length, sizeof text - length, "\n  feed      QEMU left out %s",
 			wt_progress_size(a.skipped_bytes, copied));
 	}
+	wt_source_devices_text(source, text + strlen(text), sizeof text - strlen(text));
 	wt_report_event(&source->relay.report, "summary", summary_json(source, &a), text);
 }

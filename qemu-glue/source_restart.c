@@ -184,8 +184,8 @@ static void forget(struct wt_source *source)
 /* The guest may have got other devices meanwhile. */
 static int prepare(struct wt_source *source, struct wt_error *err)
 {
-	int r = wt_preflight_source(
-		source->relay.qmp, source->relay.ram, source->options->shared_storage, &source->facts, err);
+	int r = wt_preflight_source(source->relay.qmp, source->relay.ram, source->options->shared_storage,
+		NULL, &source->facts, err);
 
 	return r ? r : wt_source_memory_open(source, err);
 }

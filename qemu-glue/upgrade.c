@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "device_qemu.h"
 #include "handover.h"
 #include "handover_check.h"
 #include "preflight.h"
@@ -53,6 +54,9 @@ struct upgrade {
 	struct wt_upgrade_name names[NAMES_MAX];
 	size_t name_count;
 	char qmp_path[WT_UPGRADE_PATH_MAX]; /* of the new QEMU, as we see it */
+	char agent_path[WT_UPGRADE_PATH_MAX];
+	struct wt_device_map *map;
+	const char *leaving[WT_DEVICES_MAX + 1]; /* ids of devices of the map that the old QEMU has */
 	struct wt_upgrade_backend backends[BACKENDS_MAX];
 	struct backend backend_texts[BACKENDS_MAX];
 	size_t backend_count;
@@ -179,14 +183,14 @@ static int add_name(struct upgrade *u, const char *path, struct wt_error *err)
 		name->to);
 }
 
-/* Is it the socket that --qmp names? An earlier upgrade may have renamed it. */
-static bool is_qmp(struct upgrade *u, const char *path)
+/* Is it the socket that an option names? An earlier upgrade may have renamed it. */
+static bool is_named(struct upgrade *u, const char *path, const char *option)
 {
 	char public[WT_UPGRADE_PATH_MAX], here[2 * WT_UPGRADE_PATH_MAX];
 	struct stat wanted, file;
 
 	wt_upgrade_public_name(path, public);
-	return !stat(u->options->qmp_path, &wanted) &&
+	return option && !stat(option, &wanted) &&
 	       !wt_upgrade_process_path(&u->process, public, here, sizeof here) && !stat(here, &file) &&
 	       file.st_ino == wanted.st_ino && file.st_dev == wanted.st_dev;
 }
@@ -203,9 +207,12 @@ static int find_names(struct upgrade *u, struct wt_error *err)
 				"it and use watari handover, or give --command FILE",
 				u->process.sockets[i]);
 		r = add_name(u, u->process.sockets[i], err);
-		if (!r && is_qmp(u, u->process.sockets[i]))
+		if (!r && is_named(u, u->process.sockets[i], u->options->qmp_path))
 			r = wt_upgrade_process_path(
 				&u->process, u->names[u->name_count - 1].to, u->qmp_path, sizeof u->qmp_path);
+		if (!r && is_named(u, u->process.sockets[i], u->options->agent))
+			r = wt_upgrade_process_path(&u->process, u->names[u->name_count - 1].to,
+				u->agent_path, sizeof u->agent_path);
 	}
 	for (size_t i = 1; !r && argv[i]; i++)
 		if ((!strcmp(argv[i], "-pidfile") || !strcmp(argv[i], "--pidfile")) && argv[i + 1])
@@ -220,6 +227,26 @@ static int find_names(struct upgrade *u, struct wt_error *err)
 			"QEMU (process %d) does not listen on %s itself; somebody else gave it that socket: start the new QEMU "
 			"the same way and use watari handover",
 			(int)u->process.pid, u->options->qmp_path);
+	if (!r && u->options->agent && !u->agent_path[0])
+		return wt_error_set(err, EPERM, "QEMU (process %d) does not listen on %s, the agent's socket",
+			(int)u->process.pid, u->options->agent);
+	return r;
+}
+
+/* The new one gets them when it has the guest. */
+static int find_leaving(struct upgrade *u, struct wt_error *err)
+{
+	struct wt_qemu_device found;
+	unsigned count = 0;
+	int r = u->options->device_map ? wt_device_map_read(u->options->device_map, &u->map, err) : 0;
+
+	for (unsigned i = 0; !r && u->map && i < u->map->count; i++) {
+		r = wt_qemu_device(u->old.qmp, u->map->devices[i].id, &found, err);
+		if (!r)
+			u->leaving[count++] = u->map->devices[i].id;
+		else if (r == -ENOENT)
+			r = 0;
+	}
 	return r;
 }
 
@@ -232,7 +259,9 @@ static int look(struct upgrade *u, struct wt_error *err)
 	if (!r)
 		r = wt_guest_ram_open(u->old.qmp, &u->old.ram, err);
 	if (!r)
-		r = wt_preflight_old(u->old.qmp, &running, err);
+		r = find_leaving(u, err);
+	if (!r)
+		r = wt_preflight_old(u->old.qmp, u->leaving, &running, err);
 	if (!r)
 		r = wt_handover_check_backends(&u->old, "old", err);
 	if (!r)
@@ -257,7 +286,7 @@ static int plan_like_old(struct upgrade *u, struct wt_error *err)
 	int r = find_names(u, err);
 
 	if (!r)
-		r = wt_upgrade_devices_find(u->old.qmp, u->process.argv, &u->devices, err);
+		r = wt_upgrade_devices_find(u->old.qmp, u->process.argv, u->leaving, &u->devices, err);
 	if (r)
 		return r;
 	plan.name_count = u->name_count;
@@ -295,6 +324,14 @@ static int plan_by_script(struct upgrade *u, struct wt_error *err)
 			"give whole paths to --qmp and --command: the script runs in the old QEMU's directory");
 	name->found = true;
 	strcpy(u->qmp_path, name->to);
+	if (u->options->agent) {
+		r = add_name(u, u->options->agent, err);
+		if (r)
+			return r;
+		u->names[1].found = true;
+		strcpy(u->agent_path, u->names[1].to);
+		add_variable(u, "WATARI_AGENT", "", u->agent_path);
+	}
 	snprintf(pid, sizeof pid, "%d", (int)u->process.pid);
 	add_variable(u, "WATARI_QMP", "", name->to);
 	add_variable(u, "WATARI_OLD_PID", "", pid);
@@ -447,8 +484,12 @@ static int take_names(struct upgrade *u, struct wt_error *err)
 static int hand_over(struct upgrade *u, struct wt_error *err)
 {
 	struct wt_handover_options options = { .common = { .qmp_path = u->options->qmp_path,
-						       .json = u->options->json },
+						       .json = u->options->json,
+						       .device_map = u->options->device_map,
+						       .device_host = u->options->device_host,
+						       .agent = u->options->agent },
 		.new_qmp_path = u->qmp_path,
+		.new_agent = u->options->agent ? u->agent_path : NULL,
 		.switchover_timeout_ns = u->options->switchover_timeout_ns };
 	int code = wt_handover_run(&options);
 
@@ -467,6 +508,7 @@ static void close_all(struct upgrade *u)
 		free(u->environment);
 	wt_upgrade_free(u->argv);
 	wt_upgrade_devices_close(&u->devices);
+	wt_device_map_free(u->map);
 	wt_upgrade_process_close(&u->process);
 	wt_upgrade_process_close(&u->successor);
 	wt_qmp_close(u->old.qmp);

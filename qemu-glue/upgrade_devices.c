@@ -189,14 +189,24 @@ static int find_gone(
 	return r;
 }
 
-int wt_upgrade_devices_find(
-	struct wt_qmp *qmp, char *const *argv, struct wt_upgrade_devices *devices, struct wt_error *err)
+/* Takes them off the list of what is there. */
+static void leave_out(json_t *list, const char *const *leaving)
+{
+	for (; *leaving; leaving++)
+		for (size_t i = json_array_size(list); i-- > 0;)
+			if (strcmp(text_of(json_array_get(list, i), "name"), *leaving) == 0)
+				json_array_remove(list, i);
+}
+
+int wt_upgrade_devices_find(struct wt_qmp *qmp, char *const *argv, const char *const *leaving,
+	struct wt_upgrade_devices *devices, struct wt_error *err)
 {
 	json_t *list = NULL, *item;
 	char type[128];
 	size_t i;
 	int r = wt_qmp_call(qmp, "qom-list", json_pack("{s:s}", "path", PERIPHERAL), QUERY_NS, &list, err);
 
+	leave_out(list, leaving);
 	if (!r)
 		r = find_gone(argv, list, devices, err);
 	json_array_foreach(list, i, item)

@@ -17,10 +17,10 @@ struct wt_upgrade_devices {
 	size_t gone_count, extra_count;
 };
 
-/* Adds what was plugged in and out. -EPERM: a device is there whose backend (disk, network) was added since,
- * too: it cannot be described. */
-int wt_upgrade_devices_find(
-	struct wt_qmp *qmp, char *const *argv, struct wt_upgrade_devices *devices, struct wt_error *err);
+/* Adds what was plugged in and out. leaving: ids of devices that will be taken out by then, ending with NULL.
+ * -EPERM: a device is there whose backend (disk, network) was added since, too: it cannot be described. */
+int wt_upgrade_devices_find(struct wt_qmp *qmp, char *const *argv, const char *const *leaving,
+	struct wt_upgrade_devices *devices, struct wt_error *err);
 /* Adds an option with its argument (copied). */
 int wt_upgrade_devices_add(
 	struct wt_upgrade_devices *devices, const char *option, const char *argument, struct wt_error *err);

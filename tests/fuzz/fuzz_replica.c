@@ -30,6 +30,14 @@ static void check_checkpoint(const struct wt_replica_checkpoint *c)
 	PROMISE(c->layer_count && c->layer_count <= WT_REPLICA_LAYERS_MAX);
 	PROMISE(c->layers[c->layer_count - 1].generation == c->generation && c->state_length);
 	PROMISE(c->machine[0] && c->version[0] && c->disk_count <= WT_REPLICA_DISKS_MAX);
+	for (unsigned i = 0; i < c->disk_count; i++) {
+		const struct wt_replica_disk *disk = &c->disks[i];
+
+		PROMISE(disk->device[0] && disk->place[0] && disk->overlay[0]);
+		PROMISE(disk->file_count && disk->file_count <= WT_REPLICA_DISK_FILES_MAX);
+		for (unsigned k = 0; k < disk->file_count; k++)
+			PROMISE(disk->files[k].name[0] && disk->files[k].format[0]);
+	}
 	for (unsigned i = 0; i < c->layer_count; i++) {
 		PROMISE(c->layers[i].id && c->layers[i].id <= WT_REPLICA_LAYERS_MAX);
 		for (unsigned k = 0; k < i; k++)

@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -409,6 +410,7 @@ int main(void)
 {
 	char line[4096] = "";
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGCHLD, SIG_IGN); /* as process 1 it inherits every process of the guest */
 	int fd = open("/proc/cmdline", O_RDONLY);
 	if (fd >= 0) {
 		ssize_t n = read(fd, line, sizeof(line) - 1);

@@ -95,7 +95,7 @@ def _run(name, function, image, in_lab):
         Host.close_all()
 
 
-def main(names, doc, in_lab=False):
+def main(names, doc, in_lab=False, image=build_guest):
     """Runs the cases that the command line names, from names (a module's globals()); answers the exit code. Native
     cases are called with (host, image), those of the lab with (image)."""
     cases = {name[5:]: function for name, function in names.items() if name.startswith("case_")}
@@ -107,6 +107,6 @@ def main(names, doc, in_lab=False):
         print(f"skipped: {reason}")
         return 77
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so ends what runs
-    image = build_guest()
-    codes = [_run(name, cases[name], image, in_lab) for name in wanted]
+    made = image()
+    codes = [_run(name, cases[name], made, in_lab) for name in wanted]
     return 1 if 1 in codes else max(codes)

@@ -8,6 +8,7 @@
   replica    a checkpoint saves bytes of a migration
   paused     a paused guest stays so; QEMU 7.2 and 10.0, and from one to the other
   disk       a disk that is written meanwhile is frozen in the same stop; its file system is right after the restore
+  disks      overlays that were used, disks that were exchanged and images that were written since are refused; the right ones are not
   full       the disk becomes full: the guest goes on, and the checkpoint before is as it was
   die        watari dies while it streams, and before the next steps: the same
   hangs      QEMU does not answer any more: watari says so, and ends
@@ -55,17 +56,29 @@ def start_restore(host, directory, guest=None, *options):
     return host.start([watari(), "restore", "--json", *(["--qmp", guest.qmp] if guest else ["--check"]), *options, directory], "restore")
 
 
+def told_progress(process, *states):
+    """How far it is, from the beginning until all is read, and each state."""
+    told = [event for event in events(process) if event["event"] == "progress"]
+    expect([event["state"] for event in events(process) if event["event"] == "state"] == list(states), f"{process.tail()}")
+    expect(len(told) >= 2 and told[0]["moved_bytes"] <= told[-1]["moved_bytes"], f"{told}")
+    expect(told[-1]["remaining_bytes"] == 0 and 0 < told[-1]["moved_bytes"] <= told[-1]["total_bytes"], f"{told}")
+
+
 def restore(host, image, directory, *options, **guest_options):
     """A new QEMU in which the guest goes on."""
     guest = Guest(host, image, incoming=True, **guest_options)
-    summary = summary_of(start_restore(host, directory, guest, *options))
+    process = start_restore(host, directory, guest, *options)
+    summary = summary_of(process)
     print(f"  restored: {summary['read_pages']} pages, {summary['total_ms']:.0f} ms", flush=True)
+    told_progress(process, "reading", "loading", *(["starting"] if summary["running"] else []), "done")
     return guest
 
 
 def checked(host, directory):
     """It is right as a whole."""
-    summary_of(start_restore(host, directory))
+    process = start_restore(host, directory)
+    summary_of(process)
+    told_progress(process, "reading", "done")
 
 
 def begin(host, image, **options):
@@ -391,21 +404,87 @@ def case_disk(host, image):
         written(guest, 3)
     with open(f"{saved}/index.json") as file:
         frozen = json.load(file)["checkpoint"]["disks"][0]
-    print(f"  frozen: {frozen['file']}", flush=True)
+    frozen_file = frozen["files"][0]["file"]
+    print(f"  frozen: {frozen_file}", flush=True)
     guest.process.kill()
     fsck(host, frozen["overlay"])
 
     other = Guest(host, image, incoming=True, disk=overlay(host, disk, "wrong"), **options)
-    refused(start_restore(host, saved, other), "behind it")
+    refused(start_restore(host, saved, other), "is no overlay of")
     other.quit()
     for number in range(2):  # the same moment twice
-        again = overlay(host, frozen["file"], f"again{number}")
+        again = overlay(host, frozen_file, f"again{number}")
         fsck(host, again)
         back = restore(host, image, saved, disk=again, **options)
         written(back, 4)
         back.wait_round()
         back.process.kill()
         fsck(host, again)
+        other = Guest(host, image, incoming=True, disk=again, **options)
+        refused(start_restore(host, saved, other), "something was written")
+        other.quit()
+
+
+def drives(*files):
+    """Disks of a guest that does not use them: the first is known by its place, the second by an id."""
+    names = ("", ",id=second", ",id=third")
+    return {"extra": [word for number, (file, form) in enumerate(files) for word in
+                      ("-drive", f"file={file},format={form},if=none,id=d{number}", "-device", f"virtio-blk-pci,drive=d{number}{names[number]}")]}
+
+
+def image_file(path, *options):
+    subprocess.run(["qemu-img", "create", "-q", *options, path, *([] if "-b" in options else ["64M"])], check=True)
+    return path
+
+
+def qemu_io(file, form, command):
+    subprocess.run(["qemu-io", "-f", form, "-c", command, file], stdout=subprocess.DEVNULL, check=True)
+
+
+def case_disks(host, image):
+    at = f"{host.run_dir}/disks"
+    saved, base, first, second = f"{at}/saved", f"{at}/base.qcow2", f"{at}/first.qcow2", f"{at}/second.raw"
+    os.mkdir(at)
+    os.mkdir(f"{at}/snapshots")
+    image_file(base, "-f", "qcow2")
+    image_file(first, "-f", "qcow2", "-b", base, "-F", "qcow2")
+    image_file(second, "-f", "raw")
+    guest = begin(host, image, **SMALL, **drives((first, "qcow2"), (second, "raw")))
+    checkpoint(guest, saved, "--snapshot-dir", f"{at}/snapshots")
+    snapshots = [(f"{at}/snapshots/{name}", "qcow2") for name in sorted(os.listdir(f"{at}/snapshots"))]
+    guest.quit()
+
+    def new(name, file, form, *options):
+        return image_file(f"{at}/{name}.qcow2", "-f", "qcow2", *options, "-b", file, "-F", form), "qcow2"
+
+    def refuse(words, *files):
+        other = Guest(host, image, incoming=True, **SMALL, **drives(*files))
+        print(f"  {refused(start_restore(host, saved, other), words)}", flush=True)
+        expect(other.status() == "inmigrate", f"{words}: it is {other.status()}")
+        other.quit()
+
+    one, two = new("one", first, "qcow2"), new("two", second, "raw")
+    refuse("exchanged", two, one)
+    refuse("is no overlay of", (first, "qcow2"), (second, "raw"))
+    refuse("where the guest went on", *snapshots)
+    refuse("no writable disk there", one)
+    refuse("the guest had none there", one, two, new("three", second, "raw"))
+    smaller = f"{at}/smaller.qcow2", "qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", second, "-F", "raw", smaller[0], "32M"], check=True)
+    refuse("another size", one, smaller)
+    refuse("was the chain of images changed", new("other", first, "raw"), two)
+    for number, command in enumerate(("write 60M 4k", "discard 0 64k")):
+        used = new(f"used{number}", second, "raw")
+        qemu_io(*used, command)
+        refuse("something was written", one, used)
+    for file in (base, second):  # one that is two levels down, too
+        before = os.stat(file).st_mtime_ns
+        os.utime(file)
+        refuse("was written at", one, two)
+        os.utime(file, ns=(before, before))
+    back = restore(host, image, saved, **SMALL, **drives(one, two))
+    back.wait_reports(1)
+    back.check()
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ static void guest_stop(struct guest *guest)
 static void accept_source(struct guest *guest, bool shared_storage)
 {
 	wt_error_clear(&guest->err);
-	if (wt_preflight_source(guest->qmp, guest->ram, shared_storage, &guest->facts, &guest->err) < 0)
+	if (wt_preflight_source(guest->qmp, guest->ram, shared_storage, NULL, &guest->facts, &guest->err) < 0)
 		fail_msg("%s", guest->err.text);
 }
 
@@ -72,8 +72,8 @@ static void refuse_source(struct guest *guest, const char *seen, const char *adv
 	struct wt_preflight facts = { .writable_disks = 77 };
 
 	wt_error_clear(&guest->err);
-	check_refused(
-		guest, wt_preflight_source(guest->qmp, guest->ram, false, &facts, &guest->err), seen, advice);
+	check_refused(guest, wt_preflight_source(guest->qmp, guest->ram, false, NULL, &facts, &guest->err),
+		seen, advice);
 	assert_int_equal(facts.writable_disks, 77);
 }
 
@@ -359,8 +359,8 @@ static void test_qemu_is_gone(void **state)
 
 	guest_start(&guest, arguments);
 	execute(&guest, "quit", NULL);
-	assert_int_equal(
-		wt_preflight_source(guest.qmp, guest.ram, false, &guest.facts, &guest.err), -ECONNRESET);
+	assert_int_equal(wt_preflight_source(guest.qmp, guest.ram, false, NULL, &guest.facts, &guest.err),
+		-ECONNRESET);
 	assert_non_null(strstr(guest.err.text, "QEMU closed its QMP socket"));
 	guest_stop(&guest);
 }

@@ -68,7 +68,7 @@ const struct wt_ram_block *wt_guest_ram_find(const struct wt_guest_ram *ram, con
 /* ---- what is asked beforehand ---- */
 
 int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool shared_storage,
-	struct wt_preflight *ret_facts, struct wt_error *err)
+	const char *const *leaving, struct wt_preflight *ret_facts, struct wt_error *err)
 {
 	unsigned count;
 	const struct sim_block *blocks = sim_qemu_blocks(sim_world_qemu(0), &count);

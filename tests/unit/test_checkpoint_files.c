@@ -28,6 +28,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <xxhash.h>
+
 #include "../../qemu-glue/checkpoint_files.h"
 #include "../../qemu-glue/frame.h"
 #include "../../qemu-glue/load.h"
@@ -341,6 +343,78 @@ static void test_requires(void **state)
 		dirty(&g, 50);
 	}
 	free_guest(&g);
+}
+
+/* Digests are XXH3's, whatever registers they are counted with. */
+static void test_digests(void **state)
+{
+	uint8_t page[WT_PAGE_SIZE], digest[WT_PAGE_DIGEST_BYTES];
+	XXH128_canonical_t wanted;
+
+	for (unsigned i = 0; i < 100; i++) {
+		uint64_t seed = i ? seed_next() : 0;
+
+		for (unsigned k = 0; k < WT_PAGE_SIZE; k++)
+			page[k] = (uint8_t)seed_next();
+		wt_page_digest(page, seed, digest);
+		XXH128_canonicalFromHash(&wanted, XXH3_128bits_withSeed(page, sizeof page, seed));
+		assert_memory_equal(digest, wanted.digest, sizeof digest);
+		wt_bytes_digest(page, i * 41, digest);
+		XXH128_canonicalFromHash(&wanted, XXH3_128bits(page, i * 41));
+		assert_memory_equal(digest, wanted.digest, sizeof digest);
+	}
+}
+
+/* Disks in the index, read again as they were written; and more of them than any reader takes. */
+static void test_disks(void **state)
+{
+	struct wt_replica_disk_file files[WT_REPLICA_DISK_FILES_MAX] = { 0 };
+	struct wt_replica_disk disks[WT_REPLICA_DISKS_MAX] = { 0 };
+	struct wt_replica_image image = { .name = "mem0", .length = WT_PAGE_SIZE };
+	struct wt_replica_checkpoint c = { .generation = 7,
+		.layer_count = 1,
+		.layers = { { .id = 1, .generation = 7 } },
+		.state_length = 1,
+		.machine = "pc",
+		.version = "10.0.2",
+		.disk_count = 2,
+		.disks = disks };
+	struct wt_replica_index index = { .vm = "web1", .count = 1, .images = &image, .checkpoint = &c };
+	struct wt_replica_index *again = NULL;
+	struct wt_error err = { 0 };
+	char *text = NULL;
+
+	wt_replica_file_name(WT_REPLICA_RAW, 0, 7, image.file);
+	for (unsigned i = 0; i < WT_REPLICA_DISKS_MAX; i++) {
+		strcpy(disks[i].device, "disk");
+		snprintf(disks[i].place, sizeof disks[i].place, "/machine/peripheral/d%u", i);
+		strcpy(disks[i].overlay, "/overlays/disk.qcow2");
+		disks[i].files = files;
+		disks[i].file_count = i + 1;
+	}
+	for (unsigned i = 0; i < WT_REPLICA_DISK_FILES_MAX; i++) {
+		snprintf(files[i].name, sizeof files[i].name, "/images/web%u.qcow2", i);
+		strcpy(files[i].format, "qcow2");
+		files[i].written_ns = 1800000000123456789 - i;
+	}
+	assert_int_equal(wt_replica_index_render(&index, &text, &err), 0);
+	assert_int_equal(wt_replica_index_parse(text, strlen(text), "x", &again, &err), 0);
+	assert_int_equal(again->checkpoint->disk_count, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct wt_replica_disk *disk = &again->checkpoint->disks[i];
+
+		assert_string_equal(disk->place, disks[i].place);
+		assert_string_equal(disk->overlay, disks[i].overlay);
+		assert_int_equal(disk->file_count, disks[i].file_count);
+		assert_memory_equal(disk->files, files, disk->file_count * sizeof *files);
+	}
+	wt_replica_index_free(again);
+	free(text);
+
+	for (unsigned i = 0; i < WT_REPLICA_DISK_FILES_MAX; i++)
+		memset(files[i].name, 'x', sizeof files[i].name - 1);
+	c.disk_count = WT_REPLICA_DISKS_MAX;
+	assert_int_equal(wt_replica_index_render(&index, &text, &err), -E2BIG);
 }
 
 struct writer {
@@ -805,6 +879,8 @@ int main(void)
 		cmocka_unit_test(test_users),
 		cmocka_unit_test_setup_teardown(test_whole, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_requires, make_root, remove_root),
+		cmocka_unit_test(test_disks),
+		cmocka_unit_test(test_digests),
 		cmocka_unit_test_setup_teardown(test_series, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_incremental, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(test_bloated, make_root, remove_root),

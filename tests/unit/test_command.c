@@ -230,9 +230,28 @@ static void test_retarget(void **state)
 		assert_int_equal(parse_retarget(refused[i], &job, &request, &wait), WT_EXIT_USAGE);
 }
 
+static void test_devices(void **state)
+{
+	struct wt_destination_options d;
+	struct wt_source_options o;
+
+	assert_int_equal(parse_send(BASE "--devices /m --device-host a --agent /a --device rxe0 h:1/vm", &o),
+		WT_COMMAND_RUN);
+	assert_string_equal(o.common.device_map, "/m");
+	assert_string_equal(o.common.device_host, "a");
+	assert_string_equal(o.common.agent, "/a");
+	assert_string_equal(o.common.device, "rxe0");
+	assert_int_equal(parse_receive(BASE "--devices /m h:1/vm", &d), WT_COMMAND_RUN);
+	assert_string_equal(d.common.device_map, "/m");
+	assert_null(d.common.agent);
+	assert_int_equal(parse_send(BASE "--agent /a h:1/vm", &o), WT_EXIT_USAGE);
+	assert_int_equal(parse_receive(BASE "--device-host a h:1/vm", &d), WT_EXIT_USAGE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_devices),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_converging),
 		cmocka_unit_test(test_replicas),

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""test_devices_lab.py CASE... - a guest with a passed-through NIC (VFIO) that carries soft-RoCE moves between lab hosts.
+
+  moves   host 0 (device) to host 1 (device), to host 0 (none), and back to host 1; a process in the guest holds a verbs
+          context wherever there is a device, a third host pings the guest over the device, the guest checks its memory
+  undo    given up when the device has left: it is plugged in again, and used again
+  held    the process does not let go: the unplug is given up, the guest keeps its device and runs
+  busy    the device of the destination is in use; is bound to another driver until the map's command binds it
+  handover  another QEMU on the same host gets the guest, and the guest its device
+"""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.cases import expect, main, refused, still_fine  # noqa: E402
+from harness.devices import (DeviceGuest, DeviceMove, agent_socket, build_devices_guest, device, has, inventory,  # noqa: E402
+                             options, with_device, write_map)
+from harness.handover import start, summary  # noqa: E402
+from harness.hosts import lab, wait_for  # noqa: E402
+from harness.migration import events, install_key, watari  # noqa: E402
+
+SEND = ["--switchover-timeout", "20s"]
+PATIENT = {"detach": 30000, "unplug": 30000, "plug": 60000, "attach": 60000, "prepare": 60000}
+ADDRESS, PEER = "10.99.0.1", "10.99.0.2"
+
+
+def begin(host, image, hook, **more):
+    guest = DeviceGuest(host, image, devices=with_device(host), hook=hook, append=f"wt.hold wt.ip={ADDRESS}/24", **more)
+    guest.wait_agent()
+    wait_for(lambda: "HOLD eth" in guest.console() or "HOLD FAIL" in guest.console(), "a verbs context in the guest", 120)
+    expect("HOLD FAIL" not in guest.console(), guest.console()[-500:])
+    return guest
+
+
+def bring_up_peer(host):
+    """Its spare NIC is an ordinary one, with an address."""
+    at = f"/sys/bus/pci/devices/{device(host)}"
+    script = (f"modprobe e1000e; basename {at} >{at}/driver/unbind; echo e1000e >{at}/driver_override; "
+              f"basename {at} >/sys/bus/pci/drivers_probe; nic=$(ls {at}/net) && ip address add {PEER}/24 dev $nic && "
+              "ip link set $nic up && echo $nic")
+    code, text = host.call(["sh", "-c", script])
+    expect(code == 0, f"no peer: {text}")
+
+
+def pings(peer):
+    wait_for(lambda: peer.call(["busybox", "ping", "-c", "1", "-W", "2", ADDRESS], 30)[0] == 0, "an answer of the guest to a ping", 60)
+
+
+def told(summary):
+    devices = summary["devices"]
+    print(f"  away for {devices['device_outage_ms']:.0f} ms (quiesce {devices['quiesce_ms']:.0f}, unplug "
+          f"{devices['unplug_ms']:.0f}, move {devices['move_ms']:.0f}, plug {devices['plug_ms']:.0f}, attach "
+          f"{devices['attach_ms']:.0f}); down {summary['downtime_ms']:.0f} ms; now {devices['there'][0]['what']}", flush=True)
+    expect("trouble" not in devices, f"{devices}")
+    return devices
+
+
+def case_moves(image):
+    with lab(3, mem="1024M", options=["--vfio-nic"]) as (a, b, peer):
+        bring_up_peer(peer)
+        keys = install_key([a, b])
+        places = {"a": has(a), "b": has(b), "c": {"none": True}}
+        maps = [write_map(host, places, PATIENT) for host in (a, b)]
+        first = begin(a, image, "release")
+        pings(peer)
+        code, seen = inventory(first, "--map", maps[0], "--host", "a")
+        found = next(d for d in seen["devices"] if d["id"] == "ib0")
+        expect(code == 0 and found["host"] == device(a) and found["iommu_group"] >= 0 and seen["blocked"], f"{code} {seen}")
+        print(f"  {found['host']}: group {found['iommu_group']}, {seen['blocked'][0]}", flush=True)
+
+        second = DeviceGuest(b, image, incoming=True, hook="release")
+        told(DeviceMove(first, second, maps[0], there=maps[1], keys=keys, send=[*SEND, "--verify"]).succeed(240))
+        expect(second.devices()["ib0"] == "vfio-pci" and "HOOK attach ib0 vfio" in second.console(), "no device")
+        wait_for(lambda: "HOLD eth" in second.console(), "a verbs context again", 60)
+        pings(peer)
+        second.wait_round()
+
+        third = DeviceGuest(a, image, incoming=True, hook="release")
+        told(DeviceMove(second, third, maps[1], there=maps[0], names=("b", "c"), keys=keys[::-1], send=SEND).succeed(240))
+        expect("ib0" not in third.devices() and "HOOK attach ib0 none" in third.console(), "a device where there is none")
+        third.wait_round()
+
+        fourth = DeviceGuest(b, image, incoming=True, hook="release")
+        told(DeviceMove(third, fourth, maps[0], there=maps[1], names=("c", "b"), keys=keys, send=SEND).succeed(240))
+        wait_for(lambda: "HOLD eth" in fourth.console(), "a verbs context after the way back", 60)
+        pings(peer)
+        fourth.wait_round()
+
+
+def case_undo(image):
+    with lab(2, mem="1024M", options=["--vfio-nic"]) as (a, b):
+        keys = install_key([a, b])
+        maps = [write_map(host, {"a": has(a), "b": {"none": True}}, PATIENT) for host in (a, b)]
+        source = begin(a, image, "release")
+        destination = DeviceGuest(b, image, incoming=True)
+        move = DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=[*SEND, "--max-rate", "500K"])
+        wait_for(lambda: any(e["event"] == "migrating" for e in events(move.sender)) or not move.sender.running(), "the migration", 120)
+        expect(move.sender.running(), f"it gave up by itself: {move.sender.tail()}")
+        expect("ib0" not in source.devices(), "QEMU migrates with the device")
+        code, text = a.call([watari(), "cancel", "vm"])
+        expect(code == 0, f"cancel: {text}")
+        print(f"  {refused(move.sender, 'the guest goes on here as before', 120)}", flush=True)
+        expect(source.devices().get("ib0") == "vfio-pci", f"the device is gone: {source.devices()}")
+        wait_for(lambda: source.console().count("HOLD eth") == 2, "a verbs context again", 60)
+        still_fine(source)
+
+
+def case_held(image):
+    with lab(2, mem="1024M", options=["--vfio-nic"]) as (a, b):
+        keys = install_key([a, b])
+        quick = {**PATIENT, "unplug": 8000, "recall": 3000}
+        maps = [write_map(host, {"a": has(a), "b": {"none": True}}, quick) for host in (a, b)]
+        source = begin(a, image, "ok")
+        destination = DeviceGuest(b, image, incoming=True)
+        move = DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=SEND)
+        print(f"  {refused(move.sender, 'the guest did not let go within 8000 ms', 120)}", flush=True)
+        expect(source.devices().get("ib0") == "vfio-pci", f"the device is gone: {source.devices()}")
+        still_fine(source)
+        expect(source.hooks() == ["detach ib0", "attach ib0 vfio"], f"hooks: {source.hooks()}")
+
+
+def case_busy(image):
+    with lab(2, mem="1024M", options=["--vfio-nic"]) as (a, b):
+        keys = install_key([a, b])
+        source = begin(a, image, "release")
+        holder = DeviceGuest(b, image, devices=with_device(b))
+        maps = [write_map(host, {"a": has(a), "b": has(b)}, PATIENT) for host in (a, b)]
+        destination = DeviceGuest(b, image, incoming=True)
+        move = DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=SEND)
+        print(f"  {refused(move.sender, 'is in use: another process has its IOMMU group', 120)}", flush=True)
+        still_fine(source)
+        expect(source.devices()["ib0"] == "vfio-pci" and not source.hooks(), "it was touched")
+        holder.quit()
+
+        at = f"/sys/bus/pci/devices/{device(b)}"
+        unbind = f"basename {at} >{at}/driver/unbind; echo > {at}/driver_override"
+        expect(b.call(["sh", "-c", unbind])[0] == 0, "unbind")
+        destination = DeviceGuest(b, image, incoming=True)
+        move = DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=SEND)
+        print(f"  {refused(move.sender, 'is not bound to vfio-pci but to nothing', 120)}", flush=True)
+        bind = ["/bin/sh", "-c", "echo vfio-pci >/sys/bus/pci/devices/{address}/driver_override; "
+                                 "echo {address} >/sys/bus/pci/drivers_probe"]
+        maps = [write_map(host, {"a": has(a), "b": has(b, prepare=bind)}, PATIENT, name="bind.json") for host in (a, b)]
+        destination = DeviceGuest(b, image, incoming=True, hook="release")
+        told(DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=SEND).succeed(240))
+        destination.wait_round()
+
+
+def case_handover(image):
+    with lab(1, mem="1024M", options=["--vfio-nic"]) as (host,):
+        path = write_map(host, {"a": has(host)}, PATIENT)
+        shape = {"backend": "file", "ram_file": "/dev/shm/guest.ram"}
+        guest = begin(host, image, "release", **shape)
+        for _ in range(2):
+            new = DeviceGuest(host, image, incoming=True, hook="release", **shape)
+            told = summary(start(guest, new, *options(guest, path, "a"), "--new-agent", agent_socket(new)), 240)
+            guest.ended(60)
+            devices = told["devices"]
+            print(f"  away for {devices['device_outage_ms']:.0f} ms, of which the handover {devices['move_ms']:.0f}; down "
+                  f"{told['downtime_ms']:.0f} ms; now {devices['devices'][0]['what']}", flush=True)
+            expect("trouble" not in devices and new.devices()["ib0"] == "vfio-pci", f"{devices}")
+            wait_for(lambda: "HOLD eth" in new.console(), "a verbs context again", 60)
+            guest = new
+        guest.wait_round()
+
+
+if __name__ == "__main__":
+    sys.exit(main(globals(), __doc__, in_lab=True, image=build_devices_guest))
