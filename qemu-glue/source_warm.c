@@ -39,11 +39,6 @@ static void end(struct wt_source *source, int status)
 	wt_passthrough_done(source->devices.passthrough, WT_DEVICE_STEP_WARM, status ? &err : NULL);
 }
 
-static bool page_is_zero(const uint8_t *page)
-{
-	return !page[0] && !memcmp(page, page + 1, WT_PAGE_SIZE - 1);
-}
-
 /* Moves on to the next page of the block that is there; false: there is none. Where the next hole begins is
  * never asked: that may be far away, and the kernel looks at each page up to there. */
 static bool find_data(struct wt_source_warm *warm, const struct wt_ram_block *block)
@@ -71,13 +66,13 @@ static void find_run(struct wt_source_warm *warm, const struct wt_ram_block *blo
 {
 	uint64_t at = warm->offset;
 
-	while (at < warm->data_end && *looked < TURN_BYTES && page_is_zero(block->base + at)) {
+	while (at < warm->data_end && *looked < TURN_BYTES && wt_page_is_zero(block->base + at)) {
 		at += WT_PAGE_SIZE;
 		*looked += WT_PAGE_SIZE;
 	}
 	warm->run = (struct wt_extent){ .block = warm->block, .page = at >> WT_PAGE_SHIFT };
 	while (at < warm->data_end && *looked < TURN_BYTES && warm->run.pages < RUN_PAGES_MAX &&
-		!page_is_zero(block->base + at)) {
+		!wt_page_is_zero(block->base + at)) {
 		at += WT_PAGE_SIZE;
 		*looked += WT_PAGE_SIZE;
 		warm->run.pages++;

@@ -256,11 +256,6 @@ int wt_sink_populate(
 	return populate(block, offset, length, MADV_POPULATE_WRITE, err);
 }
 
-static bool is_zero(const uint8_t *page)
-{
-	return !page[0] && memcmp(page, page + 1, WT_PAGE_SIZE - 1) == 0;
-}
-
 /* Pages that exist, as far as can be told. What does not after all is noticed before it is touched. */
 static int zero_pages(
 	const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err)
@@ -269,7 +264,7 @@ static int zero_pages(
 	uint64_t end = offset + length;
 
 	for (; !r && offset < end; offset += WT_PAGE_SIZE) {
-		if (is_zero(block->base + offset))
+		if (wt_page_is_zero(block->base + offset))
 			continue;
 		r = wt_sink_populate(block, offset, WT_PAGE_SIZE, err);
 		if (!r)
