@@ -12,8 +12,9 @@
  *   5. A page that is not compressed goes into the file from where the guest has it, without a copy of ours.
  * What is compressed is copied first: a compressor must not see its input change.
  *
- * Large runs bypass the page cache while the guest runs, so that the disk is busy from the beginning and the
- * cache is left to others; what is small, or comes while the guest is stopped, goes through it.
+ * The disk is busy from the beginning, so that little is left to be waited for in the end: large runs bypass
+ * the page cache while the guest runs, and what goes through it, since it is small or nothing may wait for
+ * the disk, is handed to the disk whenever it has become much.
  */
 #include "save.h"
 
@@ -36,6 +37,7 @@
 #define WORK_BYTES (8u << 20)
 #define FILL_PAGES 16u                         /* so few zeros between content are written with it */
 #define DIRECT_BYTES (64u << 10)               /* from so many on a run bypasses the page cache */
+#define CACHED_BYTES (1u << 20)                /* so many of a thread wait in the page cache for the disk */
 #define PAGE_FRAME_BYTES (WT_PAGE_SIZE + 256u) /* of a frame, at most, for each of its pages */
 
 struct work {
@@ -53,6 +55,13 @@ struct batch {
 	struct wt_page_entry entries[GRANULE_PAGES]; /* of what is content */
 };
 
+/* What a thread has left in the page cache of one block's file. */
+struct cached {
+	const struct saved_block *block;
+	uint64_t from, end; /* in the file; others' bytes are between */
+	size_t bytes;
+};
+
 struct worker {
 	struct wt_save *save;
 	pthread_t thread;
@@ -64,7 +73,8 @@ struct worker {
 	bool stop;
 	struct wt_save_stats stats;
 
-	struct batch batch;      /* of the thread, like what follows */
+	struct batch batch; /* of the thread, like what follows */
+	struct cached cached;
 	uint8_t *pages, *frames; /* with frames only: a granule, and what becomes of it */
 };
 
@@ -129,15 +139,39 @@ static int write_all(int fd, struct iovec *iov, unsigned count, uint64_t offset)
 	return 0;
 }
 
-/* Past the page cache if it is much, and the guest runs; else through it, which is told to begin writing. */
-static int write_out(struct wt_save *s, const struct saved_block *b, struct iovec *iov, unsigned count,
+static void hand_to_disk(struct cached *cached)
+{
+	if (cached->bytes)
+		sync_file_range(cached->block->block.fd, (off_t)cached->from,
+			(off_t)(cached->end - cached->from), SYNC_FILE_RANGE_WRITE);
+	cached->bytes = 0;
+}
+
+/* The disk shall begin with what is in the cache, in pieces that are worth its while. */
+static void leave_in_cache(
+	struct cached *cached, const struct saved_block *block, uint64_t offset, size_t length)
+{
+	if (cached->block != block)
+		hand_to_disk(cached);
+	if (!cached->bytes)
+		*cached = (struct cached){ block, offset, offset, 0 };
+	cached->from = offset < cached->from ? offset : cached->from;
+	cached->end = offset + length > cached->end ? offset + length : cached->end;
+	cached->bytes += length;
+	if (cached->bytes >= CACHED_BYTES)
+		hand_to_disk(cached);
+}
+
+/* Past the page cache if it is much, and the guest runs. */
+static int write_out(struct worker *w, const struct saved_block *b, struct iovec *iov, unsigned count,
 	size_t length, uint64_t offset)
 {
-	bool large = length >= DIRECT_BYTES && !atomic_load(&s->final);
+	struct wt_save *s = w->save;
 	struct iovec copy[GRANULE_PAGES];
 	int r;
 
-	if (large && b->direct_fd >= 0 && atomic_load(&s->direct)) {
+	if (length >= DIRECT_BYTES && b->direct_fd >= 0 && atomic_load(&s->direct) &&
+		!atomic_load(&s->final)) {
 		memcpy(copy, iov, count * sizeof *iov);
 		r = write_all(b->direct_fd, copy, count, offset);
 		if (r != -EINVAL && r != -EFAULT && r != -EOPNOTSUPP)
@@ -145,8 +179,8 @@ static int write_out(struct wt_save *s, const struct saved_block *b, struct iove
 		atomic_store(&s->direct, false); /* this memory, or this file system, cannot do it */
 	}
 	r = write_all(b->block.fd, iov, count, offset);
-	if (!r && large)
-		sync_file_range(b->block.fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
+	if (!r)
+		leave_in_cache(&w->cached, b, offset, length);
 	return r;
 }
 
@@ -232,7 +266,7 @@ static int save_raw(struct worker *w, struct saved_block *b, struct batch *batch
 			if (content)
 				batch->entries[i].place = wt_place(w->save->options.layer, 0, 0);
 		}
-		r = write_out(w->save, b, iov, pages, (size_t)pages << WT_PAGE_SHIFT,
+		r = write_out(w, b, iov, pages, (size_t)pages << WT_PAGE_SHIFT,
 			(batch->page + at) << WT_PAGE_SHIFT);
 	}
 	if (!r)
@@ -258,7 +292,7 @@ static int save_packed(struct worker *w, struct saved_block *b, struct batch *ba
 			w->save->options.layer, 0, (uint64_t)offset + ((uint64_t)n << WT_PAGE_SHIFT));
 		iov[n++] = (struct iovec){ (void *)(bytes + ((size_t)i << WT_PAGE_SHIFT)), WT_PAGE_SIZE };
 	}
-	r = write_out(w->save, b, iov, n, length, (uint64_t)offset);
+	r = write_out(w, b, iov, n, length, (uint64_t)offset);
 	if (!r)
 		enter(w, b, batch, count, length);
 	return r;
@@ -308,7 +342,7 @@ static int save_frames(struct worker *w, struct saved_block *b, struct batch *ba
 	if (r || !length || offset < 0)
 		return r ? r : (int)offset;
 	iov = (struct iovec){ w->frames, length };
-	r = write_out(w->save, b, &iov, 1, length, (uint64_t)offset);
+	r = write_out(w, b, &iov, 1, length, (uint64_t)offset);
 	for (uint32_t i = 0; i < batch->pages; i++)
 		batch->entries[i].place += (uint64_t)offset;
 	if (!r)
