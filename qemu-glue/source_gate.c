@@ -13,9 +13,9 @@
  */
 #include "source_internal.h"
 
-#define FLOOR_BYTES (12u << 20)  /* what QEMU keeps to send */
-#define CHANNEL_BYTES (1u << 20) /* ... and for each channel: its socket, and packets of multifd */
-#define FLOOR_NS 150000000ull    /* ... and what it may send before its figures are known anew */
+#define FLOOR_BYTES (12u << 20)        /* what QEMU keeps to send */
+#define CHANNEL_BYTES SKIP_AHEAD_BYTES /* ... and for each channel: how far QEMU is ahead of us there */
+#define FLOOR_NS 150000000ull          /* ... and what it may send before its figures are known anew */
 #define GATED_DOWNTIME_MS 1
 
 void wt_source_downtime_limit(struct wt_source *source)
