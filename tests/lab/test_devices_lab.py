@@ -186,5 +186,73 @@ def case_handover(image):
         guest.wait_round()
 
 
+NEIGHBOURS = "-device pcie-pci-bridge,id=legacy -device e1000,bus=legacy,addr=1,romfile= -device e1000,bus=legacy,addr=2,romfile="
+
+
+def shared_group(host):
+    """The address of a NIC behind a bridge: it shares its IOMMU group with another one, and the host's driver has both."""
+    script = "modprobe e1000; for at in /sys/bus/pci/drivers/e1000/0*; do basename $at; done"
+    code, text = host.call(["sh", "-c", script])
+    addresses = text.split()
+    expect(code == 0 and len(addresses) == 2, f"no two NICs behind a bridge: {text}")
+    return addresses[0]
+
+
+def keeps(guest, hooks):
+    """The guest runs, has its device, and uses it."""
+    still_fine(guest)
+    expect(guest.devices().get("ib0") == "vfio-pci", f"the device is gone: {guest.devices()}")
+    expect(guest.hooks() == hooks, f"hooks: {guest.hooks()}, not {hooks}")
+
+
+def case_maps(image):
+    with lab(2, mem="1024M", options=["--vfio-nic", "--qemu", NEIGHBOURS]) as (a, b):
+        keys = install_key([a, b])
+        source = begin(a, image, "release")
+
+        good = {"a": has(a), "b": has(b)}
+        here, there = (write_map(host, good, PATIENT) for host in (a, b))
+        destination = DeviceGuest(b, image, incoming=True)
+        move = DeviceMove(source, destination, here, there=there, names=("x", "b"), keys=keys, send=SEND)
+        print(f"  {refused(move.sender, 'does not say what host x has for ib0', 120)}", flush=True)
+        move.receiver.kill()
+
+        def receive(said, places, name="b", guest=destination):
+            words = [watari(), "receive", "--qmp", guest.qmp, "--psk", keys[1], *options(guest, write_map(b, places, PATIENT), name), "0.0.0.0:0/vm"]
+            print(f"  {refused(b.start(words, 'receive'), said, 60)}", flush=True)
+
+        receive("does not say what host y has for ib0", good, name="y")
+        receive("\"vfio\" must be", {"b": {"vfio": 7}})
+        bare = DeviceGuest(b, image, incoming=True, port=False)
+        receive("this QEMU has no hot-plug port rp0", good, guest=bare)
+        bare.quit()
+        bind = ["/bin/sh", "-c", "at=/sys/bus/pci/devices/{address}; echo vfio-pci >$at/driver_override; "
+                                 "echo {address} >$at/driver/unbind; echo {address} >/sys/bus/pci/drivers_probe"]
+        for mine, said in (({"vfio": shared_group(b), "prepare": bind}, "which this host uses (driver e1000)"),
+                           ({"vfio": "0000:7f:00.0"}, "this host has no PCI device 0000:7f:00.0")):
+            destination = DeviceGuest(b, image, incoming=True)
+            move = DeviceMove(source, destination, here, there=write_map(b, {"a": has(a), "b": mine}, PATIENT), keys=keys, send=SEND)
+            print(f"  {refused(move.sender, said, 120)}", flush=True)
+            destination.quit()
+        keeps(source, [])
+
+
+def case_agents(image):
+    back = ["detach ib0", "attach ib0 vfio"]
+    with lab(2, mem="1024M", options=["--vfio-nic"]) as (a, b):
+        keys = install_key([a, b])
+        maps = [write_map(host, {"a": has(a), "b": {"none": True}}, {**PATIENT, "detach": 8000}) for host in (a, b)]
+        for hook, said, told in (("fail", "the guest does not let go: hook 50-test failed with exit code 3: rank 3 is busy", back),
+                                 ("hang", "the guest does not let go: hook 50-test did not end within 8000 ms", back),
+                                 ("", "the agent in the guest did not answer", [])):
+            source = begin(a, image, hook)
+            destination = DeviceGuest(b, image, incoming=True)
+            move = DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=SEND)
+            print(f"  {refused(move.sender, said, 120)}", flush=True)
+            keeps(source, told)
+            source.quit()
+            destination.quit()
+
+
 if __name__ == "__main__":
     sys.exit(main(globals(), __doc__, in_lab=True, image=build_devices_guest))
