@@ -34,7 +34,7 @@ from harness.migration import FEED, install_key, watari  # noqa: E402
 
 SIZES = [256, 512, 1024]  # MiB
 CHANGING = 0.02
-SPARE_MB = 110  # of a guest's RAM: its kernel, and what it needs to run
+SPARE_MB, SPARE = 110, 0.05  # of a guest's RAM: its kernel, and what it needs to run
 DEADLINES = {"detach": 30000, "unplug": 30000, "plug": 60000, "attach": 60000, "prepare": 60000}
 PARTS = {"quiesce_ms": "quiesce_ms", "unplug_ms": "unplug_ms", "move_ms": "move_ms", "plug_ms": "plug_ms", "link_up_ms": "attach_ms"}
 PATIENCE_S = 1500
@@ -71,7 +71,7 @@ class Move:
     def guest(self, host, **more):
         work = max(1, round(self.mb * CHANGING))
         return DeviceGuest(host, self.image, mb=self.mb, work_mb=work, rate=100 * work, hook="release",
-                           append=f"wt.hold wt.ip=10.99.0.1/24 wt.const={self.mb - SPARE_MB - work} wt.zero=1 wt.round=600", env=FEED, **more)
+                           append=f"wt.hold wt.ip=10.99.0.1/24 wt.const={round(self.mb * (1 - SPARE)) - SPARE_MB - work} wt.zero=1 wt.round=600", env=FEED, **more)
 
     def run(self):
         source = self.guest(self.hosts[0], devices=with_device(self.hosts[0]))
@@ -90,7 +90,7 @@ class Move:
 
     def figures(self, summary):
         devices = summary["devices"]
-        if "trouble" in devices or any("error" in device for device in devices["there"]):
+        if "trouble" in devices or any(device["error"] for device in devices["there"]):
             raise Failure(f"it did not move as wanted: {devices}")
         outage = devices["device_outage_ms"]
         qemus = summary["total_ms"] + sum(devices[part] for part in ("quiesce_ms", "unplug_ms", "plug_ms", "attach_ms"))

@@ -330,15 +330,21 @@ static bool is_balloon(const char *type)
 	return starts_with(type, "child<virtio-balloon") || !strcmp(type, "hv-balloon");
 }
 
-static int check_device(const char *type, const char *name, const char *const *leaving,
-	struct wt_preflight *facts, struct wt_error *err)
+static bool is_vfio(const char *type)
+{
+	return starts_with(type, "child<vfio-");
+}
+
+/* leaves: it is gone when QEMU migrates. */
+static int check_device(
+	const char *type, const char *name, bool leaves, struct wt_preflight *facts, struct wt_error *err)
 {
 	if (starts_with(type, "child<virtio-mem-") || starts_with(type, "virtio-mem"))
 		return wt_error_set(err, EPERM,
 			"device '%s' is virtio-mem, whose state stands before RAM in the stream and which discards "
 			"memory; unplug it: device_del %s",
 			name, name);
-	if (starts_with(type, "child<vfio-") && !wt_preflight_leaves(leaving, name))
+	if (is_vfio(type) && !leaves)
 		return wt_error_set(err, EPERM,
 			"device '%s' is passed through from this host; unplug it first: device_del %s (send --devices MAP does that for "
 			"you)",
@@ -363,6 +369,23 @@ static int ask_gives_up(struct wt_qmp *qmp, const char *path, const char *name, 
 	return r;
 }
 
+/* Of a virtio-net failover pair the passed-through half is unplugged by QEMU itself when it migrates, and
+ * plugged in again if that fails. */
+static int ask_failover(
+	struct wt_qmp *qmp, const char *path, const char *name, bool *ret_leaves, struct wt_error *err)
+{
+	json_t *standby = NULL;
+	char device[512];
+	int r;
+
+	snprintf(device, sizeof device, "%s/%s", path, name);
+	r = ask(qmp, "qom-get", json_pack("{s:s,s:s}", "path", device, "property", "failover_pair_id"),
+		&standby, err);
+	*ret_leaves |= json_is_string(standby) && *json_string_value(standby);
+	json_decref(standby);
+	return r;
+}
+
 static int check_peripherals(struct wt_qmp *qmp, const char *path, const char *const *leaving,
 	struct wt_preflight *facts, struct wt_error *err)
 {
@@ -373,11 +396,17 @@ static int check_peripherals(struct wt_qmp *qmp, const char *path, const char *c
 	r = ask(qmp, "qom-list", json_pack("{s:s}", "path", path), &list, err);
 	json_array_foreach(list, i, item)
 	{
+		const char *type = text_of(item, "type"), *name = text_of(item, "name");
+		bool leaves = wt_preflight_leaves(leaving, name);
+
+		if (r >= 0 && is_vfio(type) && !leaves)
+			r = ask_failover(qmp, path, name, &leaves, err);
+		if (r >= 0)
+			r = check_device(type, name, leaves, facts, err);
+		if (r >= 0 && is_balloon(type))
+			r = ask_gives_up(qmp, path, name, facts, err);
 		if (r < 0)
 			break;
-		r = check_device(text_of(item, "type"), text_of(item, "name"), leaving, facts, err);
-		if (!r && is_balloon(text_of(item, "type")))
-			r = ask_gives_up(qmp, path, text_of(item, "name"), facts, err);
 	}
 	json_decref(list);
 	return r;
@@ -397,7 +426,7 @@ static int check_devices(
 		name = text_of(json_object_get(item, "data"), "id");
 		if (r < 0)
 			break;
-		r = check_device(text_of(item, "type"), *name ? name : "(no id)", leaving, facts, err);
+		r = check_device(text_of(item, "type"), *name ? name : "(no id)", false, facts, err);
 	}
 	json_decref(list);
 	if (r >= 0)

@@ -16,6 +16,7 @@ stands for a passed-through one: it is unplugged and plugged in by the same step
   upgrade    the same by watari upgrade
   warm       memory is moved before the device leaves: what has not changed is not moved again, and nothing of it is believed
   lost       nothing can be plugged in there: the guest runs on, and it is said
+  failover   a virtio-net failover pair: QEMU unplugs one half itself, and plugs it in again there; or here, if it fails
   recover    watari is killed when the device has left, and when the guest has moved: recover gives it what the map says
 """
 
@@ -30,7 +31,7 @@ from harness.devices import (MAC, NETWORK, DeviceGuest, DeviceMove, build_device
                              agent_socket, nic, options, write_map)
 from harness.handover import Upgraded, ram_path, start, summary  # noqa: E402
 from harness.hosts import wait_for  # noqa: E402
-from harness.migration import Receive, events, watari  # noqa: E402
+from harness.migration import Migration, Receive, events, watari  # noqa: E402
 from harness.qmp_events import Events  # noqa: E402
 
 QUICK = {"detach": 3000, "unplug": 3000, "recall": 500, "attach": 20000, "prepare": 5000}
@@ -353,6 +354,34 @@ def case_undo(host, image):
 def recover(host, path, guest, name, *words):
     """(exit code, what it said)"""
     return host.call([watari(), "recover", *options(guest, path, name), *words], 90)
+
+
+def case_failover(host, image):
+    """The fast half has gone when the guest moves, and comes back where the guest is; nothing is told to watari."""
+    pair = ("-netdev", "hubport,id=n0,hubid=0", "-device", f"virtio-net-pci,id=standby,netdev=n0,failover=on,romfile=,mac={MAC}",
+            "-netdev", "hubport,id=n1,hubid=0", "-device", f"e1000e,id=ib0,bus=rp0,netdev=n1,romfile=,mac={MAC},failover_pair_id=standby")
+
+    def talks(guest, word, times=1):
+        """The guest's driver; QEMU lists the device even when it is unplugged for a migration."""
+        wait_for(lambda: guest.console().count(f"{word} PHC") >= times, f"{word} {times}", 60)
+
+    source = DeviceGuest(host, image, devices=pair, append="loglevel=7")
+    source.wait_agent()
+    talks(source, "registered")
+    destination = DeviceGuest(host, image, incoming=True, devices=pair)
+    move = Migration(source, destination, send=["--max-rate", "2M"])
+    talks(source, "removed")
+    expect(move.sender.running(), f"it ended: {move.sender.tail()}")
+    move.sender.signal(signal.SIGTERM)
+    print(f"  {refused(move.sender, 'cancelled')}", flush=True)
+    talks(source, "registered", 2)
+    still_fine(source)
+    destination.quit()
+    destination = DeviceGuest(host, image, incoming=True, devices=pair)
+    Migration(source, destination, send=["--verify"]).succeed()
+    talks(source, "removed", 2)
+    talks(destination, "registered")
+    destination.wait_round()
 
 
 def case_recover(host, image):

@@ -17,11 +17,11 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.cases import expect, main, refused, still_fine  # noqa: E402
-from harness.devices import (DeviceGuest, DeviceMove, agent_socket, build_devices_guest, device, has, inventory,  # noqa: E402
+from harness.devices import (DeviceGuest, DeviceMove, agent_socket, build_devices_guest, device, has, inventory, mac,  # noqa: E402
                              options, with_device, write_map)
 from harness.handover import start, summary  # noqa: E402
 from harness.hosts import lab, wait_for  # noqa: E402
-from harness.migration import events, install_key, watari  # noqa: E402
+from harness.migration import Migration, events, install_key, watari  # noqa: E402
 
 SEND = ["--switchover-timeout", "20s"]
 PATIENT = {"detach": 30000, "unplug": 30000, "plug": 60000, "attach": 60000, "prepare": 60000}
@@ -184,6 +184,28 @@ def case_handover(image):
             wait_for(lambda: "HOLD eth" in new.console(), "a verbs context again", 60)
             guest = new
         guest.wait_round()
+
+
+def case_failover(image):
+    def paired_guest(host, **more):
+        pair = ("-netdev", "hubport,id=n0,hubid=0", "-device", f"virtio-net-pci,id=standby,netdev=n0,failover=on,romfile=,mac={mac(host)}",
+                "-device", f"vfio-pci,host={device(host)},id=ib0,bus=rp0,failover_pair_id=standby")
+        return DeviceGuest(host, image, devices=pair, **more)
+
+    def talks(guest, word):
+        """The guest's driver; QEMU lists the device even when it is unplugged for a migration."""
+        wait_for(lambda: f"{word} PHC" in guest.console(), f"{word} the device", 120)
+
+    with lab(2, mem="1024M", options=["--vfio-nic"]) as (a, b):
+        keys = install_key([a, b])
+        source = paired_guest(a, append="loglevel=7")
+        source.wait_agent()
+        talks(source, "registered")
+        destination = paired_guest(b, incoming=True)
+        Migration(source, destination, keys=keys, send=SEND).succeed(240)
+        talks(source, "removed")
+        talks(destination, "registered")
+        destination.wait_round()
 
 
 NEIGHBOURS = "-device pcie-pci-bridge,id=legacy -device e1000,bus=legacy,addr=1,romfile= -device e1000,bus=legacy,addr=2,romfile="
