@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * gang_vm.c - one guest of a gang: the commands that its hosts run, and what they print.
+ *
+ *   1. What is seen is derived anew from all that was printed, every time; so a coordinator that comes later
+ * sees the same.
+ *   2. A word to a relay is repeated until it was taken, or means nothing any more: it may not have arrived.
+ *   3. `watari recover` is run at the source only when its relay has ended without a word, and nobody answers
+ * in its name.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gang_internal.h"
+
+#define AGAIN_NS 1000000000ull
+#define STATUS_TRIES 30 /* for a host that does not answer */
+#define WORDS_MAX (2 * WT_GANG_WORDS_MAX + 24)
+
+/* ---- command lines ---- */
+
+struct line {
+	char *words[WORDS_MAX + 1];
+	unsigned count;
+	char hold[32], wait[32], target[WT_GANG_WORD_MAX + WT_GANG_NAME_MAX + 2], job[WT_GANG_NAME_MAX + 16];
+};
+
+static void add(struct line *line, const char *word)
+{
+	line->words[line->count++] = (char *)word; /* exec does not write to it */
+	line->words[line->count] = NULL;
+}
+
+static void add_all(struct line *line, const struct wt_gang_words *words)
+{
+	for (unsigned i = 0; i < words->count; i++)
+		add(line, words->words[i]);
+}
+
+static void add_option(struct line *line, const char *option, const char *value)
+{
+	if (!value)
+		return;
+	add(line, option);
+	add(line, value);
+}
+
+static void begin_line(
+	struct line *line, const struct wt_gang *gang, const struct wt_gang_end *end, const char *command)
+{
+	line->count = 0;
+	add_all(line, &end->prefix);
+	add(line, gang->plan->watari);
+	add(line, command);
+}
+
+static void add_devices(struct line *line, const struct wt_gang_end *end)
+{
+	add_option(line, "--qmp", end->qmp);
+	add_option(line, "--devices", end->devices);
+	add_option(line, "--device-host", end->device_host);
+	add_option(line, "--agent", end->agent);
+}
+
+/* `watari send` or `watari receive` */
+static void relay_line(
+	struct line *line, const struct wt_gang *gang, const struct wt_gang_vm *vm, bool source)
+{
+	const struct wt_gang_end *end = source ? &vm->from : &vm->to;
+
+	snprintf(line->hold, sizeof line->hold, "--hold=%us", gang->plan->hold_s);
+	snprintf(line->wait, sizeof line->wait, "--wait=%us", gang->plan->hold_s);
+	snprintf(line->target, sizeof line->target, "%s/%s", vm->address, vm->name);
+	begin_line(line, gang, end, source ? "send" : "receive");
+	add(line, "--json");
+	add(line, line->hold);
+	if (!source)
+		add(line, line->wait);
+	add_devices(line, end);
+	add_option(line, "--psk", end->psk);
+	if (end->insecure)
+		add(line, "--insecure");
+	add_all(line, &end->options);
+	add(line, line->target);
+}
+
+static void ask_line(
+	struct line *line, const struct wt_gang *gang, const struct wt_gang_vm *vm, enum wt_gang_ask ask)
+{
+	static const char *const commands[] = { "", "proceed", "proceed", "cancel", "cancel", "status",
+		"recover" };
+	bool receive = ask == WT_GANG_ASK_BACK || ask == WT_GANG_ASK_CANCEL_RECEIVE;
+
+	begin_line(line, gang, receive ? &vm->to : &vm->from, commands[ask]);
+	snprintf(line->job, sizeof line->job, "%s%s", vm->name, receive ? "-incoming" : "");
+	if (ask == WT_GANG_ASK_RECOVER)
+		add_devices(line, &vm->from);
+	else
+		add(line, line->job);
+	if (ask == WT_GANG_ASK_STATUS)
+		add(line, "--json");
+}
+
+/* ---- processes ---- */
+
+static void note(struct wt_gang_run_vm *vm, const char *what)
+{
+	if (!vm->why[0] && what[0])
+		snprintf(vm->why, sizeof vm->why, "%s", what);
+}
+
+static bool lives(const struct wt_gang_process *process)
+{
+	return wt_gang_process_begun(process) && !process->over;
+}
+
+/* The source's relay, perhaps behind a connection that was lost. */
+static bool source_lives(const struct wt_gang_run_vm *vm)
+{
+	bool final = vm->source.failed || strcmp(vm->source.state, "done") == 0;
+
+	return lives(&vm->send) || (wt_gang_process_begun(&vm->send) && !final && !vm->gone);
+}
+
+static void begin(struct wt_gang_run_vm *vm, struct wt_gang_process *process, struct line *line)
+{
+	struct wt_error err = { 0 };
+
+	if (!wt_gang_process_start(process, line->words, &err))
+		return;
+	note(vm, wt_error_text(&err));
+	process->over = process->ended = true;
+	process->code = 127;
+}
+
+void wt_gang_vm_do(struct wt_gang *gang, unsigned number, enum wt_gang_action_kind kind)
+{
+	struct wt_gang_run_vm *vm = &gang->vms[number];
+	struct line line;
+
+	if (kind == WT_GANG_DO_START) {
+		line.count = 0;
+		add_all(&line, &vm->plan->to.prefix);
+		add_all(&line, &vm->plan->start);
+		begin(vm, &vm->start, &line);
+	} else if (kind == WT_GANG_DO_RECEIVE || kind == WT_GANG_DO_SEND) {
+		relay_line(&line, gang, vm->plan, kind == WT_GANG_DO_SEND);
+		begin(vm, kind == WT_GANG_DO_SEND ? &vm->send : &vm->receive, &line);
+	} else {
+		vm->ask_again_ns = 0;
+		wt_gang_vm_ask(gang, number);
+	}
+}
+
+/* ---- asking and telling ---- */
+
+static enum wt_gang_ask wish(const struct wt_gang *gang, unsigned number)
+{
+	const struct wt_gang_run_vm *vm = &gang->vms[number];
+	enum wt_gang_state state = gang->order.vms[number].state;
+	bool committed = wt_gang_committed(&vm->source, &vm->destination) || vm->recovered == 3;
+	bool source = source_lives(vm);
+
+	if (source && !lives(&vm->send))
+		return WT_GANG_ASK_STATUS;
+	if (wt_gang_process_begun(&vm->send) && !source && vm->recovered < 0 &&
+		wt_gang_place(&vm->source, &vm->destination) == WT_GANG_PLACE_UNKNOWN)
+		return WT_GANG_ASK_RECOVER;
+	if (state == WT_GANG_MOVING && source && vm->source.held)
+		return WT_GANG_ASK_MOVE;
+	if (state == WT_GANG_TAKING_BACK && lives(&vm->receive))
+		return WT_GANG_ASK_BACK;
+	if (committed)
+		return WT_GANG_ASK_NOTHING;
+	if (source && (state == WT_GANG_CANCELLING || !lives(&vm->receive)))
+		return WT_GANG_ASK_CANCEL;
+	if (!source && lives(&vm->receive) &&
+		(state == WT_GANG_CANCELLING || wt_gang_process_begun(&vm->send)))
+		return WT_GANG_ASK_CANCEL_RECEIVE;
+	return WT_GANG_ASK_NOTHING;
+}
+
+void wt_gang_vm_ask(struct wt_gang *gang, unsigned number)
+{
+	struct wt_gang_run_vm *vm = &gang->vms[number];
+	enum wt_gang_ask ask = wish(gang, number);
+	uint64_t now_ns = wt_loop_now_ns(gang->loop);
+	struct line line;
+
+	if (vm->asking || !ask || vm->told[ask] || now_ns < vm->ask_again_ns)
+		return;
+	ask_line(&line, gang, vm->plan, ask);
+	vm->ask_again_ns = now_ns + AGAIN_NS;
+	begin(vm, &vm->ask, &line);
+	vm->asking = ask;
+}
+
+/* An answer of a job, or that nobody answers: then watari has exit code 1, and what cannot reach it another
+ * one. */
+static void take_status(struct wt_gang_run_vm *vm, bool answered)
+{
+	if (answered) {
+		vm->status_tries = 0;
+		return;
+	}
+	vm->status_tries++;
+	vm->gone = vm->ask.code == 1 || vm->status_tries >= STATUS_TRIES;
+}
+
+static void read_ask(struct wt_gang_run_vm *vm)
+{
+	char said[WT_ERROR_TEXT_MAX];
+	const char *line;
+
+	if (!vm->asking)
+		return;
+	while ((line = wt_gang_process_line(&vm->ask)))
+		if (vm->asking == WT_GANG_ASK_STATUS)
+			wt_gang_relay_status(&vm->source, line);
+	if (!vm->ask.over)
+		return;
+	if (vm->asking == WT_GANG_ASK_STATUS) {
+		take_status(vm, vm->ask.code == 0);
+	} else if (vm->asking == WT_GANG_ASK_RECOVER) {
+		vm->recovered = vm->ask.code < 0 ? 1 : vm->ask.code;
+		if (vm->recovered)
+			note(vm, wt_gang_process_said(&vm->ask, said, sizeof said));
+	} else {
+		vm->told[vm->asking] = vm->ask.code == 0;
+	}
+	vm->asking = WT_GANG_ASK_NOTHING;
+}
+
+/* ---- what was seen ---- */
+
+static void read_relay(struct wt_gang_process *process, struct wt_gang_relay *relay)
+{
+	const char *line;
+
+	while ((line = wt_gang_process_line(process)))
+		wt_gang_relay_line(relay, line);
+}
+
+/* Nothing of it lives any more: where is the guest? */
+static enum wt_gang_event ended(const struct wt_gang_run_vm *vm)
+{
+	enum wt_gang_place place = wt_gang_place(&vm->source, &vm->destination);
+
+	if (!wt_gang_process_begun(&vm->send))
+		return WT_GANG_EV_ENDED_BACK;
+	if (place == WT_GANG_PLACE_UNKNOWN && vm->recovered == 0)
+		place = WT_GANG_PLACE_SOURCE;
+	if (place == WT_GANG_PLACE_SOURCE)
+		return WT_GANG_EV_ENDED_BACK;
+	return place == WT_GANG_PLACE_DESTINATION ? WT_GANG_EV_ENDED_MOVED : WT_GANG_EV_ENDED_LOST;
+}
+
+/* The source has committed, and its relay is gone: a destination that has not been told to run will not be.
+ */
+static bool stranded(const struct wt_gang_run_vm *vm)
+{
+	bool committed =
+		vm->recovered == 3 || wt_gang_place(&vm->source, &vm->destination) == WT_GANG_PLACE_COMMITTED;
+
+	return wt_gang_process_begun(&vm->send) && !source_lives(vm) && committed &&
+	       strcmp(vm->destination.state, "starting") != 0 && strcmp(vm->destination.state, "done") != 0;
+}
+
+static bool all_ended(const struct wt_gang *gang, unsigned number)
+{
+	const struct wt_gang_run_vm *vm = &gang->vms[number];
+	enum wt_gang_state state = gang->order.vms[number].state;
+	bool begun = wt_gang_process_begun(&vm->start) || wt_gang_process_begun(&vm->receive);
+
+	if (stranded(vm))
+		return true;
+	if (vm->asking || lives(&vm->start) || lives(&vm->receive) || source_lives(vm))
+		return false;
+	if (wt_gang_process_begun(&vm->send))
+		return wt_gang_place(&vm->source, &vm->destination) != WT_GANG_PLACE_UNKNOWN ||
+		       vm->recovered >= 0;
+	/* Between two programs: started, and not listening yet; or listening, and nobody sent. */
+	if (state == WT_GANG_STARTED || state == WT_GANG_LISTENING)
+		return false;
+	return begun || state == WT_GANG_CANCELLING || state == WT_GANG_LETTING_GO ||
+	       state == WT_GANG_AWAITING || state == WT_GANG_STARTING;
+}
+
+static void see(struct wt_gang *gang, unsigned number, enum wt_gang_event event)
+{
+	wt_gang_order_event(&gang->order, number, event);
+}
+
+/* The program is not there, or does not take its command line: it has touched nothing. */
+static void note_not_run(struct wt_gang_process *process, struct wt_gang_relay *relay)
+{
+	bool not_run = process->code == 2 || process->code == 126 || process->code == 127;
+
+	if (!process->over || !not_run || relay->failed || relay->state[0])
+		return;
+	relay->failed = true;
+	wt_gang_process_said(process, relay->error, sizeof relay->error);
+}
+
+/* A relay that cannot even be started has only standard error to say so. */
+static void note_end(
+	struct wt_gang_run_vm *vm, const struct wt_gang_process *process, const struct wt_gang_relay *relay)
+{
+	char said[WT_ERROR_TEXT_MAX];
+
+	if (process->over && process->code && process->fd >= 0 && !(relay && relay->failed))
+		note(vm, wt_gang_process_said(process, said, sizeof said));
+}
+
+void wt_gang_vm_read(struct wt_gang *gang, unsigned number)
+{
+	struct wt_gang_run_vm *vm = &gang->vms[number];
+
+	while (wt_gang_process_line(&vm->start))
+		;
+	read_relay(&vm->receive, &vm->destination);
+	read_relay(&vm->send, &vm->source);
+	note_not_run(&vm->receive, &vm->destination);
+	note_not_run(&vm->send, &vm->source);
+	read_ask(vm);
+	note_end(vm, &vm->start, NULL);
+	if (vm->start.over && vm->start.code == 0)
+		see(gang, number, WT_GANG_EV_STARTED);
+	if (vm->destination.listening && lives(&vm->receive))
+		see(gang, number, WT_GANG_EV_LISTENING);
+	if (vm->source.held)
+		see(gang, number, WT_GANG_EV_HELD);
+	if (wt_gang_committed(&vm->source, &vm->destination) || vm->recovered == 3)
+		see(gang, number, WT_GANG_EV_COMMITTED);
+	if (vm->destination.held)
+		see(gang, number, WT_GANG_EV_MOVED);
+	if (!all_ended(gang, number))
+		return;
+	note_end(vm, &vm->receive, &vm->destination);
+	note_end(vm, &vm->send, &vm->source);
+	see(gang, number, ended(vm));
+}
+
+/* ---- beginning and end ---- */
+
+static int name_process(
+	struct wt_gang *gang, const struct wt_gang_vm *vm, const char *what, struct wt_gang_process *process)
+{
+	char *path;
+	int r;
+
+	if (asprintf(&path, "%s.%s.%s", gang->options->journal, vm->name, what) < 0)
+		return -ENOMEM;
+	r = wt_gang_process_init(process, path);
+	free(path);
+	return r;
+}
+
+int wt_gang_vm_init(struct wt_gang *gang, unsigned number)
+{
+	struct wt_gang_run_vm *vm = &gang->vms[number];
+	int r;
+
+	vm->plan = &gang->plan->vms[number];
+	vm->recovered = -1;
+	wt_gang_relay_init(&vm->source);
+	wt_gang_relay_init(&vm->destination);
+	r = name_process(gang, vm->plan, "start", &vm->start);
+	r = r ? r : name_process(gang, vm->plan, "receive", &vm->receive);
+	r = r ? r : name_process(gang, vm->plan, "send", &vm->send);
+	return r ? r : name_process(gang, vm->plan, "ask", &vm->ask);
+}
+
+/* What was said and is not there was never begun. A QEMU that was being started is not waited for: what it
+ * has left in the background may have its output. */
+static void find(struct wt_gang_process *process)
+{
+	wt_gang_process_find(process);
+	process->over = process->ended = false;
+}
+
+void wt_gang_vm_find(struct wt_gang *gang, unsigned number)
+{
+	struct wt_gang_run_vm *vm = &gang->vms[number];
+
+	find(&vm->receive);
+	find(&vm->send);
+}
+
+int wt_gang_vm_forget(struct wt_gang *gang, unsigned number, struct wt_error *err)
+{
+	struct wt_gang_run_vm *vm = &gang->vms[number];
+	int r = wt_gang_process_forget(&vm->start, err);
+
+	r = r ? r : wt_gang_process_forget(&vm->receive, err);
+	return r ? r : wt_gang_process_forget(&vm->send, err);
+}
+
+void wt_gang_vm_close(struct wt_gang *gang, unsigned number)
+{
+	struct wt_gang_run_vm *vm = &gang->vms[number];
+
+	wt_gang_process_close(&vm->start);
+	wt_gang_process_close(&vm->receive);
+	wt_gang_process_close(&vm->send);
+	wt_gang_process_close(&vm->ask);
+}
