@@ -35,6 +35,7 @@ struct wt_gang_run_vm {
 	enum wt_gang_ask asking; /* NOTHING: nothing is asked now */
 	bool told[WT_GANG_ASKS]; /* it was taken */
 	unsigned status_tries;   /* in vain */
+	bool status_known;       /* just now */
 	bool gone;               /* STATUS: no relay lives at the source */
 	int recovered;           /* exit code of RECOVER; -1: not asked */
 	uint64_t ask_again_ns;

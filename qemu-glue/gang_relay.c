@@ -93,16 +93,18 @@ void wt_gang_relay_line(struct wt_gang_relay *relay, const char *line)
 	json_decref(object);
 }
 
-void wt_gang_relay_status(struct wt_gang_relay *relay, const char *line)
+bool wt_gang_relay_status(struct wt_gang_relay *relay, const char *line)
 {
 	json_t *object = json_loads(line, 0, NULL);
+	bool good = json_is_string(json_object_get(object, "state"));
 
-	if (json_is_object(object)) {
+	if (good) {
 		take_state(relay, object);
 		take_figures(relay, object);
 		relay->held |= json_is_true(json_object_get(object, "held"));
 	}
 	json_decref(object);
+	return good;
 }
 
 static bool is(const struct wt_gang_relay *relay, const char *state)

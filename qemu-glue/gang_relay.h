@@ -36,8 +36,8 @@ enum wt_gang_place {
 void wt_gang_relay_init(struct wt_gang_relay *relay);
 /* A line of its output. */
 void wt_gang_relay_line(struct wt_gang_relay *relay, const char *line);
-/* An answer of `watari status --json`. */
-void wt_gang_relay_status(struct wt_gang_relay *relay, const char *line);
+/* An answer of `watari status --json`; false: it is none. */
+bool wt_gang_relay_status(struct wt_gang_relay *relay, const char *line);
 
 /* The source has committed, or the destination knows that it has. */
 bool wt_gang_committed(const struct wt_gang_relay *source, const struct wt_gang_relay *destination);

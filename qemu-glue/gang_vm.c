@@ -24,7 +24,7 @@
 struct line {
 	char *words[WORDS_MAX + 1];
 	unsigned count;
-	char hold[32], wait[32], target[WT_GANG_WORD_MAX + WT_GANG_NAME_MAX + 2], job[WT_GANG_NAME_MAX + 16];
+	char hold[32], wait[32], target[WT_GANG_WORD_MAX + WT_DEVICE_NAME_MAX + 2], job[WT_DEVICE_NAME_MAX + 16];
 };
 
 static void add(struct line *line, const char *word)
@@ -156,23 +156,27 @@ void wt_gang_vm_do(struct wt_gang *gang, unsigned number, enum wt_gang_action_ki
 
 /* ---- asking and telling ---- */
 
+/* It has not moved on from where it holds, as far as is known. */
+static bool may_hold(const struct wt_gang_relay *source)
+{
+	return source->held && (!source->state[0] || strcmp(source->state, "connecting") == 0);
+}
+
+/* Which word would be of use now, whether it was taken or not. */
 static enum wt_gang_ask wish(const struct wt_gang *gang, unsigned number)
 {
 	const struct wt_gang_run_vm *vm = &gang->vms[number];
 	enum wt_gang_state state = gang->order.vms[number].state;
-	bool committed = wt_gang_committed(&vm->source, &vm->destination) || vm->recovered == 3;
 	bool source = source_lives(vm);
 
-	if (source && !lives(&vm->send))
-		return WT_GANG_ASK_STATUS;
 	if (wt_gang_process_begun(&vm->send) && !source && vm->recovered < 0 &&
 		wt_gang_place(&vm->source, &vm->destination) == WT_GANG_PLACE_UNKNOWN)
 		return WT_GANG_ASK_RECOVER;
-	if (state == WT_GANG_MOVING && source && vm->source.held)
+	if (state == WT_GANG_MOVING && source && may_hold(&vm->source))
 		return WT_GANG_ASK_MOVE;
 	if (state == WT_GANG_TAKING_BACK && lives(&vm->receive))
 		return WT_GANG_ASK_BACK;
-	if (committed)
+	if (wt_gang_committed(&vm->source, &vm->destination) || vm->recovered == 3)
 		return WT_GANG_ASK_NOTHING;
 	if (source && (state == WT_GANG_CANCELLING || !lives(&vm->receive)))
 		return WT_GANG_ASK_CANCEL;
@@ -182,31 +186,40 @@ static enum wt_gang_ask wish(const struct wt_gang *gang, unsigned number)
 	return WT_GANG_ASK_NOTHING;
 }
 
+/* What is asked now. A source whose output is lost is asked for its state before each word, and when there is
+ * none. */
+static enum wt_gang_ask next_ask(const struct wt_gang *gang, unsigned number)
+{
+	const struct wt_gang_run_vm *vm = &gang->vms[number];
+	bool unheard = source_lives(vm) && !lives(&vm->send);
+	enum wt_gang_ask ask = wish(gang, number);
+
+	if (ask && !vm->told[ask] && (!unheard || vm->status_known))
+		return ask;
+	return unheard ? WT_GANG_ASK_STATUS : WT_GANG_ASK_NOTHING;
+}
+
 void wt_gang_vm_ask(struct wt_gang *gang, unsigned number)
 {
 	struct wt_gang_run_vm *vm = &gang->vms[number];
-	enum wt_gang_ask ask = wish(gang, number);
+	enum wt_gang_ask ask = next_ask(gang, number);
 	uint64_t now_ns = wt_loop_now_ns(gang->loop);
 	struct line line;
 
-	if (vm->asking || !ask || vm->told[ask] || now_ns < vm->ask_again_ns)
+	if (vm->asking || !ask || (now_ns < vm->ask_again_ns && !vm->status_known))
 		return;
 	ask_line(&line, gang, vm->plan, ask);
 	vm->ask_again_ns = now_ns + AGAIN_NS;
 	begin(vm, &vm->ask, &line);
 	vm->asking = ask;
+	vm->status_known = false;
 }
 
-/* An answer of a job, or that nobody answers: then watari has exit code 1, and what cannot reach it another
- * one. */
-static void take_status(struct wt_gang_run_vm *vm, bool answered)
+/* No answer: then watari has exit code 1, and what cannot reach it another one. */
+static void take_status(struct wt_gang_run_vm *vm)
 {
-	if (answered) {
-		vm->status_tries = 0;
-		return;
-	}
-	vm->status_tries++;
-	vm->gone = vm->ask.code == 1 || vm->status_tries >= STATUS_TRIES;
+	vm->status_tries = vm->status_known ? 0 : vm->status_tries + 1;
+	vm->gone = !vm->status_known && (vm->ask.code == 1 || vm->status_tries >= STATUS_TRIES);
 }
 
 static void read_ask(struct wt_gang_run_vm *vm)
@@ -218,11 +231,11 @@ static void read_ask(struct wt_gang_run_vm *vm)
 		return;
 	while ((line = wt_gang_process_line(&vm->ask)))
 		if (vm->asking == WT_GANG_ASK_STATUS)
-			wt_gang_relay_status(&vm->source, line);
+			vm->status_known |= wt_gang_relay_status(&vm->source, line);
 	if (!vm->ask.over)
 		return;
 	if (vm->asking == WT_GANG_ASK_STATUS) {
-		take_status(vm, vm->ask.code == 0);
+		take_status(vm);
 	} else if (vm->asking == WT_GANG_ASK_RECOVER) {
 		vm->recovered = vm->ask.code < 0 ? 1 : vm->ask.code;
 		if (vm->recovered)

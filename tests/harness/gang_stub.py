@@ -9,6 +9,7 @@ refuse (its devices do not leave), move (after it was told to), run (after the c
 NAME stays in its move until it is cancelled.
 """
 
+import contextlib
 import json
 import os
 import selectors
@@ -18,7 +19,10 @@ import time
 
 
 def emit(event, **fields):
-    print(json.dumps({"event": event, "time_ms": 0, **fields}, separators=(",", ":")), flush=True)
+    """As watari, it does not mind that nobody reads."""
+    line = json.dumps({"event": event, "time_ms": 0, **fields}, separators=(",", ":")) + "\n"
+    with contextlib.suppress(OSError):
+        os.write(1, line.encode())
 
 
 def state(name):

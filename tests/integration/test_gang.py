@@ -3,6 +3,7 @@
 """test_gang.py CASE... - several guests move together, on this machine, each with QEMU's own NIC for a device.
 
   moves      both move; nobody before all have let go, one at a time, and nobody has its device before all have moved
+  plain      guests without devices
   hold       send --hold, receive --hold: told, cancelled, and nobody comes
   refuses    one guest does not let go: both stay, with their devices
   forward    one fails after the other has moved: the other one stays there
@@ -21,9 +22,10 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.cases import alive, expect, main, need_sabotage, refused, still_fine  # noqa: E402
+from harness.cases import SMALL, alive, expect, main, need_sabotage, refused, still_fine  # noqa: E402
 from harness.devices import NETWORK, DeviceGuest, DeviceMove, build_devices_guest, emulated, nic, write_map  # noqa: E402
-from harness.gang import Gang, Member, states, stopped, summary  # noqa: E402
+from harness.guests import Guest  # noqa: E402
+from harness.gang import Gang, Member, free_port, states, stopped, summary  # noqa: E402
 from harness.hosts import wait_for  # noqa: E402
 from harness.migration import events, watari  # noqa: E402
 
@@ -57,6 +59,21 @@ def case_moves(host, image):
     code, process = gang.run("--resume")
     expect(code == 1, "a gang that is over was resumed")
     print(f"  {refused(process, 'there is nothing to resume')}", flush=True)
+
+
+def case_plain(host, image):
+    guests = [(Guest(host, image, **SMALL), Guest(host, image, **SMALL, incoming=True)) for _ in range(2)]
+    for source, _ in guests:
+        source.wait_reports(1)
+    vms = {f"vm{n}": {"from": {"qmp": source.qmp, "insecure": True, "options": ["--verify"]},
+                      "to": {"qmp": there.qmp, "insecure": True, "address": f"127.0.0.1:{free_port()}"}}
+           for n, (source, there) in enumerate(guests)}
+    gang = Gang(host, [], vms=vms)
+    code, process = gang.run()
+    expect(code == 0 and set(states(process).values()) == {"done"}, f"{code} {process.tail()}")
+    for source, there in guests:
+        source.ended()
+        there.wait_round()
 
 
 def proceed(host, job):

@@ -6,6 +6,7 @@ place of QEMUs. So every step at which it may die can be tried, and every failur
   moves    three guests, two at once: the order
   fails    a guest fails before the first commit, and behind it; one is lost
   signals  cancelled once, and left by a second signal; then resumed
+  unheard  the connection to a source breaks while its relay goes on: it is asked, and told, all the same
   holds    nobody resumes: all is undone by the holds' deadlines
   sample   the coordinator is killed at some steps, and resumed
   die      ... at every step: before it is written, before it is done, and after
@@ -111,6 +112,38 @@ def case_signals(host, image):
     expect(code == 3, f"{code} {process.tail()}")
     print(f"  {refused(process, 'what was begun goes on by itself')}", flush=True)
     resumed(gang)
+
+
+WRAP = """#!/bin/sh
+# As ssh: the command is in a session of its own, and lives on when this is killed.
+[ "$2" = send ] || exec "$@"
+for last; do :; done
+echo $$ >"$XDG_RUNTIME_DIR/wrap.$2.${last##*/}"
+setsid -w "$@" 2>&1 </dev/null | cat
+"""
+
+
+def case_unheard(host, image):
+    need_sabotage()
+    wrap = f"{host.run_dir}/wrap"
+    write(wrap, WRAP)
+    os.chmod(wrap, 0o755)
+    for point, wanted in (("gang.move.vm0", "done"), ("gang.undo.vm0", "undone")):
+        members, gang = make(host, name=point)
+        members[1].plan["from"]["prefix"] = [wrap]
+        gang = Gang(host, members, name=point, watari=STUB)
+        process = gang.start(env={"WATARI_STOP_BEFORE": "gang.move.vm0"})
+        stopped(process)
+        os.killpg(int(read(f"{host.run_dir}/wrap.send.vm1")), signal.SIGKILL)
+        if wanted == "undone":
+            os.kill(process.child.pid, signal.SIGKILL)
+            process.wait(10)
+            process = gang.start("--resume")
+        else:
+            process.signal(signal.SIGCONT)
+        code = process.wait(30)
+        expect(set(states(process).values()) == {wanted}, f"{code} {process.tail()}")
+        settled(gang)
 
 
 def case_holds(host, image):

@@ -198,7 +198,9 @@ static void test_relay(void **state)
 		"{\"event\":\"devices\",\"devices\":[{\"name\":\"x\",\"error\":null},{\"name\":\"y\",\"error\":\"gone\"}]}",
 		NULL);
 	assert_string_equal(relay.trouble, "y: gone");
-	wt_gang_relay_status(&relay, "{\"state\":\"connecting\",\"held\":true,\"total_bytes\":7}");
+	assert_false(wt_gang_relay_status(&relay, "no such job"));
+	assert_true(
+		wt_gang_relay_status(&relay, "{\"state\":\"connecting\",\"held\":true,\"total_bytes\":7}"));
 	assert_true(relay.held);
 	assert_string_equal(relay.state, "connecting");
 }
