@@ -24,7 +24,8 @@
 struct line {
 	char *words[WORDS_MAX + 1];
 	unsigned count;
-	char hold[32], wait[32], target[WT_GANG_WORD_MAX + WT_DEVICE_NAME_MAX + 2], job[WT_DEVICE_NAME_MAX + 16];
+	char hold[32], wait[32], target[WT_GANG_WORD_MAX + WT_DEVICE_NAME_MAX + 2],
+		job[WT_DEVICE_NAME_MAX + 16];
 };
 
 static void add(struct line *line, const char *word)
