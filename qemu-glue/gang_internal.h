@@ -38,7 +38,7 @@ struct wt_gang_run_vm {
 	bool status_known;       /* just now */
 	bool gone;               /* STATUS: no relay lives at the source */
 	int recovered;           /* exit code of RECOVER; -1: not asked */
-	uint64_t ask_again_ns;
+	uint64_t ask_again_ns, start_until_ns;
 	char why[WT_ERROR_TEXT_MAX]; /* what a command could not do; "": nothing */
 	uint8_t shown;               /* the state that was told last */
 };

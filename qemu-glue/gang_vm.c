@@ -146,6 +146,7 @@ void wt_gang_vm_do(struct wt_gang *gang, unsigned number, enum wt_gang_action_ki
 		add_all(&line, &vm->plan->to.prefix);
 		add_all(&line, &vm->plan->start);
 		begin(vm, &vm->start, &line);
+		vm->start_until_ns = wt_loop_now_ns(gang->loop) + gang->plan->hold_s * 1000000000ull;
 	} else if (kind == WT_GANG_DO_RECEIVE || kind == WT_GANG_DO_SEND) {
 		relay_line(&line, gang, vm->plan, kind == WT_GANG_DO_SEND);
 		begin(vm, kind == WT_GANG_DO_SEND ? &vm->send : &vm->receive, &line);
@@ -328,12 +329,22 @@ static void note_end(
 		note(vm, wt_gang_process_said(process, said, sizeof said));
 }
 
+/* One that does not end is not waited for; what it does later is nobody's. */
+static void read_start(struct wt_gang *gang, struct wt_gang_run_vm *vm)
+{
+	while (wt_gang_process_line(&vm->start))
+		;
+	if (!lives(&vm->start) || wt_loop_now_ns(gang->loop) < vm->start_until_ns)
+		return;
+	note(vm, "the command that starts its QEMU has not ended within hold_s");
+	vm->start.over = true;
+}
+
 void wt_gang_vm_read(struct wt_gang *gang, unsigned number)
 {
 	struct wt_gang_run_vm *vm = &gang->vms[number];
 
-	while (wt_gang_process_line(&vm->start))
-		;
+	read_start(gang, vm);
 	read_relay(&vm->receive, &vm->destination);
 	read_relay(&vm->send, &vm->source);
 	note_not_run(&vm->receive, &vm->destination);

@@ -88,6 +88,11 @@ def case_fails(host, image):
     run("vm0:move", ["failed", "undone", "undone"], 1, parallel=1)
     process = run("vm1:move", ["done", "failed", "done"], 3, parallel=1)
     expect(summary(process)["vms"]["vm1"]["text"] == "the move fails; the guest goes on here as before", f"{summary(process)}")
+    members, _ = make(host, name="start")
+    members[1].plan["to"]["start"] = ["sleep", "20"]
+    code, process = Gang(host, members, name="start", watari=STUB, hold_s=1).run(timeout_s=30)
+    expect(code == 1 and states(process) == {"vm0": "undone", "vm1": "failed"}, f"{code} {process.tail()}")
+    expect("has not ended within hold_s" in summary(process)["vms"]["vm1"]["text"], f"{summary(process)}")
     process = run("vm1:run", ["done", "lost", "done"], 3, parallel=1)
     print(f"  {refused(process, 'nobody can tell from here where this guest may run')}", flush=True)
 
