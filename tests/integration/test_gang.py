@@ -99,6 +99,7 @@ def case_hold(host, image):
           flush=True)
     still_fine(source)
     expect("ib0" in source.devices(), f"the device is gone: {source.devices()}")
+    first.receiver.wait(30)
 
     _, first = move("--hold")
     held(first.sender)
@@ -107,6 +108,7 @@ def case_hold(host, image):
     expect(code == 0, f"cancel: {text}")
     print(f"  {refused(first.sender, 'cancelled by the operator; the guest goes on here as before')}", flush=True)
     expect("ib0" in source.devices(), f"the device is gone: {source.devices()}")
+    first.receiver.wait(30)
 
     destination, first = move("--hold", receive=["--hold"])
     held(first.sender)
