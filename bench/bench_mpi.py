@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""MPI over btl/watari beside Open MPI's own btl/tcp, on this host; and how long a quiesce and a resume take.
+"""MPI over btl/watari beside Open MPI's own btl/tcp, on this host; how long a quiesce and a resume take; and what being able
+to quiesce costs while nothing is quiesced: beside the same component built without that.
 
 Two ranks, a core for each: half round trip of 8 bytes (median), rate of 1 MiB messages in windows of 16. Quiesce
 and resume of 4 ranks: one job that talks all the time, one that only computes.
@@ -22,14 +23,18 @@ MESSAGES = os.path.join(BUILD, "tests", "messages")
 COMMON = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "core"]
 
 
-def pair(command):
+def pair(command, **env):
     said = subprocess.run([*command, *COMMON, "-n", "2", "--mca", "mpi_yield_when_idle", "0", os.path.join(BUILD, "bench", "wt_mpi_pair")],
-                          check=True, capture_output=True, text=True, timeout=120).stdout
+                          check=True, capture_output=True, text=True, timeout=120, env={**os.environ, **env}).stdout
     return json.loads(said.splitlines()[-1])
 
 
-def watari_pair():
-    return pair([COORDINATOR, "run", "--name", "bench", "--btl", "watari,self", "--mca", "btl_watari_address", "127.0.0.1"])
+def watari_pair(**env):
+    return pair([COORDINATOR, "run", "--name", "bench", "--btl", "watari,self", "--mca", "btl_watari_address", "127.0.0.1"], **env)
+
+
+def fixed_pair():
+    return watari_pair(WATARI_MPI_COMPONENTS=os.path.join(BUILD, "bench", "openmpi"))
 
 
 def tcp_pair():
@@ -65,10 +70,13 @@ def main():
     args = options(__doc__)
     with tempfile.TemporaryDirectory() as directory:
         os.environ["XDG_RUNTIME_DIR"] = directory
-        found = interleave({"watari": watari_pair, "tcp": tcp_pair}, args.runs)
+        found = interleave({"watari": watari_pair, "fixed": fixed_pair, "tcp": tcp_pair}, args.runs)
         for metric, key, unit, better in (("latency_tcp", "latency_us", "us", "lower"), ("bandwidth_tcp", "bandwidth_mb_s", "MB/s", "higher")):
             show(args, "mpi", "native", metric, unit, better, [run[key] for run in found["watari"]], "btl/tcp",
                  [run[key] for run in found["tcp"]])
+        for case, key, time_of in (("8 bytes", "latency_us", lambda us: us), ("1 MiB", "bandwidth_mb_s", lambda rate: (1 << 20) / rate)):
+            show(args, "mpi", case, "steady_overhead", "us", "lower", [time_of(run[key]) for run in found["watari"]],
+                 "cannot quiesce", [time_of(run[key]) for run in found["fixed"]])
         for case, phases in (("talking", "pwc"), ("computing", "s" * 400)):
             times = paused(directory, phases, 4 * args.runs)
             show(args, "mpi", case, "quiesce_ms", "ms", "lower", [run[0] for run in times])

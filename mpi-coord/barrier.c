@@ -107,6 +107,8 @@ void wt_barrier_report(struct wt_barrier *barrier, size_t index, const struct wt
 	if (report->kind == WT_REPORT_ATTACHED) {
 		memcpy(rank->host, report->host, sizeof rank->host);
 		rank->port = report->port;
+		memcpy(rank->verbs_host, report->verbs_host, sizeof rank->verbs_host);
+		rank->verbs_port = report->verbs_port;
 		rank->token = report->token;
 	}
 }

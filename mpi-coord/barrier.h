@@ -36,6 +36,8 @@ struct wt_barrier_rank {
 	enum wt_order_kind asked; /* the last order that it has not answered, or INVALID */
 	char host[WT_ORDER_HOST_MAX];
 	uint16_t port;
+	char verbs_host[WT_ORDER_HOST_MAX];
+	uint16_t verbs_port;
 	uint64_t token;
 };
 

@@ -7,7 +7,7 @@
  *      DIAL_FAILED a dial is under way even if a request was admitted meanwhile.
  *   3. Between MARK and RESUME, ABORT or DETACH nothing is sent.
  *   4. A path that ends is BROKEN unless nothing can have been lost with it: after a goodbye, after both
- *      markers, before a resume.
+ *      markers, before a resume, or because nothing had passed.
  *   5. Of two dials that cross, the lower end refuses the other's request, and the higher one admits it: one
  *      path remains.
  */
@@ -56,6 +56,13 @@ static unsigned begin_dial(struct wt_bond *bond)
 	return WT_BOND_DIAL;
 }
 
+/* Who was joined before the detach is dialled by the lower end. */
+static unsigned rejoin(struct wt_bond *bond)
+{
+	return bond->mode == WT_BOND_JOINING && bond->had_path && bond->lower ? begin_dial(bond)
+									      : WT_BOND_NOTHING;
+}
+
 static bool markers_passed(const struct wt_bond *bond)
 {
 	return bond->mode == WT_BOND_QUIESCED && bond->marked && bond->marker_epoch == bond->epoch;
@@ -71,6 +78,15 @@ static unsigned lost(struct wt_bond *bond)
 	bond->state = WT_BOND_IDLE;
 	bond->had_path |= empty && !bond->gone;
 	return WT_BOND_CLOSE | (bond->gone || empty ? WT_BOND_NOTHING : WT_BOND_BROKEN);
+}
+
+static unsigned unmade(struct wt_bond *bond)
+{
+	if (bond->state != WT_BOND_UP)
+		return WT_BOND_NOTHING;
+	bond->state = WT_BOND_IDLE;
+	bond->marked = false;
+	return WT_BOND_CLOSE | rejoin(bond);
 }
 
 static unsigned quiesce(struct wt_bond *bond)
@@ -112,6 +128,8 @@ unsigned wt_bond_step(struct wt_bond *bond, enum wt_bond_event event)
 		return request(bond);
 	case WT_BOND_LOST:
 		return lost(bond);
+	case WT_BOND_UNMADE:
+		return unmade(bond);
 	case WT_BOND_GOODBYE:
 		bond->gone = true;
 		return WT_BOND_NOTHING;
@@ -121,7 +139,7 @@ unsigned wt_bond_step(struct wt_bond *bond, enum wt_bond_event event)
 		return detach(bond);
 	case WT_BOND_JOIN:
 		bond->mode = WT_BOND_JOINING;
-		return bond->had_path && bond->lower ? begin_dial(bond) : WT_BOND_NOTHING;
+		return rejoin(bond);
 	case WT_BOND_ABORT:
 	case WT_BOND_RESUME:
 		return run(bond);

@@ -20,6 +20,7 @@ enum wt_bond_event {
 	WT_BOND_DIAL_FAILED,
 	WT_BOND_REQUEST, /* the other end dials */
 	WT_BOND_LOST,    /* the path ended */
+	WT_BOND_UNMADE,  /* the path ended, and nothing had passed on it: it was none */
 	WT_BOND_GOODBYE,
 	WT_BOND_QUIESCE,
 	WT_BOND_ABORT,  /* of the quiesce: go on with the path there is */

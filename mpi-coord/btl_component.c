@@ -9,10 +9,7 @@
  */
 #include "btl_watari.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +39,8 @@ static int component_register(void)
 	const mca_base_component_t *super = &component->super.btl_version;
 
 	component->host = NULL;
+	component->verbs_host = NULL;
+	component->fabrics = NULL;
 	component->directory = NULL;
 	(void)mca_base_component_var_register(super, "address",
 		"Address of this host at which other ranks reach this one (default: the first that is up and not loopback)",
@@ -51,6 +50,14 @@ static int component_register(void)
 		"Private directory in which each rank listens for watari-mpi (default: none, the job cannot be quiesced)",
 		MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_4, MCA_BASE_VAR_SCOPE_LOCAL,
 		&component->directory);
+	(void)mca_base_component_var_register(super, "verbs_address",
+		"Address of an RDMA device of this host for the other ranks (default: the first one found)",
+		MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_4, MCA_BASE_VAR_SCOPE_LOCAL,
+		&component->verbs_host);
+	(void)mca_base_component_var_register(super, "fabrics",
+		"verbs,tcp: over verbs where both ranks have a device for it (default); tcp: never over verbs; verbs: a rank without such a device is an error",
+		MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_4, MCA_BASE_VAR_SCOPE_LOCAL,
+		&component->fabrics);
 	return OPAL_SUCCESS;
 }
 
@@ -76,34 +83,17 @@ static void broken(void *arg, struct wt_mesh_name peer, const char *text)
 	give_up();
 }
 
-/* The first address of this host that others can reach; loopback if there is no other. */
-static void address_find(char *ret_host, size_t size)
+/* Also called by the control thread, which must not call Open MPI. */
+static int attach(struct wt_mesh *mesh, uint32_t epoch, struct wt_error *err)
 {
-	struct ifaddrs *list;
-	struct ifaddrs *at;
+	const struct wt_btl_component *component = &mca_btl_watari_component;
+	const struct wt_fabrics wanted = { component->host, component->verbs_host, component->fabrics };
+	struct wt_error note = { 0 };
+	int status = wt_fabrics_attach(mesh, &wanted, epoch, &note, err);
 
-	snprintf(ret_host, size, "127.0.0.1");
-	if (getifaddrs(&list) < 0)
-		return;
-	for (at = list; at; at = at->ifa_next) {
-		if (!at->ifa_addr || at->ifa_addr->sa_family != AF_INET || !(at->ifa_flags & IFF_UP) ||
-			at->ifa_flags & IFF_LOOPBACK)
-			continue;
-		inet_ntop(
-			AF_INET, &((struct sockaddr_in *)at->ifa_addr)->sin_addr, ret_host, (socklen_t)size);
-		break;
-	}
-	freeifaddrs(list);
-}
-
-static void host(char *ret_host, size_t size)
-{
-	const char *given = mca_btl_watari_component.host;
-
-	if (given && given[0])
-		snprintf(ret_host, size, "%s", given);
-	else
-		address_find(ret_host, size);
+	if (note.code)
+		fprintf(stderr, "btl/watari: rank %u is reached %s\n", OPAL_PROC_MY_NAME.vpid, note.text);
+	return status;
 }
 
 static uint32_t job_size(void)
@@ -135,18 +125,16 @@ static int component_start(struct wt_btl_component *component, struct wt_error *
 {
 	struct wt_mesh_name self = { OPAL_PROC_MY_NAME.jobid, OPAL_PROC_MY_NAME.vpid };
 	const struct wt_mesh_events events = { .message = message, .broken = broken };
-	struct wt_rank_options options = { .name = self, .size = job_size(), .host = host };
+	struct wt_rank_options options = { .name = self, .size = job_size(), .attach = attach };
 	struct card card;
-	char at[sizeof card.address.host];
 	int status;
 
-	host(at, sizeof at);
 	if (component->directory && component->directory[0])
 		options.directory = component->directory;
 	status = wt_mesh_open(self, &events, &component->mesh, err);
 	if (status < 0)
 		return status;
-	status = wt_mesh_attach(component->mesh, WT_FABRIC_TCP, at, 0, err);
+	status = attach(component->mesh, 0, err);
 	if (status >= 0)
 		status = wt_rank_open(component->mesh, &options, &component->rank, err);
 	if (status < 0)

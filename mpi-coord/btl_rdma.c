@@ -30,8 +30,15 @@ struct mca_btl_base_registration_handle_t *wt_btl_register(struct mca_btl_base_m
 	struct mca_btl_base_endpoint_t *endpoint, void *base, size_t size, uint32_t flags)
 {
 	struct wt_error err = { 0 };
-	struct wt_registration *registration =
-		wt_mesh_register(mca_btl_watari_component.mesh, base, size, &err);
+	struct wt_registration *registration;
+	unsigned access = WT_ACCESS_SERVE;
+
+	/* What is only read may be mapped read-only. */
+	if (flags & MCA_BTL_REG_FLAG_LOCAL_WRITE)
+		access |= WT_ACCESS_SINK;
+	if (flags & MCA_BTL_REG_FLAG_REMOTE_WRITE)
+		access |= WT_ACCESS_TARGET;
+	registration = wt_mesh_register(mca_btl_watari_component.mesh, base, size, access, &err);
 
 	if (!registration)
 		wt_btl_say("%s", wt_error_text(&err));

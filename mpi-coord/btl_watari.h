@@ -11,6 +11,7 @@
 
 #include "compat.h"
 
+#include "fabrics.h"
 #include "mesh.h"
 #include "rank.h"
 
@@ -22,8 +23,10 @@ struct wt_btl_component {
 	mca_btl_base_component_t super;
 	struct wt_mesh *mesh;
 	struct wt_rank *rank;
-	char *host;      /* MCA parameter */
-	char *directory; /* MCA parameter */
+	char *host; /* MCA parameters */
+	char *verbs_host;
+	char *fabrics;
+	char *directory;
 	bool mismatch_told;
 };
 

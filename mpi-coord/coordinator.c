@@ -365,9 +365,11 @@ static void tell_peers(struct wt_coordinator *coordinator, size_t to)
 			.job = rank->job,
 			.rank = rank->rank,
 			.port = rank->port,
+			.verbs_port = rank->verbs_port,
 			.token = rank->token };
 
 		memcpy(order.host, rank->host, sizeof order.host);
+		memcpy(order.verbs_host, rank->verbs_host, sizeof order.verbs_host);
 		if (i != to && !rank->gone)
 			say(&coordinator->connections[to], &order);
 	}

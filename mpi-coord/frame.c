@@ -2,7 +2,7 @@
 /*
  * frame.c - encoding and decoding of what ranks say to each other; see frame.h. Pure.
  *
- * What decodes has a known kind and exactly the length of that kind; fields are the caller's to judge.
+ * What decodes has a known kind and the length of that kind; fields are the caller's to judge.
  */
 #include "frame.h"
 
@@ -41,7 +41,7 @@ int wt_frame_decode(const void *message, size_t length, struct wt_frame_word *re
 		word.kind = WT_FRAME_DATA;
 		word.tag = head[1];
 	} else {
-		if (length != sizeof word)
+		if (length < sizeof word || (length > sizeof word) != (head[0] >= WT_FRAME_WRITE))
 			return -EPROTO;
 		memcpy(&word, message, sizeof word);
 		swap(&word);

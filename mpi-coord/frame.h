@@ -4,7 +4,7 @@
  * message, and the hello with which a path begins.
  *
  * Little-endian, fixed sizes. A DATA message is a head of 8 bytes and then the upper layer's bytes; every
- * other message is one struct wt_frame_word.
+ * other message is one struct wt_frame_word, behind which some kinds have bytes.
  */
 #ifndef WATARI_MPI_FRAME_H
 #define WATARI_MPI_FRAME_H
@@ -14,7 +14,7 @@
 
 #include <watari/path.h>
 
-#define WT_FRAME_VERSION 1u
+#define WT_FRAME_VERSION 2u
 #define WT_FRAME_HEAD_BYTES 8u
 #define WT_FRAME_DATA_MAX (WT_PATH_MESSAGE_MAX - WT_FRAME_HEAD_BYTES)
 
@@ -25,10 +25,14 @@ enum wt_frame_kind {
 	WT_FRAME_MARKER,   /* epoch; nothing follows before the next resume */
 	WT_FRAME_GOODBYE,  /* this rank leaves */
 	WT_FRAME_KEY_ASK,  /* id */
-	WT_FRAME_KEY_TELL, /* id, key (its length 0: there is no such memory any more), epoch: the attach in
-			      which it is good */
+	WT_FRAME_KEY_TELL, /* id, key (its length 0: there is no such memory any more; with status 1: it has
+			      none over this fabric), epoch: the attach in which it is good */
 	WT_FRAME_ATOMIC,   /* id, address, tag: operation, value, other, bytes; cookie */
-	WT_FRAME_ATOMIC_DONE, /* cookie, value: what was there; status */
+	WT_FRAME_DONE,     /* cookie of an atomic, write or read; value: what was there before an atomic;
+			      status 1: there is no such memory, or not for this */
+	WT_FRAME_READ,     /* id, address, value: how many bytes; cookie */
+	WT_FRAME_WRITE,    /* id, address; other 1: the last piece; cookie; bytes follow */
+	WT_FRAME_BYTES,    /* of a read: cookie, value: offset; other 1: the last piece; bytes follow */
 	WT_FRAME_KINDS,
 };
 
@@ -62,7 +66,10 @@ _Static_assert(sizeof(struct wt_frame_hello) == WT_PATH_HELLO_BYTES, "wire forma
 
 /* Writes the head of a DATA message. */
 void wt_frame_data_encode(uint8_t tag, uint8_t head[WT_FRAME_HEAD_BYTES]);
-/* 0 and what a message is; -EPROTO for what nobody sends. For DATA only kind and tag are set. */
+/*
+ * 0 and what a message is; -EPROTO for what nobody sends. For DATA only kind and tag are set. Bytes that
+ * follow are behind WT_FRAME_HEAD_BYTES of it, of others behind the word.
+ */
 int wt_frame_decode(const void *message, size_t length, struct wt_frame_word *ret_word);
 void wt_frame_encode(const struct wt_frame_word *word, struct wt_frame_word *ret_bytes);
 

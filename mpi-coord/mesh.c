@@ -2,11 +2,11 @@
 /*
  * mesh.c - all connections of one rank: opening, closing, peers, and delivery.
  *
- * Owns the peers, the endpoint and the listener, and what is kept for delivery.
+ * Owns the peers, and what is kept for delivery.
  *   1. Kept events are delivered before anything that is polled later: messages of one peer stay in order.
  *   2. A path's buffer is read only by who holds `delivering`, or while `draining` by wt_mesh_drain, which
  * has waited for the holder: so a message that is being delivered is not overwritten.
- *   3. The endpoint is closed only when no dial uses it.
+ *   3. The endpoints are closed only when no dial uses them.
  */
 #include "mesh_internal.h"
 
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 void wt_mesh_queue_init(struct wt_mesh_queue *queue)
@@ -115,78 +115,6 @@ int wt_mesh_open(struct wt_mesh_name self, const struct wt_mesh_events *events, 
 	return 0;
 }
 
-static void device_close(struct wt_mesh *mesh)
-{
-	wt_registry_attach(&mesh->registry, mesh->ops, NULL, 0, NULL);
-	if (mesh->listener)
-		mesh->ops->listener_close(mesh->listener);
-	if (mesh->endpoint)
-		mesh->ops->endpoint_close(mesh->endpoint);
-	mesh->listener = NULL;
-	mesh->endpoint = NULL;
-	mesh->ops = NULL;
-}
-
-int wt_mesh_attach(
-	struct wt_mesh *mesh, enum wt_fabric fabric, const char *host, uint32_t epoch, struct wt_error *err)
-{
-	uint16_t port = 0;
-	int status;
-
-	pthread_mutex_lock(&mesh->lock);
-	if (mesh->ops) { /* asked again: nothing changes */
-		pthread_mutex_unlock(&mesh->lock);
-		return 0;
-	}
-	mesh->ops = wt_fabric_ops(fabric);
-	status = mesh->ops ? 0 : wt_error_set(err, ENODEV, "this build has no such fabric");
-	if (status >= 0)
-		status = mesh->ops->endpoint_open(NULL, NULL, &mesh->endpoint, err);
-	if (status >= 0)
-		status = mesh->ops->listener_open(host, 0, &mesh->listener, &port, err);
-	if (status >= 0)
-		status =
-			wt_registry_attach(&mesh->registry, mesh->ops, mesh->endpoint, ++mesh->attaches, err);
-	if (status >= 0 && getrandom(&mesh->address.token, sizeof mesh->address.token, 0) < 0)
-		status = wt_error_set(err, errno, "the kernel gives no random bytes: %s", strerror(errno));
-	if (status < 0) {
-		device_close(mesh);
-	} else {
-		snprintf(mesh->address.host, sizeof mesh->address.host, "%s", host);
-		mesh->address.port = port;
-		mesh->address.epoch = epoch;
-	}
-	pthread_mutex_unlock(&mesh->lock);
-	return status;
-}
-
-void wt_mesh_address(struct wt_mesh *mesh, struct wt_mesh_address *ret_address)
-{
-	pthread_mutex_lock(&mesh->lock);
-	*ret_address = mesh->address;
-	pthread_mutex_unlock(&mesh->lock);
-}
-
-const char *wt_mesh_fabric(struct wt_mesh *mesh)
-{
-	const char *name;
-
-	pthread_mutex_lock(&mesh->lock);
-	name = mesh->ops ? mesh->ops->name : "-";
-	pthread_mutex_unlock(&mesh->lock);
-	return name;
-}
-
-unsigned wt_mesh_paths(struct wt_mesh *mesh)
-{
-	unsigned count;
-
-	pthread_mutex_lock(&mesh->lock);
-	count = (unsigned)mesh->up_count;
-	pthread_mutex_unlock(&mesh->lock);
-	return count;
-}
-
 static struct wt_mesh_peer *peer_new(struct wt_mesh *mesh, struct wt_mesh_name name)
 {
 	struct wt_mesh_peer *peer = calloc(1, sizeof *peer);
@@ -202,8 +130,9 @@ static struct wt_mesh_peer *peer_new(struct wt_mesh *mesh, struct wt_mesh_name n
 	peer->bond.epoch = mesh->epoch;
 	wt_mesh_queue_init(&peer->urgent);
 	wt_mesh_queue_init(&peer->queue);
+	wt_mesh_queue_init(&peer->back);
 	wt_mesh_queue_init(&peer->parked);
-	wt_mesh_queue_init(&peer->atomics);
+	wt_mesh_queue_init(&peer->asked);
 	return peer;
 }
 
@@ -249,8 +178,11 @@ void wt_mesh_peer_address(
 	struct wt_mesh *mesh, struct wt_mesh_peer *peer, const struct wt_mesh_address *address)
 {
 	pthread_mutex_lock(&mesh->lock);
-	if (!peer->known || address->epoch >= peer->address.epoch)
+	if (!peer->known || address->epoch >= peer->address.epoch) {
+		if (peer->address.token != address->token)
+			peer->verbs_failed = 0;
 		peer->address = *address;
+	}
 	peer->known = true;
 	pthread_mutex_unlock(&mesh->lock);
 }
@@ -259,18 +191,19 @@ void wt_mesh_submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_m
 {
 	item->peer = peer;
 	item->internal = false;
+	item->urgent = false;
 	pthread_mutex_lock(&mesh->lock);
 	wt_mesh_work_begin(peer, item);
 	pthread_mutex_unlock(&mesh->lock);
 }
 
 struct wt_registration *wt_mesh_register(
-	struct wt_mesh *mesh, void *base, size_t length, struct wt_error *err)
+	struct wt_mesh *mesh, void *base, size_t length, unsigned access, struct wt_error *err)
 {
 	struct wt_registration *registration;
 
 	pthread_mutex_lock(&mesh->lock);
-	registration = wt_registry_add(&mesh->registry, base, length, err);
+	registration = wt_registry_add(&mesh->registry, base, length, access, err);
 	pthread_mutex_unlock(&mesh->lock);
 	return registration;
 }
@@ -324,7 +257,8 @@ static int deliver_kept(struct wt_mesh *mesh)
 	return count;
 }
 
-/* Which paths may have something: all of few, else those that the kernel names and those with posts. */
+/* Which paths may have something: all of few and all over verbs, where to ask costs less than to be told;
+ * else those that the kernel names and those with posts. */
 static void mark_ready(struct wt_mesh *mesh)
 {
 	struct epoll_event ready[WT_MESH_BATCH];
@@ -348,10 +282,10 @@ static int poll_and_deliver(struct wt_mesh *mesh)
 
 	if (!all)
 		mark_ready(mesh);
-	for (i = 0; i < mesh->up_count && !mesh->draining; i++) {
+	for (i = 0; i < mesh->up_count && !(WT_MESH_QUIESCES && mesh->draining); i++) {
 		struct wt_mesh_peer *peer = mesh->up[i];
 
-		if (!all && !peer->ready && !peer->posted)
+		if (!all && !peer->ready && !peer->posted && peer->kind == WT_LINK_TCP)
 			continue;
 		count = wt_mesh_poll(peer, events);
 		if (!count)
@@ -371,25 +305,26 @@ int wt_mesh_progress(struct wt_mesh *mesh)
 	bool drained_by_another;
 	int count;
 
-	if (pthread_mutex_trylock(&mesh->delivering) != 0)
+	if (WT_MESH_QUIESCES && pthread_mutex_trylock(&mesh->delivering) != 0)
 		return 0;
 	pthread_mutex_lock(&mesh->lock);
 	/* Draining can end, but not begin and end, while `delivering` is held: so if it is not under way now,
 	 * no message is kept behind the back of what is polled. */
-	drained_by_another = mesh->draining;
+	drained_by_another = WT_MESH_QUIESCES && mesh->draining;
 	count = deliver_kept(mesh);
 	if (!drained_by_another)
 		count += poll_and_deliver(mesh);
 	count += deliver_kept(mesh);
 	pthread_mutex_unlock(&mesh->lock);
-	pthread_mutex_unlock(&mesh->delivering);
+	if (WT_MESH_QUIESCES)
+		pthread_mutex_unlock(&mesh->delivering);
 	return count;
 }
 
 static bool peer_settled(const struct wt_mesh_peer *peer)
 {
 	return peer->bond.gone || (!peer->queue.first && !peer->urgent.first && !peer->parked.first &&
-					  !peer->atomics.first && !peer->posted);
+					  !peer->asked.first && !peer->posted);
 }
 
 bool wt_mesh_settle(struct wt_mesh *mesh)
@@ -397,6 +332,8 @@ bool wt_mesh_settle(struct wt_mesh *mesh)
 	bool settled;
 	size_t i;
 
+	if (pthread_mutex_trylock(&mesh->delivering) != 0)
+		return false;
 	pthread_mutex_lock(&mesh->lock);
 	for (i = mesh->up_count; i-- > 0 && !mesh->draining;)
 		wt_mesh_poll(mesh->up[i], NULL);
@@ -405,6 +342,7 @@ bool wt_mesh_settle(struct wt_mesh *mesh)
 		settled = peer_settled(mesh->peers[i]);
 	settled |= mesh->broken[0] != 0;
 	pthread_mutex_unlock(&mesh->lock);
+	pthread_mutex_unlock(&mesh->delivering);
 	return settled;
 }
 
@@ -417,21 +355,41 @@ static void queue_drop(struct wt_mesh_queue *queue)
 			free(item);
 }
 
-static void peer_free(struct wt_mesh *mesh, struct wt_mesh_peer *peer)
+static void peer_free(struct wt_mesh_peer *peer)
 {
 	if (peer->path)
-		mesh->ops->close(peer->path);
+		wt_mesh_ops(peer)->close(peer->path);
 	queue_drop(&peer->urgent);
 	queue_drop(&peer->queue);
+	queue_drop(&peer->back);
 	queue_drop(&peer->parked);
-	queue_drop(&peer->atomics);
+	queue_drop(&peer->asked);
 	free(peer->keys);
 	free(peer);
+}
+
+/* Every goodbye has left; or its path is gone. */
+static bool said_all(struct wt_mesh *mesh)
+{
+	bool all = true;
+	size_t i;
+
+	pthread_mutex_lock(&mesh->lock);
+	for (i = mesh->up_count; i-- > 0;) {
+		struct wt_mesh_peer *peer = mesh->up[i];
+
+		wt_mesh_poll(peer, NULL);
+		all &= !peer->path ||
+		       (!peer->urgent.first && wt_mesh_ops(peer)->quiesce(peer->path) != -EAGAIN);
+	}
+	pthread_mutex_unlock(&mesh->lock);
+	return all;
 }
 
 void wt_mesh_close(struct wt_mesh *mesh)
 {
 	const struct wt_frame_word goodbye = { .kind = WT_FRAME_GOODBYE };
+	const struct timespec pause = { .tv_nsec = 100000 };
 	struct wt_mesh_event *event;
 	size_t i;
 
@@ -441,15 +399,16 @@ void wt_mesh_close(struct wt_mesh *mesh)
 		pthread_cond_wait(&mesh->dial_ended, &mesh->lock);
 	wt_mesh_dials_join(mesh);
 	for (i = mesh->up_count; i-- > 0;) {
-		mesh->ops->resume(mesh->up[i]->path); /* or the goodbye would not go out of a quiesce */
+		/* or the goodbye would not go out of a quiesce */
+		wt_mesh_ops(mesh->up[i])->resume(mesh->up[i]->path);
 		wt_mesh_say(mesh->up[i], &goodbye, true);
-		wt_mesh_poll(mesh->up[i], NULL);
 	}
 	pthread_mutex_unlock(&mesh->lock);
+	for (i = 0; i < WT_MESH_LEAVE_TURNS && !said_all(mesh); i++)
+		nanosleep(&pause, NULL);
 	for (i = 0; i < mesh->peer_count; i++)
-		peer_free(mesh, mesh->peers[i]);
-	if (mesh->ops)
-		device_close(mesh);
+		peer_free(mesh->peers[i]);
+	wt_mesh_links_close(mesh);
 	wt_registry_close(&mesh->registry);
 	while ((event = mesh->kept)) {
 		mesh->kept = event->next;

@@ -35,6 +35,8 @@ struct wt_mesh_name {
 struct wt_mesh_address {
 	char host[64];
 	uint16_t port;
+	uint16_t verbs_port; /* 0: not over verbs */
+	char verbs_host[64];
 	uint32_t epoch;
 	uint64_t token;
 };
@@ -50,7 +52,7 @@ struct wt_mesh_item {
 	enum wt_mesh_work work;
 	uint8_t tag;                         /* SEND */
 	struct wt_op op;                     /* SEND: head, local; WRITE, READ: local, length */
-	const struct wt_registration *local; /* READ: covers op.local; otherwise NULL */
+	const struct wt_registration *local; /* READ, WRITE: covers op.local; otherwise NULL */
 	struct wt_handle remote;             /* WRITE, READ, ATOMIC */
 	uint64_t remote_address;             /* in the process of the peer */
 	struct wt_frame_word word;           /* ATOMIC: tag, bytes, value, other */
@@ -63,6 +65,7 @@ struct wt_mesh_item {
 	struct wt_mesh_peer *peer;
 	int status;
 	bool internal;
+	bool urgent; /* of the path there is: not for another one */
 };
 
 struct wt_mesh_events {
@@ -78,11 +81,15 @@ int wt_mesh_open(struct wt_mesh_name self, const struct wt_mesh_events *events, 
 /* Says goodbye first. Items that were not sent are dropped, without `done`. */
 void wt_mesh_close(struct wt_mesh *mesh);
 
-/* Opens a device and listens. */
+/*
+ * Opens a device and listens at this address of ours. First tcp, then perhaps verbs too, in the same epoch;
+ * who can be reached over both is reached over verbs. Asked again for what is open: nothing changes.
+ */
 int wt_mesh_attach(
 	struct wt_mesh *mesh, enum wt_fabric fabric, const char *host, uint32_t epoch, struct wt_error *err);
 void wt_mesh_address(struct wt_mesh *mesh, struct wt_mesh_address *ret_address);
-const char *wt_mesh_fabric(struct wt_mesh *mesh); /* "-" while detached */
+/* Of the paths there are, or of the first one to come: "tcp", "verbs", "verbs+tcp"; "-" while detached. */
+const char *wt_mesh_fabric(struct wt_mesh *mesh);
 unsigned wt_mesh_paths(struct wt_mesh *mesh);
 
 /* The peer of this name; made if need be. NULL: out of memory. Lives as long as the mesh. */
@@ -96,17 +103,20 @@ void wt_mesh_submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_m
 int wt_mesh_progress(struct wt_mesh *mesh);
 /*
  * Moves bytes without delivering anything: true when nothing waits to be sent or to be completed, or the job
- * is broken. For one who is about to close, and does not want to hear of anything any more.
+ * is broken. For one who is about to close, and does not want to hear of anything any more. false, and
+ * nothing is moved, while wt_mesh_progress is at it.
  */
 bool wt_mesh_settle(struct wt_mesh *mesh);
 
 struct wt_registration *wt_mesh_register(
-	struct wt_mesh *mesh, void *base, size_t length, struct wt_error *err);
+	struct wt_mesh *mesh, void *base, size_t length, unsigned access, struct wt_error *err);
 void wt_mesh_deregister(struct wt_mesh *mesh, struct wt_registration *registration);
 
-/* The control thread's. What becomes readable when accept, or drain, has work; -1: not attached. */
-int wt_mesh_listener_fd(struct wt_mesh *mesh);
+/* The control thread's. What becomes readable when accept, or drain, has work; -1: not attached. Before a
+ * sleep on the paths: false, drain has work already. */
+int wt_mesh_listener_fd(struct wt_mesh *mesh, enum wt_link_kind kind);
 int wt_mesh_paths_fd(struct wt_mesh *mesh);
+bool wt_mesh_paths_arm(struct wt_mesh *mesh);
 /* Admits, or refuses, those who dial. closed: refuses all. */
 void wt_mesh_accept(struct wt_mesh *mesh, bool closed);
 /* From now on until wt_mesh_go only wt_mesh_drain moves bytes. */
@@ -117,6 +127,8 @@ bool wt_mesh_drain(struct wt_mesh *mesh);
 /* Whether messages may be lost, and the sentence that says it. */
 bool wt_mesh_broken(struct wt_mesh *mesh, char *ret_text, size_t size);
 void wt_mesh_detach(struct wt_mesh *mesh);
+/* Now and then while detached: lets go devices that are being taken away. */
+void wt_mesh_let_go(struct wt_mesh *mesh);
 void wt_mesh_join(struct wt_mesh *mesh);
 void wt_mesh_go(struct wt_mesh *mesh);
 

@@ -6,6 +6,8 @@
  *   1. mesh->up holds exactly the peers that have a path, each once.
  *   2. `posted` counts what the path has not completed; every completion's cookie is the item.
  *   3. A greeting is the first message on every path, both ways.
+ *   4. A path over verbs that ends before anything has passed was none: the end that dialled gave up, or a
+ *      device connects and does not carry. What it has not sent is sent on the next one.
  * Under the mesh's lock; calls nobody back.
  */
 #include "mesh_internal.h"
@@ -15,7 +17,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-static void path_keep(struct wt_mesh_peer *peer, struct wt_path *path)
+static void path_keep(struct wt_mesh_peer *peer, enum wt_link_kind kind, struct wt_path *path)
 {
 	struct wt_mesh *mesh = peer->mesh;
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = peer };
@@ -24,11 +26,13 @@ static void path_keep(struct wt_mesh_peer *peer, struct wt_path *path)
 	};
 
 	peer->path = path;
+	peer->kind = kind;
 	peer->greeted = false;
 	peer->ready = true;
+	peer->fresh = true;
 	peer->posted = 0;
 	mesh->up[mesh->up_count++] = peer;
-	if (epoll_ctl(mesh->epoll, EPOLL_CTL_ADD, mesh->ops->fd(path), &event) < 0)
+	if (epoll_ctl(mesh->epoll, EPOLL_CTL_ADD, wt_mesh_ops(peer)->fd(path), &event) < 0)
 		wt_mesh_break(
 			mesh, peer, "cannot watch the path to rank %u: %s", peer->name.rank, strerror(errno));
 	wt_mesh_say(peer, &greeting, true);
@@ -42,10 +46,29 @@ static void path_close(struct wt_mesh_peer *peer)
 	for (i = 0; mesh->up[i] != peer; i++)
 		;
 	mesh->up[i] = mesh->up[--mesh->up_count];
-	epoll_ctl(mesh->epoll, EPOLL_CTL_DEL, mesh->ops->fd(peer->path), NULL);
-	mesh->ops->close(peer->path);
+	epoll_ctl(mesh->epoll, EPOLL_CTL_DEL, wt_mesh_ops(peer)->fd(peer->path), NULL);
+	/* Let go before a detach is answered, waiting for the device if need be. */
+	if (mesh->mode == WT_BOND_AWAY && wt_mesh_ops(peer)->quiesce(peer->path) == 0)
+		wt_mesh_ops(peer)->detach(peer->path);
+	wt_mesh_ops(peer)->close(peer->path);
 	peer->path = NULL;
 	peer->greeted = false;
+}
+
+/* What an UNMADE path had comes first on the next one; greeting and marker are said anew there. */
+static void take_back(struct wt_mesh_peer *peer)
+{
+	struct wt_mesh_item *item;
+
+	while ((item = wt_mesh_queue_take(&peer->urgent)))
+		free(item); /* these are all the mesh's own */
+	if (!peer->back.first)
+		return;
+	*peer->back.last = peer->queue.first;
+	if (peer->queue.first)
+		peer->back.last = peer->queue.last;
+	peer->queue = peer->back;
+	wt_mesh_queue_init(&peer->back);
 }
 
 static void marker_say(struct wt_mesh_peer *peer)
@@ -55,7 +78,13 @@ static void marker_say(struct wt_mesh_peer *peer)
 	wt_mesh_say(peer, &marker, true);
 }
 
-void wt_mesh_bond_event(struct wt_mesh_peer *peer, enum wt_bond_event event, struct wt_path *path)
+void wt_mesh_bond_event(struct wt_mesh_peer *peer, enum wt_bond_event event)
+{
+	wt_mesh_bond_path(peer, event, WT_LINK_TCP, NULL);
+}
+
+void wt_mesh_bond_path(
+	struct wt_mesh_peer *peer, enum wt_bond_event event, enum wt_link_kind kind, struct wt_path *path)
 {
 	unsigned actions;
 
@@ -64,9 +93,9 @@ void wt_mesh_bond_event(struct wt_mesh_peer *peer, enum wt_bond_event event, str
 		return;
 	actions = wt_bond_step(&peer->bond, event);
 	if (actions & WT_BOND_KEEP)
-		path_keep(peer, path);
+		path_keep(peer, kind, path);
 	else if (path)
-		peer->mesh->ops->close(path);
+		peer->mesh->links[kind].ops->close(path);
 	if (actions & WT_BOND_DIAL)
 		wt_mesh_dial(peer);
 	if (actions & WT_BOND_MARK)
@@ -80,6 +109,20 @@ void wt_mesh_bond_event(struct wt_mesh_peer *peer, enum wt_bond_event event, str
 		wt_mesh_flush(peer);
 }
 
+/* The path of a peer has ended. */
+static void path_ended(struct wt_mesh_peer *peer)
+{
+	if (!peer->fresh || peer->kind != WT_LINK_VERBS) {
+		wt_mesh_bond_event(peer, WT_BOND_LOST);
+		return;
+	}
+	peer->verbs_failed++;
+	wt_mesh_bond_event(peer, WT_BOND_UNMADE);
+	take_back(peer);
+	if (peer->queue.first)
+		wt_mesh_bond_event(peer, WT_BOND_WANT);
+}
+
 /* Answers false when the path takes no more now. */
 static bool post(struct wt_mesh_peer *peer, struct wt_mesh_queue *queue)
 {
@@ -88,8 +131,8 @@ static bool post(struct wt_mesh_peer *peer, struct wt_mesh_queue *queue)
 
 	item->op.cookie = (uint64_t)(uintptr_t)item;
 	if (item->local)
-		item->op.local_region = item->local->region;
-	status = peer->mesh->ops->post(peer->path, &item->op, 1);
+		item->op.local_region = item->local->regions[peer->kind];
+	status = wt_mesh_ops(peer)->post(peer->path, &item->op, 1);
 	if (status == -EINVAL) {
 		wt_mesh_queue_take(queue);
 		wt_mesh_keep_done(peer->mesh, item, status);
@@ -102,6 +145,11 @@ static bool post(struct wt_mesh_peer *peer, struct wt_mesh_queue *queue)
 	return true;
 }
 
+static bool sends(const struct wt_mesh_peer *peer)
+{
+	return WT_MESH_QUIESCES ? wt_bond_sends(&peer->bond) : peer->bond.state == WT_BOND_UP;
+}
+
 void wt_mesh_flush(struct wt_mesh_peer *peer)
 {
 	if (!peer->path)
@@ -109,7 +157,7 @@ void wt_mesh_flush(struct wt_mesh_peer *peer)
 	while (peer->urgent.first)
 		if (!post(peer, &peer->urgent))
 			return;
-	while (peer->queue.first && wt_bond_sends(&peer->bond))
+	while (peer->queue.first && sends(peer))
 		if (wt_mesh_aim(peer) && !post(peer, &peer->queue))
 			return;
 }
@@ -123,6 +171,11 @@ static unsigned completed(
 	int status = peer->bond.gone ? 0 : completion->status;
 
 	peer->posted--;
+	peer->fresh &= completion->status < 0;
+	if (peer->fresh && peer->kind == WT_LINK_VERBS && !item->urgent) {
+		wt_mesh_queue_put(&peer->back, item);
+		return 0;
+	}
 	if (item->internal) {
 		free(item);
 		return 0;
@@ -148,13 +201,15 @@ static unsigned heard(
 	const uint8_t *bytes = completion->message;
 	struct wt_frame_word word;
 
+	peer->fresh = false;
+	peer->verbs_failed = 0;
 	if (wt_frame_decode(bytes, completion->length, &word) < 0) {
 		wt_mesh_break(peer->mesh, peer, "rank %u said something that is not of this protocol",
 			peer->name.rank);
 		return 0;
 	}
 	if (word.kind != WT_FRAME_DATA) {
-		if (!wt_mesh_hear(peer, &word))
+		if (!wt_mesh_hear(peer, &word, bytes + sizeof word, completion->length - sizeof word))
 			wt_mesh_break(peer->mesh, peer,
 				"rank %u breaks the protocol; do all ranks have the same version of btl/watari?",
 				peer->name.rank);
@@ -179,10 +234,10 @@ unsigned wt_mesh_poll(struct wt_mesh_peer *peer, struct wt_mesh_event *ret_event
 	int count;
 	int i;
 
-	count = peer->mesh->ops->poll(peer->path, completions, WT_MESH_BATCH);
+	count = wt_mesh_ops(peer)->poll(peer->path, completions, WT_MESH_BATCH);
 	peer->ready = count == (int)WT_MESH_BATCH;
 	if (count < 0) {
-		wt_mesh_bond_event(peer, WT_BOND_LOST, NULL);
+		path_ended(peer);
 		return 0;
 	}
 	for (i = 0; i < count; i++) {

@@ -7,7 +7,8 @@
  *   2. Threads that have ended are joined by the next dial, or by close.
  *   3. A refusal is repeated after a pause for as long as the bond wants: the other end may be dialling us,
  * or just be about to listen.
- *   4. Who dials shows the token of the rank that it dials, and its epoch; without both nobody is admitted.
+ *   4. Over verbs if both ends have it; if that cannot be, over tcp, with all the time that a dial has.
+ *   5. Who dials shows the token of the rank that it dials, and its epoch; without both nobody is admitted.
  */
 #include "mesh_internal.h"
 
@@ -22,8 +23,9 @@ struct wt_mesh_dial {
 	struct wt_mesh_dial *next; /* of those that have ended */
 	pthread_t thread;
 	struct wt_mesh_peer *peer;
-	const struct wt_fabric_ops *ops;
-	struct wt_endpoint *endpoint;
+	uint64_t deadline_ns; /* of this fabric and address */
+	enum wt_link_kind kind;
+	struct wt_mesh_link link;
 	struct wt_mesh_address address;
 	struct wt_frame_hello hello;
 };
@@ -48,12 +50,21 @@ static enum wt_bond_event event_of(enum wt_bond_mode mode, int status, bool late
 									   : WT_BOND_DIAL_FAILED;
 }
 
-/* Under the lock. */
+/* At the address of now. Under the lock. */
 static void aim(struct wt_mesh_dial *dial)
 {
 	const struct wt_mesh *mesh = dial->peer->mesh;
+	bool other = dial->address.token != dial->peer->address.token;
+	enum wt_link_kind before = dial->kind;
 
 	dial->address = dial->peer->address;
+	dial->kind = dial->address.verbs_port && mesh->links[WT_LINK_VERBS].ops &&
+				     dial->peer->verbs_failed < WT_MESH_VERBS_TRIES
+			     ? WT_LINK_VERBS
+			     : WT_LINK_TCP;
+	if (other || dial->kind != before)
+		dial->deadline_ns = now_ns() + WT_MESH_DIAL_NS;
+	dial->link = mesh->links[dial->kind];
 	dial->hello = (struct wt_frame_hello){ .version = WT_FRAME_VERSION,
 		.job = mesh->self.job,
 		.rank = mesh->self.rank,
@@ -70,8 +81,12 @@ static bool dial_told(
 
 	if (peer->mesh->closing) {
 		if (status >= 0)
-			dial->ops->close(path);
+			dial->link.ops->close(path);
 		return false;
+	}
+	if (dial->kind == WT_LINK_VERBS && status < 0 && status != -ECONNREFUSED && status != -ECONNRESET) {
+		peer->verbs_failed++;
+		event = WT_BOND_DIAL_REFUSED;
 	}
 	if (event == WT_BOND_DIAL_REFUSED) {
 		aim(dial); /* there may be a newer address */
@@ -81,9 +96,20 @@ static bool dial_told(
 		peer->bond.mode == WT_BOND_RUNNING)
 		wt_mesh_break(peer->mesh, peer, "rank %u cannot be reached: %.300s", peer->name.rank,
 			wt_error_text(err));
-	wt_mesh_bond_event(peer, event, path);
+	wt_mesh_bond_path(peer, event, dial->kind, path);
 	wt_mesh_flush(peer);
 	return false;
+}
+
+static int connect_to(struct wt_mesh_dial *dial, const uint8_t hello[WT_PATH_HELLO_BYTES],
+	struct wt_path **ret_path, struct wt_error *err)
+{
+	bool verbs = dial->kind == WT_LINK_VERBS;
+
+	return dial->link.ops->connect(dial->link.endpoint,
+		verbs ? dial->address.verbs_host : dial->address.host,
+		verbs ? dial->address.verbs_port : dial->address.port, hello, WT_ROLE_PEER,
+		verbs ? WT_MESH_VERBS_DIAL_NS : WT_MESH_DIAL_NS, ret_path, err);
 }
 
 static void *dial_main(void *arg)
@@ -91,7 +117,6 @@ static void *dial_main(void *arg)
 	const struct timespec pause = { .tv_nsec = WT_MESH_DIAL_PAUSE_NS };
 	struct wt_mesh_dial *dial = arg;
 	struct wt_mesh *mesh = dial->peer->mesh;
-	uint64_t deadline = now_ns() + WT_MESH_DIAL_NS;
 	uint8_t hello[WT_PATH_HELLO_BYTES];
 	bool again;
 
@@ -101,11 +126,10 @@ static void *dial_main(void *arg)
 		int status;
 
 		wt_frame_hello_encode(&dial->hello, hello);
-		status = dial->ops->connect(dial->endpoint, dial->address.host, dial->address.port, hello,
-			WT_ROLE_PEER, WT_MESH_DIAL_NS, &path, &err);
+		status = connect_to(dial, hello, &path, &err);
 
 		pthread_mutex_lock(&mesh->lock);
-		again = dial_told(dial, status, now_ns() >= deadline, path, &err);
+		again = dial_told(dial, status, now_ns() >= dial->deadline_ns, path, &err);
 		if (!again) {
 			mesh->dials--;
 			dial->next = mesh->ended;
@@ -140,7 +164,8 @@ void wt_mesh_dial(struct wt_mesh_peer *peer)
 
 	if (!dial)
 		abort();
-	*dial = (struct wt_mesh_dial){ .peer = peer, .ops = mesh->ops, .endpoint = mesh->endpoint };
+	dial->peer = peer;
+	dial->deadline_ns = now_ns() + WT_MESH_DIAL_NS;
 	aim(dial);
 	wt_mesh_dials_join(mesh);
 	status = wt_thread_start(dial_main, dial, &dial->thread);
@@ -166,40 +191,49 @@ static struct wt_mesh_peer *dialler(struct wt_mesh *mesh, const uint8_t bytes[WT
 }
 
 /* Under the lock. */
-static void admit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_request *request, bool closed)
+static void admit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, enum wt_link_kind kind,
+	struct wt_request *request, bool closed)
 {
+	const struct wt_mesh_link *link = &mesh->links[kind];
 	struct wt_bond after;
 	struct wt_path *path = NULL;
 
-	if (!peer || closed || mesh->closing || !mesh->ops) {
-		mesh->ops->request_refuse(request);
+	if (!peer || closed || mesh->closing) {
+		link->ops->request_refuse(request);
 		return;
 	}
 	after = peer->bond;
 	if (!(wt_bond_step(&after, WT_BOND_REQUEST) & WT_BOND_KEEP)) {
-		mesh->ops->request_refuse(request);
+		link->ops->request_refuse(request);
 		return;
 	}
 	/* One that left meanwhile is no path: the bond never hears of it. */
-	if (mesh->ops->request_admit(request, mesh->endpoint, WT_ROLE_PEER, &path, NULL) < 0)
+	if (link->ops->request_admit(request, link->endpoint, WT_ROLE_PEER, &path, NULL) < 0)
 		return;
-	wt_mesh_bond_event(peer, WT_BOND_REQUEST, path);
+	wt_mesh_bond_path(peer, WT_BOND_REQUEST, kind, path);
 	wt_mesh_flush(peer);
 }
 
-void wt_mesh_accept(struct wt_mesh *mesh, bool closed)
+static void accept_all(struct wt_mesh *mesh, enum wt_link_kind kind, bool closed)
 {
 	for (;;) {
+		/* Only this thread attaches and detaches. */
+		const struct wt_mesh_link *link = &mesh->links[kind];
 		uint8_t hello[WT_PATH_HELLO_BYTES];
 		struct wt_request *request = NULL;
 		struct wt_mesh_peer *peer;
 
-		/* Only this thread attaches and detaches. */
-		if (!mesh->ops || mesh->ops->listener_accept(mesh->listener, &request, hello) < 0)
+		if (!link->ops || link->ops->listener_accept(link->listener, &request, hello) < 0)
 			return;
 		peer = dialler(mesh, hello);
 		pthread_mutex_lock(&mesh->lock);
-		admit(mesh, peer, request, closed);
+		admit(mesh, peer, kind, request, closed);
 		pthread_mutex_unlock(&mesh->lock);
 	}
+}
+
+void wt_mesh_accept(struct wt_mesh *mesh, bool closed)
+{
+	accept_all(mesh, WT_LINK_TCP, closed);
+	accept_all(mesh, WT_LINK_VERBS, closed);
 }

@@ -15,11 +15,33 @@
 
 #define WT_MESH_BATCH 16u
 #define WT_MESH_KEYS 64u
+#define WT_MESH_LEAVE_TURNS 10000u      /* of 0.1 ms and more: so long a goodbye may take */
 #define WT_MESH_POLL_ALL 4u             /* with so few paths all are polled without asking which is ready */
-#define WT_MESH_DIAL_NS 10000000000ull  /* until nobody there is an error */
+#define WT_MESH_DIAL_NS 10000000000ull  /* until nobody there is an error, for each fabric */
 #define WT_MESH_DIAL_PAUSE_NS 10000000l /* after a refusal */
 
+#define WT_MESH_VERBS_DIAL_NS 4000000000ull
+/* That fail, then over tcp, until there is another address; of refusals only those for good. */
+#define WT_MESH_VERBS_TRIES 3u
+
+/*
+ * false: a build for comparison (bench_mpi.py), without what being able to quiesce costs while nothing is
+ * quiesced. It cannot be, and is for programs of one thread.
+ */
+#ifdef WATARI_MPI_FIXED
+#define WT_MESH_QUIESCES false
+#else
+#define WT_MESH_QUIESCES true
+#endif
+
 struct wt_mesh_dial;
+
+/* One fabric; all NULL while it is not attached. */
+struct wt_mesh_link {
+	const struct wt_fabric_ops *ops;
+	struct wt_endpoint *endpoint;
+	struct wt_listener *listener;
+};
 
 struct wt_mesh_queue {
 	struct wt_mesh_item *first;
@@ -30,6 +52,8 @@ struct wt_mesh_queue {
 struct wt_mesh_key {
 	uint64_t id;
 	uint32_t epoch;
+	enum wt_link_kind kind;
+	bool none; /* over this fabric, but the memory is there */
 	struct wt_key key;
 };
 
@@ -41,15 +65,19 @@ struct wt_mesh_peer {
 	struct wt_mesh_address address;
 	struct wt_bond bond;
 	struct wt_path *path;
+	enum wt_link_kind kind;      /* of the path */
+	bool fresh;                  /* nothing has passed on it yet */
+	unsigned verbs_failed;       /* attempts, since the address came or something passed over verbs */
 	struct wt_mesh_queue urgent; /* goes first, also while quiesced: greeting, marker, goodbye */
 	struct wt_mesh_queue queue;
-	struct wt_mesh_queue parked;  /* wait for a key or a greeting */
-	struct wt_mesh_queue atomics; /* wait for their answer */
-	unsigned posted;              /* in the path */
-	bool ready;                   /* the path may have something */
-	bool greeted;                 /* epoch is that of the present path */
-	uint32_t epoch;               /* which attach of the peer that is */
-	struct wt_mesh_key *keys;     /* WT_MESH_KEYS, or NULL */
+	struct wt_mesh_queue back;   /* what a path that was none has not sent: goes before `queue` again */
+	struct wt_mesh_queue parked; /* wait for a key or a greeting */
+	struct wt_mesh_queue asked;  /* atomics, and what is copied: wait for their answer */
+	unsigned posted;             /* in the path */
+	bool ready;                  /* the path may have something */
+	bool greeted;                /* epoch is that of the present path */
+	uint32_t epoch;              /* which attach of the peer that is */
+	struct wt_mesh_key *keys;    /* WT_MESH_KEYS, or NULL */
 };
 
 /* What wt_mesh_progress delivers: a message, or an item that is done. */
@@ -67,9 +95,7 @@ struct wt_mesh {
 	pthread_mutex_t lock;
 	pthread_mutex_t delivering; /* held by who delivers; before `lock` */
 	pthread_cond_t dial_ended;
-	const struct wt_fabric_ops *ops; /* NULL while detached, like the next two */
-	struct wt_endpoint *endpoint;
-	struct wt_listener *listener;
+	struct wt_mesh_link links[WT_LINKS];
 	struct wt_mesh_address address;
 	uint32_t attaches; /* how many; keys are good in one of them */
 	struct wt_registry registry;
@@ -85,7 +111,7 @@ struct wt_mesh {
 	bool draining; /* wt_mesh_progress polls no path */
 	enum wt_bond_mode mode;
 	uint32_t epoch;  /* of the quiesce */
-	uint64_t cookie; /* of the last atomic */
+	uint64_t cookie; /* of the last one asked */
 	struct wt_mesh_event *kept;
 	struct wt_mesh_event **kept_last;
 	char broken[WT_ERROR_TEXT_MAX];
@@ -110,16 +136,38 @@ void wt_mesh_work_begin(struct wt_mesh_peer *peer, struct wt_mesh_item *item);
 bool wt_mesh_aim(struct wt_mesh_peer *peer);
 /* Sends a word of our own; urgent: in front, also while quiesced. */
 void wt_mesh_say(struct wt_mesh_peer *peer, const struct wt_frame_word *word, bool urgent);
+/* The same with bytes behind the word, which are copied, or stay unchanged until the word is sent. */
+void wt_mesh_say_bytes(struct wt_mesh_peer *peer, const struct wt_frame_word *word, void *bytes,
+	uint32_t length, bool copied);
 /* A word that came. Answers false for what breaks the rules. */
-bool wt_mesh_hear(struct wt_mesh_peer *peer, const struct wt_frame_word *word);
+bool wt_mesh_hear(
+	struct wt_mesh_peer *peer, const struct wt_frame_word *word, const void *bytes, size_t length);
+/* The answer to what waits in `asked` under this cookie has come; false: nothing does. */
+bool wt_mesh_answered(struct wt_mesh_peer *peer, uint64_t cookie, uint64_t value, int status);
+
+/* mesh_copy.c */
+void wt_mesh_copy_begin(struct wt_mesh_peer *peer, struct wt_mesh_item *item);
+bool wt_mesh_copy_hear(
+	struct wt_mesh_peer *peer, const struct wt_frame_word *word, const void *bytes, size_t length);
 
 /* mesh_bond.c: paths and the bond machine */
-void wt_mesh_bond_event(struct wt_mesh_peer *peer, enum wt_bond_event event, struct wt_path *path);
+/* The operations of the fabric of a peer's path. */
+static inline const struct wt_fabric_ops *wt_mesh_ops(const struct wt_mesh_peer *peer)
+{
+	return peer->mesh->links[peer->kind].ops;
+}
+void wt_mesh_bond_event(struct wt_mesh_peer *peer, enum wt_bond_event event);
+/* The same with the path that the event brings. */
+void wt_mesh_bond_path(
+	struct wt_mesh_peer *peer, enum wt_bond_event event, enum wt_link_kind kind, struct wt_path *path);
 /* Posts what may go. */
 void wt_mesh_flush(struct wt_mesh_peer *peer);
 /* Polls one path; writes events to deliver, or keeps them if ret_events is NULL. Answers how many it wrote.
  */
 unsigned wt_mesh_poll(struct wt_mesh_peer *peer, struct wt_mesh_event *ret_events);
+
+/* mesh_link.c */
+void wt_mesh_links_close(struct wt_mesh *mesh);
 
 /* mesh_dial.c */
 void wt_mesh_dial(struct wt_mesh_peer *peer);

@@ -19,18 +19,32 @@ static void all(struct wt_mesh *mesh, enum wt_bond_event event, enum wt_bond_mod
 	mesh->mode = mode; /* of peers that are made from now on */
 	for (i = 0; i < mesh->peer_count; i++) {
 		mesh->peers[i]->bond.epoch = mesh->epoch;
-		wt_mesh_bond_event(mesh->peers[i], event, NULL);
+		wt_mesh_bond_event(mesh->peers[i], event);
 	}
 }
 
-int wt_mesh_listener_fd(struct wt_mesh *mesh)
+int wt_mesh_listener_fd(struct wt_mesh *mesh, enum wt_link_kind kind)
 {
-	return mesh->ops ? mesh->ops->listener_fd(mesh->listener) : -1;
+	const struct wt_mesh_link *link = &mesh->links[kind];
+
+	return link->ops ? link->ops->listener_fd(link->listener) : -1;
 }
 
 int wt_mesh_paths_fd(struct wt_mesh *mesh)
 {
 	return mesh->epoll;
+}
+
+bool wt_mesh_paths_arm(struct wt_mesh *mesh)
+{
+	bool quiet = true;
+	size_t i;
+
+	pthread_mutex_lock(&mesh->lock);
+	for (i = 0; i < mesh->up_count; i++)
+		quiet &= wt_mesh_ops(mesh->up[i])->arm(mesh->up[i]->path) == 0;
+	pthread_mutex_unlock(&mesh->lock);
+	return quiet;
 }
 
 void wt_mesh_quiesce(struct wt_mesh *mesh, uint32_t epoch)
@@ -52,7 +66,7 @@ static bool path_idle(struct wt_mesh_peer *peer)
 {
 	if (!peer->path || peer->urgent.first || !peer->bond.marked)
 		return false;
-	return peer->mesh->ops->quiesce(peer->path) == 0 && !peer->posted;
+	return wt_mesh_ops(peer)->quiesce(peer->path) == 0 && !peer->posted;
 }
 
 static bool at_rest(struct wt_mesh *mesh, struct wt_mesh_peer *peer)
@@ -103,7 +117,7 @@ static void paths_resume(struct wt_mesh *mesh)
 	size_t i;
 
 	for (i = 0; i < mesh->up_count; i++)
-		mesh->ops->resume(mesh->up[i]->path);
+		wt_mesh_ops(mesh->up[i])->resume(mesh->up[i]->path);
 }
 
 void wt_mesh_detach(struct wt_mesh *mesh)
@@ -112,14 +126,7 @@ void wt_mesh_detach(struct wt_mesh *mesh)
 	all(mesh, WT_BOND_DETACH, WT_BOND_AWAY); /* ends the dials, too; a path that still comes is closed */
 	while (mesh->dials)
 		pthread_cond_wait(&mesh->dial_ended, &mesh->lock);
-	if (mesh->ops) {
-		wt_registry_attach(&mesh->registry, mesh->ops, NULL, 0, NULL);
-		mesh->ops->listener_close(mesh->listener);
-		mesh->ops->endpoint_close(mesh->endpoint);
-	}
-	mesh->ops = NULL;
-	mesh->listener = NULL;
-	mesh->endpoint = NULL;
+	wt_mesh_links_close(mesh);
 	pthread_mutex_unlock(&mesh->lock);
 }
 
@@ -139,7 +146,7 @@ static void wants(struct wt_mesh *mesh)
 		struct wt_mesh_peer *peer = mesh->peers[i];
 
 		if (peer->queue.first || peer->parked.first)
-			wt_mesh_bond_event(peer, WT_BOND_WANT, NULL);
+			wt_mesh_bond_event(peer, WT_BOND_WANT);
 	}
 }
 

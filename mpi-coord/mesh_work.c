@@ -4,8 +4,8 @@
  * words that meshes say to each other.
  *
  *   1. A write or read is posted only with a key of the epoch of the path that takes it. Without one it is
- *      parked, and the key asked for.
- *   2. An atomic waits in `atomics` from its request until its answer; its request is a word of our own, so
+ *      parked, and the key asked for. Where a device does not have the memory it is copied (mesh_copy.c).
+ *   2. An atomic waits in `asked` from its request until its answer; its request is a word of our own, so
  * it does not matter which of the two is heard of first.
  *   3. Atomics on our memory are done here, by the processor's own atomic instructions, so they mix with
  * those of local ranks. Under the mesh's lock; calls nobody back.
@@ -26,12 +26,15 @@ static struct wt_mesh_key *key_slot(struct wt_mesh_peer *peer, uint64_t id)
 	return peer->keys ? &peer->keys[(id ^ id >> 32) % WT_MESH_KEYS] : NULL;
 }
 
-/* 0, and the operation is complete with address and key; -EAGAIN: it must wait; else it has failed. */
+#define COPY 1
+
+/* 0, and the operation is complete with address and key; COPY: not that way; -EAGAIN: it must wait; else it
+ * has failed. */
 static int aim(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 {
 	const struct wt_handle *handle = &item->remote;
 	const struct wt_mesh_key *known;
-	const struct wt_key *key = &handle->key;
+	const struct wt_key *key = &handle->keys[peer->kind];
 	uint64_t offset = item->remote_address - handle->base;
 
 	if (item->remote_address < handle->base || offset > handle->length ||
@@ -39,10 +42,15 @@ static int aim(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 		return -ERANGE;
 	if (!peer->greeted)
 		return -EAGAIN;
-	if (handle->epoch != peer->epoch) {
+	if (item->local && !item->local->regions[peer->kind])
+		return COPY;
+	if ((WT_MESH_QUIESCES && handle->epoch != peer->epoch) || !key->length) {
 		known = key_slot(peer, handle->id);
-		if (!known || known->id != handle->id || known->epoch != peer->epoch)
+		if (!known || known->id != handle->id || known->epoch != peer->epoch ||
+			known->kind != peer->kind)
 			return -EAGAIN;
+		if (known->none)
+			return COPY;
 		key = &known->key;
 	}
 	if (!key->length)
@@ -71,6 +79,8 @@ bool wt_mesh_aim(struct wt_mesh_peer *peer)
 	wt_mesh_queue_take(&peer->queue);
 	if (status == -EAGAIN)
 		park(peer, item);
+	else if (status == COPY)
+		wt_mesh_copy_begin(peer, item);
 	else
 		wt_mesh_keep_done(peer->mesh, item, status);
 	return false;
@@ -92,7 +102,7 @@ static void atomic_begin(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 	item->word.id = item->remote.id;
 	item->word.address = item->remote_address;
 	item->word.cookie = ++peer->mesh->cookie;
-	wt_mesh_queue_put(&peer->atomics, item);
+	wt_mesh_queue_put(&peer->asked, item);
 	wt_mesh_say(peer, &item->word, false);
 }
 
@@ -153,13 +163,14 @@ void wt_mesh_work_begin(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 		wt_mesh_queue_put(&peer->queue, item);
 	}
 	if (peer->bond.state == WT_BOND_IDLE)
-		wt_mesh_bond_event(peer, WT_BOND_WANT, NULL);
+		wt_mesh_bond_event(peer, WT_BOND_WANT);
 	wt_mesh_flush(peer);
 }
 
-void wt_mesh_say(struct wt_mesh_peer *peer, const struct wt_frame_word *word, bool urgent)
+/* A word of our own, with room behind it. */
+static struct wt_mesh_item *word_new(struct wt_mesh_peer *peer, const struct wt_frame_word *word, size_t room)
 {
-	struct wt_mesh_item *item = calloc(1, sizeof *item);
+	struct wt_mesh_item *item = calloc(1, sizeof *item + room);
 
 	if (!item)
 		abort();
@@ -169,7 +180,26 @@ void wt_mesh_say(struct wt_mesh_peer *peer, const struct wt_frame_word *word, bo
 	wt_frame_encode(word, &item->word);
 	item->op =
 		(struct wt_op){ .kind = WT_OP_SEND, .head = &item->word, .head_length = sizeof item->word };
+	return item;
+}
+
+void wt_mesh_say(struct wt_mesh_peer *peer, const struct wt_frame_word *word, bool urgent)
+{
+	struct wt_mesh_item *item = word_new(peer, word, 0);
+
+	item->urgent = urgent;
 	wt_mesh_queue_put(urgent ? &peer->urgent : &peer->queue, item);
+	wt_mesh_flush(peer);
+}
+
+void wt_mesh_say_bytes(struct wt_mesh_peer *peer, const struct wt_frame_word *word, void *bytes,
+	uint32_t length, bool copied)
+{
+	struct wt_mesh_item *item = word_new(peer, word, copied ? length : 0);
+
+	item->op.local = copied ? memcpy(item + 1, bytes, length) : bytes;
+	item->op.length = length;
+	wt_mesh_queue_put(&peer->queue, item);
 	wt_mesh_flush(peer);
 }
 
@@ -180,8 +210,9 @@ static void tell_key(struct wt_mesh_peer *peer, uint64_t id)
 		.kind = WT_FRAME_KEY_TELL, .id = id, .epoch = peer->mesh->registry.epoch
 	};
 
-	if (registration && registration->region)
-		word.key = registration->key;
+	if (registration)
+		word.key = registration->keys[peer->kind];
+	word.status = registration && !word.key.length;
 	wt_mesh_say(peer, &word, false);
 }
 
@@ -191,13 +222,17 @@ static void learn_key(struct wt_mesh_peer *peer, const struct wt_frame_word *wor
 
 	if (!slot)
 		abort();
-	*slot = (struct wt_mesh_key){ .id = word->id, .epoch = word->epoch, .key = word->key };
+	*slot = (struct wt_mesh_key){ .id = word->id,
+		.epoch = word->epoch,
+		.kind = peer->kind,
+		.none = word->status,
+		.key = word->key };
 	unpark(peer);
 }
 
 static void do_atomic(struct wt_mesh_peer *peer, const struct wt_frame_word *word)
 {
-	struct wt_frame_word answer = { .kind = WT_FRAME_ATOMIC_DONE, .cookie = word->cookie, .status = 1 };
+	struct wt_frame_word answer = { .kind = WT_FRAME_DONE, .cookie = word->cookie, .status = 1 };
 	void *memory = NULL;
 
 	if (word->bytes == 4 || word->bytes == 8)
@@ -209,29 +244,30 @@ static void do_atomic(struct wt_mesh_peer *peer, const struct wt_frame_word *wor
 	wt_mesh_say(peer, &answer, false);
 }
 
-static bool atomic_done(struct wt_mesh_peer *peer, const struct wt_frame_word *word)
+bool wt_mesh_answered(struct wt_mesh_peer *peer, uint64_t cookie, uint64_t value, int status)
 {
 	struct wt_mesh_queue rest;
 	struct wt_mesh_item *item;
 	bool found = false;
 
 	wt_mesh_queue_init(&rest);
-	while ((item = wt_mesh_queue_take(&peer->atomics))) {
-		if (item->word.cookie != word->cookie) {
+	while ((item = wt_mesh_queue_take(&peer->asked))) {
+		if (item->word.cookie != cookie) {
 			wt_mesh_queue_put(&rest, item);
 			continue;
 		}
 		found = true;
-		item->result = word->value;
-		wt_mesh_keep_done(peer->mesh, item, word->status ? -EACCES : 0);
+		item->result = value;
+		wt_mesh_keep_done(peer->mesh, item, status);
 	}
-	peer->atomics = rest;
+	peer->asked = rest;
 	if (!rest.first)
-		wt_mesh_queue_init(&peer->atomics);
+		wt_mesh_queue_init(&peer->asked);
 	return found;
 }
 
-bool wt_mesh_hear(struct wt_mesh_peer *peer, const struct wt_frame_word *word)
+bool wt_mesh_hear(
+	struct wt_mesh_peer *peer, const struct wt_frame_word *word, const void *bytes, size_t length)
 {
 	switch (word->kind) {
 	case WT_FRAME_GREET:
@@ -245,7 +281,7 @@ bool wt_mesh_hear(struct wt_mesh_peer *peer, const struct wt_frame_word *word)
 		peer->bond.marker_epoch = word->epoch;
 		return true;
 	case WT_FRAME_GOODBYE:
-		wt_mesh_bond_event(peer, WT_BOND_GOODBYE, NULL);
+		wt_mesh_bond_event(peer, WT_BOND_GOODBYE);
 		return true;
 	case WT_FRAME_KEY_ASK:
 		tell_key(peer, word->id);
@@ -256,8 +292,12 @@ bool wt_mesh_hear(struct wt_mesh_peer *peer, const struct wt_frame_word *word)
 	case WT_FRAME_ATOMIC:
 		do_atomic(peer, word);
 		return true;
-	case WT_FRAME_ATOMIC_DONE:
-		return atomic_done(peer, word);
+	case WT_FRAME_DONE:
+		return wt_mesh_answered(peer, word->cookie, word->value, word->status ? -EACCES : 0);
+	case WT_FRAME_READ:
+	case WT_FRAME_WRITE:
+	case WT_FRAME_BYTES:
+		return wt_mesh_copy_hear(peer, word, bytes, length);
 	default:
 		return false;
 	}

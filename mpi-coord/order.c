@@ -17,7 +17,7 @@
 #include <string.h>
 
 /* One letter a field: v version, e epoch, j job, r rank, n size, s state, f fabric, p paths, h host, P port,
- * t token, T text. */
+ * t token, H and Q host and port over verbs, T text. */
 static const struct {
 	const char *name;
 	const char *fields;
@@ -26,7 +26,7 @@ static const struct {
 	[WT_ORDER_QUIESCE] = { "quiesce", "e" },
 	[WT_ORDER_DETACH] = { "detach", "e" },
 	[WT_ORDER_ATTACH] = { "attach", "e" },
-	[WT_ORDER_PEER] = { "peer", "ejrhPt" },
+	[WT_ORDER_PEER] = { "peer", "ejrhPtHQ" },
 	[WT_ORDER_CONNECT] = { "connect", "e" },
 	[WT_ORDER_RESUME] = { "resume", "e" },
 	[WT_ORDER_ABORT] = { "abort", "e" },
@@ -34,7 +34,7 @@ static const struct {
 	[WT_REPORT_RANK] = { "rank", "vjrnsefp" },
 	[WT_REPORT_DRAINED] = { "drained", "e" },
 	[WT_REPORT_DETACHED] = { "detached", "e" },
-	[WT_REPORT_ATTACHED] = { "attached", "ehPt" },
+	[WT_REPORT_ATTACHED] = { "attached", "ehPtHQ" },
 	[WT_REPORT_READY] = { "ready", "e" },
 	[WT_REPORT_RUNNING] = { "running", "e" },
 	[WT_REPORT_REFUSED] = { "refused", "eT" },
@@ -85,6 +85,10 @@ static int field_print(const struct wt_order *order, char field, char *word, siz
 		return snprintf(word, size, "%s", order->host[0] ? order->host : "-");
 	case 'P':
 		return snprintf(word, size, "%u", (unsigned)order->port);
+	case 'H':
+		return snprintf(word, size, "%s", order->verbs_host[0] ? order->verbs_host : "-");
+	case 'Q':
+		return snprintf(word, size, "%u", (unsigned)order->verbs_port);
 	case 't':
 		return snprintf(word, size, "%016" PRIx64, order->token);
 	default:
@@ -146,7 +150,7 @@ static bool state_parse(const char *word, enum wt_rank_state *ret_state)
 
 static bool number_field(struct wt_order *order, char field, const char *word)
 {
-	uint64_t max = field == 't' ? UINT64_MAX : field == 'P' ? UINT16_MAX : UINT32_MAX;
+	uint64_t max = field == 't' ? UINT64_MAX : field == 'P' || field == 'Q' ? UINT16_MAX : UINT32_MAX;
 	uint64_t value;
 
 	if (!number(word, field == 't' ? 16 : 10, max, &value))
@@ -173,6 +177,9 @@ static bool number_field(struct wt_order *order, char field, const char *word)
 	case 'P':
 		order->port = (uint16_t)value;
 		break;
+	case 'Q':
+		order->verbs_port = (uint16_t)value;
+		break;
 	default:
 		order->token = value;
 	}
@@ -188,6 +195,8 @@ static bool field_parse(struct wt_order *order, char field, const char *word)
 		return copy(word, order->fabric, sizeof order->fabric);
 	case 'h':
 		return copy(word, order->host, sizeof order->host);
+	case 'H':
+		return copy(word, order->verbs_host, sizeof order->verbs_host);
 	case 'T':
 		return copy(word, order->text, sizeof order->text);
 	default:

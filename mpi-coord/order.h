@@ -11,14 +11,16 @@
  *   hello VERSION                              rank VERSION JOB RANK SIZE STATE EPOCH FABRIC PATHS
  *   quiesce EPOCH                              drained EPOCH
  *   detach EPOCH                               detached EPOCH
- *   attach EPOCH                               attached EPOCH HOST PORT TOKEN
- *   peer EPOCH JOB RANK HOST PORT TOKEN        (no answer)
+ *   attach EPOCH                               attached EPOCH HOST PORT TOKEN VERBS-HOST VERBS-PORT
+ *   peer EPOCH JOB RANK HOST PORT TOKEN VERBS-HOST VERBS-PORT   (no answer)
  *   connect EPOCH                              ready EPOCH
  *   resume EPOCH                               running EPOCH
  *   abort EPOCH                                running EPOCH
  *   status                                     rank ... as above
  *                                              refused EPOCH SENTENCE
  *                                              leaving
+ *
+ * VERBS-HOST - and VERBS-PORT 0: not over verbs.
  */
 #ifndef WATARI_MPI_ORDER_H
 #define WATARI_MPI_ORDER_H
@@ -26,7 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WT_ORDER_VERSION 1u
+#define WT_ORDER_VERSION 2u
 #define WT_ORDER_LINE_MAX 512
 #define WT_ORDER_HOST_MAX 64
 #define WT_ORDER_TEXT_MAX 256
@@ -78,6 +80,8 @@ struct wt_order {
 	uint16_t port;
 	uint64_t token;
 	char host[WT_ORDER_HOST_MAX];
+	uint16_t verbs_port;
+	char verbs_host[WT_ORDER_HOST_MAX];
 	char fabric[16];
 	char text[WT_ORDER_TEXT_MAX];
 };

@@ -26,6 +26,7 @@
 #include "thread.h"
 
 #define CONNECTIONS_MAX 8
+#define LET_GO_MS 200
 
 struct connection {
 	int fd; /* -1: free */
@@ -95,11 +96,15 @@ static void learn(struct wt_rank *rank, const struct wt_order *order)
 {
 	struct wt_mesh_name name = { order->job, order->rank };
 	struct wt_mesh_address address = {
-		.port = order->port, .epoch = order->epoch, .token = order->token
+		.port = order->port,
+		.verbs_port = order->verbs_port,
+		.epoch = order->epoch,
+		.token = order->token,
 	};
 	struct wt_mesh_peer *peer = wt_mesh_peer(rank->mesh, name);
 
 	memcpy(address.host, order->host, sizeof address.host);
+	memcpy(address.verbs_host, order->verbs_host, sizeof address.verbs_host);
 	if (peer)
 		wt_mesh_peer_address(rank->mesh, peer, &address);
 }
@@ -109,14 +114,15 @@ static struct wt_gate_step open_device(struct wt_rank *rank, struct wt_gate_step
 {
 	struct wt_mesh_address address;
 	struct wt_error err = { 0 };
-	char host[sizeof address.host];
 
-	rank->options.host(host, sizeof host);
-	if (wt_mesh_attach(rank->mesh, WT_FABRIC_TCP, host, rank->gate.epoch, &err) < 0)
+	if (rank->options.attach(rank->mesh, rank->gate.epoch, &err) < 0)
 		return wt_gate_open_failed(&rank->gate, wt_error_text(&err));
 	wt_mesh_address(rank->mesh, &address);
 	memcpy(step.reply.host, address.host, sizeof step.reply.host);
 	step.reply.port = address.port;
+	if (address.verbs_port)
+		memcpy(step.reply.verbs_host, address.verbs_host, sizeof step.reply.verbs_host);
+	step.reply.verbs_port = address.verbs_port;
 	step.reply.token = address.token;
 	return step;
 }
@@ -251,29 +257,36 @@ static void drain(struct wt_rank *rank)
 
 static bool turn(struct wt_rank *rank)
 {
-	struct pollfd fds[4 + CONNECTIONS_MAX];
+	struct pollfd fds[5 + CONNECTIONS_MAX];
 	bool quiet = rank->gate.state == WT_RANK_RUNNING;
-	/* What a dial has achieved is no descriptor's news. */
-	int timeout = rank->gate.state == WT_RANK_QUIESCING || rank->gate.state == WT_RANK_JOINING ? 2 : -1;
+	/* What a dial has achieved is no descriptor's news, nor that a device is to go. */
+	int timeout = rank->gate.state == WT_RANK_QUIESCING || rank->gate.state == WT_RANK_JOINING ? 2
+		      : rank->gate.state == WT_RANK_DETACHED                                       ? LET_GO_MS
+												   : -1;
 	unsigned i;
 
 	fds[0] = (struct pollfd){ .fd = rank->ending, .events = POLLIN };
 	fds[1] = (struct pollfd){ .fd = rank->listener, .events = POLLIN };
-	fds[2] = (struct pollfd){ .fd = wt_mesh_listener_fd(rank->mesh), .events = POLLIN };
-	fds[3] = (struct pollfd){ .fd = quiet ? -1 : wt_mesh_paths_fd(rank->mesh), .events = POLLIN };
+	fds[2] = (struct pollfd){ .fd = wt_mesh_listener_fd(rank->mesh, WT_LINK_TCP), .events = POLLIN };
+	fds[3] = (struct pollfd){ .fd = wt_mesh_listener_fd(rank->mesh, WT_LINK_VERBS), .events = POLLIN };
+	fds[4] = (struct pollfd){ .fd = quiet ? -1 : wt_mesh_paths_fd(rank->mesh), .events = POLLIN };
 	for (i = 0; i < CONNECTIONS_MAX; i++)
-		fds[4 + i] = (struct pollfd){ .fd = rank->connections[i].fd, .events = POLLIN };
-	if (poll(fds, 4 + CONNECTIONS_MAX, timeout) < 0 && errno != EINTR)
+		fds[5 + i] = (struct pollfd){ .fd = rank->connections[i].fd, .events = POLLIN };
+	if (!quiet && !wt_mesh_paths_arm(rank->mesh))
+		timeout = 0;
+	if (poll(fds, 5 + CONNECTIONS_MAX, timeout) < 0 && errno != EINTR)
 		return false;
 	if (fds[0].revents)
 		return false;
 	for (i = 0; i < CONNECTIONS_MAX; i++)
-		if (fds[4 + i].revents && rank->connections[i].fd >= 0)
+		if (fds[5 + i].revents && rank->connections[i].fd >= 0)
 			hear(rank, &rank->connections[i]);
 	if (fds[1].revents)
 		meet(rank);
 	wt_mesh_accept(rank->mesh, wt_gate_closed(&rank->gate));
-	if (rank->gate.state != WT_RANK_RUNNING)
+	if (rank->gate.state == WT_RANK_DETACHED)
+		wt_mesh_let_go(rank->mesh);
+	else if (rank->gate.state != WT_RANK_RUNNING)
 		drain(rank);
 	return true;
 }

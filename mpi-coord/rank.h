@@ -16,8 +16,8 @@ struct wt_rank_options {
 	struct wt_mesh_name name;
 	uint32_t size;         /* of the job */
 	const char *directory; /* of the control socket; NULL: no orders are taken */
-	/* The address at which other ranks reach this one; asked at each attach, as it may have changed. */
-	void (*host)(char *ret_host, size_t size);
+	/* Attaches the mesh, at the addresses at which other ranks reach this one; they may have changed. */
+	int (*attach)(struct wt_mesh *mesh, uint32_t epoch, struct wt_error *err);
 };
 
 /* The mesh is attached already. It, and what options points to, must outlive the rank. */

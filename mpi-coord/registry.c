@@ -3,28 +3,58 @@
  * registry.c - registrations and their ids; see registry.h.
  *
  *   1. id = serial << 32 | slot, and no serial comes twice: an old id never names other memory.
- *   2. While there is an endpoint, every registration has a region of it; without one, none has.
+ *   2. While there is an endpoint of tcp, every registration has a region of it; without one, none has.
+ *      There is no endpoint of another kind without that, and a registration which that one refuses has
+ *      tcp's region only.
  * The memory belongs to Open MPI's caller and stays mapped until the registration is removed.
  */
 #include "registry.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
-static int region_add(
-	struct wt_registry *registry, struct wt_registration *registration, struct wt_error *err)
+static int region_add(struct wt_registry *registry, struct wt_registration *registration,
+	enum wt_link_kind kind, struct wt_error *err)
 {
+	const struct wt_registry_link *link = &registry->links[kind];
 	int status;
 
-	if (!registry->endpoint)
+	if (!link->endpoint)
 		return 0;
-	status = registry->ops->region_add(registry->endpoint, (void *)(uintptr_t)registration->handle.base,
-		registration->handle.length, WT_ACCESS_SERVE | WT_ACCESS_SINK | WT_ACCESS_TARGET,
-		&registration->region, err);
+	status = link->ops->region_add(link->endpoint, (void *)(uintptr_t)registration->handle.base,
+		registration->handle.length, registration->access, &registration->regions[kind],
+		kind == WT_LINK_TCP ? err : NULL);
+	if (status >= 0)
+		link->ops->region_key(registration->regions[kind], &registration->keys[kind]);
+	return kind == WT_LINK_TCP ? status : 0;
+}
+
+static void region_remove(
+	struct wt_registry *registry, struct wt_registration *registration, enum wt_link_kind kind)
+{
+	if (registration->regions[kind])
+		registry->links[kind].ops->region_remove(registration->regions[kind]);
+	registration->regions[kind] = NULL;
+	registration->keys[kind] = (struct wt_key){ 0 };
+}
+
+static void regions_remove(struct wt_registry *registry, struct wt_registration *registration)
+{
+	for (unsigned kind = 0; kind < WT_LINKS; kind++)
+		region_remove(registry, registration, kind);
+}
+
+static int regions_add(
+	struct wt_registry *registry, struct wt_registration *registration, struct wt_error *err)
+{
+	int status = 0;
+
+	for (unsigned kind = 0; kind < WT_LINKS && status >= 0; kind++)
+		status = region_add(registry, registration, kind, err);
 	if (status < 0)
-		return status;
-	registry->ops->region_key(registration->region, &registration->key);
-	return 0;
+		regions_remove(registry, registration);
+	return status;
 }
 
 static int slot_find(struct wt_registry *registry, uint32_t *ret_slot)
@@ -51,7 +81,7 @@ static int slot_find(struct wt_registry *registry, uint32_t *ret_slot)
 }
 
 struct wt_registration *wt_registry_add(
-	struct wt_registry *registry, void *base, size_t length, struct wt_error *err)
+	struct wt_registry *registry, void *base, size_t length, unsigned access, struct wt_error *err)
 {
 	struct wt_registration *registration = calloc(1, sizeof *registration);
 	uint32_t slot;
@@ -65,12 +95,14 @@ struct wt_registration *wt_registry_add(
 	registration->handle.id = (uint64_t)++registry->serial << 32 | slot;
 	registration->handle.base = (uint64_t)(uintptr_t)base;
 	registration->handle.length = length;
-	if (region_add(registry, registration, err) < 0) {
+	registration->access = access;
+	if (regions_add(registry, registration, err) < 0) {
 		free(registration);
 		return NULL;
 	}
-	registration->handle.key = registration->key;
-	registration->handle.epoch = registration->region ? registry->epoch : WT_REGISTRY_NO_EPOCH;
+	memcpy(registration->handle.keys, registration->keys, sizeof registration->keys);
+	registration->handle.epoch =
+		registration->regions[WT_LINK_TCP] ? registry->epoch : WT_REGISTRY_NO_EPOCH;
 	registry->slots[slot] = registration;
 	registry->free_hint = slot + 1;
 	return registration;
@@ -81,8 +113,7 @@ void wt_registry_remove(struct wt_registry *registry, struct wt_registration *re
 	registry->slots[registration->slot] = NULL;
 	if (registration->slot < registry->free_hint)
 		registry->free_hint = registration->slot;
-	if (registration->region)
-		registry->ops->region_remove(registration->region);
+	regions_remove(registry, registration);
 	free(registration);
 }
 
@@ -108,25 +139,19 @@ void *wt_registry_locate(const struct wt_registry *registry, uint64_t id, uint64
 	return (void *)(uintptr_t)address;
 }
 
-int wt_registry_attach(struct wt_registry *registry, const struct wt_fabric_ops *ops,
+int wt_registry_attach(struct wt_registry *registry, enum wt_link_kind kind, const struct wt_fabric_ops *ops,
 	struct wt_endpoint *endpoint, uint32_t epoch, struct wt_error *err)
 {
 	uint32_t i;
 	int status;
 
-	for (i = 0; i < registry->count; i++) {
-		struct wt_registration *registration = registry->slots[i];
-
-		if (!registration || !registration->region)
-			continue;
-		registry->ops->region_remove(registration->region);
-		registration->region = NULL;
-	}
-	registry->ops = ops;
-	registry->endpoint = endpoint;
+	for (i = 0; i < registry->count; i++)
+		if (registry->slots[i])
+			region_remove(registry, registry->slots[i], kind);
+	registry->links[kind] = (struct wt_registry_link){ ops, endpoint };
 	registry->epoch = epoch;
 	for (i = 0; endpoint && i < registry->count; i++) {
-		status = registry->slots[i] ? region_add(registry, registry->slots[i], err) : 0;
+		status = registry->slots[i] ? region_add(registry, registry->slots[i], kind, err) : 0;
 		if (status < 0)
 			return status;
 	}

@@ -4,7 +4,8 @@
  *
  * Open MPI keeps the handle of a registration in its own queues, and one-sided windows keep it for ever. So a
  * handle names memory by an id, and carries the fabric's key only as a shortcut that is good as long as the
- * endpoint is the one that gave it (`epoch`); afterwards the other end asks for the present key.
+ * endpoint is the one that gave it (`epoch`); afterwards the other end asks for the present key. There is one
+ * key for each fabric over which the memory can be reached: tcp takes all, a device of another may refuse.
  */
 #ifndef WATARI_MPI_REGISTRY_H
 #define WATARI_MPI_REGISTRY_H
@@ -14,6 +15,13 @@
 
 #include <watari/path.h>
 
+/* The fabrics over which memory can be reached at once; the better one comes last. */
+enum wt_link_kind {
+	WT_LINK_TCP = 0,
+	WT_LINK_VERBS,
+	WT_LINKS,
+};
+
 #define WT_REGISTRY_NO_EPOCH UINT32_MAX /* registered while there was no endpoint */
 
 /* Travels between ranks of the same kind of machine, inside Open MPI's messages. */
@@ -21,8 +29,8 @@ struct wt_handle {
 	uint64_t id;
 	uint64_t base; /* address in the process that registered it */
 	uint64_t length;
-	struct wt_key key;
-	uint32_t epoch; /* in which `key` is good */
+	struct wt_key keys[WT_LINKS]; /* length 0: none when it was registered */
+	uint32_t epoch;               /* in which they are good */
 	uint32_t reserved;
 };
 
@@ -33,8 +41,9 @@ struct wt_handle {
  */
 struct wt_registration {
 	struct wt_handle handle;
-	struct wt_key key;        /* the present one */
-	struct wt_region *region; /* NULL: no endpoint now */
+	unsigned access;                     /* of enum wt_access */
+	struct wt_key keys[WT_LINKS];        /* the present ones; length 0: none */
+	struct wt_region *regions[WT_LINKS]; /* NULL: no endpoint now, or it does not take this memory */
 	uint32_t slot;
 };
 
@@ -44,21 +53,23 @@ struct wt_registry {
 	uint32_t count; /* of slots */
 	uint32_t free_hint;
 	uint32_t serial;
-	const struct wt_fabric_ops *ops;
-	struct wt_endpoint *endpoint; /* NULL: none now */
+	struct wt_registry_link {
+		const struct wt_fabric_ops *ops;
+		struct wt_endpoint *endpoint; /* NULL: none now */
+	} links[WT_LINKS];
 	uint32_t epoch;
 };
 
-/* NULL: no memory, or the device refuses it; *err says why. */
+/* access: of enum wt_access. NULL: no memory; *err says so. */
 struct wt_registration *wt_registry_add(
-	struct wt_registry *registry, void *base, size_t length, struct wt_error *err);
+	struct wt_registry *registry, void *base, size_t length, unsigned access, struct wt_error *err);
 void wt_registry_remove(struct wt_registry *registry, struct wt_registration *registration);
 /* The registration that has this id, or NULL. */
 const struct wt_registration *wt_registry_find(const struct wt_registry *registry, uint64_t id);
 /* Where `length` bytes at `address` lie, if the registration with this id covers them; else NULL. */
 void *wt_registry_locate(const struct wt_registry *registry, uint64_t id, uint64_t address, size_t length);
-/* Every registration anew under this endpoint; NULL: from every region. */
-int wt_registry_attach(struct wt_registry *registry, const struct wt_fabric_ops *ops,
+/* Every registration anew under this endpoint; NULL: from every region of this kind. */
+int wt_registry_attach(struct wt_registry *registry, enum wt_link_kind kind, const struct wt_fabric_ops *ops,
 	struct wt_endpoint *endpoint, uint32_t epoch, struct wt_error *err);
 void wt_registry_close(struct wt_registry *registry);
 

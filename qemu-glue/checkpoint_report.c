@@ -97,15 +97,10 @@ int wt_checkpoint_finish(struct wt_checkpoint *c, struct wt_error *err)
 	return r;
 }
 
-static double ms_between(uint64_t from_ns, uint64_t to_ns)
-{
-	return to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;
-}
-
 void wt_checkpoint_summary(struct wt_checkpoint *c)
 {
-	double total_ms = ms_between(c->start_ns, c->end_ns);
-	double downtime_ms = c->running ? ms_between(c->stop_ns, c->resume_ns) : 0;
+	double total_ms = wt_report_ms_between(c->start_ns, c->end_ns);
+	double downtime_ms = c->running ? wt_report_ms_between(c->stop_ns, c->resume_ns) : 0;
 	struct wt_outgoing_stats stream;
 	struct wt_save_stats stats;
 	char text[512], size[32];
@@ -115,7 +110,7 @@ void wt_checkpoint_summary(struct wt_checkpoint *c)
 	wt_outgoing_stats(c->outgoing, &stream);
 	fields = json_pack("{s:s,s:s,s:b,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:I,s:b,s:i}", "directory",
 		c->options->directory, "vm", c->vm, "base", (int)wt_checkpoint_has_base(c->files), "total_ms",
-		total_ms, "downtime_ms", downtime_ms, "sync_ms", ms_between(c->saved_ns, c->end_ns),
+		total_ms, "downtime_ms", downtime_ms, "sync_ms", wt_report_ms_between(c->saved_ns, c->end_ns),
 		"written_bytes", (json_int_t)stats.written_bytes, "written_pages",
 		(json_int_t)stats.written_pages, "same_pages", (json_int_t)stats.same_pages, "zero_pages",
 		(json_int_t)stats.zero_pages, "state_bytes", (json_int_t)wt_checkpoint_state_bytes(c->files),
@@ -134,7 +129,7 @@ static int status(void *arg, json_t *request, json_t **ret_result, struct wt_err
 	struct wt_progress p = figures(c);
 	json_t *object = json_pack("{s:s,s:s,s:s,s:i,s:f}", "job", c->options->common.job, "role",
 		"checkpoint", "peer", c->options->directory, "pid", (int)getpid(), "elapsed_ms",
-		ms_between(c->relay.report.start_ns, wt_report_now_ns()));
+		wt_report_ms_between(c->relay.report.start_ns, wt_report_now_ns()));
 	json_t *progress = wt_progress_json(&p);
 
 	json_object_update(object, progress);

@@ -24,16 +24,14 @@ static const char usage[] =
 	"  --json                   events as JSON lines on standard output\n";
 
 static const struct option options[] = {
-	{ "qmp", 1, NULL, 'q' },
+	{ "qmp", 1, NULL, WT_OPTION_QMP },
 	{ "binary", 1, NULL, 'b' },
 	{ "command", 1, NULL, 'c' },
 	{ "dry-run", 0, NULL, 'n' },
 	{ "start-timeout", 1, NULL, 't' },
 	{ "switchover-timeout", 1, NULL, 's' },
-	{ "devices", 1, NULL, 'd' },
-	{ "device-host", 1, NULL, 'o' },
-	{ "agent", 1, NULL, 'a' },
-	{ "json", 0, NULL, 'j' },
+	WT_OPTIONS_DEVICES,
+	{ "json", 0, NULL, WT_OPTION_JSON },
 	{ "help", 0, NULL, 'h' },
 	{ 0 },
 };
@@ -42,34 +40,20 @@ static const struct option options[] = {
 static bool take(int option, struct wt_upgrade_options *o)
 {
 	switch (option) {
-	case 'q':
-		o->qmp_path = optarg;
-		return true;
 	case 'b':
 		o->binary = optarg;
 		return true;
 	case 'c':
 		o->command_file = optarg;
 		return true;
-	case 'd':
-		o->device_map = optarg;
-		return true;
-	case 'o':
-		o->device_host = optarg;
-		return true;
-	case 'a':
-		o->agent = optarg;
-		return true;
 	case 'n':
 		return o->dry_run = true;
-	case 'j':
-		return o->json = true;
 	case 't':
 		return wt_command_duration("--start-timeout", optarg, &o->start_timeout_ns);
 	case 's':
 		return wt_command_duration("--switchover-timeout", optarg, &o->switchover_timeout_ns);
 	default:
-		return false;
+		return wt_command_common(option, optarg, &o->common);
 	}
 }
 
@@ -85,9 +69,9 @@ int wt_command_upgrade(int argc, char **argv)
 		if (!take(option, &o))
 			return wt_command_usage(usage);
 	}
-	if (optind != argc || !o.qmp_path || (o.binary && o.command_file))
+	if (optind != argc || !o.common.qmp_path || (o.binary && o.command_file))
 		return wt_command_usage(usage);
-	if (!o.device_map && (o.agent || o.device_host))
-		return wt_command_usage(usage);
+	if (!wt_command_check_devices(&o.common))
+		return WT_EXIT_USAGE;
 	return wt_upgrade_run(&o);
 }

@@ -304,6 +304,7 @@ static void aborted_text(struct wt_handover *h, char *text, size_t size)
 static int conclude(struct wt_handover *h)
 {
 	char text[3 * WT_ERROR_TEXT_MAX + 256];
+	const struct wt_error *devices;
 	int code = WT_EXIT_UNDECIDED;
 
 	if (h->old_machine.state != WT_SOURCE_DONE && h->old_machine.state != WT_SOURCE_ABORTED)
@@ -311,8 +312,10 @@ static int conclude(struct wt_handover *h)
 	switch (h->old_machine.state) {
 	case WT_SOURCE_DONE:
 		wt_handover_restore_new(h);
-		wt_handover_devices_end(h);
+		devices = wt_handover_devices_end(h);
 		wt_handover_tell_summary(h);
+		if (devices)
+			wt_handover_tell_devices(h, devices);
 		return WT_EXIT_OK;
 	case WT_SOURCE_ABORTED:
 		aborted_text(h, text, sizeof text);

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "preflight.h"
+
 #define QUERY_NS 10000000000ull
 
 static const char *text_of(json_t *object, const char *key)
@@ -176,14 +178,6 @@ static int check_processors(
 
 /* ---- devices ---- */
 
-static bool among(const char *const *ids, const char *id)
-{
-	for (; ids && *ids; ids++)
-		if (strcmp(*ids, id) == 0)
-			return true;
-	return false;
-}
-
 /* The first child of `one` that `other` lacks, or has with another type; those that leave do not count. */
 static json_t *missing(json_t *one, json_t *other, const char *const *leaving)
 {
@@ -193,7 +187,7 @@ static json_t *missing(json_t *one, json_t *other, const char *const *leaving)
 	json_array_foreach(one, i, item)
 	{
 		bool found = strncmp(text_of(item, "type"), "child<", 6) != 0 ||
-			     among(leaving, text_of(item, "name"));
+			     wt_preflight_leaves(leaving, text_of(item, "name"));
 
 		json_array_foreach(other, j, candidate)
 		{

@@ -130,11 +130,6 @@ void wt_handover_devices_note_away(struct wt_handover *h)
 
 /* ---- the summary ---- */
 
-static double ms_between(uint64_t from_ns, uint64_t to_ns)
-{
-	return from_ns && to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;
-}
-
 json_t *wt_handover_devices_json(const struct wt_handover *h)
 {
 	const struct wt_passthrough *p = h->devices.passthrough;
@@ -142,9 +137,10 @@ json_t *wt_handover_devices_json(const struct wt_handover *h)
 	if (!p)
 		return NULL;
 	return json_pack("{s:f,s:f,s:o,s:s*}", "device_outage_ms",
-		ms_between(wt_passthrough_quiesce_ns(p), h->devices.back_ns), "move_ms",
-		ms_between(wt_passthrough_gone_ns(p), h->end_ns), "devices", wt_passthrough_facts(p),
-		"trouble", wt_passthrough_trouble(p) ? wt_error_text(wt_passthrough_trouble(p)) : NULL);
+		wt_report_ms_between(wt_passthrough_quiesce_ns(p), h->devices.back_ns), "move_ms",
+		wt_report_ms_between(wt_passthrough_gone_ns(p), h->end_ns), "devices",
+		wt_passthrough_facts(p), "trouble",
+		wt_passthrough_trouble(p) ? wt_error_text(wt_passthrough_trouble(p)) : NULL);
 }
 
 void wt_handover_devices_text(const struct wt_handover *h, char *text, size_t size)

@@ -91,5 +91,6 @@ void wt_handover_tell_state(struct wt_handover *handover, const char *qemu, cons
 void wt_handover_tell_progress(struct wt_handover *handover);
 void wt_handover_tell_summary(struct wt_handover *handover);
 void wt_handover_tell_stays(struct wt_handover *handover);
+void wt_handover_tell_devices(struct wt_handover *handover, const struct wt_error *err);
 
 #endif

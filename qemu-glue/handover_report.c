@@ -59,18 +59,23 @@ void wt_handover_tell_stays(struct wt_handover *h)
 	wt_report_event(&h->relay.report, "warning", json_pack("{s:s}", "text", text), text);
 }
 
-static double ms_between(uint64_t from_ns, uint64_t to_ns)
+void wt_handover_tell_devices(struct wt_handover *h, const struct wt_error *err)
 {
-	return from_ns && to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;
+	char text[WT_ERROR_TEXT_MAX + 128];
+
+	snprintf(text, sizeof text, "the guest runs in the new QEMU, but look at its devices: %s",
+		wt_error_text(err));
+	wt_report_event(&h->relay.report, "warning", json_pack("{s:s}", "text", text), text);
 }
 
 void wt_handover_tell_summary(struct wt_handover *h)
 {
 	struct wt_handover_relay_stats stats = wt_handover_relay_stats(h->stream);
-	double total_ms = ms_between(h->start_ns, h->end_ns), down_ms = ms_between(h->stop_ns, h->end_ns);
-	double load_ms = ms_between(h->stop_ns, h->loaded_ns),
-	       commit_ms = ms_between(h->loaded_ns, h->commit_ns);
-	double start_ms = ms_between(h->commit_ns, h->end_ns);
+	double total_ms = wt_report_ms_between(h->start_ns, h->end_ns),
+	       down_ms = wt_report_ms_between(h->stop_ns, h->end_ns);
+	double load_ms = wt_report_ms_between(h->stop_ns, h->loaded_ns),
+	       commit_ms = wt_report_ms_between(h->loaded_ns, h->commit_ns);
+	double start_ms = wt_report_ms_between(h->commit_ns, h->end_ns);
 	uint64_t copied_bytes = stats.copied_pages << WT_PAGE_SHIFT;
 	uint64_t dropped_bytes = stats.dropped_pages << WT_PAGE_SHIFT;
 	char moved[32], copied[32], fed[32], devices[WT_DEVICES_MAX * WT_ERROR_TEXT_MAX],

@@ -2,6 +2,9 @@
 /*
  * holes.c - see holes.h. Keeps nothing but moves the descriptor's position. Any thread, if nobody else uses
  * that.
+ *
+ * A character device (device DAX) takes the question and answers with its position, which is 0: an answer
+ * before the question means that there are no holes.
  */
 #include "holes.h"
 
@@ -15,6 +18,8 @@ uint64_t wt_hole_end(int fd, uint64_t offset, uint64_t end)
 
 	if (data < 0)
 		return errno == ENXIO ? end : offset;
+	if ((uint64_t)data < offset)
+		return offset;
 	return (uint64_t)data < end ? (uint64_t)data : end;
 }
 
@@ -22,5 +27,5 @@ uint64_t wt_data_end(int fd, uint64_t offset, uint64_t end)
 {
 	off_t hole = lseek(fd, (off_t)offset, SEEK_HOLE);
 
-	return hole < 0 || (uint64_t)hole > end ? end : (uint64_t)hole;
+	return hole < 0 || (uint64_t)hole <= offset || (uint64_t)hole > end ? end : (uint64_t)hole;
 }

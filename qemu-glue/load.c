@@ -84,11 +84,6 @@ static int fail(struct wt_load *l, const struct loaded_block *b, uint64_t page, 
 	return -code;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t length)
-{
-	return !length || (!bytes[0] && !memcmp(bytes, bytes + 1, length - 1));
-}
-
 /* Where a page of the granule has to come: guest RAM, or the room for one. */
 static uint8_t *place_of(const struct loader *w, const struct loaded_block *b, uint64_t page)
 {
@@ -121,7 +116,7 @@ static int clear(struct loader *w, const struct loaded_block *b, uint64_t offset
 		if (populate(w, b, offset >> WT_PAGE_SHIFT, (uint32_t)((stop - offset) >> WT_PAGE_SHIFT)))
 			return -ENOMEM;
 		for (; offset < stop; offset += WT_PAGE_SIZE)
-			if (!is_zero(b->block.to + offset, WT_PAGE_SIZE))
+			if (!wt_page_is_zero(b->block.to + offset))
 				memset(b->block.to + offset, 0, WT_PAGE_SIZE);
 	}
 	return 0;
@@ -138,7 +133,7 @@ static int check_hole(struct loader *w, const struct loaded_block *b, uint64_t o
 
 		for (; first < stop; first += WT_PAGE_SIZE) {
 			n = pread(fd, w->pages, WT_PAGE_SIZE, (off_t)first);
-			if (n != WT_PAGE_SIZE || !is_zero(w->pages, WT_PAGE_SIZE))
+			if (n != WT_PAGE_SIZE || !wt_page_is_zero(w->pages))
 				return fail(w->load, b, first >> WT_PAGE_SHIFT, n < 0 ? errno : EBADMSG);
 		}
 		offset = stop;
@@ -150,7 +145,7 @@ static int check_hole(struct loader *w, const struct loaded_block *b, uint64_t o
 static int check_read(struct loader *w, const struct loaded_block *b, uint64_t page, uint64_t end)
 {
 	for (; page < end; page++)
-		if (!is_zero(place_of(w, b, page), WT_PAGE_SIZE))
+		if (!wt_page_is_zero(place_of(w, b, page)))
 			return fail(w->load, b, page, EBADMSG);
 	return 0;
 }

@@ -469,6 +469,8 @@ int wt_passthrough_check_next(
 			return wt_error_set(err, -r, "device %s: the new QEMU: %s", hand->device->name,
 				wt_error_text(&why));
 	}
+	if (wt_passthrough_check_limits(p, err))
+		return -err->code;
 	return agent_path ? wt_guest_agent_open(p->config.loop, agent_path, &p->next_agent, err) : 0;
 }
 

@@ -122,7 +122,7 @@ static void plug_again(void *arg, uint64_t now_ns)
 	wt_passthrough_plug(p, wt_passthrough_hand(p));
 }
 
-/* On the way back another reception may have looked at the device in this moment. */
+/* On the way back, or into another QEMU, another reception may have looked at the device in this moment. */
 static void add_reply(void *arg, json_t *result, const struct wt_error *err)
 {
 	struct wt_hand *hand = arg;
@@ -132,7 +132,7 @@ static void add_reply(void *arg, json_t *result, const struct wt_error *err)
 	if (hand->await != WT_HAND_ADDED)
 		return;
 	hand->await = WT_HAND_NOTHING;
-	if (!result && p->sequence.state == WT_DEVICE_UNDOING &&
+	if (!result && (p->sequence.state == WT_DEVICE_UNDOING || p->config.handover) &&
 		wt_loop_now_ns(p->config.loop) + AGAIN_MS * 1000000ull < hand->plug_until_ns)
 		wt_passthrough_deadline(p, AGAIN_MS, plug_again);
 	else

@@ -7,8 +7,10 @@
  * user on this host know (job_place.h), until QEMU has it and the kernel keeps others out.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "passthrough_internal.h"
 #include "vfio_host.h"
@@ -109,6 +111,42 @@ int wt_passthrough_reserve(struct wt_hand *hand, struct wt_error *err)
 			"%s is reserved by another watari send or receive on this host; name another device",
 			hand->address);
 	return r ? wt_error_set(err, -r, "%s", wt_error_text(&why)) : 0;
+}
+
+/* ---- handover ---- */
+
+/* Whether a process may lock memory whatever its limit is (CAP_IPC_LOCK); false: no, or not known. */
+static bool locks_freely(pid_t pid)
+{
+	char path[64], line[256];
+	unsigned long long mask = 0;
+	FILE *file;
+
+	snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof line, file))
+		if (sscanf(line, "CapEff: %llx", &mask) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return mask >> CAP_IPC_LOCK & 1;
+}
+
+int wt_passthrough_check_limits(struct wt_passthrough *p, struct wt_error *err)
+{
+	pid_t old = wt_qmp_pid(p->qmp), new = wt_qmp_pid(p->next_qmp);
+	struct rlimit had, has;
+	bool passes_through = false;
+
+	for (unsigned i = 0; i < p->map->count; i++)
+		passes_through |= p->hands[i].wanted && p->hands[i].place->kind == WT_DEVICE_VFIO;
+	if (!passes_through || locks_freely(new) || prlimit(old, RLIMIT_MEMLOCK, NULL, &had) ||
+		prlimit(new, RLIMIT_MEMLOCK, NULL, &has) || has.rlim_cur >= had.rlim_cur)
+		return 0;
+	return wt_error_set(err, EPERM,
+		"the new QEMU (process %d) may lock %llu KiB of memory, less than the old one, and a passed-through device "
+		"needs all of the guest's locked; give it the old one's limit (ulimit -l, LimitMEMLOCK)",
+		(int)new, (unsigned long long)has.rlim_cur >> 10);
 }
 
 static void try_candidate(struct wt_passthrough *p, struct wt_hand *hand)

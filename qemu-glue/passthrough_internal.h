@@ -74,6 +74,8 @@ void wt_passthrough_plug(struct wt_passthrough *p, struct wt_hand *hand);
 /* passthrough_host.c */
 void wt_passthrough_prepare(struct wt_passthrough *p, struct wt_hand *hand);
 void wt_passthrough_release(struct wt_passthrough *p, struct wt_hand *hand);
+/* Handover: may the other QEMU lock as much memory as the one that has the guest? */
+int wt_passthrough_check_limits(struct wt_passthrough *p, struct wt_error *err);
 /* Nobody else of this user gets its address, until the lock is left. */
 int wt_passthrough_reserve(struct wt_hand *hand, struct wt_error *err);
 

@@ -317,10 +317,10 @@ static int check_disks(struct wt_qmp *qmp, bool shared_storage, unsigned *ret_wr
 
 /* ---- Devices ---- */
 
-static bool among(const char *const *names, const char *name)
+bool wt_preflight_leaves(const char *const *leaving, const char *id)
 {
-	for (; names && *names; names++)
-		if (!strcmp(*names, name))
+	for (; leaving && *leaving; leaving++)
+		if (!strcmp(*leaving, id))
 			return true;
 	return false;
 }
@@ -338,7 +338,7 @@ static int check_device(const char *type, const char *name, const char *const *l
 			"device '%s' is virtio-mem, whose state stands before RAM in the stream and which discards "
 			"memory; unplug it: device_del %s",
 			name, name);
-	if (starts_with(type, "child<vfio-") && !among(leaving, name))
+	if (starts_with(type, "child<vfio-") && !wt_preflight_leaves(leaving, name))
 		return wt_error_set(err, EPERM,
 			"device '%s' is passed through from this host; unplug it first: device_del %s (send --devices MAP does that for "
 			"you)",

@@ -30,6 +30,8 @@ struct wt_preflight {
  * sentence; other codes are those of wt_qmp_call: QEMU could not be asked. */
 int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool shared_storage,
 	const char *const *leaving, struct wt_preflight *ret_facts, struct wt_error *err);
+/* Whether an id is on such a list. */
+bool wt_preflight_leaves(const char *const *leaving, const char *id);
 /* The part of it that looks at devices, for may_discard and gives_up; they may be plugged in during a
  * migration. */
 int wt_preflight_devices(struct wt_qmp *qmp, struct wt_preflight *facts, struct wt_error *err);

@@ -430,13 +430,6 @@ static int write_all(int fd, const uint8_t *bytes, uint64_t length, uint64_t off
 	return 0;
 }
 
-static bool is_zero(const uint8_t *page)
-{
-	static const uint8_t zero[WT_PAGE_SIZE];
-
-	return !memcmp(page, zero, sizeof zero);
-}
-
 /* The pages of [offset, end) that are not zero. */
 static int write_pages(int fd, const uint8_t *base, uint64_t offset, uint64_t end)
 {
@@ -444,9 +437,9 @@ static int write_pages(int fd, const uint8_t *base, uint64_t offset, uint64_t en
 	int r = 0;
 
 	while (offset < end && !r) {
-		for (; offset < end && is_zero(base + offset); offset += WT_PAGE_SIZE)
+		for (; offset < end && wt_page_is_zero(base + offset); offset += WT_PAGE_SIZE)
 			;
-		for (begin = offset; offset < end && !is_zero(base + offset); offset += WT_PAGE_SIZE)
+		for (begin = offset; offset < end && !wt_page_is_zero(base + offset); offset += WT_PAGE_SIZE)
 			;
 		r = write_all(fd, base + begin, offset - begin, begin);
 	}

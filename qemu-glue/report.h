@@ -30,5 +30,11 @@ void wt_report_error(struct wt_report *report, const char *text);
 
 /* CLOCK_MONOTONIC in ns. */
 uint64_t wt_report_now_ns(void);
+/* How long from one moment of that clock to another, ms; 0: either is not known (0), or they are the wrong
+ * way round. */
+static inline double wt_report_ms_between(uint64_t from_ns, uint64_t to_ns)
+{
+	return from_ns && to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;
+}
 
 #endif

@@ -379,16 +379,11 @@ static int start(struct restore *r, struct wt_error *err)
 
 /* ---- the end ---- */
 
-static double ms_between(uint64_t from_ns, uint64_t to_ns)
-{
-	return to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;
-}
-
 static void summary(struct restore *r)
 {
 	struct wt_load_stats stats;
 	char text[512];
-	double ms = ms_between(r->start_ns, r->end_ns);
+	double ms = wt_report_ms_between(r->start_ns, r->end_ns);
 	bool runs = r->state == RESTORE_DONE && r->run_tries;
 
 	wt_load_stats(r->load, &stats);
@@ -400,9 +395,9 @@ static void summary(struct restore *r)
 			runs ? "runs again" : "is back, and paused", ms);
 	wt_report_event(&r->relay.report, "summary",
 		json_pack("{s:s,s:b,s:f,s:f,s:f,s:I,s:I}", "vm", r->vm, "running", (int)runs, "total_ms", ms,
-			"ram_ms", ms_between(r->start_ns, r->ram_ns), "load_ms",
-			ms_between(r->ram_ns, r->loaded_ns), "read_pages", (json_int_t)stats.read_pages,
-			"zero_pages", (json_int_t)stats.zero_pages),
+			"ram_ms", wt_report_ms_between(r->start_ns, r->ram_ns), "load_ms",
+			wt_report_ms_between(r->ram_ns, r->loaded_ns), "read_pages",
+			(json_int_t)stats.read_pages, "zero_pages", (json_int_t)stats.zero_pages),
 		text);
 }
 

@@ -67,6 +67,9 @@ bool wt_source_devices_move(struct wt_source *source)
 	if (!r && facts.may_discard && !source->facts.may_discard)
 		r = wt_error_set(&err, EPERM,
 			"a balloon was plugged into the guest after its memory was pinned; send again, then it is copied");
+	if (!r && facts.gives_up && !source->facts.gives_up)
+		r = wt_error_set(&err, EPERM,
+			"a balloon with free-page-hint=on was plugged into the guest meanwhile; send again");
 	if (r) {
 		wt_passthrough_done(source->devices.passthrough, WT_DEVICE_STEP_MOVE, &err);
 		return true;
@@ -222,11 +225,6 @@ void wt_source_devices_note_away(struct wt_source *source)
 
 /* ---- the summary ---- */
 
-static double ms_between(uint64_t from_ns, uint64_t to_ns)
-{
-	return from_ns && to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;
-}
-
 /* The sum over all devices; what the destination says is believed as far as figures go. */
 static double sum_ms(json_t *devices, const char *key)
 {
@@ -254,11 +252,11 @@ json_t *wt_source_devices_json(const struct wt_source *source)
 	wt_source_stats(source, &stats);
 	here = wt_passthrough_facts(p);
 	object = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:O*,s:s*}", "device_outage_ms",
-		ms_between(wt_passthrough_quiesce_ns(p), source->devices.report_ns), "quiesce_ms",
+		wt_report_ms_between(wt_passthrough_quiesce_ns(p), source->devices.report_ns), "quiesce_ms",
 		sum_ms(here, "detach_ms"), "unplug_ms", sum_ms(here, "unplug_ms"), "move_ms",
-		ms_between(wt_passthrough_gone_ns(p), source->end_ns), "plug_ms", sum_ms(there, "plug_ms"),
-		"attach_ms", sum_ms(there, "attach_ms"), "warm_up_ms",
-		ms_between(source->warm.begin_ns, source->warm.end_ns), "warm_up_bytes",
+		wt_report_ms_between(wt_passthrough_gone_ns(p), source->end_ns), "plug_ms",
+		sum_ms(there, "plug_ms"), "attach_ms", sum_ms(there, "attach_ms"), "warm_up_ms",
+		wt_report_ms_between(source->warm.begin_ns, source->warm.end_ns), "warm_up_bytes",
 		(json_int_t)(stats.warm_pages << WT_PAGE_SHIFT), "there", there, "trouble",
 		wt_passthrough_trouble(p) ? wt_error_text(wt_passthrough_trouble(p)) : NULL);
 	json_decref(here);

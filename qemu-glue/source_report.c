@@ -127,11 +127,6 @@ struct account {
 	const char *fabric;
 };
 
-static double ms_between(uint64_t from_ns, uint64_t to_ns)
-{
-	return to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;
-}
-
 static double ms_of(json_t *object, const char *key)
 {
 	double value = json_number_value(json_object_get(object, key));
@@ -144,21 +139,21 @@ static struct account take_account(const struct wt_source *source)
 	json_t *there = source->destination_facts;
 	struct wt_outgoing_stats stream;
 	struct wt_server_stats stats;
-	struct account a = { .total_ms = ms_between(source->start_ns, source->end_ns),
-		.downtime_ms = ms_between(source->stop_ns, source->end_ns),
-		.last_pages_ms = ms_between(source->stop_ns, source->ram_end_ns),
+	struct account a = { .total_ms = wt_report_ms_between(source->start_ns, source->end_ns),
+		.downtime_ms = wt_report_ms_between(source->stop_ns, source->end_ns),
+		.last_pages_ms = wt_report_ms_between(source->stop_ns, source->ram_end_ns),
 		.verify_ms = ms_of(there, "verify_ms"),
 		.load_ms = ms_of(there, "load_ms"),
-		.commit_ms = ms_between(source->ready_ns, source->commit_ns),
-		.start_ms = ms_between(source->commit_ns, source->end_ns),
+		.commit_ms = wt_report_ms_between(source->ready_ns, source->commit_ns),
+		.start_ms = wt_report_ms_between(source->commit_ns, source->end_ns),
 		.stream_bytes = count_of(there, "stream_bytes"),
 		.tcp_bytes = count_of(there, "tcp_bytes"),
 		.verbs_bytes = count_of(there, "verbs_bytes"),
 		.replica_pages = count_of(there, "replica_pages") };
 
 	wt_source_stats(source, &stats);
-	a.state_ms =
-		ms_between(source->stop_ns, source->ready_ns) - a.last_pages_ms - a.verify_ms - a.load_ms;
+	a.state_ms = wt_report_ms_between(source->stop_ns, source->ready_ns) - a.last_pages_ms - a.verify_ms -
+		     a.load_ms;
 	if (a.state_ms < 0)
 		a.state_ms = 0;
 	for (unsigned i = 0; source->served[i]; i++)
@@ -184,7 +179,7 @@ static json_t *retarget_json(const struct wt_source *source, const struct accoun
 
 	return json_pack("{s:i,s:s,s:b,s:b,s:f,s:I,s:I,s:I}", "number", (int)source->change.report.number,
 		"to", source->change.report.to, "good", (int)source->change.report.good, "restarted",
-		(int)source->change.report.restarts, "ms", ms_between(last->start_ns, last->end_ns),
+		(int)source->change.report.restarts, "ms", wt_report_ms_between(last->start_ns, last->end_ns),
 		"need_pages", (json_int_t)last->need_pages, "helper_pages", (json_int_t)last->helper_pages,
 		"announced_pages", (json_int_t)(a->moved_pages - last->announced_before));
 }

@@ -39,28 +39,25 @@ static void end(struct wt_source *source, int status)
 	wt_passthrough_done(source->devices.passthrough, WT_DEVICE_STEP_WARM, status ? &err : NULL);
 }
 
-static bool page_is_zero(const uint8_t *page)
-{
-	return !page[0] && !memcmp(page, page + 1, WT_PAGE_SIZE - 1);
-}
-
-/* Moves on to the next page of the block that is there; false: there is none. */
+/* Moves on to the next page of the block that is there; false: there is none. Where the next hole begins is
+ * never asked: that may be far away, and the kernel looks at each page up to there. */
 static bool find_data(struct wt_source_warm *warm, const struct wt_ram_block *block)
 {
-	uint64_t end = block->fd_offset + block->length;
+	uint64_t first = block->fd_offset, end = block->fd_offset + block->length;
 
 	if (!block->base)
 		return false;
-	if (warm->offset == warm->data_end) {
-		warm->offset =
-			wt_hole_end(block->fd, block->fd_offset + warm->offset, end) - block->fd_offset;
-		warm->offset -= warm->offset % WT_PAGE_SIZE;
-		if (warm->offset >= block->length)
-			return false;
-		warm->data_end =
-			wt_data_end(block->fd, block->fd_offset + warm->offset, end) - block->fd_offset;
-		warm->data_end += -warm->data_end % WT_PAGE_SIZE;
-	}
+	if (warm->offset < warm->data_end)
+		return true;
+	warm->offset = wt_hole_end(block->fd, first + warm->offset, end) - first;
+	warm->offset -= warm->offset % WT_PAGE_SIZE;
+	if (warm->offset >= block->length)
+		return false;
+	warm->data_end = warm->offset + WT_PAGE_SIZE;
+	while (warm->data_end < block->length &&
+		warm->data_end - warm->offset < RUN_PAGES_MAX * WT_PAGE_SIZE &&
+		wt_hole_end(block->fd, first + warm->data_end, end) - first == warm->data_end)
+		warm->data_end += WT_PAGE_SIZE;
 	return true;
 }
 
@@ -69,13 +66,13 @@ static void find_run(struct wt_source_warm *warm, const struct wt_ram_block *blo
 {
 	uint64_t at = warm->offset;
 
-	while (at < warm->data_end && *looked < TURN_BYTES && page_is_zero(block->base + at)) {
+	while (at < warm->data_end && *looked < TURN_BYTES && wt_page_is_zero(block->base + at)) {
 		at += WT_PAGE_SIZE;
 		*looked += WT_PAGE_SIZE;
 	}
 	warm->run = (struct wt_extent){ .block = warm->block, .page = at >> WT_PAGE_SHIFT };
 	while (at < warm->data_end && *looked < TURN_BYTES && warm->run.pages < RUN_PAGES_MAX &&
-		!page_is_zero(block->base + at)) {
+		!wt_page_is_zero(block->base + at)) {
 		at += WT_PAGE_SIZE;
 		*looked += WT_PAGE_SIZE;
 		warm->run.pages++;
@@ -157,7 +154,10 @@ void wt_source_warm_begin(struct wt_source *source)
 		source->warm.begin_ns = wt_report_now_ns();
 		source->warm.on = wt_server_warm(wt_source_server(source), true) == 0;
 		wt_server_rate_limit(wt_source_server(source), source->options->max_rate);
-		wt_source_warm_more(source);
+		if (source->warm.on)
+			wt_source_warm_more(source);
+		else
+			end(source, -EINVAL);
 		return;
 	}
 	if (why[0])

@@ -207,10 +207,10 @@ static int find_names(struct upgrade *u, struct wt_error *err)
 				"it and use watari handover, or give --command FILE",
 				u->process.sockets[i]);
 		r = add_name(u, u->process.sockets[i], err);
-		if (!r && is_named(u, u->process.sockets[i], u->options->qmp_path))
+		if (!r && is_named(u, u->process.sockets[i], u->options->common.qmp_path))
 			r = wt_upgrade_process_path(
 				&u->process, u->names[u->name_count - 1].to, u->qmp_path, sizeof u->qmp_path);
-		if (!r && is_named(u, u->process.sockets[i], u->options->agent))
+		if (!r && is_named(u, u->process.sockets[i], u->options->common.agent))
 			r = wt_upgrade_process_path(&u->process, u->names[u->name_count - 1].to,
 				u->agent_path, sizeof u->agent_path);
 	}
@@ -226,10 +226,10 @@ static int find_names(struct upgrade *u, struct wt_error *err)
 		return wt_error_set(err, EPERM,
 			"QEMU (process %d) does not listen on %s itself; somebody else gave it that socket: start the new QEMU "
 			"the same way and use watari handover",
-			(int)u->process.pid, u->options->qmp_path);
-	if (!r && u->options->agent && !u->agent_path[0])
+			(int)u->process.pid, u->options->common.qmp_path);
+	if (!r && u->options->common.agent && !u->agent_path[0])
 		return wt_error_set(err, EPERM, "QEMU (process %d) does not listen on %s, the agent's socket",
-			(int)u->process.pid, u->options->agent);
+			(int)u->process.pid, u->options->common.agent);
 	return r;
 }
 
@@ -238,7 +238,9 @@ static int find_leaving(struct upgrade *u, struct wt_error *err)
 {
 	struct wt_qemu_device found;
 	unsigned count = 0;
-	int r = u->options->device_map ? wt_device_map_read(u->options->device_map, &u->map, err) : 0;
+	int r = u->options->common.device_map
+			? wt_device_map_read(u->options->common.device_map, &u->map, err)
+			: 0;
 
 	for (unsigned i = 0; !r && u->map && i < u->map->count; i++) {
 		r = wt_qemu_device(u->old.qmp, u->map->devices[i].id, &found, err);
@@ -253,9 +255,10 @@ static int find_leaving(struct upgrade *u, struct wt_error *err)
 static int look(struct upgrade *u, struct wt_error *err)
 {
 	bool running;
-	int r = wt_qmp_open(u->loop, u->options->qmp_path, WT_RELAY_QMP_NS, NULL, NULL, &u->old.qmp, err);
+	int r = wt_qmp_open(
+		u->loop, u->options->common.qmp_path, WT_RELAY_QMP_NS, NULL, NULL, &u->old.qmp, err);
 
-	u->old.socket_path = u->options->qmp_path;
+	u->old.socket_path = u->options->common.qmp_path;
 	if (!r)
 		r = wt_guest_ram_open(u->old.qmp, &u->old.ram, err);
 	if (!r)
@@ -315,17 +318,18 @@ static int plan_by_script(struct upgrade *u, struct wt_error *err)
 	struct wt_upgrade_name *name = &u->names[0];
 	size_t count = 0;
 	char pid[16];
-	int r = add_name(u, u->options->qmp_path, err);
+	int r = add_name(u, u->options->common.qmp_path, err);
 
 	if (r)
 		return r;
-	if (u->options->qmp_path[0] != '/' || u->options->command_file[0] != '/')
+	if (u->options->common.qmp_path[0] != '/' || u->options->command_file[0] != '/' ||
+		(u->options->common.agent && u->options->common.agent[0] != '/'))
 		return wt_error_set(err, EINVAL,
-			"give whole paths to --qmp and --command: the script runs in the old QEMU's directory");
+			"give whole paths to --qmp, --agent and --command: the script runs in the old QEMU's directory");
 	name->found = true;
 	strcpy(u->qmp_path, name->to);
-	if (u->options->agent) {
-		r = add_name(u, u->options->agent, err);
+	if (u->options->common.agent) {
+		r = add_name(u, u->options->common.agent, err);
 		if (r)
 			return r;
 		u->names[1].found = true;
@@ -483,13 +487,9 @@ static int take_names(struct upgrade *u, struct wt_error *err)
 
 static int hand_over(struct upgrade *u, struct wt_error *err)
 {
-	struct wt_handover_options options = { .common = { .qmp_path = u->options->qmp_path,
-						       .json = u->options->json,
-						       .device_map = u->options->device_map,
-						       .device_host = u->options->device_host,
-						       .agent = u->options->agent },
+	struct wt_handover_options options = { .common = u->options->common,
 		.new_qmp_path = u->qmp_path,
-		.new_agent = u->options->agent ? u->agent_path : NULL,
+		.new_agent = u->options->common.agent ? u->agent_path : NULL,
 		.switchover_timeout_ns = u->options->switchover_timeout_ns };
 	int code = wt_handover_run(&options);
 
@@ -549,7 +549,7 @@ int wt_upgrade_run(const struct wt_upgrade_options *options)
 	sigset_t set;
 	int code;
 
-	wt_report_open(&u.report, options->json);
+	wt_report_open(&u.report, options->common.json);
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);

@@ -9,13 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "relay.h"
+
 struct wt_upgrade_options {
-	const char *qmp_path;
+	struct wt_relay_options common; /* qmp_path, json, and what is about devices */
 	const char *binary; /* the new QEMU's program; NULL: the one that the old one was started with */
 	const char *command_file; /* a shell script that starts the new QEMU; NULL: none */
-	const char *device_map, *device_host, *agent; /* as in relay.h; or NULL */
 	uint64_t switchover_timeout_ns, start_timeout_ns;
-	bool json, dry_run; /* dry_run: only print the new command line */
+	bool dry_run; /* only print the new command line */
 };
 
 /* Runs it to its end; answers an exit code. */

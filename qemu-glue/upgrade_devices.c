@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "preflight.h"
 #include "upgrade_command.h"
 
 #define QUERY_NS 10000000000ull
@@ -192,10 +193,9 @@ static int find_gone(
 /* Takes them off the list of what is there. */
 static void leave_out(json_t *list, const char *const *leaving)
 {
-	for (; *leaving; leaving++)
-		for (size_t i = json_array_size(list); i-- > 0;)
-			if (strcmp(text_of(json_array_get(list, i), "name"), *leaving) == 0)
-				json_array_remove(list, i);
+	for (size_t i = json_array_size(list); i-- > 0;)
+		if (wt_preflight_leaves(leaving, text_of(json_array_get(list, i), "name")))
+			json_array_remove(list, i);
 }
 
 int wt_upgrade_devices_find(struct wt_qmp *qmp, char *const *argv, const char *const *leaving,

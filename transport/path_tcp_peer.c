@@ -241,12 +241,10 @@ static int op_check(const struct wt_path *path, const struct wt_op *op)
 
 	if (op->kind == WT_OP_SEND)
 		return (uint64_t)op->head_length + op->length - 1 < WT_PATH_MESSAGE_MAX ? 0 : -EINVAL;
-	if (op->length - 1 >= WT_PATH_READ_MAX)
+	if (op->length - 1 >= WT_PATH_READ_MAX || (op->kind != WT_OP_READ && op->kind != WT_OP_WRITE))
 		return -EINVAL;
-	if (op->kind == WT_OP_WRITE)
-		return 0;
-	if (op->kind != WT_OP_READ || !region || region->endpoint != path->endpoint ||
-		!(region->access & WT_ACCESS_SINK))
+	if (!region || region->endpoint != path->endpoint ||
+		(op->kind == WT_OP_READ && !(region->access & WT_ACCESS_SINK)))
 		return -EINVAL;
 	offset = (uint64_t)((uintptr_t)op->local - (uintptr_t)region->base);
 	if ((uintptr_t)op->local < (uintptr_t)region->base || offset > region->length ||

@@ -5,10 +5,10 @@
  * Owns an endpoint's protection domains, one for each of its devices, and its memory regions.
  *   1. A protection domain is allocated on librdmacm's context of the device, the one that its connections
  *      have; anything else could not be used with them.
- *   2. A SERVE region grants remote reading and nothing else; no region ever grants remote writing.
+ *   2. A SERVE region grants remote reading and nothing else; a TARGET, of which only peers have any, remote
+ *      writing.
  *   3. Every endpoint has protection domains of its own: a key is worthless on another session's path.
- * librdmacm keeps a device's context open as long as the process lives; a guest that lets its device go needs
- * the process to end, or the driver to take the context away.
+ * librdmacm keeps a device's context open as long as the process lives; see path_verbs_leave.c.
  * Threads: the owner's; but regions may be added by several threads at once.
  */
 #include "path_verbs.h"
@@ -120,6 +120,7 @@ static int rail_open(struct wt_endpoint *endpoint, struct wt_verbs_rail *rail, s
 	depth_at_most(endpoint, attr.max_cqe);
 	rail->initiator_depth = clamp_u8(attr.max_qp_init_rd_atom);
 	rail->responder_resources = clamp_u8(attr.max_qp_rd_atom);
+	wt_verbs_note(rail->verbs);
 	rail->pd = ibv_alloc_pd(rail->verbs);
 	if (!rail->pd)
 		return wt_error_set(err, errno ? errno : ENOMEM,
@@ -167,7 +168,7 @@ void wt_verbs_endpoint_close(struct wt_endpoint *endpoint)
 	free(endpoint);
 }
 
-static int region_error(struct wt_error *err, int code, size_t length)
+int wt_verbs_region_error(struct wt_error *err, int code, size_t length)
 {
 	switch (code) {
 	case ENOMEM:
@@ -204,13 +205,16 @@ static int verbs_region_add(struct wt_endpoint *endpoint, void *base, size_t len
 	int flags = IBV_ACCESS_RELAXED_ORDERING; /* optional: dropped where the device or kernel has none */
 	int code;
 
-	if (!base || !length || !access || access & ~(unsigned)(WT_ACCESS_SERVE | WT_ACCESS_SINK))
+	if (!base || !length || !access ||
+		access & ~(unsigned)(WT_ACCESS_SERVE | WT_ACCESS_SINK | WT_ACCESS_TARGET))
 		return wt_error_set(err, EINVAL,
 			"a region needs memory and an access (got %zu bytes, access %u)", length, access);
 	if (access & WT_ACCESS_SERVE)
 		flags |= IBV_ACCESS_REMOTE_READ;
 	if (access & WT_ACCESS_SINK)
 		flags |= IBV_ACCESS_LOCAL_WRITE;
+	if (access & WT_ACCESS_TARGET)
+		flags |= IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
 	region = calloc(1, sizeof *region);
 	if (!region)
 		return wt_error_set(err, ENOMEM, "out of memory for a region");
@@ -220,7 +224,7 @@ static int verbs_region_add(struct wt_endpoint *endpoint, void *base, size_t len
 			continue;
 		code = errno ? errno : EIO;
 		verbs_region_remove(region);
-		return region_error(err, code, length);
+		return wt_verbs_region_error(err, code, length);
 	}
 	region->endpoint = endpoint;
 	region->base = base;
@@ -242,7 +246,7 @@ static void verbs_region_key(const struct wt_region *region, struct wt_key *ret_
 static int verbs_quiesce(struct wt_path *path)
 {
 	path->quiesced = true;
-	return path->count ? -EAGAIN : 0;
+	return path->count || (path->peer && !wt_verbs_peer_idle(path)) ? -EAGAIN : 0;
 }
 
 static int verbs_resume(struct wt_path *path)
@@ -270,6 +274,7 @@ const struct wt_fabric_ops wt_path_verbs_ops = {
 	.fabric = WT_FABRIC_VERBS,
 	.endpoint_open = wt_verbs_endpoint_open,
 	.endpoint_close = wt_verbs_endpoint_close,
+	.let_go = wt_verbs_let_go,
 	.region_add = verbs_region_add,
 	.region_key = verbs_region_key,
 	.region_remove = verbs_region_remove,

@@ -77,8 +77,11 @@ struct wt_verbs_slot {
 	int status; /* of a request that failed; after that no slot is used again */
 };
 
+struct wt_verbs_peer;
+
 struct wt_path {
 	struct wt_endpoint *endpoint; /* NULL while detached */
+	struct wt_verbs_peer *peer;   /* PEER, while attached; the slots are not used then */
 	enum wt_role role;
 	uint8_t rail, peer_rail; /* of our endpoint, and of the peer's */
 	unsigned depth;
@@ -87,6 +90,7 @@ struct wt_path {
 	struct ibv_comp_channel *completions;
 	struct ibv_cq *cq;
 	bool established;
+	bool dialled; /* by us */
 	bool quiesced;
 	bool armed; /* slept, or was about to: poll looks at the channels first */
 	int error;  /* 0, or the errno with which the path failed */
@@ -106,6 +110,11 @@ uint64_t wt_verbs_now_ns(void);
 int wt_verbs_endpoint_open(
 	const char *device, const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err);
 void wt_verbs_endpoint_close(struct wt_endpoint *endpoint);
+/* path_verbs_leave.c: a device that an endpoint uses; and see let_go of path.h. */
+void wt_verbs_note(const struct ibv_context *verbs);
+void wt_verbs_let_go(void);
+/* Why so many bytes cannot be registered. */
+int wt_verbs_region_error(struct wt_error *err, int code, size_t length);
 
 /* path_verbs_cm.c: addresses, connections, the listener. */
 int wt_verbs_cm_open(struct wt_verbs_cm *cm, struct wt_error *err);
@@ -117,6 +126,12 @@ int wt_verbs_resolve(
 	struct wt_verbs_cm *cm, const char *host, uint16_t port, uint64_t deadline_ns, struct wt_error *err);
 /* The rail of this device; -1: the endpoint has none. */
 int wt_verbs_rail_of(const struct wt_endpoint *endpoint, const struct ibv_context *verbs);
+/*
+ * Rejects a request. cannot: this end is not able to have the path, by this fabric; else it does not want it,
+ * now or ever. The peer sees the first as a status that the specification does not have.
+ */
+#define WT_VERBS_REJECT_CANNOT 0x10000
+void wt_verbs_reject(struct rdma_cm_id *id, bool cannot);
 /* Waits for the next event and answers it by value; without private data. */
 int wt_verbs_event_wait(struct wt_verbs_cm *cm, uint64_t deadline_ns, struct rdma_cm_event *ret_event);
 /* Takes the next event, or answers -EAGAIN. */
@@ -145,5 +160,23 @@ int wt_verbs_post(struct wt_path *path, const struct wt_op *ops, unsigned count)
 int wt_verbs_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max);
 int wt_verbs_arm(struct wt_path *path);
 bool wt_verbs_alive(struct wt_path *path);
+/* ... and what it shares with that of peers. */
+int wt_verbs_status(enum ibv_wc_status status);
+/* The first error counts: moves the queue pair to ERROR, or cuts it. */
+void wt_verbs_fail(struct wt_path *path, int code);
+/* No flush may come: the queue pair is destroyed, that of peers by a poll. The path has failed. */
+void wt_verbs_cut(struct wt_path *path);
+/* What the connection manager has to say. */
+void wt_verbs_events_take(struct wt_path *path);
+/* Does the operation's local region hold its bytes, with this access? 0 or -EINVAL. */
+int wt_verbs_local_check(const struct wt_path *path, const struct wt_op *op, unsigned access);
+
+/* path_verbs_peer.c: the data half of a path of peers. */
+bool wt_verbs_peer_idle(const struct wt_path *path);
+int wt_verbs_peer_post(struct wt_path *path, const struct wt_op *ops, unsigned count);
+int wt_verbs_peer_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max);
+int wt_verbs_peer_arm(struct wt_path *path);
+/* path_verbs_peer_in.c: says our opening, the first word on a path. */
+int wt_verbs_peer_open(struct wt_path *path);
 
 #endif

@@ -13,6 +13,7 @@
  */
 #include "path_verbs.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -27,6 +28,31 @@ struct wt_listener {
 	struct wt_verbs_cm cm;
 };
 
+/* The private data of a rejection, in the form of tcp's verdict; little-endian. Nothing: refused. */
+struct verdict {
+	uint32_t magic; /* "WTTV" */
+	uint32_t admission;
+};
+#define VERDICT_MAGIC 0x56545457u
+#define VERDICT_CANNOT 3u
+
+void wt_verbs_reject(struct rdma_cm_id *id, bool cannot)
+{
+	const struct verdict verdict = { htole32(VERDICT_MAGIC), htole32(VERDICT_CANNOT) };
+
+	rdma_reject(id, cannot ? &verdict : NULL, cannot ? sizeof verdict : 0);
+}
+
+static bool says_cannot(const struct rdma_cm_event *event)
+{
+	struct verdict verdict;
+
+	if (event->event != RDMA_CM_EVENT_REJECTED || event->param.conn.private_data_len < sizeof verdict)
+		return false;
+	memcpy(&verdict, event->param.conn.private_data, sizeof verdict);
+	return verdict.magic == htole32(VERDICT_MAGIC) && verdict.admission == htole32(VERDICT_CANNOT);
+}
+
 int wt_verbs_event_next(struct rdma_event_channel *channel, struct rdma_cm_event *ret_event)
 {
 	struct rdma_cm_event *event;
@@ -34,6 +60,8 @@ int wt_verbs_event_next(struct rdma_event_channel *channel, struct rdma_cm_event
 	if (rdma_get_cm_event(channel, &event) < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
 	*ret_event = *event;
+	if (says_cannot(event))
+		ret_event->status = WT_VERBS_REJECT_CANNOT;
 	ret_event->param.conn.private_data = NULL;
 	rdma_ack_cm_event(event);
 	return 0;
@@ -296,7 +324,7 @@ static int request_make(struct rdma_cm_event *event, struct wt_request **ret_req
 	if (status >= 0 && rdma_migrate_id(event->id, request->cm.channel) < 0)
 		status = -errno;
 	if (status < 0) {
-		rdma_reject(event->id, NULL, 0);
+		wt_verbs_reject(event->id, true);
 		rdma_destroy_id(event->id);
 		if (request && request->cm.channel)
 			rdma_destroy_event_channel(request->cm.channel);
@@ -329,7 +357,7 @@ int wt_verbs_listener_accept(
 		}
 		rdma_ack_cm_event(event);
 		if (copy.event == RDMA_CM_EVENT_CONNECT_REQUEST) {
-			rdma_reject(copy.id, NULL, 0);
+			wt_verbs_reject(copy.id, false);
 			rdma_destroy_id(copy.id);
 		} else if (copy.event == RDMA_CM_EVENT_DEVICE_REMOVAL) {
 			return -ENODEV;
@@ -347,7 +375,7 @@ void wt_verbs_request_refuse(struct wt_request *request)
 {
 	if (!request)
 		return;
-	rdma_reject(request->cm.id, NULL, 0);
+	wt_verbs_reject(request->cm.id, false);
 	wt_verbs_cm_close(&request->cm);
 	free(request);
 }

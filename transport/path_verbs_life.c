@@ -4,15 +4,15 @@
  *
  * Owns a path's connection, queue pair, completion queue and channels.
  *   1. A pulling end asks for as many outstanding READs as its device has and answers none; a serving end
- *      the other way round; the connection manager settles on what both have. The send queue may hold more
- *      than that, the device holds the rest back.
+ *      the other way round; of peers both do both. The connection manager settles on what both have. The send
+ *      queue may hold more than that, the device holds the rest back.
  *   2. An admitted path may be posted to once RDMA_CM_EVENT_ESTABLISHED was seen; until then post says
- *      -EAGAIN, so admitting does not wait.
+ *      -EAGAIN, so admitting does not wait. On a path of peers it keeps what is posted before.
  *   3. The queue pair's own rights are cut to what its role needs, besides the regions' keys.
  *   4. Once the queue pair is destroyed nothing is written any more; it goes first.
  * Threads: the owner's.
  */
-#include "path_verbs.h"
+#include "path_verbs_peer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,6 +56,7 @@ static void path_disconnect(struct wt_path *path)
 	}
 	if (path->cm.channel)
 		epoll_ctl(path->epoll, EPOLL_CTL_DEL, path->cm.channel->fd, NULL);
+	wt_verbs_peer_stop(path);
 	path->cq = NULL;
 	path->completions = NULL;
 	path->endpoint = NULL;
@@ -97,25 +98,35 @@ static int queue_open(struct wt_path *path, struct wt_error *err)
 	};
 	const struct wt_verbs_rail *rail = &path->endpoint->rails[path->rail];
 	const char *device = ibv_get_device_name(rail->verbs->device);
-	int status = 0;
+	int status = path->role == WT_ROLE_PEER ? wt_verbs_peer_start(path, err) : 0;
+	unsigned entries = path->depth;
 
+	if (status < 0)
+		return status;
+	if (path->peer) {
+		attr.cap.max_send_wr = path->peer->works_max;
+		attr.cap.max_recv_wr = path->peer->receives_max;
+		entries = path->peer->works_max + path->peer->receives_max;
+	}
 	path->completions = ibv_create_comp_channel(rail->verbs);
 	if (!path->completions || fcntl(path->completions->fd, F_SETFL, O_NONBLOCK) < 0)
 		return wt_error_set(
 			err, errno, "%s gives no completion channel: %s", device, strerror(errno));
-	path->cq = ibv_create_cq(rail->verbs, (int)path->depth, NULL, path->completions, 0);
+	path->cq = ibv_create_cq(rail->verbs, (int)entries, NULL, path->completions, 0);
 	if (!path->cq)
 		return wt_error_set(err, errno, "%s gives no completion queue: %s", device, strerror(errno));
 	attr.send_cq = path->cq;
 	attr.recv_cq = path->cq;
 	if (rdma_create_qp(path->cm.id, rail->pd, &attr) < 0)
 		return wt_error_set(err, errno, "%s gives no queue pair: %s", device, strerror(errno));
-	if (path->role == WT_ROLE_PULL)
+	if (path->peer)
+		status = wt_verbs_peer_listen(path);
+	if (status >= 0 && path->role != WT_ROLE_SERVE)
 		status = watch(path, path->completions->fd);
 	if (status >= 0)
 		status = watch(path, path->cm.channel->fd);
 	if (status < 0)
-		return wt_error_set(err, -status, "cannot watch a verbs path: %s", strerror(-status));
+		return wt_error_set(err, -status, "cannot receive on a verbs path: %s", strerror(-status));
 	return 0;
 }
 
@@ -125,9 +136,12 @@ static int queue_open(struct wt_path *path, struct wt_error *err)
  */
 static void rights_cut(struct wt_path *path)
 {
-	struct ibv_qp_attr attr = {
-		.qp_access_flags = path->role == WT_ROLE_SERVE ? IBV_ACCESS_REMOTE_READ : 0,
+	static const unsigned rights[] = {
+		[WT_ROLE_SERVE] = IBV_ACCESS_REMOTE_READ,
+		[WT_ROLE_PULL] = 0,
+		[WT_ROLE_PEER] = IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE,
 	};
+	struct ibv_qp_attr attr = { .qp_access_flags = rights[path->role] };
 
 	ibv_modify_qp(path->cm.id->qp, &attr, IBV_QP_ACCESS_FLAGS);
 }
@@ -136,12 +150,20 @@ static struct rdma_conn_param conn_param(const struct wt_path *path)
 {
 	struct rdma_conn_param param = { .retry_count = WT_VERBS_RETRIES, .rnr_retry_count = 7 };
 
-	if (path->role == WT_ROLE_PULL)
+	if (path->role == WT_ROLE_PEER)
+		param.rnr_retry_count = WT_VERBS_RETRIES; /* happens only with a peer that breaks the rules */
+	if (path->role != WT_ROLE_SERVE)
 		param.initiator_depth = path->endpoint->rails[path->rail].initiator_depth;
-	else
+	if (path->role != WT_ROLE_PULL)
 		param.responder_resources = path->endpoint->rails[path->rail].responder_resources;
 	return param;
 }
+
+static const char *const role_does[] = {
+	[WT_ROLE_SERVE] = "serves",
+	[WT_ROLE_PULL] = "pulls",
+	[WT_ROLE_PEER] = "does both",
+};
 
 static int admit(struct wt_path *path, const struct wt_request *request, struct wt_error *err)
 {
@@ -154,9 +176,9 @@ static int admit(struct wt_path *path, const struct wt_request *request, struct 
 			path->cm.id->verbs ? ibv_get_device_name(path->cm.id->verbs->device) : "(none)",
 			ibv_get_device_name(path->endpoint->rails[0].verbs->device),
 			path->endpoint->rail_count > 1 ? " and another one" : "");
-	if (rail > 0 && path->role == WT_ROLE_SERVE)
+	if (rail > 0 && path->role != WT_ROLE_PULL)
 		return wt_error_set(err, ENOTSUP,
-			"who pulls and connects is served by the first RDMA device only, %s",
+			"who reads and connects is served by the first RDMA device only, %s",
 			ibv_get_device_name(path->endpoint->rails[0].verbs->device));
 	path->rail = (uint8_t)rail;
 	path->peer_rail = request->rail;
@@ -165,10 +187,11 @@ static int admit(struct wt_path *path, const struct wt_request *request, struct 
 		param.initiator_depth = request->initiator_depth;
 	if (param.responder_resources > request->responder_resources)
 		param.responder_resources = request->responder_resources;
-	if (!param.initiator_depth && !param.responder_resources)
+	if (!(path->role == WT_ROLE_PULL || param.responder_resources) ||
+		!(path->role == WT_ROLE_SERVE || param.initiator_depth))
 		return wt_error_set(err, EPROTO,
-			"the peer neither serves nor pulls what this end needs: both ends %s",
-			path->role == WT_ROLE_PULL ? "pull" : "serve");
+			"the peer neither serves nor pulls what this end needs: this end %s",
+			role_does[path->role]);
 	status = queue_open(path, err);
 	if (status < 0)
 		return status;
@@ -180,11 +203,9 @@ static int admit(struct wt_path *path, const struct wt_request *request, struct 
 
 static int role_refuse(enum wt_role role, struct wt_error *err)
 {
-	if (role == WT_ROLE_SERVE || role == WT_ROLE_PULL)
+	if (role == WT_ROLE_SERVE || role == WT_ROLE_PULL || role == WT_ROLE_PEER)
 		return 0;
-	if (role == WT_ROLE_PEER)
-		return wt_error_set(err, EOPNOTSUPP, "there are no paths of peers over verbs yet; use tcp");
-	return wt_error_set(err, EINVAL, "a path either serves or pulls");
+	return wt_error_set(err, EINVAL, "a path either serves or pulls, or is one of peers");
 }
 
 int wt_verbs_request_admit(struct wt_request *request, struct wt_endpoint *endpoint, enum wt_role role,
@@ -196,7 +217,9 @@ int wt_verbs_request_admit(struct wt_request *request, struct wt_endpoint *endpo
 	if (role_refuse(role, NULL) == 0)
 		path = path_new(role, endpoint->depth);
 	if (!path) {
-		wt_verbs_request_refuse(request);
+		wt_verbs_reject(request->cm.id, true);
+		wt_verbs_cm_close(&request->cm);
+		free(request);
 		if (role_refuse(role, err) < 0)
 			return role_refuse(role, NULL);
 		return wt_error_set(err, ENOMEM, "out of memory or descriptors for a verbs path");
@@ -206,7 +229,7 @@ int wt_verbs_request_admit(struct wt_request *request, struct wt_endpoint *endpo
 	status = admit(path, request, err);
 	free(request);
 	if (status < 0) {
-		rdma_reject(path->cm.id, NULL, 0);
+		wt_verbs_reject(path->cm.id, true);
 		wt_verbs_close(path);
 		return status;
 	}
@@ -225,8 +248,13 @@ static int rejected(struct wt_error *err, const struct rdma_cm_event *event, con
 		return wt_error_set(err, ECONNREFUSED,
 			"%s port %u refused the path; the session is unknown there or has ended", host,
 			(unsigned)port);
+	case WT_VERBS_REJECT_CANNOT:
+		return wt_error_set(err, ENOBUFS,
+			"%s port %u cannot open its end of a path over RDMA; see what limits that host (`ulimit -l`, "
+			"its device)",
+			host, (unsigned)port);
 	default:
-		return wt_error_set(err, ECONNREFUSED, "%s port %u rejected the RDMA connection, reason %d",
+		return wt_error_set(err, ECONNABORTED, "%s port %u rejected the RDMA connection, reason %d",
 			host, (unsigned)port, event->status);
 	}
 }
@@ -291,6 +319,9 @@ static int connect_steps(struct wt_path *path, const char *host, uint16_t port, 
 		return status;
 	rights_cut(path);
 	path->established = true;
+	if (path->peer && wt_verbs_peer_open(path) < 0)
+		return wt_error_set(err, path->error, "the path to %s port %u broke at once: %s", host,
+			(unsigned)port, strerror(path->error));
 	return 0;
 }
 
@@ -305,6 +336,7 @@ static int path_dial(struct wt_path *path, struct wt_endpoint *endpoint, const c
 	if (status < 0)
 		return status;
 	path->endpoint = endpoint;
+	path->dialled = true;
 	status = connect_steps(path, host, port, hello, deadline_ns, err);
 	if (status < 0)
 		path_hang_up(path);
@@ -335,7 +367,7 @@ int wt_verbs_connect(struct wt_endpoint *endpoint, const char *host, uint16_t po
 
 int wt_verbs_detach(struct wt_path *path)
 {
-	if (!path->quiesced || path->count)
+	if (!path->quiesced || path->count || (path->peer && !wt_verbs_peer_idle(path)))
 		return -EBUSY;
 	path_disconnect(path);
 	wt_verbs_cm_close(&path->cm); /* waits: afterwards the device may be taken away */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * path_verbs_queue.c - the data half of a verbs path: post, poll, arm.
+ * path_verbs_queue.c - the data half of a verbs path: post, poll, arm. Of a path of peers path_verbs_peer.c
+ * does them.
  *
  * Owns the ring of outstanding operations.
  *   1. A reliable queue pair completes in order, and says so of what failed, and of what was signalled: the
@@ -11,14 +12,14 @@
  *   2. The first error, whether a completion's or the connection's, moves the queue pair to ERROR; the device
  *      then flushes what is outstanding. Only when every flush was polled is the path silent.
  *   3. Where no flush can come (device removed), the queue pair is destroyed first, and only then is the rest
- *      completed with the error.
+ *      completed with the error. A path of peers hears what has come before that.
  *   4. Before sleeping: notification is requested, then the queue is looked at once more (arm keeps what it
  *      finds for poll). The descriptors of both channels are level-triggered.
  * The connection's events cost a system call to look at: poll does so when no completion has ended a sleep,
  * now and then when idle, and until the path is established. A serving end has nothing to poll but these.
  * Threads: the owner's. No allocation, no logging.
  */
-#include "path_verbs.h"
+#include "path_verbs_peer.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -29,7 +30,7 @@
 #define SIGNAL_EVERY 16u
 #define SIGNAL_BYTES (256u << 10)
 
-static int status_of(enum ibv_wc_status status)
+int wt_verbs_status(enum ibv_wc_status status)
 {
 	switch (status) {
 	case IBV_WC_SUCCESS:
@@ -51,7 +52,15 @@ static int status_of(enum ibv_wc_status status)
 	}
 }
 
-static void fail(struct wt_path *path, int code)
+void wt_verbs_cut(struct wt_path *path)
+{
+	if (path->peer)
+		path->peer->cut = true;
+	else if (path->cm.id->qp)
+		rdma_destroy_qp(path->cm.id);
+}
+
+void wt_verbs_fail(struct wt_path *path, int code)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
 
@@ -59,10 +68,10 @@ static void fail(struct wt_path *path, int code)
 		return;
 	path->error = code;
 	if (path->cm.id->qp && ibv_modify_qp(path->cm.id->qp, &attr, IBV_QP_STATE))
-		rdma_destroy_qp(path->cm.id);
+		wt_verbs_cut(path);
 }
 
-static void events_take(struct wt_path *path)
+void wt_verbs_events_take(struct wt_path *path)
 {
 	struct rdma_cm_event event;
 
@@ -72,17 +81,16 @@ static void events_take(struct wt_path *path)
 			path->established = true;
 			break;
 		case RDMA_CM_EVENT_DISCONNECTED:
-			fail(path, ECONNRESET);
+			wt_verbs_fail(path, ECONNRESET);
 			break;
 		case RDMA_CM_EVENT_CONNECT_ERROR:
 		case RDMA_CM_EVENT_UNREACHABLE:
 		case RDMA_CM_EVENT_REJECTED:
-			fail(path, ECONNABORTED);
+			wt_verbs_fail(path, ECONNABORTED);
 			break;
 		case RDMA_CM_EVENT_DEVICE_REMOVAL:
-			fail(path, ENODEV);
-			if (path->cm.id->qp)
-				rdma_destroy_qp(path->cm.id);
+			wt_verbs_fail(path, ENODEV);
+			wt_verbs_cut(path);
 			break;
 		default:
 			break;
@@ -96,10 +104,10 @@ static void channels_look(struct wt_path *path)
 	struct ibv_cq *cq;
 	void *context;
 
-	if (path->role == WT_ROLE_PULL && ibv_get_cq_event(path->completions, &cq, &context) == 0)
+	if (path->role != WT_ROLE_SERVE && ibv_get_cq_event(path->completions, &cq, &context) == 0)
 		ibv_ack_cq_events(cq, 1);
 	else
-		events_take(path);
+		wt_verbs_events_take(path);
 }
 
 static void pop(struct wt_path *path, int status, struct wt_completion *ret_completion)
@@ -116,11 +124,11 @@ static void pop(struct wt_path *path, int status, struct wt_completion *ret_comp
 static void learn(struct wt_path *path, const struct ibv_wc *wc)
 {
 	unsigned older = ((unsigned)wc->wr_id + path->depth - path->first) % path->depth;
-	int status = status_of(wc->status);
+	int status = wt_verbs_status(wc->status);
 
 	assert(wc->wr_id < path->depth && older >= path->known && older < path->count);
 	if (status < 0)
-		fail(path, -status);
+		wt_verbs_fail(path, -status);
 	/* What is flushed fails for the reason for which the path did; see invariant 1 for what is older. */
 	if (wc->status == IBV_WC_WR_FLUSH_ERR)
 		for (unsigned i = path->known; i <= older; i++)
@@ -147,9 +155,8 @@ static unsigned queue_take(struct wt_path *path, struct wt_completion *ret_compl
 		for (int i = 0; i < n; i++)
 			learn(path, &wc[i]);
 		if (n < 0) {
-			fail(path, EIO);
-			if (path->cm.id->qp)
-				rdma_destroy_qp(path->cm.id);
+			wt_verbs_fail(path, EIO);
+			wt_verbs_cut(path);
 		}
 	}
 }
@@ -164,9 +171,11 @@ int wt_verbs_poll(struct wt_path *path, struct wt_completion *ret_completions, u
 		path->armed = false;
 		channels_look(path);
 	}
+	if (path->role == WT_ROLE_PEER)
+		return wt_verbs_peer_poll(path, ret_completions, max);
 	done = queue_take(path, ret_completions, max);
 	if (!done && (!path->established || path->role == WT_ROLE_SERVE || ++path->idle % IDLE_POLLS == 0))
-		events_take(path);
+		wt_verbs_events_take(path);
 	/* No queue pair, so nothing is written any more, and no flush may come. */
 	while (path->error && !path->cm.id->qp && !path->known && path->count && done < max)
 		pop(path, -path->error, &ret_completions[done++]);
@@ -175,22 +184,26 @@ int wt_verbs_poll(struct wt_path *path, struct wt_completion *ret_completions, u
 	return (int)done;
 }
 
-static int op_check(const struct wt_path *path, const struct wt_op *op)
+int wt_verbs_local_check(const struct wt_path *path, const struct wt_op *op, unsigned access)
 {
 	const struct wt_region *region = op->local_region;
 	uint64_t offset;
 
-	if (op->kind == WT_OP_SEND || op->kind == WT_OP_WRITE)
-		return -EOPNOTSUPP;
-	if (op->kind != WT_OP_READ || op->length == 0 || op->length > WT_PATH_READ_MAX || !region)
-		return -EINVAL;
-	if (region->endpoint != path->endpoint || !(region->access & WT_ACCESS_SINK))
+	if (op->length - 1 >= WT_PATH_READ_MAX || !region || region->endpoint != path->endpoint ||
+		(region->access & access) != access)
 		return -EINVAL;
 	offset = (uint64_t)((uintptr_t)op->local - (uintptr_t)region->base);
 	if ((uintptr_t)op->local < (uintptr_t)region->base || offset > region->length ||
 		op->length > region->length - offset)
 		return -EINVAL;
 	return 0;
+}
+
+static int op_check(const struct wt_path *path, const struct wt_op *op)
+{
+	if (op->kind == WT_OP_SEND || op->kind == WT_OP_WRITE)
+		return -EOPNOTSUPP;
+	return op->kind == WT_OP_READ ? wt_verbs_local_check(path, op, WT_ACCESS_SINK) : -EINVAL;
 }
 
 static void work_prepare(struct wt_path *path, unsigned at, const struct wt_op *op)
@@ -246,15 +259,14 @@ static int work_post(struct wt_path *path, unsigned n)
 	path->count += n;
 	if (code && n && !path->work[n - 1].send_flags) {
 		/* Nobody would say when the last one is done: all that is outstanding fails. */
-		fail(path, code);
-		if (path->cm.id->qp)
-			rdma_destroy_qp(path->cm.id);
+		wt_verbs_fail(path, code);
+		wt_verbs_cut(path);
 	}
 	if (n)
 		return (int)n; /* what was not taken is posted, and fails, next time */
 	if (code == ENOMEM && path->count)
 		return -EAGAIN;
-	fail(path, code);
+	wt_verbs_fail(path, code);
 	return -path->error;
 }
 
@@ -263,12 +275,14 @@ int wt_verbs_post(struct wt_path *path, const struct wt_op *ops, unsigned count)
 	unsigned taken;
 	int status = -EAGAIN;
 
-	if (path->role != WT_ROLE_PULL)
+	if (path->role == WT_ROLE_SERVE)
 		return -EOPNOTSUPP;
 	if (path->error)
 		return -path->error;
 	if (path->quiesced)
 		return -ESHUTDOWN;
+	if (path->role == WT_ROLE_PEER)
+		return wt_verbs_peer_post(path, ops, count);
 	if (!path->established)
 		return -EAGAIN;
 	for (taken = 0; taken < count && path->count + taken < path->depth; taken++) {
@@ -286,6 +300,8 @@ int wt_verbs_arm(struct wt_path *path)
 {
 	struct ibv_wc wc;
 
+	if (path->peer)
+		return wt_verbs_peer_arm(path);
 	if (path->known || (path->error && !(path->count && path->cm.id->qp)))
 		return 1;
 	if (!path->endpoint)
@@ -304,6 +320,6 @@ int wt_verbs_arm(struct wt_path *path)
 bool wt_verbs_alive(struct wt_path *path)
 {
 	if (path->endpoint)
-		events_take(path);
+		wt_verbs_events_take(path);
 	return path->endpoint && !path->error;
 }

@@ -256,11 +256,6 @@ int wt_sink_populate(
 	return populate(block, offset, length, MADV_POPULATE_WRITE, err);
 }
 
-static bool is_zero(const uint8_t *page)
-{
-	return !page[0] && memcmp(page, page + 1, WT_PAGE_SIZE - 1) == 0;
-}
-
 /* Pages that exist, as far as can be told. What does not after all is noticed before it is touched. */
 static int zero_pages(
 	const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err)
@@ -269,7 +264,7 @@ static int zero_pages(
 	uint64_t end = offset + length;
 
 	for (; !r && offset < end; offset += WT_PAGE_SIZE) {
-		if (is_zero(block->base + offset))
+		if (wt_page_is_zero(block->base + offset))
 			continue;
 		r = wt_sink_populate(block, offset, WT_PAGE_SIZE, err);
 		if (!r)
@@ -286,6 +281,9 @@ static uint64_t next_page(const struct wt_sink_block *block, uint64_t offset)
 
 	if (data < 0)
 		return block->fd >= 0 && errno == ENXIO ? UINT64_MAX : offset;
+	/* A character device (device DAX) takes the question and answers 0. */
+	if ((uint64_t)data < block->fd_offset + offset)
+		return offset;
 	/* File systems with small blocks have holes that end within a page. */
 	return ((uint64_t)data - block->fd_offset) & ~(uint64_t)(WT_PAGE_SIZE - 1);
 }

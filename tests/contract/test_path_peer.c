@@ -2,7 +2,8 @@
 /*
  * test_path_peer.c - the contract of path.h: two equal ends that send messages, write and read.
  *
- * Both ends run in this thread, so every wait polls both.
+ * Both ends run in this thread, so every wait polls both. Where fabrics may differ (after a key that was
+ * refused tcp goes on, and a queue pair is broken) the cases say so.
  */
 #include "test_path.h"
 
@@ -194,8 +195,10 @@ static void message_bytes(void **state)
 
 	peers_open(peers);
 	post(peers, 0, op_send(head, sizeof head, peers->ends[0].memory + 5, 60000));
-	while ((n = test_ops->poll(peers->ends[1].path, done, 4)) == 0)
+	while ((n = test_ops->poll(peers->ends[1].path, done, 4)) == 0) {
+		turn(&peers->ends[0]);
 		assert_true(test_now_ns() < deadline);
+	}
 	assert_int_equal(n, 1);
 	assert_non_null(done[0].message);
 	assert_int_equal(done[0].length, 60000 + sizeof head);
@@ -243,7 +246,30 @@ static void writes_and_reads(void **state)
 	free(peers);
 }
 
-/* What a key does not grant is refused, one operation at a time; the path and its neighbours go on. */
+/* An operation that the other end's key does not grant: it fails, and the path goes on, or fails with it. */
+static void refused(struct peers *peers, struct wt_op op, int over_tcp)
+{
+	uint64_t deadline = test_now_ns() + TEST_DEADLINE_NS;
+	struct end *end = &peers->ends[0];
+	unsigned before = end->completed;
+
+	post(peers, 0, op);
+	while (end->completed == before) {
+		turn(end);
+		turn(&peers->ends[1]);
+		assert_true(test_now_ns() < deadline);
+	}
+	if (test_ops->fabric == WT_FABRIC_TCP) {
+		assert_int_equal(end->statuses[before], over_tcp);
+		assert_true(test_ops->alive(end->path));
+		return;
+	}
+	assert_true(end->statuses[before] < 0);
+	test_ops->close(end->path);
+	test_ops->close(peers->ends[1].path);
+	peers_join(peers);
+}
+
 static void keys_refused(void **state)
 {
 	struct peers *peers = calloc(1, sizeof *peers);
@@ -261,31 +287,28 @@ static void keys_refused(void **state)
 				 WT_ACCESS_SERVE, &readable, &err),
 		0);
 	test_ops->region_key(readable, &key);
-	for (i = 0; i < 12; i++) {
+	for (i = 0; i < 8; i++) {
 		op = op_move(end, i % 2 ? WT_OP_WRITE : WT_OP_READ, 0, 0, i % 3 ? 70000 : 100);
-		if (i / 4 == 0)
+		if (i < 4)
 			op.remote_key ^= 1;
-		else if (i / 4 == 1)
+		else
 			op.remote_address += TEST_MEMORY - 50;
-		if (i == 9)
-			op.remote_key = key.key; /* not a target */
-		post(peers, 0, op);
+		refused(peers, op, i < 4 ? -EACCES : -ERANGE);
 	}
-	wait_until(peers, 0, 12, 0);
-	for (i = 0; i < 12; i++)
-		assert_int_equal(end->statuses[i], i / 4 == 0   ? -EACCES
-						   : i / 4 == 1 ? -ERANGE
-						   : i == 9     ? -EACCES
-								: 0);
+	op = op_move(end, WT_OP_WRITE, 0, 0, 100);
+	op.remote_key = key.key; /* not a target */
+	refused(peers, op, -EACCES);
+	op.kind = WT_OP_READ;
+	op.local = end->memory;
+	post(peers, 0, op);
+	wait_until(peers, 0, end->posted, 0);
+	assert_int_equal(end->statuses[end->posted - 1], 0);
 	/* A region that is gone. */
 	test_ops->region_remove(peers->ends[1].region);
 	peers->ends[1].region = NULL;
 	memset(peers->ends[1].memory, 0x5a, TEST_MEMORY);
-	post(peers, 0, op_move(end, WT_OP_WRITE, 0, 0, WT_PATH_READ_MAX));
-	post(peers, 0, op_move(end, WT_OP_READ, 0, 0, 1));
-	wait_until(peers, 0, 14, 0);
-	assert_int_equal(end->statuses[12], -EACCES);
-	assert_int_equal(end->statuses[13], -EACCES);
+	refused(peers, op_move(end, WT_OP_WRITE, 0, 0, WT_PATH_READ_MAX), -EACCES);
+	refused(peers, op_move(end, WT_OP_READ, 0, 0, 1), -EACCES);
 	for (i = 0; i < TEST_MEMORY; i++)
 		assert_int_equal(peers->ends[1].memory[i], 0x5a);
 	test_ops->region_remove(readable);
@@ -297,6 +320,7 @@ static void keys_refused(void **state)
 static void region_goes(void **state)
 {
 	struct peers *peers = calloc(1, sizeof *peers);
+	uint64_t deadline = test_now_ns() + TEST_DEADLINE_NS;
 	struct end *end;
 	unsigned i;
 
@@ -308,8 +332,12 @@ static void region_goes(void **state)
 	test_ops->region_remove(peers->ends[1].region);
 	peers->ends[1].region = NULL;
 	memset(peers->ends[1].memory, 0x33, TEST_MEMORY);
-	wait_until(peers, 0, 16, 0);
-	assert_int_equal(end->statuses[15], -EACCES);
+	while (end->completed < 16) {
+		turn(end);
+		turn(&peers->ends[1]);
+		assert_true(test_now_ns() < deadline);
+	}
+	assert_true(end->statuses[15] < 0);
 	for (i = 0; i < TEST_MEMORY; i++)
 		assert_int_equal(peers->ends[1].memory[i], 0x33);
 	peers_close(peers);
@@ -332,11 +360,16 @@ static void bad_posts(void **state)
 	assert_int_equal(test_ops->post(end->path, &op, 1), -EINVAL);
 	op = op_move(end, WT_OP_READ, 0, TEST_MEMORY - 10, 11);
 	assert_int_equal(test_ops->post(end->path, &op, 1), -EINVAL);
+	op = op_move(end, WT_OP_WRITE, TEST_MEMORY - 10, 0, 11);
+	assert_int_equal(test_ops->post(end->path, &op, 1), -EINVAL);
+	op.local_region = NULL;
+	assert_int_equal(test_ops->post(end->path, &op, 1), -EINVAL);
 	peers_close(peers);
 	free(peers);
 }
 
-/* One end leaves: its last messages are heard, what the other end had outstanding fails, each once. */
+/* One end has quiesced, and leaves: its last messages are heard, what the other end had outstanding fails,
+ * each once. */
 static void peer_leaves(void **state)
 {
 	struct peers *peers = calloc(1, sizeof *peers);
@@ -348,6 +381,12 @@ static void peer_leaves(void **state)
 	end = &peers->ends[0];
 	for (i = 0; i < 50; i++)
 		post(peers, 1, op_send("bye", 3, peers->ends[1].memory, 100));
+	while (test_ops->quiesce(peers->ends[1].path)) {
+		turn(&peers->ends[1]);
+		if (!peers->ends[0].messages)
+			turn(&peers->ends[0]);
+		assert_true(test_now_ns() < deadline);
+	}
 	for (i = 0; i < 20; i++)
 		post(peers, 0, op_move(end, WT_OP_READ, 0, 0, WT_PATH_READ_MAX));
 	test_ops->close(peers->ends[1].path);
@@ -358,7 +397,8 @@ static void peer_leaves(void **state)
 	} while (end->last >= 0);
 	assert_int_equal(end->messages, 50);
 	assert_int_equal(end->completed, 20);
-	assert_true(end->statuses[19] < 0);
+	/* A device may have answered all of it by itself. */
+	assert_true(end->statuses[19] < 0 || test_ops->fabric != WT_FABRIC_TCP);
 	assert_int_equal(test_ops->post(end->path, &(struct wt_op){ .kind = WT_OP_SEND }, 1), end->last);
 	assert_false(test_ops->alive(end->path));
 	peers_close(peers);
@@ -405,6 +445,128 @@ static void peers_quiesce(void **state)
 		}
 		peers_join(peers);
 	}
+	peers_close(peers);
+	free(peers);
+}
+
+/* One end lets its device go and comes back by another endpoint; the other end gets a new path. */
+static void peers_attach(void **state)
+{
+	struct peers *peers = calloc(1, sizeof *peers);
+	uint64_t deadline = test_now_ns() + TEST_DEADLINE_NS;
+	struct pair *pair = &peers->pair;
+	struct end *dialler = &peers->ends[1];
+	struct wt_error err = { 0 };
+	struct dial dial = { 0 };
+	int status;
+
+	peers_open(peers);
+	post(peers, 0, op_send("before", 6, NULL, 0));
+	post(peers, 1, op_send("before", 6, NULL, 0));
+	wait_until(peers, 0, 1, 1);
+	wait_until(peers, 1, 1, 1);
+	while (test_ops->quiesce(dialler->path)) {
+		turn(dialler);
+		assert_true(test_now_ns() < deadline);
+	}
+	status = test_ops->detach(dialler->path);
+	if (status == -EOPNOTSUPP)
+		skip();
+	assert_int_equal(status, 0);
+	test_ops->close(peers->ends[0].path);
+	test_ops->region_remove(dialler->region);
+	test_ops->region_remove(pair->sink_region);
+	test_ops->endpoint_close(pair->puller_endpoint);
+	assert_int_equal(test_ops->endpoint_open(NULL, test_host, &pair->puller_endpoint, &err), 0);
+	assert_int_equal(test_ops->region_add(pair->puller_endpoint, pair->sink, TEST_MEMORY, WT_ACCESS_SINK,
+				 &pair->sink_region, &err),
+		0);
+	assert_int_equal(test_ops->region_add(pair->puller_endpoint, dialler->memory, TEST_MEMORY,
+				 WT_ACCESS_SINK | WT_ACCESS_TARGET, &dialler->region, &err),
+		0);
+	test_ops->region_key(dialler->region, &peers->ends[0].key);
+	dial.attach = dialler->path;
+	test_dial_start(&dial, pair->puller_endpoint, pair->port, WT_ROLE_PEER);
+	assert_int_equal(test_ops->request_admit(test_request_next(pair, dial.hello), pair->server_endpoint,
+				 WT_ROLE_PEER, &peers->ends[0].path, &err),
+		0);
+	pthread_join(dial.thread, NULL);
+	assert_int_equal(dial.status, 0);
+	assert_int_equal(test_ops->resume(dialler->path), 0);
+	post(peers, 0, op_send("after", 5, NULL, 0));
+	post(peers, 1, op_move(dialler, WT_OP_READ, 0, 0, 100000));
+	post(peers, 0, op_move(&peers->ends[0], WT_OP_WRITE, 0, 200000, 100000));
+	wait_until(peers, 0, 3, 0);
+	wait_until(peers, 1, 2, 0);
+	wait_until(peers, 0, 3, 2);
+	assert_memory_equal(dialler->memory, peers->ends[0].memory, 100000);
+	assert_memory_equal(dialler->memory + 200000, peers->ends[0].memory, 100000);
+	peers_close(peers);
+	free(peers);
+}
+
+/* Polls until there is nothing, and the descriptor will tell of what comes. */
+static void asleep(struct end *end)
+{
+	uint64_t deadline = test_now_ns() + TEST_DEADLINE_NS;
+	unsigned before;
+
+	do {
+		before = end->messages + end->completed;
+		turn(end);
+		assert_true(end->last >= 0 && test_now_ns() < deadline);
+	} while (end->messages + end->completed != before || test_ops->arm(end->path));
+}
+
+static void wakes(struct end *end)
+{
+	struct pollfd wait = { .fd = test_ops->fd(end->path), .events = POLLIN };
+
+	assert_int_equal(poll(&wait, 1, 20000), 1);
+}
+
+static void message_wakes(void **state)
+{
+	struct peers *peers = calloc(1, sizeof *peers);
+	unsigned i;
+
+	peers_open(peers);
+	for (i = 0; i < 100; i++) {
+		post(peers, 0, op_send("x", 1, NULL, 0));
+		wait_until(peers, 0, i * 2 + 1, i * 2 + 1);
+		asleep(&peers->ends[1]);
+		post(peers, 0, op_send("y", 1, NULL, 0));
+		wakes(&peers->ends[1]);
+		wait_until(peers, 0, i * 2 + 2, i * 2 + 2);
+	}
+	peers_close(peers);
+	free(peers);
+}
+
+/* Who waits for the other end to read is woken when it has. */
+static void room_wakes(void **state)
+{
+	struct peers *peers = calloc(1, sizeof *peers);
+	uint64_t deadline = test_now_ns() + TEST_DEADLINE_NS;
+	unsigned depth;
+
+	peers_open(peers);
+	depth = test_ops->depth(peers->ends[0].path);
+	post(peers, 0, op_send("x", 1, NULL, 0));
+	wait_until(peers, 0, 1, 1);
+	while (peers->ends[0].posted <= depth)
+		post(peers, 0, op_send("x", 1, peers->ends[0].memory, 60000));
+	asleep(&peers->ends[0]);
+	while (peers->ends[0].completed <= depth) { /* perhaps the fabric has taken all at once */
+		while (peers->ends[1].messages < peers->ends[0].completed) {
+			turn(&peers->ends[1]);
+			assert_true(test_now_ns() < deadline);
+		}
+		turn(&peers->ends[1]); /* what was handed out is read */
+		wakes(&peers->ends[0]);
+		asleep(&peers->ends[0]);
+	}
+	wait_until(peers, 0, depth + 1, depth + 1);
 	peers_close(peers);
 	free(peers);
 }
@@ -530,21 +692,6 @@ static void frames_in_pieces(void **state)
 	free(peers);
 }
 
-static void not_over_this_fabric(void **state)
-{
-	struct wt_error err = { 0 };
-	uint8_t hello[WT_PATH_HELLO_BYTES] = { 0 };
-	struct wt_path *path = NULL;
-	struct pair pair;
-
-	test_pair_open(&pair, WT_ROLE_INVALID);
-	assert_int_equal(test_ops->connect(pair.puller_endpoint, test_host, pair.port, hello, WT_ROLE_PEER,
-				 TEST_SECOND, &path, &err),
-		-EOPNOTSUPP);
-	assert_non_null(strstr(err.text, "peers"));
-	test_pair_close(&pair);
-}
-
 int test_path_peer(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -556,14 +703,20 @@ int test_path_peer(void)
 		cmocka_unit_test(bad_posts),
 		cmocka_unit_test(peer_leaves),
 		cmocka_unit_test(peers_quiesce),
+		cmocka_unit_test(peers_attach),
+		cmocka_unit_test(message_wakes),
+		cmocka_unit_test(room_wakes),
+	};
+	const struct CMUnitTest bytes[] = {
 		cmocka_unit_test(wrong_frames),
 		cmocka_unit_test(frames_in_pieces),
 	};
-	const struct CMUnitTest none[] = { cmocka_unit_test(not_over_this_fabric) };
+	int failed;
 	char name[64];
 
 	snprintf(name, sizeof name, "path over %s: peers", test_ops->name);
-	if (test_ops->fabric != WT_FABRIC_TCP)
-		return cmocka_run_group_tests_name(name, none, NULL, NULL);
-	return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+	failed = cmocka_run_group_tests_name(name, tests, NULL, NULL);
+	if (test_ops->fabric == WT_FABRIC_TCP)
+		failed += cmocka_run_group_tests_name("path over tcp: bytes of peers", bytes, NULL, NULL);
+	return failed;
 }

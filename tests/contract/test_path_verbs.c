@@ -178,12 +178,32 @@ static void atomics_are_not(void **state)
 	attempt(IBV_WR_ATOMIC_FETCH_AND_ADD, 8, WT_ACCESS_SERVE | WT_ACCESS_SINK, 0);
 }
 
+/* Who listens would, and cannot: told apart from a refusal, after which another time may be better. */
+static void cannot_admit(void **state)
+{
+	struct wt_error err = { 0 };
+	struct dial dial = { 0 };
+	struct pair pair;
+
+	test_pair_open(&pair, WT_ROLE_INVALID);
+	test_dial_start(&dial, pair.puller_endpoint, pair.port, WT_ROLE_PULL);
+	assert_int_equal(test_ops->request_admit(test_request_next(&pair, dial.hello), pair.server_endpoint,
+				 WT_ROLE_PULL, &pair.serving, &err),
+		-EPROTO);
+	pthread_join(dial.thread, NULL);
+	assert_int_equal(dial.status, -ENOBUFS);
+	assert_non_null(strstr(dial.err.text, "cannot open its end"));
+	test_pair_path(&pair, WT_ROLE_PULL, &pair.serving, &pair.pulling);
+	test_pair_close(&pair);
+}
+
 int test_path_verbs(const struct wt_fabric_ops *fabric, const char *address)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reading_is_allowed),
 		cmocka_unit_test(writing_is_not),
 		cmocka_unit_test(atomics_are_not),
+		cmocka_unit_test(cannot_admit),
 	};
 
 	ops = fabric;

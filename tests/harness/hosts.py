@@ -179,6 +179,12 @@ class LabHost(Host):
         except (OSError, ValueError, KeyError) as error:
             print(f"  {self.name} cannot be looked at: {error}", flush=True)
 
+    def print_consoles(self):
+        """What its guests said last."""
+        for name in sorted(os.listdir(self.out_dir)):
+            with open(os.path.join(self.out_dir, name), errors="replace") as file:
+                print("".join(f"  {self.name} {name}: {line}" for line in file.readlines()[-20:]), flush=True)
+
     def cpu_seconds(self):
         """Processor time of all that this host has done so far: that of its QEMU."""
         with open(os.path.join(self.lab_dir, "lab.json")) as file:
@@ -211,6 +217,7 @@ def thread_times(pid):
 def lab(count, mem="1536M", options=()):
     """Starts a lab of its own and stops it; yields its hosts."""
     directory = tempfile.mkdtemp(prefix="watari-lab-")
+    hosts = []
     try:
         started = subprocess.run([LAB, "start", "--dir", directory, "--hosts", str(count), "--mem", mem, *options],
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -218,7 +225,12 @@ def lab(count, mem="1536M", options=()):
         if started.returncode:
             hung = "soft lockup" in started.stdout  # the emulated kernel, before anything of ours runs (docs/LAB.md)
             raise (Stall if hung else Failure)(f"the lab does not start ({started.returncode}): {started.stdout.strip()}")
-        yield [LabHost(directory, i) for i in range(count)]
+        hosts = [LabHost(directory, i) for i in range(count)]
+        yield hosts
+    except Failure:
+        for host in hosts:
+            host.print_consoles()
+        raise
     finally:
         subprocess.run([LAB, "stop", "--dir", directory], stdin=subprocess.DEVNULL, check=False,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -80,7 +80,10 @@ class Migration:
     def finish(self, timeout_s=300):
         """(exit code of send, of receive)"""
         code = self.sender.wait(timeout_s)
-        return code, self.receiver.wait(60)
+        try:
+            return code, self.receiver.wait(60)
+        except Failure as failure:
+            raise Failure(f"{failure}; send ended with {code}: {self.sender.tail()}") from None
 
     def summary(self):
         for event in events(self.sender):

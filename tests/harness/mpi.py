@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""mpi.py - an MPI job on this machine over btl/watari, and the coordinator's commands on it."""
+"""mpi.py - an MPI job on a host over btl/watari, and the coordinator's commands on it."""
 
 import json
 import os
@@ -16,19 +16,21 @@ WORD = "messages: right: "
 class Job:
     """`watari-mpi run` of a program; all traffic goes through btl/watari, also between ranks of one host."""
 
-    def __init__(self, host, ranks=4, program=(MESSAGES,), name="job", env=None, mca=(), btl="watari,self"):
+    def __init__(self, host, ranks=4, program=(MESSAGES,), name="job", env=None, mca=(), btl="watari,self", address="127.0.0.1",
+                 wrap=()):
         self.host, self.name, self.ranks = host, name, ranks
         self.env = {"XDG_RUNTIME_DIR": host.run_dir}
         self.until = os.path.join(host.run_dir, f"{name}.until")
-        options = [word for key, value in (("btl_watari_address", "127.0.0.1"), *mca) for word in ("--mca", key, value)]
-        self.process = host.start([COORDINATOR, "run", "--name", name, "--btl", btl, "--allow-run-as-root", "--oversubscribe",
+        options = [word for key, value in (("btl_watari_address", address), *mca) for word in ("--mca", key, value)]
+        self.process = host.start([*wrap, COORDINATOR, "run", "--name", name, "--btl", btl, "--allow-run-as-root", "--oversubscribe",
                                    "-n", str(ranks), *options, *program], f"mpirun-{name}", env={**self.env, **(env or {})})
 
     def command(self, *words, timeout_s=60):
         """(exit code, lines as JSON objects, sentences)"""
         process = self.host.start([COORDINATOR, words[0], self.name, *words[1:], "--json"], words[0], env=self.env)
         code = process.wait(timeout_s)
-        self.host.processes.remove(process)
+        if process in self.host.processes:
+            self.host.processes.remove(process)
         lines = list(process.lines)
         return code, [json.loads(line) for line in lines if line.startswith("{")], \
             [line for line in lines if not line.startswith("{")]
@@ -57,8 +59,7 @@ class Job:
 
     def end(self, timeout_s=90):
         """Lets the program end, and checks its word."""
-        with open(self.until, "w", encoding="ascii"):
-            pass
+        self.host.call(["touch", self.until])
         code = self.process.wait(timeout_s)
         word = self.process.find(WORD)
         if code or not word:

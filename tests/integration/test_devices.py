@@ -129,6 +129,19 @@ def give_up(process, new, how):
     expect(any(e.get("step") == "unplug" and e["undo"] and e["state"] == "done" for e in events(process)), process.tail())
 
 
+def lacks_link(host, image):
+    """The new QEMU refuses the device: the guest runs in it without, and that is said."""
+    path = write_map(host, {"a": emulated()}, {**QUICK, "plug": 1500})
+    source = begin(host, image, backend="file")
+    new = DeviceGuest(host, image, backend="file", incoming=True, ram_file=ram_path(source))  # without the network behind the NIC
+    process = start(source, new, *options(source, path, "a"), "--new-agent", agent_socket(new))
+    trouble = summary(process)["devices"]["trouble"]
+    expect(any(e["event"] == "warning" and "look at its devices: device ib0" in e["text"] for e in events(process)), process.tail())
+    print(f"  {trouble}", flush=True)
+    still_fine(new)
+    new.quit()
+
+
 def case_handover(host, image):
     """Another QEMU on this host, and the guest has its device again: refused; given up; then done, twice."""
     need_sabotage()
@@ -151,6 +164,7 @@ def case_handover(host, image):
         give_up(start_handover(new, {"WATARI_STOP_BEFORE": "loading"}), new, how)
         told += TOLD_BACK
         keeps(source, told)
+    lacks_link(host, image)
     for _ in range(2):
         new = successor()
         summary_of = summary(start_handover(new))
@@ -318,7 +332,7 @@ def case_undo(host, image):
     told = []
     for how in ("cancel", "destination dies"):
         destination = DeviceGuest(host, image, incoming=True)
-        move = DeviceMove(source, destination, path, send=["--max-rate", "2M", "--reconnect-timeout", "2s"])
+        move = DeviceMove(source, destination, path, send=["--no-warm-up", "--max-rate", "2M", "--reconnect-timeout", "2s"])
         wait_for(lambda: any(e["event"] == "migrating" for e in events(move.sender)) or not move.sender.running(), "the migration")
         expect("ib0" not in source.devices(), "QEMU migrates with the device")
         code, text = host.call([watari(), "retarget", "vm", "--to", "127.0.0.1:1/vm"])
@@ -347,7 +361,7 @@ def case_recover(host, image):
     path = write_map(host, places, QUICK)
     source = begin(host, image)
     destination = DeviceGuest(host, image, incoming=True, devices=NETWORK)
-    move = DeviceMove(source, destination, path, send=["--max-rate", "2M"], receive=HURRY)
+    move = DeviceMove(source, destination, path, send=["--no-warm-up", "--max-rate", "2M"], receive=HURRY)
     wait_for(lambda: any(e["event"] == "migrating" for e in events(move.sender)) or not move.sender.running(), "the migration")
     move.sender.kill()
     move.receiver.wait(60)

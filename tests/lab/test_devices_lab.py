@@ -6,6 +6,7 @@
           context wherever there is a device, a third host pings the guest over the device, the guest checks its memory
   undo    given up when the device has left: it is plugged in again, and used again
   held    the process does not let go: the unplug is given up, the guest keeps its device and runs
+  late    the process lets go when the unplug was given up: the device goes, is plugged in again, and used again
   busy    the device of the destination is in use; is bound to another driver until the map's command binds it
   handover  another QEMU on the same host gets the guest, and the guest its device
 """
@@ -53,7 +54,9 @@ def told(summary):
     devices = summary["devices"]
     print(f"  away for {devices['device_outage_ms']:.0f} ms (quiesce {devices['quiesce_ms']:.0f}, unplug "
           f"{devices['unplug_ms']:.0f}, move {devices['move_ms']:.0f}, plug {devices['plug_ms']:.0f}, attach "
-          f"{devices['attach_ms']:.0f}); down {summary['downtime_ms']:.0f} ms; now {devices['there'][0]['what']}", flush=True)
+          f"{devices['attach_ms']:.0f}), {devices['warm_up_bytes'] >> 20} MiB moved before that, in "
+          f"{devices['warm_up_ms']:.0f} ms, and {summary['replica_pages'] >> 8} MiB kept; down "
+          f"{summary['downtime_ms']:.0f} ms; now {devices['there'][0]['what']}", flush=True)
     expect("trouble" not in devices, f"{devices}")
     return devices
 
@@ -96,7 +99,7 @@ def case_undo(image):
         maps = [write_map(host, {"a": has(a), "b": {"none": True}}, PATIENT) for host in (a, b)]
         source = begin(a, image, "release")
         destination = DeviceGuest(b, image, incoming=True)
-        move = DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=[*SEND, "--max-rate", "500K"])
+        move = DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=[*SEND, "--no-warm-up", "--max-rate", "500K"])
         wait_for(lambda: any(e["event"] == "migrating" for e in events(move.sender)) or not move.sender.running(), "the migration", 120)
         expect(move.sender.running(), f"it gave up by itself: {move.sender.tail()}")
         expect("ib0" not in source.devices(), "QEMU migrates with the device")
@@ -120,6 +123,22 @@ def case_held(image):
         expect(source.devices().get("ib0") == "vfio-pci", f"the device is gone: {source.devices()}")
         still_fine(source)
         expect(source.hooks() == ["detach ib0", "attach ib0 vfio"], f"hooks: {source.hooks()}")
+
+
+def case_late(image):
+    with lab(2, mem="1024M", options=["--vfio-nic"]) as (a, b):
+        keys = install_key([a, b])
+        quick = {**PATIENT, "unplug": 6000, "recall": 60000}
+        maps = [write_map(host, {"a": has(a), "b": {"none": True}}, quick) for host in (a, b)]
+        source = begin(a, image, "late")
+        destination = DeviceGuest(b, image, incoming=True)
+        move = DeviceMove(source, destination, maps[0], there=maps[1], keys=keys, send=SEND)
+        print(f"  {refused(move.sender, 'the guest did not let go within 6000 ms', 240)}", flush=True)
+        expect(move.sender.find("the guest goes on here as before"), f"not as before: {move.sender.tail()}")
+        expect(("unplug", "ib0", "done", True) in move.steps(), f"steps: {move.steps()}")
+        expect(source.devices().get("ib0") == "vfio-pci", f"the device is gone: {source.devices()}")
+        wait_for(lambda: source.console().count("HOLD eth") == 2, "a verbs context again", 60)
+        still_fine(source)
 
 
 def case_busy(image):

@@ -174,6 +174,11 @@ int wt_qmp_open(struct wt_loop *loop, const char *socket_path, uint64_t timeout_
 	return 0;
 }
 
+pid_t wt_qmp_pid(const struct wt_qmp *qmp)
+{
+	return 0;
+}
+
 /* What is under way to QEMU still gets there, unless its sender was killed with it unsent; either happens. */
 void wt_qmp_close(struct wt_qmp *qmp)
 {

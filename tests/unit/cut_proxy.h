@@ -120,12 +120,28 @@ static inline void proxy_accept(struct proxy *p, enum proxy_kind kind)
 	p->pairs[p->count++] = pair;
 }
 
-/* One byte of what the puller says on a control connection. */
+/* Of what comes next so many bytes that nobody looks at; 0: the next one is for proxy_watch. */
+static inline size_t proxy_unseen(struct proxy_pair *pair, size_t length)
+{
+	bool in_payload = pair->header_got == WT_WIRE_FRAME_HEADER && pair->frame.type != WT_MESSAGE_READY;
+	size_t most = in_payload ? pair->frame.length - pair->payload_at : pair->skip;
+
+	if (length > most)
+		length = most;
+	if (!in_payload) {
+		pair->skip -= length;
+		return length;
+	}
+	pair->payload_at += length;
+	if (pair->payload_at == pair->frame.length)
+		pair->header_got = 0;
+	return length;
+}
+
+/* One byte of a header, or of a READY. */
 static inline void proxy_watch(struct proxy *p, struct proxy_pair *pair, uint8_t *byte)
 {
-	if (pair->skip) {
-		pair->skip--;
-	} else if (pair->header_got < WT_WIRE_FRAME_HEADER) {
+	if (pair->header_got < WT_WIRE_FRAME_HEADER) {
 		pair->header[pair->header_got++] = *byte;
 		pair->payload_at = 0;
 		if (pair->header_got == WT_WIRE_FRAME_HEADER &&
@@ -145,6 +161,18 @@ static inline void proxy_watch(struct proxy *p, struct proxy_pair *pair, uint8_t
 		pair->header_got = 0;
 }
 
+/* What the puller says on a control connection. */
+static inline void proxy_hear(struct proxy *p, struct proxy_pair *pair, uint8_t *bytes, size_t length)
+{
+	for (size_t i = 0, n; i < length; i += n) {
+		n = proxy_unseen(pair, length - i);
+		if (!n) {
+			proxy_watch(p, pair, &bytes[i]);
+			n = 1;
+		}
+	}
+}
+
 /* Moves what fds[from] said; false: the connection is over. */
 static inline bool proxy_move(
 	struct proxy *p, struct proxy_pair *pair, unsigned from, short events, short room)
@@ -159,8 +187,8 @@ static inline bool proxy_move(
 			return false;
 		pipe->start = 0;
 		pipe->end = n < 0 ? 0 : (size_t)n;
-		for (size_t i = 0; from == 1 && pair->kind == PROXY_CONTROL && i < pipe->end; i++)
-			proxy_watch(p, pair, &pipe->bytes[i]);
+		if (from == 1 && pair->kind == PROXY_CONTROL)
+			proxy_hear(p, pair, pipe->bytes, pipe->end);
 		room = POLLOUT;
 	}
 	if (pipe->start < pipe->end && room) {

@@ -244,9 +244,9 @@ static void test_does_not_answer(void **state)
 	unlink(address.sun_path);
 }
 
-static void host(char *ret_host, size_t size)
+static int attach(struct wt_mesh *mesh, uint32_t epoch, struct wt_error *err)
 {
-	snprintf(ret_host, size, "%s", host_now);
+	return wt_mesh_attach(mesh, WT_FABRIC_TCP, host_now, epoch, err);
 }
 
 static int reach(enum wt_barrier_goal goal, struct wt_error *err)
@@ -264,7 +264,7 @@ static int reach(enum wt_barrier_goal goal, struct wt_error *err)
 
 static void ranks_open(uint32_t size, struct wt_rank *ret_ranks[2])
 {
-	struct wt_rank_options options = { .size = size, .directory = directory, .host = host };
+	struct wt_rank_options options = { .size = size, .directory = directory, .attach = attach };
 	struct wt_error err = { 0 };
 	uint32_t i;
 
@@ -399,7 +399,7 @@ static void test_lost_is_said_first(void **state)
 	/* Rank 1 goes without a goodbye. */
 	pthread_mutex_lock(&meshes[1]->lock);
 	meshes[1]->closing = true;
-	wt_mesh_bond_event(peers[1][0], WT_BOND_LOST, NULL);
+	wt_mesh_bond_event(peers[1][0], WT_BOND_LOST);
 	pthread_mutex_unlock(&meshes[1]->lock);
 	TURN_UNTIL(said[0]);
 	turn();

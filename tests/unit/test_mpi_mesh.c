@@ -26,6 +26,7 @@
 #include "rank.h"
 
 #define RANKS 4
+#define ANY (WT_ACCESS_SERVE | WT_ACCESS_SINK | WT_ACCESS_TARGET)
 #define WORDS (64u << 10)
 #define PATIENCE_NS 40000000000ull
 
@@ -190,6 +191,7 @@ static void write_and_read(struct node *node, int to, uint64_t round)
 	for (i = 0; i < words; i++)
 		node->source[i] = round * 1000003 + i + (uint64_t)node->rank;
 	work->item.op.local = node->source;
+	work->item.local = node->source_registration;
 	work->item.op.length = words * 8;
 	work->item.remote = nodes[to].memory_registration->handle;
 	work->item.remote_address = (uint64_t)(uintptr_t)target;
@@ -246,9 +248,9 @@ static void *node_main(void *arg)
 	return NULL;
 }
 
-static void host(char *ret_host, size_t size)
+static int attach(struct wt_mesh *mesh, uint32_t epoch, struct wt_error *err)
 {
-	snprintf(ret_host, size, "127.0.0.1");
+	return wt_mesh_attach(mesh, WT_FABRIC_TCP, "127.0.0.1", epoch, err);
 }
 
 static void node_open(struct node *node, int rank)
@@ -256,7 +258,7 @@ static void node_open(struct node *node, int rank)
 	struct wt_mesh_name self = { 1, (uint32_t)rank };
 	const struct wt_mesh_events events = { .message = message, .broken = broken, .arg = node };
 	const struct wt_rank_options options = {
-		.name = self, .size = RANKS, .directory = directory, .host = host
+		.name = self, .size = RANKS, .directory = directory, .attach = attach
 	};
 	struct wt_error err = { 0 };
 
@@ -268,9 +270,9 @@ static void node_open(struct node *node, int rank)
 	assert_int_equal(wt_mesh_attach(node->mesh, WT_FABRIC_TCP, "127.0.0.1", 0, &err), 0);
 	if (wt_rank_open(node->mesh, &options, &node->control, &err) < 0)
 		fail_msg("%s", wt_error_text(&err));
-	node->memory_registration = wt_mesh_register(node->mesh, node->memory, RANKS * WORDS * 8, &err);
-	node->source_registration = wt_mesh_register(node->mesh, node->source, WORDS * 8, &err);
-	node->counter_registration = wt_mesh_register(node->mesh, &node->counter, 8, &err);
+	node->memory_registration = wt_mesh_register(node->mesh, node->memory, RANKS * WORDS * 8, ANY, &err);
+	node->source_registration = wt_mesh_register(node->mesh, node->source, WORDS * 8, ANY, &err);
+	node->counter_registration = wt_mesh_register(node->mesh, &node->counter, 8, ANY, &err);
 	assert_non_null(node->counter_registration);
 }
 
@@ -412,7 +414,7 @@ static void test_gone_memory(void **state)
 	unsigned i;
 
 	world_open();
-	registration = wt_mesh_register(nodes[1].mesh, memory, sizeof memory, &err);
+	registration = wt_mesh_register(nodes[1].mesh, memory, sizeof memory, ANY, &err);
 	assert_non_null(registration);
 	handle = registration->handle;
 	wt_mesh_deregister(nodes[1].mesh, registration);

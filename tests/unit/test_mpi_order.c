@@ -33,7 +33,9 @@ static void test_round_trip(void **state)
 			.paths = 5,
 			.port = 65535,
 			.token = 0xfedcba9876543210u,
+			.verbs_port = 77,
 			.host = "fe80::1",
+			.verbs_host = "10.0.0.1",
 			.fabric = "tcp",
 			.text = "it is late; go home" };
 		struct wt_order found;
@@ -54,9 +56,10 @@ static void test_refused(void **state)
 {
 	static const char *const lines[] = { "", " ", "quiesce", "quiesce ", "quiesce x", "quiesce -1",
 		"quiesce 4294967296", "quiesce 1 2", "quiesce 1 ", " quiesce 1", "Quiesce 1", "status now",
-		"attached 1 h 70000 0", "attached 1 h 1 xyz", "rank 1 2 3 4 asleep 5 tcp 1", "peer 1 2 3 h 4",
-		"refused 1", "refused 1 a\tb", "peer 1 2 3 h\n 4 0",
-		"attached 1 hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh 1 0",
+		"attached 1 h 70000 0 - 0", "attached 1 h 1 xyz - 0", "attached 1 h 1 0 - 70000",
+		"attached 1 h 1 0 -", "rank 1 2 3 4 asleep 5 tcp 1", "peer 1 2 3 h 4 5 - ", "refused 1",
+		"refused 1 a\tb", "peer 1 2 3 h\n 4 0 - 0",
+		"attached 1 hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh 1 0 - 0",
 		"quiesce 000000000000000000001" };
 	struct wt_order order = { .kind = WT_ORDER_STATUS };
 	char longest[2 * WT_ORDER_LINE_MAX];
@@ -86,22 +89,28 @@ static void test_frames(void **state)
 	struct wt_frame_word word = {
 		.kind = WT_FRAME_KEY_TELL, .epoch = 9, .id = 1ull << 40, .key = { 1, 2, 3 }
 	};
-	struct wt_frame_word wire;
+	struct {
+		struct wt_frame_word word;
+		uint8_t behind;
+	} wire = { 0 };
 	struct wt_frame_word found;
 	uint8_t head[WT_FRAME_HEAD_BYTES + 1] = { 0 };
 	unsigned kind;
 
-	wt_frame_encode(&word, &wire);
-	assert_int_equal(wt_frame_decode(&wire, sizeof wire, &found), 0);
+	wt_frame_encode(&word, &wire.word);
+	assert_int_equal(wt_frame_decode(&wire, sizeof wire.word, &found), 0);
 	assert_memory_equal(&found, &word, sizeof word);
 	for (kind = 0; kind < 256; kind++) {
-		bool valid = kind > WT_FRAME_DATA && kind < WT_FRAME_KINDS;
+		bool bytes = kind == WT_FRAME_WRITE || kind == WT_FRAME_BYTES;
+		bool alone = kind > WT_FRAME_DATA && kind < WT_FRAME_KINDS && !bytes;
 
-		wire.kind = (uint8_t)kind;
-		assert_int_equal(
-			wt_frame_decode(&wire, sizeof wire - 1, &found), kind == WT_FRAME_DATA ? 0 : -EPROTO);
+		wire.word.kind = (uint8_t)kind;
+		assert_int_equal(wt_frame_decode(&wire, sizeof wire.word - 1, &found),
+			kind == WT_FRAME_DATA ? 0 : -EPROTO);
+		assert_int_equal(wt_frame_decode(&wire, sizeof wire.word, &found),
+			alone || kind == WT_FRAME_DATA ? 0 : -EPROTO);
 		assert_int_equal(wt_frame_decode(&wire, sizeof wire, &found),
-			valid || kind == WT_FRAME_DATA ? 0 : -EPROTO);
+			bytes || kind == WT_FRAME_DATA ? 0 : -EPROTO);
 	}
 	wt_frame_data_encode(200, head);
 	assert_int_equal(wt_frame_decode(head, sizeof head, &found), 0);
@@ -172,14 +181,14 @@ static void test_registry(void **state)
 	unsigned i;
 
 	for (i = 0; i < 200; i++) {
-		list[i] = wt_registry_add(&registry, memory + i, 1, NULL);
+		list[i] = wt_registry_add(&registry, memory + i, 1, WT_ACCESS_SERVE, NULL);
 		assert_non_null(list[i]);
 		assert_int_equal(list[i]->handle.epoch, WT_REGISTRY_NO_EPOCH); /* no device */
 	}
 	gone = list[7]->handle.id;
 	wt_registry_remove(&registry, list[7]);
 	assert_null(wt_registry_find(&registry, gone));
-	list[7] = wt_registry_add(&registry, memory, 100, NULL);
+	list[7] = wt_registry_add(&registry, memory, 100, WT_ACCESS_SERVE, NULL);
 	assert_int_equal((uint32_t)list[7]->handle.id, (uint32_t)gone); /* the same slot */
 	assert_int_not_equal(list[7]->handle.id, gone);
 	assert_null(wt_registry_find(&registry, gone));

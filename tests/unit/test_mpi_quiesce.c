@@ -3,10 +3,11 @@
  * test_mpi_quiesce.c - coordinator and ranks together: gate.c, bond.c and barrier.c in one world, in random
  * orders.
  *
- * Ranks and their bonds are the real machines; between them are queues with any delay. The coordinator may
- * die at any moment, and another one comes. Checked at every step: nobody detaches while
- * anything is on a wire, nobody sends after its marker, nothing is lost, no rank resumes before all are
- * ready. And after the last fault the job always comes to rest in a defined state.
+ * Ranks and their bonds are the real machines; between them are queues with any delay. Who dials may give up
+ * a path that the other end has admitted. The coordinator may die at any moment, and another one comes.
+ * Checked at every step: nobody detaches while anything is on a wire, nobody sends after its marker, nothing
+ * is lost, no rank resumes before all are ready. And after the last fault the job always comes to rest in a
+ * defined state.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +26,7 @@
 #define RANKS 3
 #define QUEUE 64
 
-enum message { DATA = 1, MARKER, END };
+enum message { DATA = 1, MARKER, END, NONE_WAS }; /* NONE_WAS: the path that was admitted came to nothing */
 
 enum verdict { NONE, ADMITTED, REFUSED };
 
@@ -65,6 +66,7 @@ static struct wt_barrier_rank job_ranks[RANKS];
 static int connection; /* 0: no coordinator */
 static int last_connection;
 static unsigned lines_left; /* of the coordinator's life */
+static bool verbs;          /* paths on which nothing has passed may come to nothing */
 
 static void put_wire(int from, int to, enum message kind, uint32_t epoch)
 {
@@ -99,7 +101,7 @@ static void bond_event(int self, int other, enum wt_bond_event event)
 	if (event == WT_BOND_REQUEST)
 		nodes[other].verdict[self] = actions & WT_BOND_KEEP ? ADMITTED : REFUSED;
 	if (event == WT_BOND_DIALLED && actions & WT_BOND_REFUSE)
-		put_wire(self, other, END, 0);
+		put_wire(self, other, verbs ? NONE_WAS : END, 0);
 	if (actions & WT_BOND_DIAL) {
 		node->dialling[other] = true;
 		nodes[other].request[self] = true;
@@ -107,7 +109,8 @@ static void bond_event(int self, int other, enum wt_bond_event event)
 	if (actions & WT_BOND_MARK)
 		put_wire(self, other, MARKER, node->gate.epoch);
 	if (actions & WT_BOND_CLOSE) {
-		node->in[other].count = 0;
+		if (event != WT_BOND_UNMADE) /* what is in there is of the next path then */
+			node->in[other].count = 0;
 		if (event == WT_BOND_DETACH && nodes[other].bonds[self].state == WT_BOND_UP)
 			put_wire(self, other, END, 0);
 	}
@@ -190,6 +193,21 @@ static void look_at_rest(int self)
 		carry_out(self, wt_gate_joined(&node->gate));
 }
 
+/* What was sent on a path that was none, behind the end of the one before, is sent again; here it never was.
+ */
+static void take_back(int self, int other)
+{
+	struct wire *wire = &nodes[other].in[self];
+
+	for (; wire->count; wire->count--) {
+		enum message last = wire->queue[(wire->first + wire->count - 1) % QUEUE].kind;
+
+		if (last == END || last == NONE_WAS)
+			break;
+		nodes[self].sent[other] -= last == DATA;
+	}
+}
+
 /* verdict_first: it hears of its own dial before it looks at the other one's. */
 static void dial_turn(int self, int other, bool verdict_first)
 {
@@ -199,6 +217,11 @@ static void dial_turn(int self, int other, bool verdict_first)
 	if (verdict && (verdict_first || !node->request[other])) {
 		node->verdict[other] = NONE;
 		node->dialling[other] = false;
+		if (verbs && verdict == ADMITTED && node->bonds[other].state == WT_BOND_DIALLING &&
+			nodes[other].bonds[self].state == WT_BOND_UP && seed_below(6) == 0) {
+			put_wire(self, other, NONE_WAS, 0);
+			verdict = REFUSED;
+		}
 		bond_event(self, other, verdict == ADMITTED ? WT_BOND_DIALLED : WT_BOND_DIAL_REFUSED);
 		return;
 	}
@@ -240,6 +263,10 @@ static void rank_turn(int self, uint64_t chance)
 			node->got[other]++;
 		if (kind == END)
 			bond_event(self, other, WT_BOND_LOST);
+		if (kind == NONE_WAS) {
+			take_back(self, other);
+			bond_event(self, other, WT_BOND_UNMADE);
+		}
 		break;
 	case 2: /* somebody dials, or one hears of its own dial */
 		dial_turn(self, other, chance >> 16 & 1);
@@ -320,6 +347,7 @@ static void world_new(void)
 	int k;
 
 	memset(nodes, 0, sizeof nodes);
+	verbs = seed_below(2);
 	connection = 0;
 	for (i = 0; i < RANKS; i++) {
 		nodes[i].gate.state = WT_RANK_RUNNING;
@@ -364,7 +392,8 @@ static void one_world(void)
 	int k;
 
 	world_new();
-	let_go();
+	if (seed_below(2)) /* else the first quiesce comes while they still dial */
+		let_go();
 	for (round = 0; round < 8; round++) {
 		enum wt_barrier_goal goal = seed_below(2) ? WT_BARRIER_RESUME : WT_BARRIER_QUIESCE;
 		unsigned lines = seed_next() % 3 ? 100000 : (unsigned)seed_below(16);

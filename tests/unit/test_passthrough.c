@@ -70,6 +70,11 @@ int wt_qmp_call(struct wt_qmp *qmp, const char *command, json_t *arguments, uint
 	return *ret_result ? 0 : wt_error_set(err, EREMOTEIO, "no such thing");
 }
 
+pid_t wt_qmp_pid(const struct wt_qmp *qmp)
+{
+	return getpid();
+}
+
 static void answer(bool good)
 {
 	wt_qmp_reply_fn *reply = qemu.reply;

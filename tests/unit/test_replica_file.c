@@ -228,6 +228,19 @@ static void test_holes(void **state)
 	wt_ram_block_unmap(&block);
 }
 
+/* A character device answers to questions for holes, and always with its position. */
+static void test_holes_of_a_device(void **state)
+{
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	for (uint64_t offset = 0; offset < LENGTH; offset += LENGTH / 4) {
+		assert_int_equal(wt_hole_end(fd, offset, LENGTH), offset);
+		assert_int_equal(wt_data_end(fd, offset, LENGTH), LENGTH);
+	}
+	close(fd);
+}
+
 /* A new replica replaces the old one at once; who has that open keeps it. */
 static void test_replaced(void **state)
 {
@@ -586,6 +599,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_ROOT(test_again),
 		IN_ROOT(test_holes),
+		IN_ROOT(test_holes_of_a_device),
 		IN_ROOT(test_replaced),
 		IN_ROOT(test_filled),
 		IN_ROOT(test_abandoned),

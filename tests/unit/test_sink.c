@@ -133,6 +133,26 @@ static void test_pulling_into_full_memory(void **state)
 	world_close(&w);
 }
 
+/* A character device, as device DAX: it answers to questions for holes, and always 0. */
+static void test_zeroing_a_device(void **state)
+{
+	struct wt_sink_block block = { .name = "pc.ram", .length = 4 * MIB };
+	struct wt_error err = { 0 };
+
+	block.fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
+	check(block.fd >= 0 && lseek(block.fd, MIB, SEEK_DATA) == 0);
+	block.base = mmap(NULL, block.length, PROT_READ | PROT_WRITE, MAP_SHARED, block.fd, 0);
+	check(block.base != MAP_FAILED);
+	for (block.fd_offset = 0; block.fd_offset <= 2 * MIB; block.fd_offset += 2 * MIB) {
+		memset(block.base, 7, block.length);
+		check(wt_sink_zero(&block, MIB, MIB, &err) == 0);
+		for (uint64_t i = 0; i < block.length; i++)
+			check(block.base[i] == (i / MIB == 1 ? 0 : 7));
+	}
+	munmap(block.base, block.length);
+	close(block.fd);
+}
+
 /* Holes of a file whose name is not known cannot be told from pages; nothing can be put into them either. */
 static void test_zeroing_full_memory(void **state)
 {
@@ -260,6 +280,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_pulling_into_full_memory, abandon),
 		cmocka_unit_test(test_zeroing_full_memory),
+		cmocka_unit_test(test_zeroing_a_device),
 		cmocka_unit_test(test_zeroing_among_holes),
 		cmocka_unit_test(test_zeroing_pages_of_much),
 		cmocka_unit_test(test_registering_full_memory),

@@ -9,12 +9,20 @@
 #ifndef WATARI_BLOCK_H
 #define WATARI_BLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #define WT_PAGE_SHIFT 12
 #define WT_PAGE_SIZE (1u << WT_PAGE_SHIFT)
 #define WT_BLOCK_NAME_MAX 255
 #define WT_BLOCKS_MAX 1024
+
+/* Whether a page holds nothing but zeros. Most that do not show it in their first byte. */
+static inline bool wt_page_is_zero(const uint8_t *page)
+{
+	return !page[0] && !memcmp(page, page + 1, WT_PAGE_SIZE - 1);
+}
 
 struct wt_extent {
 	uint32_t block; /* block number */

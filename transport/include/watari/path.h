@@ -24,8 +24,12 @@
  *   6. A remote read returns bytes that the served memory held at some moment after the post; different bytes
  *      of one read may stem from different moments.
  *   7. Messages of a PEER path arrive whole, once, and in the order of their posts. A message completes when
- *      its bytes may be changed, which says nothing of its arrival. A write completes when its bytes are in
- *      place at the other end, or never will be; messages posted after that arrive after them.
+ *      its bytes may be changed, which says nothing of its arrival; all that were posted before a quiesce
+ * that answered 0 have left this end, and arrive if the other one polls. A write completes when its bytes are
+ *      in place at the other end, or never will be; messages posted after that arrive after them. Nothing
+ *      moves for longer than a while unless both ends poll.
+ *   8. A key that does not grant what it is used for fails that operation; the path may fail with it (verbs),
+ *      or go on (tcp).
  *
  * Threads: an endpoint, its regions and its paths are used by one thread, but for what is said below. Serving
  * happens beside it: in the NIC (verbs), or in a thread of the path (tcp); region_remove waits until that is
@@ -94,8 +98,8 @@ struct wt_op {
 	uint32_t length;                /* bytes, 1 .. WT_PATH_READ_MAX; SEND: head_length more, in all
 					 * 1 .. WT_PATH_MESSAGE_MAX */
 	uint64_t cookie;                /* returned by the completion, otherwise untouched */
-	void *local;                    /* READ: lies in local_region. Unchanged until the completion */
-	struct wt_region *local_region; /* READ: SINK. Otherwise unused */
+	void *local;                    /* Unchanged until the completion */
+	struct wt_region *local_region; /* READ: SINK; WRITE: of any access, holds local. SEND: unused */
 	uint64_t remote_address;        /* in [key.address, key.address + key.length) */
 	uint64_t remote_key;
 	const void *head; /* SEND: goes before the bytes at local */
@@ -123,6 +127,11 @@ struct wt_fabric_ops {
 	int (*endpoint_open)(const char *device, const char *peer_host, struct wt_endpoint **ret_endpoint,
 		struct wt_error *err);
 	void (*endpoint_close)(struct wt_endpoint *endpoint);
+	/*
+	 * NULL where a fabric has no use for it. For one who waits, without an endpoint, until a device has
+	 * been taken away: called now and then, it lets go whatever of such a device this process still has.
+	 */
+	void (*let_go)(void);
 
 	/* access is a set of enum wt_access. base and length need no alignment. -ENOMEM: locked-memory limit.
 	 * Over verbs several threads may call it at once. */
@@ -153,6 +162,10 @@ struct wt_fabric_ops {
 		struct wt_path **ret_path, struct wt_error *err);
 	void (*request_refuse)(struct wt_request *request);
 
+	/*
+	 * -ECONNREFUSED: nobody listens, or who does has refused; another time may be better. -ENOBUFS
+	 * (verbs): the other end would, and is not able to: its request_admit has failed.
+	 */
 	int (*connect)(struct wt_endpoint *endpoint, const char *host, uint16_t port,
 		const uint8_t hello[WT_PATH_HELLO_BYTES], enum wt_role role, uint64_t timeout_ns,
 		struct wt_path **ret_path, struct wt_error *err);

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * path_verbs_peer.c - the sending half of a path of peers over verbs, and its poll and arm.
+ *
+ * Owns the path's memory, the operations that the device has not got yet, and those that it has.
+ *   1. A SEND is copied into `out` at the place that it will have in the peer's ring, and is done then. The
+ *      peer gives a place back only when it has read it, so `out` needs no accounts of its own: what the
+ *      device has not sent was not read.
+ *   2. Operations go to the device in the order of their posts. A SEND waits for room in the peer's ring,
+ *      and so do those behind it; nothing goes before both openings have passed.
+ *   3. sent - sent_freed <= depth messages and WT_VERBS_RING_BYTES: the peer always has a receive for us,
+ *      and receiver-not-ready never happens between ends that keep the rules.
+ *   4. Every work request is signalled, so the device's completions match `works` one by one, in order.
+ *   5. outstanding == operations in `queue` + in `works` + in `done`, at most the path's depth.
+ *   6. What the peer said before the end is heard: only a poll that finds the completion queue empty, and the
+ *      path failed before it looked, acts on that. The path is silent when every work was flushed. Where no
+ *      flush may come such a poll destroys the queue pair, with which a device may drop what it has not told,
+ *      and the next one fails what is left.
+ * No allocation after start; nothing here blocks.
+ */
+#include "path_verbs_peer.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+
+#define IDLE_POLLS 1024
+
+static int memory_new(struct wt_verbs_peer *peer)
+{
+	size_t words = (peer->works_max + peer->receives_max) * sizeof(struct wt_verbs_word);
+	size_t bytes = (2 * WT_VERBS_RING_BYTES + words + 4095) & ~(size_t)4095;
+
+	peer->memory = aligned_alloc(4096, bytes);
+	if (!peer->memory)
+		return -ENOMEM;
+	memset(peer->memory, 0, bytes);
+	peer->in = peer->memory;
+	peer->out = peer->in + WT_VERBS_RING_BYTES;
+	peer->words_out = (struct wt_verbs_word *)(peer->out + WT_VERBS_RING_BYTES);
+	peer->words_in = peer->words_out + peer->works_max;
+	return (int)bytes;
+}
+
+/* What the peer may write, and the rest: nothing is pinned twice. */
+static bool memory_register(struct wt_verbs_peer *peer, struct ibv_pd *pd, size_t bytes)
+{
+	peer->in_mr = ibv_reg_mr(
+		pd, peer->in, WT_VERBS_RING_BYTES, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+	if (peer->in_mr)
+		peer->mr = ibv_reg_mr(pd, peer->out, bytes - WT_VERBS_RING_BYTES, IBV_ACCESS_LOCAL_WRITE);
+	return peer->mr;
+}
+
+int wt_verbs_peer_start(struct wt_path *path, struct wt_error *err)
+{
+	struct ibv_pd *pd = path->endpoint->rails[path->rail].pd;
+	struct wt_verbs_peer *peer = calloc(1, sizeof *peer);
+	int bytes;
+
+	path->peer = peer;
+	if (!peer)
+		return wt_error_set(err, ENOMEM, "out of memory for a path of peers");
+	peer->works_max = 2 * path->depth + WT_VERBS_WORDS;
+	peer->receives_max = path->depth + WT_VERBS_WORDS;
+	bytes = memory_new(peer);
+	if (bytes < 0)
+		return wt_error_set(err, ENOMEM, "out of memory for a path of peers");
+	if (!memory_register(peer, pd, (size_t)bytes))
+		return wt_verbs_region_error(err, errno ? errno : EIO, (size_t)bytes);
+	return 0;
+}
+
+void wt_verbs_peer_stop(struct wt_path *path)
+{
+	struct wt_verbs_peer *peer = path->peer;
+
+	if (!peer)
+		return;
+	if (peer->in_mr)
+		ibv_dereg_mr(peer->in_mr);
+	if (peer->mr)
+		ibv_dereg_mr(peer->mr);
+	free(peer->memory);
+	free(peer);
+	path->peer = NULL;
+}
+
+bool wt_verbs_peer_idle(const struct wt_path *path)
+{
+	return !path->peer->outstanding && !path->peer->flying;
+}
+
+void wt_verbs_peer_done(struct wt_verbs_peer *peer, uint64_t cookie, int status, uint32_t length)
+{
+	struct wt_completion *done =
+		&peer->done[(peer->done_first + peer->done_count++) % (WT_VERBS_DEPTH_MAX + 1)];
+
+	*done = (struct wt_completion){ .cookie = cookie, .status = status, .length = status ? 0 : length };
+}
+
+uint32_t wt_verbs_peer_place(struct wt_verbs_mark *mark, uint32_t length)
+{
+	uint32_t padded = (length + WT_VERBS_RING_ALIGN - 1) & ~(WT_VERBS_RING_ALIGN - 1);
+	uint32_t at = mark->bytes % WT_VERBS_RING_BYTES;
+
+	if (padded > WT_VERBS_RING_BYTES - at) {
+		mark->bytes += WT_VERBS_RING_BYTES - at;
+		at = 0;
+	}
+	mark->bytes += padded;
+	mark->messages++;
+	return at;
+}
+
+/* The next place in `works`, and the request that goes with it. */
+static struct ibv_send_wr *work_next(
+	struct wt_path *path, unsigned n, enum wt_op_kind kind, uint64_t cookie, uint32_t length)
+{
+	struct wt_verbs_peer *peer = path->peer;
+	unsigned slot = (peer->works_first + peer->works_count++) % peer->works_max;
+	struct ibv_send_wr *work = &path->work[n];
+
+	peer->works[slot] = (struct wt_verbs_work){ .kind = kind, .length = length, .cookie = cookie };
+	memset(work, 0, sizeof *work);
+	work->wr_id = slot;
+	work->sg_list = &path->pieces[n];
+	work->num_sge = 1;
+	work->send_flags = IBV_SEND_SIGNALED;
+	path->pieces[n].length = length;
+	if (n)
+		path->work[n - 1].next = work;
+	return work;
+}
+
+static bool works_post(struct wt_path *path, unsigned n)
+{
+	struct ibv_send_wr *bad = NULL;
+	int code = n ? ibv_post_send(path->cm.id->qp, path->work, &bad) : 0;
+
+	if (code) { /* of what it did not take the device will not speak */
+		wt_verbs_fail(path, code);
+		wt_verbs_cut(path);
+	}
+	return !code;
+}
+
+bool wt_verbs_peer_say(struct wt_path *path, enum wt_verbs_word_kind kind, uint32_t number, uint64_t value)
+{
+	struct wt_verbs_peer *peer = path->peer;
+	struct wt_verbs_word *word;
+	struct ibv_send_wr *work;
+
+	if (path->error || peer->works_count == peer->works_max)
+		return false;
+	work = work_next(path, 0, WT_OP_INVALID, 0, sizeof *word);
+	word = &peer->words_out[work->wr_id];
+	*word = (struct wt_verbs_word){ .kind = htole16(kind),
+		.version = htole16(WT_VERBS_WORD_VERSION),
+		.number = htole32(number),
+		.value = htole64(value) };
+	work->opcode = IBV_WR_SEND;
+	path->pieces[0].addr = (uintptr_t)word;
+	path->pieces[0].lkey = peer->mr->lkey;
+	return works_post(path, 1);
+}
+
+/* Copies a message to its place. false: the peer has no room for it yet. */
+static bool message_prepare(struct wt_path *path, unsigned n, const struct wt_op *op)
+{
+	struct wt_verbs_peer *peer = path->peer;
+	uint32_t length = op->head_length + op->length;
+	struct wt_verbs_mark after = peer->sent;
+	uint32_t at = wt_verbs_peer_place(&after, length);
+	struct ibv_send_wr *work;
+
+	if (after.messages - peer->sent_freed.messages > path->depth ||
+		after.bytes - peer->sent_freed.bytes > WT_VERBS_RING_BYTES)
+		return false;
+	peer->sent = after;
+	if (op->head_length)
+		memcpy(peer->out + at, op->head, op->head_length);
+	if (op->length)
+		memcpy(peer->out + at + op->head_length, op->local, op->length);
+	work = work_next(path, n, WT_OP_SEND, 0, length);
+	peer->flying++;
+	work->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+	work->imm_data = htonl(length);
+	work->wr.rdma.remote_addr = peer->ring_address + at;
+	work->wr.rdma.rkey = peer->ring_key;
+	path->pieces[n].addr = (uintptr_t)(peer->out + at);
+	path->pieces[n].lkey = peer->mr->lkey;
+	wt_verbs_peer_done(peer, op->cookie, 0, length);
+	return true;
+}
+
+static void move_prepare(struct wt_path *path, unsigned n, const struct wt_op *op)
+{
+	struct ibv_send_wr *work = work_next(path, n, op->kind, op->cookie, op->length);
+
+	work->opcode = op->kind == WT_OP_READ ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE;
+	work->wr.rdma.remote_addr = op->remote_address;
+	work->wr.rdma.rkey = (uint32_t)(op->remote_key >> 32 * path->peer_rail);
+	path->pieces[n].addr = (uintptr_t)op->local;
+	path->pieces[n].lkey = op->local_region->mr[path->rail]->lkey;
+}
+
+/* Gives the device what may go. */
+static void push(struct wt_path *path)
+{
+	struct wt_verbs_peer *peer = path->peer;
+	unsigned n;
+
+	if (path->error || !peer->opened)
+		return;
+	for (n = 0; peer->queue_count && n < WT_VERBS_DEPTH_MAX; n++) {
+		const struct wt_op *op = &peer->queue[peer->queue_first];
+
+		if (peer->works_count == peer->works_max)
+			break;
+		if (op->kind != WT_OP_SEND)
+			move_prepare(path, n, op);
+		else if (!message_prepare(path, n, op))
+			break;
+		peer->queue_first = (peer->queue_first + 1) % WT_VERBS_DEPTH_MAX;
+		peer->queue_count--;
+	}
+	works_post(path, n);
+}
+
+void wt_verbs_peer_worked(struct wt_path *path, const struct ibv_wc *wc)
+{
+	struct wt_verbs_peer *peer = path->peer;
+	const struct wt_verbs_work *work = &peer->works[peer->works_first];
+	int status = wt_verbs_status(wc->status);
+
+	if (status < 0)
+		wt_verbs_fail(path, -status);
+	if (wc->status == IBV_WC_WR_FLUSH_ERR)
+		status = -path->error; /* flushed for the reason for which the path failed */
+	if (work->kind == WT_OP_SEND)
+		peer->flying--;
+	else if (work->kind != WT_OP_INVALID)
+		wt_verbs_peer_done(peer, work->cookie, status, work->length);
+	peer->works_first = (peer->works_first + 1) % peer->works_max;
+	peer->works_count--;
+}
+
+static int op_check(const struct wt_path *path, const struct wt_op *op)
+{
+	if (op->kind == WT_OP_SEND)
+		return (uint64_t)op->head_length + op->length - 1 < WT_PATH_MESSAGE_MAX ? 0 : -EINVAL;
+	if (op->kind != WT_OP_READ && op->kind != WT_OP_WRITE)
+		return -EINVAL;
+	return wt_verbs_local_check(path, op, op->kind == WT_OP_READ ? WT_ACCESS_SINK : 0);
+}
+
+int wt_verbs_peer_post(struct wt_path *path, const struct wt_op *ops, unsigned count)
+{
+	struct wt_verbs_peer *peer = path->peer;
+	unsigned taken;
+	int status = -EAGAIN;
+
+	for (taken = 0; taken < count && peer->outstanding < path->depth; taken++) {
+		status = op_check(path, &ops[taken]);
+		if (status < 0)
+			break;
+		peer->queue[(peer->queue_first + peer->queue_count++) % WT_VERBS_DEPTH_MAX] = ops[taken];
+		peer->outstanding++;
+	}
+	if (taken == 0)
+		return count ? status : 0;
+	push(path);
+	return (int)taken;
+}
+
+/* What the device will never have, or, without a queue pair, never speak of. */
+static void fail_rest(struct wt_path *path)
+{
+	struct wt_verbs_peer *peer = path->peer;
+	struct ibv_wc flushed = { .status = IBV_WC_WR_FLUSH_ERR };
+
+	while (peer->works_count && !path->cm.id->qp)
+		wt_verbs_peer_worked(path, &flushed);
+	if (peer->works_count)
+		return;
+	for (; peer->queue_count; peer->queue_count--) {
+		wt_verbs_peer_done(peer, peer->queue[peer->queue_first].cookie, -path->error, 0);
+		peer->queue_first = (peer->queue_first + 1) % WT_VERBS_DEPTH_MAX;
+	}
+}
+
+static unsigned hand_out(struct wt_verbs_peer *peer, struct wt_completion *ret_completions, unsigned max)
+{
+	unsigned n;
+
+	for (n = 0; n < max && peer->done_count; n++) {
+		ret_completions[n] = peer->done[peer->done_first];
+		if (ret_completions[n].message)
+			peer->held = false;
+		else
+			peer->outstanding--;
+		peer->done_first = (peer->done_first + 1) % (WT_VERBS_DEPTH_MAX + 1);
+		peer->done_count--;
+	}
+	return n;
+}
+
+int wt_verbs_peer_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max)
+{
+	struct wt_verbs_peer *peer = path->peer;
+	bool failed = path->error, more = true;
+	unsigned done;
+
+	if (!peer->held)
+		wt_verbs_peer_free(peer);
+	done = hand_out(peer, ret_completions, max);
+	while (more && done < max)
+		done += wt_verbs_peer_take(path, ret_completions + done, max - done, &more);
+	wt_verbs_peer_tell(path);
+	push(path);
+	if (failed && !more && peer->cut && path->cm.id->qp) {
+		rdma_destroy_qp(path->cm.id);
+		failed = false;
+	}
+	if (failed && !more)
+		fail_rest(path);
+	done += hand_out(peer, ret_completions + done, max - done);
+	if (!done && ++path->idle % IDLE_POLLS == 0)
+		wt_verbs_events_take(path);
+	if (failed && !more && !done && !peer->outstanding && !peer->works_count)
+		return -path->error;
+	return (int)done;
+}
+
+int wt_verbs_peer_arm(struct wt_path *path)
+{
+	struct wt_verbs_peer *peer = path->peer;
+	struct wt_completion found;
+	bool more;
+
+	if (peer->done_count || (path->error && (!peer->works_count || peer->cut)))
+		return 1;
+	path->armed = true;
+	if (ibv_req_notify_cq(path->cq, 0))
+		return 1;
+	if (!wt_verbs_peer_take(path, &found, 1, &more))
+		return more || path->error;
+	peer->done[(peer->done_first + peer->done_count++) % (WT_VERBS_DEPTH_MAX + 1)] = found;
+	peer->held = found.message != NULL;
+	return 1;
+}
