@@ -110,13 +110,14 @@ static void signalled(void *arg, uint32_t events)
 
 	if (read(gang->signal_fd, &info, sizeof info) != sizeof info)
 		return;
-	if (gang->order.trouble) {
+	if (gang->cancelled) {
 		wt_error_set(&gang->error, ECANCELED, "left by %s", strsignal((int)info.ssi_signo));
 		leave(gang);
 		return;
 	}
 	if (gang->order.committed)
 		text = "too late to cancel: a guest has moved, and the others follow; once more: leaves it to --resume";
+	gang->cancelled = true;
 	wt_gang_order_cancel(&gang->order);
 	wt_report_event(&gang->report, "note", json_pack("{s:s}", "text", text), text);
 }

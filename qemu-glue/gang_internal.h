@@ -34,11 +34,13 @@ struct wt_gang_run_vm {
 	struct wt_gang_relay source, destination;
 	enum wt_gang_ask asking; /* NOTHING: nothing is asked now */
 	bool told[WT_GANG_ASKS]; /* it was taken */
-	unsigned status_tries;   /* in vain */
 	bool status_known;       /* just now */
 	bool gone;               /* STATUS: no relay lives at the source */
 	int recovered;           /* exit code of RECOVER; -1: not asked */
-	uint64_t ask_again_ns, start_until_ns;
+	uint64_t ask_again_ns, ask_until_ns, start_until_ns;
+	uint64_t status_vain_ns; /* since when STATUS is asked in vain; 0: it is not */
+	/* When something was heard of the relays last. */
+	uint64_t source_heard_ns, destination_heard_ns;
 	char why[WT_ERROR_TEXT_MAX]; /* what a command could not do; "": nothing */
 	uint8_t shown;               /* the state that was told last */
 };
@@ -53,6 +55,7 @@ struct wt_gang {
 	struct wt_timer tick;
 	struct wt_gang_run_vm vms[WT_GANG_VMS_MAX];
 	int signal_fd;
+	bool cancelled;        /* by a signal */
 	bool left;             /* by a second signal, or since the journal cannot be written */
 	struct wt_error error; /* ... then why */
 	uint64_t progress_ns;  /* when it is told again */

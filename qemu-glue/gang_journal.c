@@ -173,16 +173,16 @@ static int resume_it(
 	return ftruncate(j->fd, (off_t)length) ? failed(j, "written", err) : 0;
 }
 
-/* A file that is no journal is not overwritten. */
+/* A file that is no journal is not overwritten. One whose first line was never said was not begun. */
 static int check_new(const struct wt_gang_journal *j, const char *text, struct wt_error *err)
 {
-	static const char over[] = "{\"step\":\"over\"}\n";
-	size_t length = strlen(text), end = sizeof over - 1;
+	static const char begin[] = "{\"gang\":", over[] = "{\"step\":\"over\"}\n";
+	size_t length = strlen(text), start = sizeof begin - 1, end = sizeof over - 1;
 
-	if (length && strncmp(text, "{\"gang\":", 8) != 0)
+	if (strncmp(text, begin, length < start ? length : start) != 0)
 		return wt_error_set(err, EINVAL,
 			"%s is no journal of watari gang; name another one with --journal", j->path);
-	if (length && (length < end || strcmp(text + length - end, over) != 0))
+	if (strchr(text, '\n') && (length < end || strcmp(text + length - end, over) != 0))
 		return wt_error_set(err, EEXIST,
 			"the journal %s is of a gang that is not finished; say --resume to go on with it",
 			j->path);

@@ -237,6 +237,14 @@ static bool same_qemu(const struct wt_gang_end *a, const struct wt_gang_end *b)
 	return strcmp(a->qmp, b->qmp) == 0 && same_words(&a->prefix, &b->prefix);
 }
 
+/* The destination's job of a has the name of the source's job of b. */
+static bool same_job(const struct wt_gang_vm *a, const struct wt_gang_vm *b)
+{
+	size_t length = strlen(a->name);
+
+	return strncmp(a->name, b->name, length) == 0 && strcmp(b->name + length, "-incoming") == 0;
+}
+
 static int check_apart(struct reader *r, const struct wt_gang_plan *plan)
 {
 	r->where[0] = '\0';
@@ -248,6 +256,10 @@ static int check_apart(struct reader *r, const struct wt_gang_plan *plan)
 		for (unsigned k = 0; k < i; k++) {
 			const struct wt_gang_vm *b = &plan->vms[k];
 
+			if (same_job(a, b) || same_job(b, a))
+				return refuse(r,
+					"guests %s and %s: NAME-incoming is the job of NAME at its destination; rename one",
+					b->name, a->name);
 			if (strcmp(a->address, b->address) == 0)
 				return refuse(r, "guests %s and %s have the same address %.100s", b->name,
 					a->name, a->address);

@@ -4,7 +4,7 @@
  *
  * A JSON file that an operator writes; docs/GANG.md describes it. An accepted plan keeps these promises.
  *   1. There is a guest, and at most WT_GANG_VMS_MAX. Names are words of letters, digits, '_', '.' and '-',
- * and fit into those of jobs.
+ * and fit into those of jobs; none is that of another one's job.
  *   2. No two guests have one QMP socket on one host, or one address.
  *   3. Each end has a QMP socket and either a key or `insecure`, and the same of that at both ends.
  *   4. A word that goes through a prefix means the same to a shell as to a program: ssh hands it to one. The

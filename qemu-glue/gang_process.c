@@ -173,6 +173,19 @@ const char *wt_gang_process_said(const struct wt_gang_process *p, char *ret_text
 	return wt_printable(line, (size_t)(text + n - line), ret_text, size);
 }
 
+void wt_gang_process_kill(const struct wt_gang_process *p)
+{
+	if (p->pid && !p->ended)
+		kill(-p->pid, SIGKILL); /* its session: what it has started, too */
+}
+
+int wt_gang_process_drop(struct wt_gang_process *p, struct wt_error *err)
+{
+	if ((unlink(p->path) && errno != ENOENT) || (unlink(p->error_path) && errno != ENOENT))
+		return wt_error_set(err, errno, "%s cannot be removed: %s", p->path, strerror(errno));
+	return 0;
+}
+
 int wt_gang_process_forget(struct wt_gang_process *p, struct wt_error *err)
 {
 	int fd = open(p->path, O_RDONLY | O_CLOEXEC), r = 0;
@@ -181,9 +194,7 @@ int wt_gang_process_forget(struct wt_gang_process *p, struct wt_error *err)
 		r = wt_error_set(err, EBUSY, "a command of before still runs, and prints to %s", p->path);
 	if (fd >= 0)
 		close(fd);
-	if (!r && ((unlink(p->path) && errno != ENOENT) || (unlink(p->error_path) && errno != ENOENT)))
-		r = wt_error_set(err, errno, "%s cannot be removed: %s", p->path, strerror(errno));
-	return r;
+	return r ? r : wt_gang_process_drop(p, err);
 }
 
 void wt_gang_process_close(struct wt_gang_process *p)

@@ -46,8 +46,12 @@ bool wt_gang_process_begun(const struct wt_gang_process *process);
 const char *wt_gang_process_line(struct wt_gang_process *process);
 /* The last line of its standard error, made printable; "": none. */
 const char *wt_gang_process_said(const struct wt_gang_process *process, char *ret_text, size_t size);
+/* Ends one that was started here and has not ended yet: it is over when that was noticed. */
+void wt_gang_process_kill(const struct wt_gang_process *process);
 /* Removes the files of one of before. -EBUSY: it still runs. */
 int wt_gang_process_forget(struct wt_gang_process *process, struct wt_error *err);
+/* ... of one that may run on: it does not matter what it prints. */
+int wt_gang_process_drop(struct wt_gang_process *process, struct wt_error *err);
 /* Does not end it. */
 void wt_gang_process_close(struct wt_gang_process *process);
 

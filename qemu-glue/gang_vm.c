@@ -7,6 +7,8 @@
  *   2. A word to a relay is repeated until it was taken, or means nothing any more: it may not have arrived.
  *   3. `watari recover` is run at the source only when its relay has ended without a word, and nobody answers
  * in its name.
+ *   4. No host is waited for without end: a question has a time limit, and a relay of which nothing is heard
+ * for hold_s and SILENCE_NS is taken for one behind a lost connection.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,7 +18,10 @@
 #include "gang_internal.h"
 
 #define AGAIN_NS 1000000000ull
-#define STATUS_TRIES 30 /* for a host that does not answer */
+#define STATUS_NS 30000000000ull  /* how long a source that does not answer is asked */
+#define ASK_NS 30000000000ull     /* longer than a job takes to answer */
+#define RECOVER_NS 60000000000ull /* and hold_s: devices are plugged in meanwhile */
+#define SILENCE_NS 30000000000ull
 #define WORDS_MAX (2 * WT_GANG_WORDS_MAX + 24)
 
 /* ---- command lines ---- */
@@ -117,12 +122,24 @@ static bool lives(const struct wt_gang_process *process)
 	return wt_gang_process_begun(process) && !process->over;
 }
 
-/* The source's relay, perhaps behind a connection that was lost. */
+/* The source's relay, perhaps behind a connection that was lost, or that hangs. */
 static bool source_lives(const struct wt_gang_run_vm *vm)
 {
 	bool final = vm->source.failed || strcmp(vm->source.state, "done") == 0;
 
-	return lives(&vm->send) || (wt_gang_process_begun(&vm->send) && !final && !vm->gone);
+	return wt_gang_process_begun(&vm->send) && !vm->gone && (!final || !vm->send.over);
+}
+
+static uint64_t hold_ns(const struct wt_gang *gang)
+{
+	return gang->plan->hold_s * 1000000000ull;
+}
+
+/* Relays say how far they are every second; what is quiet for longer than it may hold is not heard any more.
+ */
+static bool silent(const struct wt_gang *gang, uint64_t heard_ns)
+{
+	return wt_loop_now_ns(gang->loop) >= heard_ns + hold_ns(gang) + SILENCE_NS;
 }
 
 static void begin(struct wt_gang_run_vm *vm, struct wt_gang_process *process, struct line *line)
@@ -146,9 +163,10 @@ void wt_gang_vm_do(struct wt_gang *gang, unsigned number, enum wt_gang_action_ki
 		add_all(&line, &vm->plan->to.prefix);
 		add_all(&line, &vm->plan->start);
 		begin(vm, &vm->start, &line);
-		vm->start_until_ns = wt_loop_now_ns(gang->loop) + gang->plan->hold_s * 1000000000ull;
+		vm->start_until_ns = wt_loop_now_ns(gang->loop) + hold_ns(gang);
 	} else if (kind == WT_GANG_DO_RECEIVE || kind == WT_GANG_DO_SEND) {
 		relay_line(&line, gang, vm->plan, kind == WT_GANG_DO_SEND);
+		vm->source_heard_ns = vm->destination_heard_ns = wt_loop_now_ns(gang->loop);
 		begin(vm, kind == WT_GANG_DO_SEND ? &vm->send : &vm->receive, &line);
 	} else {
 		vm->ask_again_ns = 0;
@@ -193,7 +211,8 @@ static enum wt_gang_ask wish(const struct wt_gang *gang, unsigned number)
 static enum wt_gang_ask next_ask(const struct wt_gang *gang, unsigned number)
 {
 	const struct wt_gang_run_vm *vm = &gang->vms[number];
-	bool unheard = source_lives(vm) && !lives(&vm->send);
+	bool heard = lives(&vm->send) && !silent(gang, vm->source_heard_ns);
+	bool unheard = source_lives(vm) && !heard;
 	enum wt_gang_ask ask = wish(gang, number);
 
 	if (ask && !vm->told[ask] && (!unheard || vm->status_known))
@@ -212,19 +231,31 @@ void wt_gang_vm_ask(struct wt_gang *gang, unsigned number)
 		return;
 	ask_line(&line, gang, vm->plan, ask);
 	vm->ask_again_ns = now_ns + AGAIN_NS;
+	vm->ask_until_ns = now_ns + (ask == WT_GANG_ASK_RECOVER ? hold_ns(gang) + RECOVER_NS : ASK_NS);
+	if (ask == WT_GANG_ASK_STATUS && !vm->status_vain_ns)
+		vm->status_vain_ns = now_ns;
 	begin(vm, &vm->ask, &line);
 	vm->asking = ask;
 	vm->status_known = false;
 }
 
 /* No answer: then watari has exit code 1, and what cannot reach it another one. */
-static void take_status(struct wt_gang_run_vm *vm)
+static void take_status(struct wt_gang_run_vm *vm, uint64_t now_ns)
 {
-	vm->status_tries = vm->status_known ? 0 : vm->status_tries + 1;
-	vm->gone = !vm->status_known && (vm->ask.code == 1 || vm->status_tries >= STATUS_TRIES);
+	vm->gone = !vm->status_known && (vm->ask.code == 1 || now_ns >= vm->status_vain_ns + STATUS_NS);
+	if (vm->status_known)
+		vm->status_vain_ns = 0;
 }
 
-static void read_ask(struct wt_gang_run_vm *vm)
+/* One that hangs has told nothing, as far as anybody knows, and may be repeated. */
+static void end_ask(struct wt_gang_run_vm *vm)
+{
+	note(vm, "one of its hosts did not answer within 30 s");
+	wt_gang_process_kill(&vm->ask);
+	vm->ask.over = vm->ask.ended = true;
+}
+
+static void read_ask(struct wt_gang_run_vm *vm, uint64_t now_ns)
 {
 	char said[WT_ERROR_TEXT_MAX];
 	const char *line;
@@ -234,10 +265,12 @@ static void read_ask(struct wt_gang_run_vm *vm)
 	while ((line = wt_gang_process_line(&vm->ask)))
 		if (vm->asking == WT_GANG_ASK_STATUS)
 			vm->status_known |= wt_gang_relay_status(&vm->source, line);
+	if (!vm->ask.over && now_ns >= vm->ask_until_ns)
+		end_ask(vm);
 	if (!vm->ask.over)
 		return;
 	if (vm->asking == WT_GANG_ASK_STATUS) {
-		take_status(vm);
+		take_status(vm, now_ns);
 	} else if (vm->asking == WT_GANG_ASK_RECOVER) {
 		vm->recovered = vm->ask.code < 0 ? 1 : vm->ask.code;
 		if (vm->recovered)
@@ -250,12 +283,17 @@ static void read_ask(struct wt_gang_run_vm *vm)
 
 /* ---- what was seen ---- */
 
-static void read_relay(struct wt_gang_process *process, struct wt_gang_relay *relay)
+/* Answers whether it has said anything. */
+static bool read_relay(struct wt_gang_process *process, struct wt_gang_relay *relay)
 {
+	bool heard = false;
 	const char *line;
 
-	while ((line = wt_gang_process_line(process)))
+	while ((line = wt_gang_process_line(process))) {
 		wt_gang_relay_line(relay, line);
+		heard = true;
+	}
+	return heard;
 }
 
 /* Nothing of it lives any more: where is the guest? */
@@ -272,25 +310,12 @@ static enum wt_gang_event ended(const struct wt_gang_run_vm *vm)
 	return place == WT_GANG_PLACE_DESTINATION ? WT_GANG_EV_ENDED_MOVED : WT_GANG_EV_ENDED_LOST;
 }
 
-/* The source has committed, and its relay is gone: a destination that has not been told to run will not be.
- */
-static bool stranded(const struct wt_gang_run_vm *vm)
-{
-	bool committed =
-		vm->recovered == 3 || wt_gang_place(&vm->source, &vm->destination) == WT_GANG_PLACE_COMMITTED;
-
-	return wt_gang_process_begun(&vm->send) && !source_lives(vm) && committed &&
-	       strcmp(vm->destination.state, "starting") != 0 && strcmp(vm->destination.state, "done") != 0;
-}
-
 static bool all_ended(const struct wt_gang *gang, unsigned number)
 {
 	const struct wt_gang_run_vm *vm = &gang->vms[number];
 	enum wt_gang_state state = gang->order.vms[number].state;
 	bool begun = wt_gang_process_begun(&vm->start) || wt_gang_process_begun(&vm->receive);
 
-	if (stranded(vm))
-		return true;
 	if (vm->asking || lives(&vm->start) || lives(&vm->receive) || source_lives(vm))
 		return false;
 	if (wt_gang_process_begun(&vm->send))
@@ -340,16 +365,35 @@ static void read_start(struct wt_gang *gang, struct wt_gang_run_vm *vm)
 	vm->start.over = true;
 }
 
+static void read_source(struct wt_gang *gang, struct wt_gang_run_vm *vm)
+{
+	if (read_relay(&vm->send, &vm->source)) {
+		vm->source_heard_ns = wt_loop_now_ns(gang->loop);
+		vm->gone = false;
+	}
+	note_not_run(&vm->send, &vm->source);
+}
+
+/* Without a source it does nothing to a guest that does not run there. */
+static void read_destination(struct wt_gang *gang, struct wt_gang_run_vm *vm)
+{
+	if (read_relay(&vm->receive, &vm->destination))
+		vm->destination_heard_ns = wt_loop_now_ns(gang->loop);
+	note_not_run(&vm->receive, &vm->destination);
+	if (!lives(&vm->receive) || source_lives(vm) || !silent(gang, vm->destination_heard_ns))
+		return;
+	note(vm, "nothing is heard of watari receive at its destination");
+	vm->receive.over = true;
+}
+
 void wt_gang_vm_read(struct wt_gang *gang, unsigned number)
 {
 	struct wt_gang_run_vm *vm = &gang->vms[number];
 
 	read_start(gang, vm);
-	read_relay(&vm->receive, &vm->destination);
-	read_relay(&vm->send, &vm->source);
-	note_not_run(&vm->receive, &vm->destination);
-	note_not_run(&vm->send, &vm->source);
-	read_ask(vm);
+	read_source(gang, vm);
+	read_destination(gang, vm);
+	read_ask(vm, wt_loop_now_ns(gang->loop));
 	note_end(vm, &vm->start, NULL);
 	if (vm->start.over && vm->start.code == 0)
 		see(gang, number, WT_GANG_EV_STARTED);
@@ -398,27 +442,32 @@ int wt_gang_vm_init(struct wt_gang *gang, unsigned number)
 	return r ? r : name_process(gang, vm->plan, "ask", &vm->ask);
 }
 
-/* What was said and is not there was never begun. A QEMU that was being started is not waited for: what it
- * has left in the background may have its output. */
+/* What was said and is not there was never begun. */
 static void find(struct wt_gang_process *process)
 {
 	wt_gang_process_find(process);
 	process->over = process->ended = false;
 }
 
+/* A QEMU that was being started is not waited for: what it has left in the background may have its output. A
+ * question that hangs does not keep others from being asked. */
 void wt_gang_vm_find(struct wt_gang *gang, unsigned number)
 {
 	struct wt_gang_run_vm *vm = &gang->vms[number];
+	struct wt_error err = { 0 };
 
+	vm->source_heard_ns = vm->destination_heard_ns = wt_loop_now_ns(gang->loop);
 	find(&vm->receive);
 	find(&vm->send);
+	wt_gang_process_drop(&vm->ask, &err);
 }
 
 int wt_gang_vm_forget(struct wt_gang *gang, unsigned number, struct wt_error *err)
 {
 	struct wt_gang_run_vm *vm = &gang->vms[number];
-	int r = wt_gang_process_forget(&vm->start, err);
+	int r = wt_gang_process_drop(&vm->start, err);
 
+	r = r ? r : wt_gang_process_drop(&vm->ask, err);
 	r = r ? r : wt_gang_process_forget(&vm->receive, err);
 	return r ? r : wt_gang_process_forget(&vm->send, err);
 }

@@ -7,6 +7,8 @@ place of QEMUs. So every step at which it may die can be tried, and every failur
   fails    a guest fails before the first commit, and behind it; one is lost
   signals  cancelled once, and left by a second signal; then resumed
   unheard  the connection to a source breaks while its relay goes on: it is asked, and told, all the same
+  hangs    commands that hang, on a source, a destination, or both: they are not waited for without end
+  again    the same plan once more, when it was given up, and what it has started still runs
   holds    nobody resumes: all is undone by the holds' deadlines
   sample   the coordinator is killed at some steps, and resumed
   die      ... at every step: before it is written, before it is done, and after
@@ -14,6 +16,7 @@ place of QEMUs. So every step at which it may die can be tried, and every failur
   relays   ... and a relay with it
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -149,6 +152,63 @@ def case_unheard(host, image):
         code = process.wait(30)
         expect(set(states(process).values()) == {wanted}, f"{code} {process.tail()}")
         settled(gang)
+
+
+HANG = """#!/bin/sh
+# WORDS WATARI COMMAND ...: commands among WORDS hang; of those after "deaf" only the first line arrives.
+words=$1 hears=1; shift
+for word in $words; do
+    [ "$word" != deaf ] || hears=
+    [ "$word" = "$2" ] || continue
+    echo $$ >>"$XDG_RUNTIME_DIR/hung"
+    [ -z "$hears" ] || exec sleep 1000
+    "$@" 2>&1 | { head -n 1; sleep 1000; }
+    exit 1
+done
+exec "$@"
+"""
+
+
+def case_hangs(host, image):
+    hang = f"{host.run_dir}/hang"
+    write(hang, HANG)
+    os.chmod(hang, 0o755)
+    members, _ = make(host, name="deaf")
+    members[1].plan["to"]["prefix"] = [hang, "deaf receive"]
+    deaf = Gang(host, members, name="deaf", watari=STUB, hold_s=1)
+    process = deaf.start()
+    code = process.wait(60)
+    expect(code == 0 and set(states(process).values()) == {"done"}, f"{code} {process.tail()}")
+    settled(deaf)
+
+    members, _ = make(host, 4)
+    members[1].plan["to"]["prefix"] = [hang, "receive"]
+    members[2].plan["from"]["prefix"] = [hang, "send"]
+    members[3].plan["from"]["prefix"] = [hang, "send cancel status recover"]
+    code, process = Gang(host, members, name="hang", watari=STUB, hold_s=1).run(timeout_s=240)
+    expect(code == 3 and states(process) == {"vm0": "failed", "vm1": "undone", "vm2": "undone", "vm3": "lost"},
+           f"{code} {process.tail()}")
+    print(f"  {summary(process)['vms']['vm3']['text']}", flush=True)
+    expect("did not answer within 30 s" in summary(process)["vms"]["vm3"]["text"], f"{summary(process)}")
+    for member in members:
+        member.stayed()
+    for pid in read(f"{host.run_dir}/hung").split():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(pid), signal.SIGKILL)
+
+
+def case_again(host, image):
+    members, _ = make(host)
+    members[1].plan["to"]["start"] = ["sh", f"{host.run_dir}/begin.sh"]
+    write(f"{host.run_dir}/begin.sh", f"sleep 1000 & echo $! >>{host.run_dir}/left\n")
+    gang = Gang(host, members, watari=STUB)
+    for fail, wanted in (("vm0:refuse", 1), ("", 0)):
+        for member in members:
+            member.reset()
+        code, process = gang.run(env={"STUB_FAIL": fail}, timeout_s=30)
+        expect(code == wanted, f"{fail}: {code} {process.tail()}")
+    for pid in read(f"{host.run_dir}/left").split():
+        os.kill(int(pid), signal.SIGKILL)
 
 
 def case_holds(host, image):

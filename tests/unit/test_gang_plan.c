@@ -146,6 +146,10 @@ static void test_refused(void **state)
 		{ "{\"version\":1,\"vms\":{\"a\":{" FROM "," TO "},\"b\":{" FROM
 		  ",\"to\":{\"qmp\":\"/run/d\",\"insecure\":true,\"address\":\"h2:4712\"}}}}",
 			"guests a and b have the same QMP socket" },
+		{ "{\"version\":1,\"vms\":{\"a\":{" FROM "," TO
+		  "},\"a-incoming\":{\"from\":{\"qmp\":\"/run/c\",\"insecure\":true},"
+		  "\"to\":{\"qmp\":\"/run/d\",\"insecure\":true,\"address\":\"h2:4712\"}}}}",
+			"guests a and a-incoming: NAME-incoming is the job of NAME" },
 		{ "{\"version\":1,\"parallel\":0,\"vms\":{\"a\":{" FROM "," TO "}}}",
 			"\"parallel\" must be" } };
 

@@ -139,22 +139,45 @@ static void test_outlives(void **state)
 	forget(&p);
 }
 
+/* It is ended with what it has started. */
+static void test_kill(void **state)
+{
+	struct wt_gang_process p;
+
+	assert_int_equal(wt_gang_process_init(&p, path), 0);
+	start(&p, "echo before; sleep 1000; echo after");
+	assert_string_equal(wait_line(&p), "before");
+	wt_gang_process_kill(&p);
+	assert_null(wait_line(&p));
+	assert_int_equal(p.code, -1);
+	wt_gang_process_kill(&p);              /* there is nothing to end any more */
+	for (unsigned i = 0; i < 10000; i++) { /* the child's child may need a moment */
+		struct wt_error err = { 0 };
+
+		if (!wt_gang_process_forget(&p, &err))
+			break;
+		poll(NULL, 0, 1);
+	}
+	assert_int_not_equal(access(path, F_OK), 0);
+	wt_gang_process_close(&p);
+}
+
 /* What it leaves in the background has its output still; it has ended all the same. */
 static void test_background(void **state)
 {
 	struct wt_gang_process p;
+	struct wt_error err = { 0 };
 
 	assert_int_equal(wt_gang_process_init(&p, path), 0);
 	start(&p, "sleep 30 & echo $!; exit 0");
 	pid_t left = atoi(wait_line(&p));
 	assert_null(wait_line(&p));
 	assert_int_equal(p.code, 0);
+	assert_int_equal(wt_gang_process_forget(&p, &err), -EBUSY);
+	assert_int_equal(wt_gang_process_drop(&p, &err), 0);
+	assert_int_not_equal(access(path, F_OK), 0);
 	assert_int_equal(kill(left, SIGKILL), 0);
 	wt_gang_process_close(&p);
-	unlink(path);
-	strcat(path, ".err");
-	unlink(path);
-	path[strlen(path) - 4] = '\0';
 }
 
 /* ---- relays ---- */
@@ -244,6 +267,7 @@ int main(void)
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_not_there),
 		cmocka_unit_test(test_outlives),
+		cmocka_unit_test(test_kill),
 		cmocka_unit_test(test_background),
 		cmocka_unit_test(test_relay),
 		cmocka_unit_test(test_places),
