@@ -73,6 +73,7 @@ static int spawn(struct wt_gang_process *p, char *const *words, int output)
 
 int wt_gang_process_start(struct wt_gang_process *p, char *const *words, struct wt_error *err)
 {
+	char shown[120];
 	int output, r = 0;
 
 	reset(p);
@@ -87,7 +88,8 @@ int wt_gang_process_start(struct wt_gang_process *p, char *const *words, struct 
 	if (!r)
 		r = spawn(p, words, output);
 	if (r && !err->code)
-		wt_error_set(err, -r, "%.100s cannot be started: %s", words[0], strerror(-r));
+		wt_error_set(err, -r, "%s cannot be started: %s",
+			wt_printable(words[0], strlen(words[0]), shown, sizeof shown), strerror(-r));
 	if (output >= 0)
 		close(output);
 	if (r)
