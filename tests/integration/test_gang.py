@@ -11,7 +11,8 @@
   plans      plans and journals that are not good: refused, nothing was touched
   start      destination QEMUs that the gang starts; through a prefix
   sample     the coordinator is killed when one guest is told to move, and resumed
-  resume     ... at every step of the journal: before it is written, before it is done, and after
+  resume, resume_moving, resume_moved  ... at every step of the journal: before it is written, before it is done, and after
+  resume_again  ... and the second one on the way back
   relays     ... and the relays with it
 """
 
@@ -260,25 +261,23 @@ def case_sample(host, image):
     expect(result == "moved", f"a guest had moved, and it is {result}")
 
 
-def case_resume(host, image):
+KINDS = [("WATARI_DIE_BEFORE", ""), ("WATARI_DIE_BEFORE", ".written"), ("WATARI_DIE_AFTER", "")]
+
+
+def die_all(host, image, points, first=None):
+    """The coordinator is killed at each of the points, in each way; first: at that one, and then when it was resumed."""
     need_sabotage()
-    points = [f"gang.{step}.{name}" for step in ("receive", "send", "move", "back") for name in ("one", "two")]
-    kinds = [("WATARI_DIE_BEFORE", ""), ("WATARI_DIE_BEFORE", ".written"), ("WATARI_DIE_AFTER", "")]
-    runs = [(point, kind, None) for point in [*points, "gang.forward.one", "gang.over.one"] for kind in kinds]
-    # And again, on the way back.
-    runs += [("gang.move.two", kinds[0], (point, kind))
-             for point in ("gang.undo.one", "gang.cancel.one", "gang.cancel.two", "gang.over.one") for kind in kinds]
     members, counts = None, {"moved": 0, "undone": 0}
-    for number, (point, (variable, suffix), again) in enumerate(runs):
+    for number, (point, (variable, suffix)) in enumerate((point, kind) for point in points for kind in KINDS):
         if members is None:
             members = pair(host, image)
         for member in members:
             if not alive(member.destination):
                 member.replace_destination(image)
         gang = Gang(host, members, name=f"gang{number}")
-        killed(gang, env={variable: point + suffix})
-        if again:
-            killed(gang, "--resume", env={again[1][0]: again[0] + again[1][1]})
+        if first:
+            killed(gang, env={"WATARI_DIE_BEFORE": first})
+        killed(gang, *(["--resume"] if first else []), env={variable: point + suffix})
         if ("over", None) in gang.steps():
             result = "moved" if all(alive(m.destination) and not alive(m.source) for m in members) else "undone"
             for member in members:
@@ -286,13 +285,37 @@ def case_resume(host, image):
         else:
             result = resumed(gang)
         counts[result] += 1
-        print(f"  {variable[8:]} {point}{suffix}{f', then {again}' if again else ''}: {result}", flush=True)
+        print(f"  {variable[8:]} {point}{suffix}: {result}", flush=True)
         if result == "moved":
             for member in members:
                 member.destination.quit()
             members = None
-    print(f"  {len(runs)} deaths: {counts}", flush=True)
-    expect(counts["moved"] and counts["undone"], f"{counts}")
+    print(f"  {sum(counts.values())} deaths: {counts}", flush=True)
+    return counts
+
+
+def both(*steps):
+    return [f"gang.{step}.{name}" for step in steps for name in ("one", "two")]
+
+
+def case_resume(host, image):
+    counts = die_all(host, image, both("receive", "send"))
+    expect(not counts["moved"], f"{counts}")
+
+
+def case_resume_moving(host, image):
+    counts = die_all(host, image, [*both("move"), "gang.forward.one"])
+    expect(counts["moved"] >= 6, f"{counts}")
+
+
+def case_resume_moved(host, image):
+    counts = die_all(host, image, [*both("back"), "gang.over.one"])
+    expect(not counts["undone"], f"{counts}")
+
+
+def case_resume_again(host, image):
+    counts = die_all(host, image, ["gang.undo.one", *both("cancel"), "gang.over.one"], first="gang.move.one")
+    expect(not counts["moved"], f"{counts}")
 
 
 def case_relays(host, image):
