@@ -110,7 +110,7 @@ def case_signals(host, image):
     expect([s for s in gang.steps() if s[0] in ("cancel", "undo")] == [("cancel", "vm0"), ("undo", None), ("cancel", "vm1")],
            f"those that move are called back first: {gang.steps()}")
     need_sabotage()
-    members, gang = make(host, name="left")
+    members, gang = make(host, name="left", parallel=1)
     process = gang.start(env={"WATARI_STOP_BEFORE": "gang.move.vm0"})
     stopped(process)
     os.kill(process.child.pid, signal.SIGTERM)
