@@ -285,7 +285,7 @@ def die_all(host, image, points, first=None):
         else:
             result = resumed(gang)
         counts[result] += 1
-        print(f"  {variable[8:]} {point}{suffix}: {result}", flush=True)
+        print(f"  {variable[7:]} {point}{suffix}: {result}", flush=True)
         if result == "moved":
             for member in members:
                 member.destination.quit()
