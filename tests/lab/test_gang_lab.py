@@ -70,10 +70,11 @@ class LabMember:
 
 
 def make(hosts, image):
-    keys = install_key(hosts)
-    members = [LabMember(number, hosts, image, keys) for number in range(2)]
-    for member in members:
-        member.ready()
+    """One after the other: a kernel that boots beside another one in an emulated host may crash."""
+    keys, members = install_key(hosts), []
+    for number in range(2):
+        members.append(LabMember(number, hosts, image, keys))
+        members[-1].ready()
     return members
 
 
