@@ -10,6 +10,7 @@
 
 #include <watari/path.h>
 
+#include "hold.h"
 #include "relay.h"
 #include "target.h"
 
@@ -147,6 +148,16 @@ bool wt_command_name_job(struct wt_relay_options *o, const char *suffix)
 	return false;
 }
 
+static bool take_hold(const char *value, struct wt_relay_options *o)
+{
+	o->hold_ns = WT_HOLD_DEFAULT_NS;
+	if (value && !wt_command_duration("--hold", value, &o->hold_ns))
+		return false;
+	if (!o->hold_ns)
+		fprintf(stderr, "watari: --hold=%s: give more than nothing\n", value);
+	return o->hold_ns;
+}
+
 bool wt_command_common(int option, const char *value, struct wt_relay_options *o)
 {
 	switch (option) {
@@ -177,6 +188,8 @@ bool wt_command_common(int option, const char *value, struct wt_relay_options *o
 	case WT_OPTION_AGENT:
 		o->agent = value;
 		return true;
+	case WT_OPTION_HOLD:
+		return take_hold(value, o);
 	case WT_OPTION_JSON:
 		o->json = true;
 		return true;

@@ -23,7 +23,9 @@ int wt_command_relay(int argc, char **argv);
 int wt_command_recover(int argc, char **argv);
 int wt_command_status(int argc, char **argv);
 int wt_command_cancel(int argc, char **argv);
+int wt_command_proceed(int argc, char **argv);
 int wt_command_retarget(int argc, char **argv);
+int wt_command_gang(int argc, char **argv);
 int wt_command_replica(int argc, char **argv);
 int wt_command_handover(int argc, char **argv);
 int wt_command_upgrade(int argc, char **argv);
@@ -52,6 +54,7 @@ enum {
 	WT_OPTION_DEVICES,
 	WT_OPTION_DEVICE_HOST,
 	WT_OPTION_AGENT,
+	WT_OPTION_HOLD,
 	WT_OPTION_HELP,
 };
 /* Of driven migrations only. */

@@ -28,6 +28,7 @@ static const char usage[] =
 	"  --device-host NAME       which host of the map this one is (default: its host name)\n"
 	"  --agent SOCKET           of the port of watari-guest in the guest, which lets go of devices\n"
 	"  --wait TIME              how long to wait for a source at all (default: for ever)\n"
+	"  --hold[=TIME]            the guest runs, and waits for its devices until watari proceed, or for TIME (default 60s)\n"
 	"  --job NAME               for watari status and cancel (default: the name of the VM and -incoming)\n"
 	"  --json                   events as JSON lines on standard output\n";
 
@@ -36,6 +37,7 @@ enum { OPT_DATA_HOST = 256, OPT_REPLICA, OPT_REUSE, OPT_WAIT };
 static const struct option options[] = {
 	WT_OPTIONS_COMMON,
 	WT_OPTIONS_DEVICES,
+	{ "hold", 2, NULL, WT_OPTION_HOLD },
 	{ "data-host", 1, NULL, OPT_DATA_HOST },
 	{ "replica", 1, NULL, OPT_REPLICA },
 	{ "reuse-memory", 0, NULL, OPT_REUSE },

@@ -33,6 +33,7 @@ static const char usage[] =
 	"  --agent SOCKET           of the port of watari-guest in the guest, which lets go of devices\n"
 	"  --no-warm-up             with --devices: do not move memory before the devices are taken away\n"
 	"  --verify                 compare all RAM of both sides while both are stopped (adds to the downtime)\n"
+	"  --hold[=TIME]            wait for watari proceed before the guest moves; given up after TIME (default 60s)\n"
 	"  --job NAME               for watari status and cancel (default: the name of the VM)\n"
 	"  --json                   events as JSON lines on standard output\n";
 
@@ -55,6 +56,7 @@ enum {
 static const struct option options[] = {
 	WT_OPTIONS_COMMON,
 	WT_OPTIONS_DEVICES,
+	{ "hold", 2, NULL, WT_OPTION_HOLD },
 	{ "paths", 1, NULL, OPT_PATHS },
 	{ "channels", 1, NULL, OPT_CHANNELS },
 	{ "no-feed", 0, NULL, OPT_NO_FEED },

@@ -97,6 +97,7 @@ static void qmp_closed(void *arg, const struct wt_error *err)
 
 	d->qemu_gone = true;
 	wt_error_set(&d->failure, EIO, "the destination QEMU ended; see its standard error");
+	wt_hold_end(&d->hold);
 	wt_destination_event(d, WT_DESTINATION_EV_QEMU_GONE);
 }
 
@@ -507,10 +508,12 @@ static const struct wt_puller_events puller_events = {
 
 static void signalled(void *arg, const char *signal_name)
 {
+	struct wt_destination *d = arg;
 	struct wt_error err = { 0 };
 
+	wt_hold_end(&d->hold);
 	wt_error_set(&err, ECANCELED, "cancelled at the destination by %s", signal_name);
-	wt_destination_trouble(arg, &err);
+	wt_destination_trouble(d, &err);
 }
 
 static void wait_over(void *arg, uint64_t now_ns)

@@ -6,7 +6,8 @@
  *   1. Nothing is plugged in before the guest runs: the destination QEMU must have the devices that the
  * stream describes, and no others.
  *   2. Whatever fails then, the guest runs on; source and operator are told.
- *   3. A reception that fails gives back what was prepared, before the relay ends.
+ *   3. With --hold a guest that runs waits for its devices until PROCEED, the deadline, or a signal.
+ *   4. A reception that fails gives back what was prepared, before the relay ends.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -113,10 +114,24 @@ static void note_prepared(struct wt_destination *d)
 	wt_relay_told_note(&d->relay, text);
 }
 
+static void hold_ended(void *arg, bool told)
+{
+	wt_loop_stop(((struct wt_destination *)arg)->relay.loop, 0);
+}
+
+static void hold(struct wt_destination *d)
+{
+	if (d->machine.state == WT_DESTINATION_DONE && !d->qemu_gone &&
+		wt_hold_begin(&d->hold, d->relay.loop, &d->relay.report, d->options->common.hold_ns,
+			"the guest runs here; its devices wait for watari proceed", hold_ended, d))
+		wt_loop_run(d->relay.loop);
+}
+
 void wt_destination_devices_end(struct wt_destination *d)
 {
 	struct wt_passthrough *p = d->devices.passthrough;
 
+	hold(d);
 	if (!p || !wt_passthrough_begun(p))
 		return;
 	if (d->machine.state == WT_DESTINATION_ORPHAN) {

@@ -12,6 +12,7 @@
 #include "destination.h"
 #include "destination_switch.h"
 #include "feed.h"
+#include "hold.h"
 #include "messages.h"
 #include "passthrough.h"
 #include "progress.h"
@@ -59,6 +60,7 @@ struct wt_destination {
 	struct wt_destination_serve serve;
 	struct wt_destination_replica replica;
 	struct wt_destination_devices devices;
+	struct wt_hold hold;
 	struct wt_relay_guest guest;
 	bool guest_known;
 	bool quitting, qemu_gone; /* QEMU was told to; has */
@@ -83,7 +85,7 @@ struct wt_progress wt_destination_figures(const struct wt_destination *destinati
 json_t *wt_destination_facts(const struct wt_destination *destination);
 
 /* destination_devices.c: opens the map and looks whether it can be done; the source has named the devices; an
- * event of QEMU's; waits until they are where they belong. */
+ * event of QEMU's; waits until they are where they belong; with --hold not before it may. */
 int wt_destination_devices_open(struct wt_destination *destination, struct wt_error *err);
 void wt_destination_devices_message(
 	struct wt_destination *destination, const uint8_t *payload, size_t length);

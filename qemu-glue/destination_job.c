@@ -15,6 +15,7 @@ static int status(void *arg, json_t *request, json_t **ret_result, struct wt_err
 	struct wt_progress p = wt_destination_figures(d);
 
 	*ret_result = wt_relay_destination_status(&d->relay, &p, d->puller, d->peer, d->port);
+	json_object_set_new(*ret_result, "held", json_boolean(d->hold.held));
 	return 0;
 }
 
@@ -26,6 +27,9 @@ static int cancel(void *arg, json_t *request, json_t **ret_result, struct wt_err
 	const char *then;
 	struct wt_error why = { 0 };
 
+	if (d->hold.held)
+		refusal =
+			"too late to cancel: the guest runs here, and waits for its devices; watari proceed";
 	if (refusal)
 		return wt_error_set(err, EBUSY, "%s", refusal);
 	wt_error_set(&why, ECANCELED, "cancelled at the destination by the operator");
@@ -41,9 +45,15 @@ static int cancel(void *arg, json_t *request, json_t **ret_result, struct wt_err
 	return 0;
 }
 
+static int proceed(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
+{
+	return wt_hold_proceed(&((struct wt_destination *)arg)->hold, ret_result, err);
+}
+
 const struct wt_job_command wt_destination_commands[] = {
 	{ "status", status },
 	{ "cancel", cancel },
 	{ "retarget", wt_retarget_elsewhere },
+	{ "proceed", proceed },
 	{ NULL, NULL },
 };

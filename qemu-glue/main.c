@@ -16,6 +16,8 @@ static const char usage[] =
 	"  status    what is under way on this host\n"
 	"  retarget  move a guest that is on its way to another host than to its first one\n"
 	"  cancel    end a migration; the guest goes on where it is\n"
+	"  proceed   a migration that holds goes on\n"
+	"  gang      move several guests together\n"
 	"  replica   serve an old copy of a guest's memory to the host that it comes to\n"
 	"  devices   what of a guest cannot move with it, and what it becomes elsewhere\n"
 	"  handover  a guest goes to another QEMU of this host, its memory stays where it is\n"
@@ -36,6 +38,8 @@ static const struct {
 	{ "status", wt_command_status },
 	{ "retarget", wt_command_retarget },
 	{ "cancel", wt_command_cancel },
+	{ "proceed", wt_command_proceed },
+	{ "gang", wt_command_gang },
 	{ "replica", wt_command_replica },
 	{ "devices", wt_command_devices },
 	{ "handover", wt_command_handover },

@@ -35,6 +35,7 @@ struct wt_relay_options {
 	const char *device_map;        /* devices that cannot move with the guest; NULL: none */
 	const char *device_host;       /* which host of the map this is; NULL: its host name */
 	const char *agent;             /* socket of the guest's agent, or NULL */
+	uint64_t hold_ns;              /* how long to wait for `watari proceed`, see hold.h; 0: not */
 	bool insecure, json;
 };
 

@@ -84,8 +84,11 @@ void wt_report_progress(struct wt_report *report, json_t *fields, const char *te
 
 void wt_report_error(struct wt_report *report, const char *text)
 {
+	json_t *fields = json_pack("{s:s}", "text", text);
+
 	close_line(report);
 	if (report->json)
-		print_json(report, "error", json_pack("{s:s}", "text", text));
+		print_json(report, "error", fields);
+	json_decref(fields);
 	fprintf(stderr, "watari: %s\n", text);
 }

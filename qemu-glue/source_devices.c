@@ -8,7 +8,7 @@
  *   2. Devices come back when the migration is over and QEMU has the guest again, outside of the loop's
  *      callbacks (wt_source_devices_end), and the relay waits for that. Nobody can cancel it.
  *   3. When the guest runs at the destination, the relay waits for its word on the devices; that it does not
- *      come changes nothing any more.
+ *      come changes nothing any more. A destination that is held, too, has as much time more as we were.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -52,11 +52,15 @@ static void patience(struct wt_source *source, uint64_t ms)
 /* ---- steps ---- */
 
 /* All have left: is anything else in the way? What QEMU has changed since the first look counts. */
-static void move(struct wt_source *source)
+bool wt_source_devices_move(struct wt_source *source)
 {
 	struct wt_preflight facts;
 	struct wt_error err = { 0 };
-	int r = wt_preflight_source(
+	int r;
+
+	if (!source->devices.passthrough)
+		return false;
+	r = wt_preflight_source(
 		source->relay.qmp, source->relay.ram, source->options->shared_storage, NULL, &facts, &err);
 
 	/* What is pinned already must not become memory that can be discarded. */
@@ -68,10 +72,11 @@ static void move(struct wt_source *source)
 			"a balloon with free-page-hint=on was plugged into the guest meanwhile; send again");
 	if (r) {
 		wt_passthrough_done(source->devices.passthrough, WT_DEVICE_STEP_MOVE, &err);
-		return;
+		return true;
 	}
 	source->facts.guest_running = facts.guest_running;
 	wt_source_event(source, WT_SOURCE_EV_ACCEPTED);
+	return true;
 }
 
 static void step(void *arg, enum wt_device_step_kind kind)
@@ -89,13 +94,14 @@ static void step(void *arg, enum wt_device_step_kind kind)
 		wt_source_warm_begin(source);
 		break;
 	case WT_DEVICE_STEP_MOVE:
-		move(source);
+		wt_source_move(source);
 		break;
 	default:
 		if (source->devices.report)
 			wt_passthrough_done(p, WT_DEVICE_STEP_REPORT, NULL);
 		else
-			patience(source, wt_passthrough_report_ms(p));
+			patience(source,
+				wt_passthrough_report_ms(p) + source->options->common.hold_ns / 1000000);
 		break;
 	}
 }
@@ -184,6 +190,7 @@ const struct wt_error *wt_source_devices_end(struct wt_source *source)
 	if (!p || !wt_passthrough_begun(p))
 		return NULL;
 	source->devices.ending = true;
+	wt_hold_clear(&source->hold);
 	if (source->machine.state == WT_SOURCE_DONE)
 		wt_passthrough_done(p, WT_DEVICE_STEP_MOVE, NULL);
 	else

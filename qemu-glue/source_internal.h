@@ -11,6 +11,7 @@
 
 #include "digest_gate.h"
 #include "downtime_goal.h"
+#include "hold.h"
 #include "migration_settings.h"
 #include "messages.h"
 #include "outgoing.h"
@@ -61,6 +62,7 @@ struct wt_source {
 	struct wt_outgoing *outgoing;
 	struct wt_source_devices devices;
 	struct wt_source_warm warm;
+	struct wt_hold hold;
 	struct wt_replica_writer *replica; /* to be written; NULL: none */
 	struct wt_timer deadline, poll, progress, patience;
 	struct wt_error failure; /* the first thing that went wrong */
@@ -186,12 +188,14 @@ void wt_source_restart_close(struct wt_source *source);
 
 /*
  * source_devices.c. Opens the map and looks whether it can be done; ids of those that will leave (NULL: there
- * is no map); begins, false: nothing is to be done; QEMU's events and the destination's messages; waits until
- * they are where they belong, answers what could not be done (NULL: nothing); for the summary.
+ * is no map); begins, false: nothing is to be done; all have left and the guest may move, false: there is no
+ * map; QEMU's events and the destination's messages; waits until they are where they belong, answers what
+ * could not be done (NULL: nothing); for the summary.
  */
 int wt_source_devices_open(struct wt_source *source, struct wt_error *err);
 const char *const *wt_source_devices_leaving(const struct wt_source *source);
 bool wt_source_devices_begin(struct wt_source *source);
+bool wt_source_devices_move(struct wt_source *source);
 void wt_source_devices_qmp_event(struct wt_source *source, const char *name, json_t *data);
 int wt_source_devices_message(
 	struct wt_source *source, unsigned type, const uint8_t *payload, size_t length, struct wt_error *err);
@@ -206,6 +210,10 @@ void wt_source_devices_close(struct wt_source *source);
 /* source_warm.c: the step WARM, done when it is over; there is room. */
 void wt_source_warm_begin(struct wt_source *source);
 void wt_source_warm_more(struct wt_source *source);
+
+/* source_hold.c: nothing stands in the way of the guest's move; it waits, if it shall, until PROCEED. */
+void wt_source_move(struct wt_source *source);
+int wt_source_proceed(struct wt_source *source, json_t **ret_result, struct wt_error *err);
 
 /* source_job.c: what the job can be told. */
 extern const struct wt_job_command wt_source_commands[];

@@ -38,6 +38,7 @@ static int status(void *arg, json_t *request, json_t **ret_result, struct wt_err
 		object, "fabric", stats.paths ? json_string(wt_fabric_name(stats.fabric)) : json_null());
 	json_object_set_new(object, "paths", json_integer(stats.paths));
 	json_object_set_new(object, "downtime_ms", downtime(source));
+	json_object_set_new(object, "held", json_boolean(source->hold.held));
 	*ret_result = object;
 	return 0;
 }
@@ -66,9 +67,15 @@ static int retarget(void *arg, json_t *request, json_t **ret_result, struct wt_e
 	return 0;
 }
 
+static int proceed(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
+{
+	return wt_source_proceed(arg, ret_result, err);
+}
+
 const struct wt_job_command wt_source_commands[] = {
 	{ "status", status },
 	{ "cancel", cancel },
 	{ "retarget", retarget },
+	{ "proceed", proceed },
 	{ NULL, NULL },
 };

@@ -143,7 +143,7 @@ static void server_ready(void *arg)
 	wt_relay_told_paths(&source->relay, target->server);
 	wt_loop_timer_clear(source->relay.loop, &source->deadline);
 	if (!wt_source_devices_begin(source))
-		wt_source_event(source, WT_SOURCE_EV_ACCEPTED);
+		wt_source_move(source);
 }
 
 static void server_room(void *arg)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fuzz_devices.c - libFuzzer harness of the device map and of what a guest's agent and its host say to each
- * other. Checked besides memory safety:
+ * fuzz_devices.c - libFuzzer harness of the device map, of plans of gangs, and of what a guest's agent and
+ * its host say to each other. Checked besides memory safety:
  *   1. a refused text has a sentence; an accepted one keeps the promises of its header;
  *   2. a request, and an answer, rendered and read again is the same;
  *   3. lines: cut in pieces or whole, the same lines.
+ *   4. a word of a plan that goes through a shell means the same to it.
  * The first byte chooses the reader.
  */
 #include <stdint.h>
@@ -14,6 +15,7 @@
 
 #include "../../qemu-glue/agent_message.h"
 #include "../../qemu-glue/device_map.h"
+#include "../../qemu-glue/gang_plan.h"
 
 #define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
 
@@ -68,6 +70,38 @@ static void try_map(const char *text, size_t length)
 			check_place(device, &device->places[k]);
 	}
 	wt_device_map_free(map);
+}
+
+static void check_word(const char *word)
+{
+	PROMISE(word[0] && !strpbrk(word, " \t\n'\"\\$`;&|<>(){}[]*?#~!%^"));
+}
+
+static void try_plan(const char *text, size_t length)
+{
+	struct wt_gang_plan *plan = NULL;
+	struct wt_error err = { 0 };
+
+	if (wt_gang_plan_parse(text, length, "fuzz", &plan, &err) < 0) {
+		PROMISE(err.code && err.text[0] && !plan && !strchr(err.text, '\n'));
+		return;
+	}
+	PROMISE(plan->count && plan->count <= WT_GANG_VMS_MAX && plan->parallel && plan->hold_s);
+	check_word(plan->watari);
+	for (unsigned i = 0; i < plan->count; i++) {
+		const struct wt_gang_vm *vm = &plan->vms[i];
+
+		PROMISE(wt_device_name_good(vm->name) && strlen(vm->name) <= WT_GANG_NAME_MAX);
+		PROMISE(!vm->from.psk == vm->from.insecure && !vm->to.psk == vm->to.insecure);
+		check_word(vm->address);
+		check_word(vm->from.qmp);
+		check_word(vm->to.qmp);
+		for (unsigned k = 0; k < vm->start.count; k++)
+			check_word(vm->start.words[k]);
+		for (unsigned k = 0; k < vm->from.options.count; k++)
+			check_word(vm->from.options.words[k]);
+	}
+	wt_gang_plan_free(plan);
 }
 
 static void try_request(const char *text, size_t length)
@@ -154,7 +188,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 1)
 		return 0;
-	if (data[0] % 4 == 0)
+	if (data[0] == 'P')
+		try_plan(text, size - 1);
+	else if (data[0] % 4 == 0)
 		try_map(text, size - 1);
 	else if (data[0] % 4 == 1)
 		try_request(text, size - 1);

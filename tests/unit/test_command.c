@@ -101,6 +101,21 @@ static void test_converging(void **state)
 	assert_int_equal(o.downtime_limit_ms, 1500);
 }
 
+static void test_holds(void **state)
+{
+	struct wt_source_options o;
+	struct wt_destination_options d;
+
+	assert_int_equal(parse_send(BASE "h:1/n", &o), WT_COMMAND_RUN);
+	assert_true(o.common.hold_ns == 0);
+	assert_int_equal(parse_send(BASE "--hold h:1/n", &o), WT_COMMAND_RUN);
+	assert_true(o.common.hold_ns == 60 * SECOND);
+	assert_int_equal(parse_receive(BASE "--hold=5s :1/n", &d), WT_COMMAND_RUN);
+	assert_true(d.common.hold_ns == 5 * SECOND);
+	assert_int_equal(parse_send(BASE "--hold=0 h:1/n", &o), WT_EXIT_USAGE);
+	assert_int_equal(parse_send(BASE "--hold=soon h:1/n", &o), WT_EXIT_USAGE);
+}
+
 static void test_replicas(void **state)
 {
 	struct wt_source_options o;
@@ -254,6 +269,7 @@ int main(void)
 		cmocka_unit_test(test_devices),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_converging),
+		cmocka_unit_test(test_holds),
 		cmocka_unit_test(test_replicas),
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_refused),
