@@ -109,13 +109,6 @@ def device(host):
     return text.strip()
 
 
-def spare_nics(host):
-    """The PCI addresses of all of them, if it has more than that of --vfio-nic."""
-    code, text = host.call(["sh", "-c", "cd /sys/bus/pci/devices && grep -l 0x10d3 */device"])
-    expect(code == 0, f"no spare NICs on {host.name}: {text}")
-    return [line.split("/")[0] for line in sorted(text.split())]
-
-
 def mac(host):
     return f"52:54:00:03:00:{host.index + 10:02x}"
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""test_gang_lab.py CASE... - two guests, each with a passed-through NIC (VFIO) that carries soft-RoCE, move together between
-two lab hosts. The coordinator runs on the machine itself, and reaches the hosts through `scripts/lab exec`, as through ssh.
+"""test_gang_lab.py CASE... - two guests, each with a passed-through NIC (VFIO) that carries soft-RoCE, move together from two
+lab hosts to two others. The coordinator runs on the machine itself, and reaches the hosts through `scripts/lab exec`, as through
+ssh. One guest on each host: kernels of two that run under KVM in one emulated host crash, or stand still, before they are up.
 
   moves    all let go, all move, all take back; each guest holds a verbs context before and after
   killed   the coordinator is killed when both are held, and when the first one has been told to move; resumed
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -14,29 +16,22 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.cases import alive, expect, main, need_sabotage  # noqa: E402
-from harness.devices import DeviceGuest, agent_socket, build_devices_guest, spare_nics, write_map  # noqa: E402
+from harness.devices import DeviceGuest, agent_socket, build_devices_guest, has, with_device, write_map  # noqa: E402
 from harness.gang import Gang, states, summary  # noqa: E402
 from harness.hosts import LAB, Host, lab, wait_for  # noqa: E402
 from harness.migration import install_key  # noqa: E402
 
-# A second spare NIC for each host, beside that of --vfio-nic. It needs nobody at the other end of its cable.
-SECOND = ("-device pcie-root-port,id=rp1,chassis=2 -netdev hubport,id=spare2,hubid=9 "
-          "-device e1000e,bus=rp1,netdev=spare2,romfile=,mac=52:54:00:04:00:1{i}")
-MACS = ["52:54:00:03:00:{:02x}", "52:54:00:04:00:1{}"]
 PATIENT = {"detach": 60000, "unplug": 60000, "plug": 90000, "attach": 90000, "prepare": 60000}
 
 
 class LabMember:
-    """One guest of the gang: its QEMU on host a, and the one that waits on host b, with the NIC of that number on both."""
+    """One guest of the gang: its QEMU on the first of its hosts, and the one that waits on the second."""
 
     def __init__(self, number, hosts, image, keys):
-        a, b = hosts
+        self.hosts = a, b = hosts
         self.name = f"vm{number}"
-        places = {name: {"vfio": spare_nics(host)[number], "link_mac": MACS[number].format(host.index + (0 if number else 10))}
-                  for name, host in (("a", a), ("b", b))}
-        maps = [write_map(host, places, PATIENT, name=f"{self.name}.json") for host in hosts]
-        nic = ("-device", f"vfio-pci,host={places['a']['vfio']},id=ib0,bus=rp0")
-        self.source = DeviceGuest(a, image, devices=nic, hook="release", append=f"wt.hold wt.ip=10.99.{number}.1/24")
+        maps = [write_map(host, {"a": has(a), "b": has(b)}, PATIENT, name=f"{self.name}.json") for host in hosts]
+        self.source = DeviceGuest(a, image, devices=with_device(a), hook="release", append=f"wt.hold wt.ip=10.99.{number}.1/24")
 
         def end(host, key, path, name):
             return {"prefix": [LAB, "exec", "--dir", host.lab_dir, "--host", str(host.index), "--"], "psk": key, "devices": path,
@@ -44,11 +39,11 @@ class LabMember:
 
         self.plan = {"from": {**end(a, keys[0], maps[0], "a"), "qmp": self.source.qmp, "agent": agent_socket(self.source),
                               "options": ["--switchover-timeout", "20s", "--verify"]},
-                     "to": {**end(b, keys[1], maps[1], "b"), "address": f"{b.address}:{4711 + number}"}}
-        self.replace_destination(b, image)
+                     "to": {**end(b, keys[1], maps[1], "b"), "address": f"{b.address}:4711"}}
+        self.replace_destination(image)
 
-    def replace_destination(self, host, image):
-        self.destination = DeviceGuest(host, image, incoming=True, hook="release")
+    def replace_destination(self, image):
+        self.destination = DeviceGuest(self.hosts[1], image, incoming=True, hook="release")
         self.plan["to"].update(qmp=self.destination.qmp, agent=agent_socket(self.destination))
 
     def ready(self):
@@ -69,17 +64,15 @@ class LabMember:
         self.source.wait_round()
 
 
-def make(hosts, image):
-    """One after the other: a kernel that boots beside another one in an emulated host may crash."""
-    keys, members = install_key(hosts), []
-    for number in range(2):
-        members.append(LabMember(number, hosts, image, keys))
-        members[-1].ready()
-    return members
-
-
-def two_hosts():
-    return lab(2, mem="1280M", options=["--vfio-nic", "--qemu", SECOND])
+@contextlib.contextmanager
+def two_guests(image):
+    with lab(4, mem="1024M", options=["--vfio-nic"]) as hosts:
+        keys, members = install_key(hosts), []
+        for number in range(2):
+            pair = slice(2 * number, 2 * number + 2)
+            members.append(LabMember(number, hosts[pair], image, keys[pair]))
+            members[-1].ready()
+        yield members
 
 
 def in_step(gang):
@@ -99,20 +92,19 @@ def told(process):
 
 
 def case_moves(image):
-    with two_hosts() as hosts:
-        gang = Gang(Host("coordinator"), make(hosts, image), hold_s=300)
+    with two_guests(image) as members:
+        gang = Gang(Host("coordinator"), members, hold_s=300)
         code, process = gang.run(timeout_s=300)
         expect(code == 0 and states(process) == {"vm0": "done", "vm1": "done"}, f"{code} {process.tail()}")
         told(process)
         in_step(gang)
-        for member in gang.members:
+        for member in members:
             member.moved()
 
 
 def case_killed(image):
     need_sabotage()
-    with two_hosts() as hosts:
-        members = make(hosts, image)
+    with two_guests(image) as members:
         for name, point, wanted in (("held", {"WATARI_DIE_BEFORE": "gang.move.vm0"}, "undone"),
                                     ("moving", {"WATARI_DIE_AFTER": "gang.move.vm0"}, "moved")):
             gang = Gang(Host("coordinator"), members, name=name, hold_s=300)
@@ -124,7 +116,7 @@ def case_killed(image):
             for member in members:
                 member.moved() if wanted == "moved" else member.stayed()
                 if not alive(member.destination):
-                    member.replace_destination(hosts[1], image)
+                    member.replace_destination(image)
 
 
 if __name__ == "__main__":
