@@ -8,11 +8,9 @@ import sys
 from .devices import DeviceGuest, agent_socket
 from .hosts import LAB, ROOT, Failure, wait_for
 from .migration import BUILD, watari
-from .mpi import Job
+from .mpi import WORD, Job
 
 AGENT_ASK = os.path.join(ROOT, "tests", "harness", "agent_ask.py")
-
-WORD = "messages: right: "
 
 
 def build_mpi_guest():
@@ -20,6 +18,9 @@ def build_mpi_guest():
     built = subprocess.run([os.path.join(ROOT, "tests", "guest", "build_mpi"), os.path.join(BUILD, "mpi-guest"), BUILD],
                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
     return built.stdout.strip().splitlines()[-1]
+
+
+NETWORK = "00420A:"  # 10.66.0, as the kernel writes it
 
 
 def address(number):
@@ -50,8 +51,8 @@ class MpiGuest(DeviceGuest):
         return said
 
     def connections(self):
-        """Its TCP connections, as the kernel lists them."""
-        return set(self.told("connections").splitlines())
+        """Its TCP connections with other guests, as the kernel lists them."""
+        return {line for line in self.told("connections").splitlines() if NETWORK in line.split()[1]}
 
 
 def hosts_of_job(guests=2):

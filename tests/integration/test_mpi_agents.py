@@ -54,7 +54,7 @@ def two_guests(host):
 
 def case_cycles(host, image):
     with two_guests(host) as (_, _, job):
-        cycles(job, 10)
+        cycles(job, 40)
         expect({line["rank"] for line in job.command("status")[1]} == {0, 1, 2, 3}, "not all ranks are there")
         print(job.end())
 
