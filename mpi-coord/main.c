@@ -145,11 +145,13 @@ static void component_folder(char *ret_path, size_t size)
 	snprintf(ret_path, size, "%s", given ? given : WATARI_MPI_COMPONENTS);
 	for (i = 0; !given && own[0] && i < sizeof beside / sizeof beside[0]; i++) {
 		char found[2 * PATH_MAX];
+		int length = snprintf(found, sizeof found, "%s/%s", own, beside[i]);
 
-		snprintf(found, sizeof found, "%s/%s/mca_btl_watari.so", own, beside[i]);
-		if (access(found, R_OK) < 0)
+		snprintf(found + length, sizeof found - (size_t)length, "/mca_btl_watari.so");
+		if ((size_t)length >= size || access(found, R_OK) < 0)
 			continue;
-		snprintf(ret_path, size, "%s/%s", own, beside[i]);
+		found[length] = 0;
+		strcpy(ret_path, found);
 		return;
 	}
 }

@@ -277,7 +277,7 @@ int wt_command_ranks(int argc, char **argv)
 {
 	static const struct option options[] = { { "agent", 1, NULL, 'a' }, { "help", 0, NULL, 'h' }, { 0 } };
 	static struct bridge bridge = { .fd = -1 };
-	uint32_t start;
+	uint32_t start = 0;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {

@@ -41,7 +41,7 @@ def must_talk(job, fabric):
 
 
 def case_moves(image):
-    with lab(2, mem="2048M", options=["--vfio-nic"]) as hosts:
+    with lab(2, mem="1792M", options=["--vfio-nic"]) as hosts:
         for host in hosts:
             code, text = host.call(["sh", "-c", BRIDGE])
             expect(code == 0, f"no bridge on {host.name}: {text}")
