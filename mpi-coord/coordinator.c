@@ -4,42 +4,43 @@
  *
  * Owns a connection for each rank. One thread.
  *   1. The ranks' reports are kept in connections[i] and job.ranks[i] with the same index, sorted by name.
- *   2. A connection that ends without `leaving` is a rank that died; so is one that takes nothing for
- * TAKES_S.
+ *   2. A connection that ends without `leaving` is a rank that died, or takes no orders; but if its reach is
+ *      lost nobody knows, and the ranks behind it are nobody's to count on.
  *   3. After the deadline the quiesce is given up, and once more as long is waited for the ranks to run
  * again.
  */
 #include "coordinator.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #define LOOK_AGAIN_MS 50 /* for ranks that are not there yet */
-#define TAKES_S 5        /* how long a rank may take to take an order, or a connection */
 
 struct connection {
 	int fd; /* -1: it has ended */
 	size_t length;
 	char line[WT_ORDER_LINE_MAX];
-	char name[64]; /* of the socket */
+	char name[WT_REACH_NAME_MAX]; /* of the socket */
+	struct wt_reach *reach;
 	struct wt_coordinator_rank rank;
 };
 
 struct wt_coordinator {
-	char directory[108];
+	struct wt_reach *const *reaches;
+	size_t reach_count;
+	struct wt_reach *looks; /* which reach is being looked through */
 	struct connection *connections;
 	size_t count;
 	struct wt_barrier barrier;
 	uint64_t begun_ns;
 	struct wt_coordinator_times times;
+	bool lost; /* a reach: the ranks behind it may stand */
 };
 
 static uint64_t now_ns(void)
@@ -59,54 +60,33 @@ static void say(struct connection *connection, const struct wt_order *order)
 		shutdown(connection->fd, SHUT_RDWR);
 }
 
-static int dial(const char *directory, const char *name)
-{
-	const struct timeval patience = { .tv_sec = TAKES_S };
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int status;
-	int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", directory, name);
-	int fd;
-
-	if (length < 0 || (size_t)length >= sizeof address.sun_path)
-		return -ENAMETOOLONG;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0 ||
-		connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
-		status = -errno;
-		close(fd);
-		return status;
-	}
-	return fd;
-}
-
 static bool known(const struct wt_coordinator *coordinator, const char *name)
 {
 	size_t i;
 
 	for (i = 0; i < coordinator->count; i++)
-		if (strcmp(coordinator->connections[i].name, name) == 0)
+		if (coordinator->connections[i].reach == coordinator->looks &&
+			strcmp(coordinator->connections[i].name, name) == 0)
 			return true;
 	return false;
 }
 
-static int meet(struct wt_coordinator *coordinator, const char *name, struct wt_error *err)
+static int meet(void *arg, const char *name, struct wt_error *err)
 {
 	const struct wt_order hello = { .kind = WT_ORDER_HELLO, .version = WT_ORDER_VERSION };
+	struct wt_coordinator *coordinator = arg;
 	struct connection *grown;
-	struct ucred who = { 0 };
-	socklen_t length = sizeof who;
+	uint32_t pid = 0;
 	int fd;
 
-	if (known(coordinator, name) || strlen(name) >= sizeof grown->name)
+	if (known(coordinator, name))
 		return 0;
-	fd = dial(coordinator->directory, name);
+	fd = wt_reach_dial(coordinator->looks, name, &pid);
 	if (fd == -ECONNREFUSED || fd == -ENOENT)
 		return 0; /* left behind by a rank that died; or one that leaves just now */
 	if (fd < 0)
 		return wt_error_set(err, -fd, "cannot reach the rank at %s/%s: %s; is it stopped?",
-			coordinator->directory, name, strerror(-fd));
+			coordinator->looks->where, name, strerror(-fd));
 	grown = realloc(coordinator->connections, (coordinator->count + 1) * sizeof *grown);
 	if (!grown) {
 		close(fd);
@@ -116,9 +96,9 @@ static int meet(struct wt_coordinator *coordinator, const char *name, struct wt_
 	grown = &grown[coordinator->count++];
 	memset(grown, 0, sizeof *grown);
 	grown->fd = fd;
+	grown->reach = coordinator->looks;
 	strcpy(grown->name, name);
-	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &length);
-	grown->rank.pid = (uint32_t)who.pid;
+	grown->rank.pid = pid;
 	say(grown, &hello);
 	return 0;
 }
@@ -126,20 +106,13 @@ static int meet(struct wt_coordinator *coordinator, const char *name, struct wt_
 /* Connects to ranks that are new since the last look. */
 static int look(struct wt_coordinator *coordinator, struct wt_error *err)
 {
-	DIR *directory = opendir(coordinator->directory);
-	struct dirent *entry;
 	int status = 0;
+	size_t i;
 
-	if (!directory)
-		return wt_error_set(
-			err, errno, "cannot read %s: %s", coordinator->directory, strerror(errno));
-	while (status >= 0 && (entry = readdir(directory))) {
-		size_t length = strlen(entry->d_name);
-
-		if (length > 5 && strcmp(entry->d_name + length - 5, ".sock") == 0)
-			status = meet(coordinator, entry->d_name, err);
+	for (i = 0; i < coordinator->reach_count && status >= 0; i++) {
+		coordinator->looks = coordinator->reaches[i];
+		status = wt_reach_look(coordinator->looks, meet, coordinator, err);
 	}
-	closedir(directory);
 	return status;
 }
 
@@ -247,6 +220,12 @@ static int by_name(const void *a, const void *b)
 	return x->rank < y->rank ? -1 : x->rank > y->rank;
 }
 
+/* Where the ranks are, in a sentence. */
+static const char *where(const struct wt_coordinator *coordinator)
+{
+	return coordinator->reach_count == 1 ? coordinator->reaches[0]->where : "the guests";
+}
+
 static int gather(
 	struct wt_coordinator *coordinator, bool wait_all, uint64_t deadline_ns, struct wt_error *err)
 {
@@ -269,14 +248,15 @@ static int gather(
 		if (!coordinator->count)
 			return wt_error_set(err, ENOENT,
 				"no rank is in %s; was the job started by `watari-mpi run`?",
-				coordinator->directory);
+				where(coordinator));
 		if (there < coordinator->count)
 			return wt_error_set(err, ETIMEDOUT,
 				"%zu of %zu ranks do not answer; is another coordinator at work, or a rank stopped?",
 				coordinator->count - there, coordinator->count);
 		return wt_error_set(err, ETIMEDOUT,
-			"only %zu of %u ranks have come to MPI_Init with btl/watari; try again when all have",
-			there, size);
+			"only %zu of %u ranks have come to MPI_Init with btl/watari%s; try again when all have",
+			there, size,
+			coordinator->reaches[0]->guest ? ", or a guest's agent was not named" : "");
 	}
 	if (coordinator->count)
 		qsort(coordinator->connections, coordinator->count, sizeof *coordinator->connections,
@@ -284,15 +264,16 @@ static int gather(
 	return 0;
 }
 
-int wt_coordinator_open(const char *directory, enum wt_barrier_goal goal, uint64_t timeout_ns,
-	struct wt_coordinator **ret_coordinator, struct wt_error *err)
+int wt_coordinator_open(struct wt_reach *const *reaches, size_t reach_count, enum wt_barrier_goal goal,
+	uint64_t timeout_ns, struct wt_coordinator **ret_coordinator, struct wt_error *err)
 {
 	struct wt_coordinator *coordinator = calloc(1, sizeof *coordinator);
 	int status;
 
 	if (!coordinator)
 		return wt_error_set(err, ENOMEM, "out of memory for a coordinator");
-	snprintf(coordinator->directory, sizeof coordinator->directory, "%s", directory);
+	coordinator->reaches = reaches;
+	coordinator->reach_count = reach_count;
 	status = gather(coordinator, goal == WT_BARRIER_QUIESCE, now_ns() + timeout_ns, err);
 	if (status < 0) {
 		wt_coordinator_close(coordinator);
@@ -338,7 +319,7 @@ static int job_make(struct wt_coordinator *coordinator, enum wt_barrier_goal goa
 		if (report->job != coordinator->connections[0].rank.report.job)
 			return wt_error_set(err, EINVAL,
 				"ranks of two jobs are in %s; a job that was spawned cannot be quiesced",
-				coordinator->directory);
+				where(coordinator));
 		coordinator->barrier.ranks[i] = (struct wt_barrier_rank){ .job = report->job,
 			.rank = report->rank,
 			.state = report->state,
@@ -393,6 +374,7 @@ static void give_orders(struct wt_coordinator *coordinator)
 
 static void notice_dead(struct wt_coordinator *coordinator)
 {
+	struct wt_error lost = { 0 };
 	char why[WT_ORDER_TEXT_MAX];
 	size_t i;
 
@@ -402,6 +384,11 @@ static void notice_dead(struct wt_coordinator *coordinator)
 		if (coordinator->connections[i].fd >= 0 || rank->gone)
 			continue;
 		rank->gone = true;
+		if (wt_reach_lost(coordinator->connections[i].reach, &lost)) {
+			coordinator->lost = true;
+			wt_barrier_trouble(&coordinator->barrier, wt_error_text(&lost));
+			continue;
+		}
 		snprintf(why, sizeof why, "rank %u (process %u) has died, or takes no orders", rank->rank,
 			coordinator->connections[i].rank.pid);
 		wt_barrier_trouble(&coordinator->barrier, why);
@@ -464,6 +451,10 @@ static int verdict(struct wt_coordinator *coordinator, enum wt_barrier_verdict v
 {
 	const char *why = coordinator->barrier.why;
 
+	if (coordinator->lost)
+		return wt_error_set(err, EBUSY,
+			"%.300s; ranks behind it may stand: type `watari-mpi resume` when it can be reached again",
+			why);
 	switch (verdict) {
 	case WT_BARRIER_DONE:
 		return 0;
@@ -488,8 +479,7 @@ int wt_coordinator_run(struct wt_coordinator *coordinator, enum wt_barrier_goal 
 	int status;
 
 	if (!coordinator->count)
-		return wt_error_set(
-			err, ENOENT, "no rank is in %s; has the job ended?", coordinator->directory);
+		return wt_error_set(err, ENOENT, "no rank is in %s; has the job ended?", where(coordinator));
 	status = job_make(coordinator, goal, err);
 	if (status < 0)
 		return status;

@@ -10,13 +10,14 @@
 #include <watari/error.h>
 
 #include "barrier.h"
+#include "reach.h"
 
 struct wt_coordinator;
 
 /* What is known of each rank. */
 struct wt_coordinator_rank {
 	struct wt_order report; /* kind RANK */
-	uint32_t pid;           /* of the process, as the kernel says */
+	uint32_t pid;           /* of the process, as the kernel of its host says */
 };
 
 /* How long the steps took, in ns. */
@@ -29,19 +30,19 @@ struct wt_coordinator_times {
 };
 
 /*
- * Connects to every rank of the job in this directory, and waits until each has reported. For a quiesce also
- * until as many are there as the job has, or timeout_ns is over. For a resume, or to look only (goal 0),
- * those that are there are the job: a rank may have left since.
+ * Connects to every rank of the job that can be reached, and waits until each has reported. For a quiesce
+ * also until as many are there as the job has, or timeout_ns is over. For a resume, or to look only (goal 0),
+ * those that are there are the job: a rank may have left since. The reaches are borrowed.
  */
-int wt_coordinator_open(const char *directory, enum wt_barrier_goal goal, uint64_t timeout_ns,
-	struct wt_coordinator **ret_coordinator, struct wt_error *err);
+int wt_coordinator_open(struct wt_reach *const *reaches, size_t reach_count, enum wt_barrier_goal goal,
+	uint64_t timeout_ns, struct wt_coordinator **ret_coordinator, struct wt_error *err);
 void wt_coordinator_close(struct wt_coordinator *coordinator);
 size_t wt_coordinator_count(const struct wt_coordinator *coordinator);
 const struct wt_coordinator_rank *wt_coordinator_rank(const struct wt_coordinator *coordinator, size_t index);
 
 /*
  * Brings the job to its goal. 0; -ENOENT: there is no rank; -ECANCELED: given up, the job runs on; -EBUSY:
- * the ranks stand where *err says.
+ * the ranks stand where *err says, or some cannot be reached any more.
  */
 int wt_coordinator_run(struct wt_coordinator *coordinator, enum wt_barrier_goal goal, uint64_t timeout_ns,
 	struct wt_coordinator_times *ret_times, struct wt_error *err);

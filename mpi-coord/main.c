@@ -18,16 +18,31 @@
 static const char usage[] =
 	"usage: watari-mpi COMMAND [options]\n"
 	"  run [--name NAME] [--btl LIST] MPIRUN-ARGUMENTS...   start a job: mpirun with what btl/watari needs\n"
-	"  status [NAME] [--json]                               what each rank is doing\n"
-	"  quiesce [NAME] [--timeout SECONDS] [--json]          the job stops talking and lets its devices go\n"
-	"  resume [NAME] [--timeout SECONDS] [--json]           the job connects anew and goes on\n"
+	"  status [NAME] [options]                              what each rank is doing\n"
+	"  quiesce [NAME] [options]                             the job stops talking and lets its devices go\n"
+	"  resume [NAME] [options]                              the job connects anew and goes on\n"
+	"  --agent \"[COMMAND...] SOCKET\"  the ranks are in guests: the socket of a guest's agent (once for each guest), and\n"
+	"                                 what runs a command on its host (ssh h1)\n"
+	"  --watari PROGRAM               the program `watari` on those hosts\n"
+	"  --timeout SECONDS  --json\n"
 	"NAME is `job` unless given. See watari-mpi(1).\n";
+
+#define AGENTS_MAX 256
 
 struct options {
 	const char *name;
 	const char *btl; /* run */
 	bool json;
 	uint64_t timeout_ns;
+	const char *watari; /* on the hosts of guests; NULL: beside this program, or in the search path */
+	const char *agents[AGENTS_MAX];
+	size_t agent_count; /* 0: the ranks are on this host */
+};
+
+/* Where the ranks are. */
+struct reaches {
+	struct wt_reach *all[AGENTS_MAX];
+	size_t count;
 };
 
 static int complain(const struct wt_error *err)
@@ -42,6 +57,8 @@ static int options_parse(int argc, char **argv, struct options *ret_options)
 	static const struct option table[] = {
 		{ "json", no_argument, NULL, 'j' },
 		{ "timeout", required_argument, NULL, 't' },
+		{ "agent", required_argument, NULL, 'a' },
+		{ "watari", required_argument, NULL, 'w' },
 		{ 0 },
 	};
 	char *end;
@@ -61,6 +78,16 @@ static int options_parse(int argc, char **argv, struct options *ret_options)
 				fprintf(stderr, "watari-mpi: --timeout is a number of seconds, 1 to 86400\n");
 				return 2;
 			}
+			break;
+		case 'a':
+			if (ret_options->agent_count == AGENTS_MAX) {
+				fprintf(stderr, "watari-mpi: more than %d agents\n", AGENTS_MAX);
+				return 2;
+			}
+			ret_options->agents[ret_options->agent_count++] = optarg;
+			break;
+		case 'w':
+			ret_options->watari = optarg;
 			break;
 		default:
 			return -1;
@@ -94,44 +121,106 @@ static int name_parse(int argc, char **argv, struct options *options)
 	return 2;
 }
 
+/* The folder of this program; "": not known. */
+static void own_folder(char ret_path[PATH_MAX])
+{
+	ssize_t length = readlink("/proc/self/exe", ret_path, PATH_MAX - 1);
+	char *slash;
+
+	ret_path[length < 0 ? 0 : length] = 0;
+	slash = strrchr(ret_path, '/');
+	if (slash)
+		*slash = 0;
+}
+
 /* The folder with mca_btl_watari.so: of this build, or of the installation. */
 static void component_folder(char *ret_path, size_t size)
 {
 	static const char *const beside[] = { "openmpi", WATARI_MPI_COMPONENTS_BESIDE };
-	char self[PATH_MAX];
-	ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
 	const char *given = getenv("WATARI_MPI_COMPONENTS");
-	char *slash;
+	char own[PATH_MAX];
 	unsigned i;
 
+	own_folder(own);
 	snprintf(ret_path, size, "%s", given ? given : WATARI_MPI_COMPONENTS);
-	if (given || length < 0)
-		return;
-	self[length] = 0;
-	slash = strrchr(self, '/');
-	for (i = 0; slash && i < sizeof beside / sizeof beside[0]; i++) {
+	for (i = 0; !given && own[0] && i < sizeof beside / sizeof beside[0]; i++) {
 		char found[2 * PATH_MAX];
+		int length = snprintf(found, sizeof found, "%s/%s", own, beside[i]);
 
-		snprintf(found, sizeof found, "%.*s/%s/mca_btl_watari.so", (int)(slash - self), self,
-			beside[i]);
-		if (access(found, R_OK) < 0)
+		snprintf(found + length, sizeof found - (size_t)length, "/mca_btl_watari.so");
+		if ((size_t)length >= size || access(found, R_OK) < 0)
 			continue;
-		snprintf(ret_path, size, "%.*s/%s", (int)(slash - self), self, beside[i]);
+		found[length] = 0;
+		strcpy(ret_path, found);
 		return;
 	}
+}
+
+static void reaches_close(struct reaches *reaches)
+{
+	while (reaches->count)
+		wt_reach_close(reaches->all[--reaches->count]);
+}
+
+/* An agent of another host is asked by the `watari` there; one of this host by that beside this program. */
+static int agents_reach(const struct options *options, struct reaches *reaches, struct wt_error *err)
+{
+	char own[PATH_MAX], beside[2 * PATH_MAX];
+	int status = 0;
+	size_t i;
+
+	own_folder(own);
+	snprintf(beside, sizeof beside, "%s/watari", own);
+	for (i = 0; i < options->agent_count && status >= 0; i++) {
+		const char *watari = options->watari;
+
+		if (!watari)
+			watari = strchr(options->agents[i], ' ') || access(beside, X_OK) ? "watari" : beside;
+		status = wt_reach_agent_open(
+			options->agents[i], watari, options->name, &reaches->all[reaches->count], err);
+		reaches->count += status >= 0;
+	}
+	return status;
+}
+
+static int reaches_open(const struct options *options, struct reaches *ret_reaches, struct wt_error *err)
+{
+	struct reaches reaches = { 0 };
+	char directory[WT_PLACE_MAX];
+	int status;
+
+	if (options->agent_count) {
+		status = agents_reach(options, &reaches, err);
+	} else {
+		status = wt_place_find(options->name, false, directory, err);
+		if (status >= 0)
+			status = wt_reach_directory_open(directory, &reaches.all[0], err);
+		reaches.count = status >= 0;
+	}
+	if (status < 0)
+		reaches_close(&reaches);
+	else
+		*ret_reaches = reaches;
+	return status;
 }
 
 static int alive(const char *directory)
 {
 	struct wt_coordinator *coordinator;
 	struct wt_error err = { 0 };
-	size_t count;
+	struct wt_reach *reach;
+	int found;
 
-	if (wt_coordinator_open(directory, 0, 1000000000u, &coordinator, &err) < 0)
-		return err.code != ENOENT;
-	count = wt_coordinator_count(coordinator);
-	wt_coordinator_close(coordinator);
-	return count > 0;
+	if (wt_reach_directory_open(directory, &reach, &err) < 0)
+		return 1;
+	if (wt_coordinator_open(&reach, 1, 0, 1000000000u, &coordinator, &err) < 0) {
+		found = err.code != ENOENT;
+	} else {
+		found = wt_coordinator_count(coordinator) > 0;
+		wt_coordinator_close(coordinator);
+	}
+	wt_reach_close(reach);
+	return found;
 }
 
 /* Answers the first argument that is mpirun's; it has options that look like ours, so getopt is of no use. */
@@ -212,25 +301,39 @@ static void show_rank(const struct wt_coordinator_rank *rank, bool json)
 			report->fabric[0] ? report->fabric : "-", report->paths);
 }
 
-static int command_status(int argc, char **argv)
+/* Reaches the ranks and meets them. Exit code 0; otherwise nothing is to be closed. */
+static int job_open(int argc, char **argv, enum wt_barrier_goal goal, struct options *ret_options,
+	struct reaches *ret_reaches, struct wt_coordinator **ret_coordinator)
 {
-	struct wt_coordinator *coordinator;
-	char directory[WT_PLACE_MAX];
 	struct wt_error err = { 0 };
-	struct options options;
-	uint32_t size = 0;
-	size_t count;
-	size_t i;
-	int status = name_parse(argc, argv, &options);
+	int status = name_parse(argc, argv, ret_options);
 
 	if (status) {
 		if (status < 0)
 			fputs(usage, stderr);
 		return 2;
 	}
-	if (wt_place_find(options.name, false, directory, &err) < 0 ||
-		wt_coordinator_open(directory, 0, 3000000000u, &coordinator, &err) < 0)
+	if (reaches_open(ret_options, ret_reaches, &err) < 0)
 		return complain(&err);
+	if (wt_coordinator_open(ret_reaches->all, ret_reaches->count, goal,
+		    goal ? ret_options->timeout_ns : 3000000000u, ret_coordinator, &err) >= 0)
+		return 0;
+	reaches_close(ret_reaches);
+	return complain(&err);
+}
+
+static int command_status(int argc, char **argv)
+{
+	struct wt_coordinator *coordinator;
+	struct options options;
+	struct reaches reaches;
+	uint32_t size = 0;
+	size_t count;
+	size_t i;
+	int code = job_open(argc, argv, 0, &options, &reaches, &coordinator);
+
+	if (code)
+		return code;
 	count = wt_coordinator_count(coordinator);
 	if (!options.json && count)
 		puts("  rank  process  state       epoch  fabric  paths");
@@ -239,6 +342,7 @@ static int command_status(int argc, char **argv)
 		size = wt_coordinator_rank(coordinator, i)->report.size;
 	}
 	wt_coordinator_close(coordinator);
+	reaches_close(&reaches);
 	if (count && count >= size)
 		return 0;
 	if (count)
@@ -264,24 +368,20 @@ static int command_goal(int argc, char **argv, enum wt_barrier_goal goal)
 {
 	struct wt_coordinator_times times = { 0 };
 	struct wt_coordinator *coordinator;
-	char directory[WT_PLACE_MAX];
 	struct wt_error err = { 0 };
 	struct options options;
-	int status = name_parse(argc, argv, &options);
+	struct reaches reaches;
+	int code = job_open(argc, argv, goal, &options, &reaches, &coordinator);
+	int status;
 
-	if (status) {
-		if (status < 0)
-			fputs(usage, stderr);
-		return 2;
-	}
-	if (wt_place_find(options.name, false, directory, &err) < 0 ||
-		wt_coordinator_open(directory, goal, options.timeout_ns, &coordinator, &err) < 0)
-		return complain(&err);
+	if (code)
+		return code;
 	status = wt_coordinator_run(coordinator, goal, options.timeout_ns, &times, &err);
 	if (status >= 0)
 		show_times(goal == WT_BARRIER_QUIESCE ? "quiesced" : "running", &times,
 			wt_coordinator_count(coordinator), options.json);
 	wt_coordinator_close(coordinator);
+	reaches_close(&reaches);
 	if (status >= 0)
 		return 0;
 	complain(&err);

@@ -41,13 +41,26 @@ static int make_all(char *path, struct wt_error *err)
 		status = mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
 		if (status < 0)
 			wt_error_set(err, -status,
-				"cannot make %s: %s; set XDG_RUNTIME_DIR to a directory of yours", path,
-				strerror(-status));
+				"cannot make %s: %s; set XDG_RUNTIME_DIR, or btl_watari_directory, to a directory of yours",
+				path, strerror(-status));
 		if (slash)
 			*slash = '/';
 		if (status < 0 || !slash)
 			return status;
 	}
+}
+
+int wt_place_make(const char *directory, struct wt_error *err)
+{
+	char path[WT_PLACE_MAX];
+	int status;
+
+	if (strlen(directory) >= sizeof path)
+		return wt_error_set(err, ENAMETOOLONG,
+			"%s is too long for sockets in it; choose another directory", directory);
+	strcpy(path, directory);
+	status = make_all(path, err);
+	return status < 0 ? status : check_private(path, err);
 }
 
 int wt_place_find(const char *name, bool make, char ret_path[WT_PLACE_MAX], struct wt_error *err)
@@ -65,9 +78,7 @@ int wt_place_find(const char *name, bool make, char ret_path[WT_PLACE_MAX], stru
 	if (length < 0 || (size_t)length >= sizeof path)
 		return wt_error_set(
 			err, ENAMETOOLONG, "XDG_RUNTIME_DIR is too long for sockets below it: %s", runtime);
-	status = make ? make_all(path, err) : 0;
-	if (status >= 0)
-		status = check_private(path, err);
+	status = make ? wt_place_make(path, err) : check_private(path, err);
 	if (status >= 0)
 		strcpy(ret_path, path);
 	return status;

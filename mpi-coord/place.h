@@ -18,4 +18,7 @@
  */
 int wt_place_find(const char *name, bool make, char ret_path[WT_PLACE_MAX], struct wt_error *err);
 
+/* Makes the directory, private to this user, with what is missing above it, or sees that it is private. */
+int wt_place_make(const char *directory, struct wt_error *err);
+
 #endif

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "gate.h"
+#include "place.h"
 #include "thread.h"
 
 #define CONNECTIONS_MAX 8
@@ -303,7 +304,10 @@ static void *rank_main(void *arg)
 static int listen_unix(struct wt_rank *rank, struct wt_error *err)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int status = wt_place_make(rank->options.directory, err);
 
+	if (status < 0)
+		return status;
 	if (wt_rank_socket_path(rank->options.directory, rank->options.name, rank->path, sizeof rank->path) <
 		0)
 		return wt_error_set(err, ENAMETOOLONG,

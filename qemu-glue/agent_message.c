@@ -14,7 +14,7 @@
 
 #define ID_MAX (1ull << 53)
 
-static const char *const verbs[] = { NULL, "ping", "detach", "attach", "message" };
+static const char *const verbs[] = { NULL, "ping", "detach", "attach", "message", "ranks", "look", "tell" };
 
 const char *wt_agent_verb_name(enum wt_agent_verb verb)
 {
@@ -76,6 +76,9 @@ int wt_agent_answer_render(const struct wt_agent_answer *answer, char **ret_line
 	add_text(&object, "version", answer->version);
 	add_text(&object, "error", answer->error);
 	add_text(&object, "output", answer->output);
+	add_text(&object, "rank", answer->rank);
+	if (answer->pid && object)
+		json_object_set_new(object, "pid", json_integer((json_int_t)answer->pid));
 	return line_of(object, ret_line, err);
 }
 
@@ -136,14 +139,28 @@ static bool take_attach(json_t *object, struct wt_agent_request *request)
 	return true;
 }
 
+static bool has_name(enum wt_agent_verb verb)
+{
+	return verb != WT_AGENT_PING && verb != WT_AGENT_LOOK;
+}
+
+static bool has_timeout(enum wt_agent_verb verb)
+{
+	return verb == WT_AGENT_DETACH || verb == WT_AGENT_ATTACH || verb == WT_AGENT_MESSAGE;
+}
+
 static bool take_name(json_t *object, struct wt_agent_request *request)
 {
 	const char *name = json_string_value(json_object_get(object, "name"));
 	json_int_t timeout_ms = json_integer_value(json_object_get(object, "timeout_ms"));
 
-	if (!wt_device_name_good(name) || timeout_ms < 1 || timeout_ms > WT_AGENT_TIMEOUT_MAX_MS)
+	if (!wt_device_name_good(name))
 		return false;
 	strcpy(request->name, name);
+	if (!has_timeout(request->verb))
+		return true;
+	if (timeout_ms < 1 || timeout_ms > WT_AGENT_TIMEOUT_MAX_MS)
+		return false;
 	request->timeout_ms = (uint32_t)timeout_ms;
 	return true;
 }
@@ -164,11 +181,12 @@ int wt_agent_request_parse(
 			request.verb = (enum wt_agent_verb)i;
 	if (!request.verb)
 		r = malformed(err, "it asks for what this agent does not know");
-	else if (request.verb != WT_AGENT_PING && !take_name(object, &request))
+	else if (has_name(request.verb) && !take_name(object, &request))
 		r = malformed(err, "its name or its timeout");
 	else if (request.verb == WT_AGENT_ATTACH && !take_attach(object, &request))
 		r = malformed(err, "what there is, or its link_mac");
-	else if (request.verb == WT_AGENT_MESSAGE && !take_data(object, "data", &request.data))
+	else if ((request.verb == WT_AGENT_MESSAGE || request.verb == WT_AGENT_TELL) &&
+		 !take_data(object, "data", &request.data))
 		r = malformed(err, "its data");
 	json_decref(object);
 	if (r)
@@ -189,12 +207,16 @@ int wt_agent_answer_parse(
 	const char *line, size_t length, struct wt_agent_answer *ret_answer, struct wt_error *err)
 {
 	struct wt_agent_answer answer = { 0 };
-	json_int_t ms;
+	const char *rank;
+	json_int_t ms, pid;
 	json_t *object;
 	int r = load(line, length, &object, &answer.id, err);
 
 	if (r)
 		return r;
+	rank = json_string_value(json_object_get(object, "rank"));
+	pid = json_integer_value(json_object_get(object, "pid"));
+	answer.pid = pid > 0 && pid <= INT32_MAX ? (uint32_t)pid : 0;
 	ms = json_integer_value(json_object_get(object, "ms"));
 	answer.ms = ms > 0 && ms <= WT_AGENT_TIMEOUT_MAX_MS ? (uint32_t)ms : 0;
 	answer.ok = json_is_true(json_object_get(object, "ok"));
@@ -203,8 +225,12 @@ int wt_agent_answer_parse(
 	take_shown(object, "error", answer.error, sizeof answer.error);
 	if (!answer.ok && !answer.error[0])
 		strcpy(answer.error, "it gives no reason");
-	if (!take_data(object, "output", &answer.output))
+	if (rank && !wt_device_name_good(rank))
+		r = malformed(err, "its rank");
+	else if (!take_data(object, "output", &answer.output))
 		r = malformed(err, "its output");
+	if (rank && !r)
+		strcpy(answer.rank, rank);
 	json_decref(object);
 	if (r)
 		return r;

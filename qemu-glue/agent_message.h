@@ -5,11 +5,14 @@
  *
  *   request  {"id": N, "do": "ping" | "detach" | "attach" | "message", "name": WORD, "timeout_ms": N,
  *             "what": WORD, "link_mac": ADDRESS, "data": TEXT}
+ *            {"id": N, "do": "ranks" | "look" | "tell", "name": WORD, "data": TEXT}
  *   answer   {"id": N, "ok": true | false, "version": TEXT, "busy": true, "ms": N, "error": TEXT, "output":
- * TEXT}
+ *             TEXT, "rank": WORD, "pid": N}
  *
- * Every request is answered once, with its id. Unknown keys are ignored, so that either end may be newer. A
- * line that is empty, too long or no JSON means nothing. Both ends are hostile to each other until parsed.
+ * Every request is answered once, with its id, but for those of the second line: "ranks" begins a session,
+ * whose number is its id, with the ranks of the MPI job `name`; guest_ranks.h says what follows. Unknown keys
+ * are ignored, so that either end may be newer. A line that is empty, too long or no JSON means nothing. Both
+ * ends are hostile to each other until parsed.
  */
 #ifndef WATARI_QEMU_AGENT_MESSAGE_H
 #define WATARI_QEMU_AGENT_MESSAGE_H
@@ -33,17 +36,20 @@ enum wt_agent_verb {
 	WT_AGENT_DETACH,  /* hooks let go of the device `name` */
 	WT_AGENT_ATTACH,  /* hooks get it back; then the link of link_mac is awaited */
 	WT_AGENT_MESSAGE, /* `data` goes to the hook `name` */
+	WT_AGENT_RANKS,   /* a session with the ranks of the job `name` begins */
+	WT_AGENT_LOOK,    /* of the session `id`: it goes on, and are there more ranks? */
+	WT_AGENT_TELL,    /* of the session `id`: the line `data` goes to the rank `name` */
 };
 
 struct wt_agent_request {
 	uint64_t id; /* 1 to 2^53 */
 	enum wt_agent_verb verb;
-	char name[WT_DEVICE_NAME_MAX + 1]; /* "" for PING only */
-	uint32_t timeout_ms;               /* 1 to WT_AGENT_TIMEOUT_MAX_MS; 0 for PING only */
+	char name[WT_DEVICE_NAME_MAX + 1]; /* "" for PING and LOOK only */
+	uint32_t timeout_ms;               /* of what runs hooks: 1 to WT_AGENT_TIMEOUT_MAX_MS */
 	char what[WT_DEVICE_NAME_MAX +
 		  1];      /* of an ATTACH: "vfio", QEMU's name of its own device, or "none" */
 	char link_mac[18]; /* ... "": none */
-	char *data;        /* of a MESSAGE, allocated; otherwise NULL */
+	char *data;        /* of a MESSAGE or TELL, allocated; otherwise NULL */
 };
 
 struct wt_agent_answer {
@@ -51,8 +57,10 @@ struct wt_agent_answer {
 	bool ok, busy;
 	char version[32];
 	uint32_t ms;
-	char error[256]; /* printable; not empty unless ok */
-	char *output;    /* of a MESSAGE, allocated; otherwise NULL */
+	char error[256];                   /* printable; not empty unless ok */
+	char *output;                      /* of a MESSAGE, or a line of a rank, allocated; otherwise NULL */
+	char rank[WT_DEVICE_NAME_MAX + 1]; /* whom in a session this is about; "": nobody */
+	uint32_t pid;                      /* of that rank, which was met; otherwise 0 */
 };
 
 /* A line with its newline, allocated; -EINVAL with the sentence if a text is no UTF-8 or too long. */

@@ -33,6 +33,7 @@ int wt_command_checkpoint(int argc, char **argv);
 int wt_command_restore(int argc, char **argv);
 int wt_command_doctor(int argc, char **argv);
 int wt_command_devices(int argc, char **argv);
+int wt_command_ranks(int argc, char **argv);
 
 /* `send` and `receive` without --qmp (and not for help): started by QEMU itself. */
 bool wt_command_is_uri(int argc, char **argv);

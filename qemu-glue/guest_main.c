@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * guest_main.c - `watari-guest`: the agent in a guest, which runs hooks when a device must be let go or has
- * come back. See docs/DEVICES.md.
+ * come back (docs/DEVICES.md), and passes lines to and fro between its host and the ranks of an MPI job
+ * (docs/MPI.md).
  *
  *   1. Every request that could be parsed is answered once; while a run is under way, others than PING are
  *      answered "busy". But an attach ends a detach of the same device: the host has given that up.
  *   2. A host that goes away does not end a run: a device that was to be let go is let go.
  *   3. Nothing here needs a network, udev or a shell.
+ *   4. A host that goes away ends its session with the ranks of an MPI job.
  *
  * Meant for one small static program: it knows neither QEMU nor the rest of watari.
  */
@@ -23,19 +25,22 @@
 
 #include "guest_hook.h"
 #include "guest_link.h"
+#include "guest_ranks.h"
 
 #define TICK_MS 20 /* while something is awaited that sends no event */
 #define UNCONNECTED_MS 100
 #define WRITE_MS 1000
 
 static const char usage[] =
-	"usage: watari-guest [--port FILE] [--hooks FOLDER]\n"
+	"usage: watari-guest [--port FILE] [--hooks FOLDER] [--ranks FOLDER]\n"
 	"The agent of watari in a guest. Waits at the virtio-serial port " WT_AGENT_PORT
 	" for its host's word,\n"
 	"and runs the executables in FOLDER: `HOOK detach NAME` before the device NAME is taken away, `HOOK attach NAME\n"
-	"WHAT` when it has come back as WHAT (vfio, a driver of QEMU, or none).\n"
+	"WHAT` when it has come back as WHAT (vfio, a driver of QEMU, or none). It lets watari-mpi of the host talk to\n"
+	"the ranks of an MPI job.\n"
 	"  --port FILE     the port (default: the one with that name)\n"
 	"  --hooks FOLDER  default: /etc/watari/hooks\n"
+	"  --ranks FOLDER  with a folder for each job (default: /run/watari/mpi)\n"
 	"  --version\n";
 
 struct agent {
@@ -44,16 +49,17 @@ struct agent {
 	bool connected; /* a host has the other end, as far as is known */
 	struct wt_agent_lines lines;
 	struct wt_guest_run run;
+	struct wt_guest_ranks ranks;
 };
 
-/* An answer that nobody takes within a second is dropped. */
-static void send_line(struct agent *agent, const char *line)
+/* An answer that nobody takes within a second is dropped; false then. */
+static bool send_line(struct agent *agent, const char *line)
 {
 	size_t length = strlen(line), sent = 0;
 
 	/* The line before may have been cut off. */
 	if (write(agent->port_fd, "\n", 1) < 0 && errno != EAGAIN)
-		return;
+		return false;
 	while (sent < length) {
 		struct pollfd wait = { .fd = agent->port_fd, .events = POLLOUT };
 		ssize_t n = write(agent->port_fd, line + sent, length - sent);
@@ -61,15 +67,17 @@ static void send_line(struct agent *agent, const char *line)
 		if (n > 0)
 			sent += (size_t)n;
 		else if (n < 0 && errno != EAGAIN && errno != EINTR)
-			return;
+			return false;
 		else if (poll(&wait, 1, WRITE_MS) <= 0 || wait.revents & POLLHUP)
-			return;
+			return false;
 	}
+	return true;
 }
 
-static void answer(struct agent *agent, const struct wt_agent_answer *words)
+static bool answer(struct agent *agent, const struct wt_agent_answer *words)
 {
 	struct wt_error err = { 0 };
+	bool sent;
 	char *line;
 
 	if (wt_agent_answer_render(words, &line, &err)) {
@@ -77,10 +85,16 @@ static void answer(struct agent *agent, const struct wt_agent_answer *words)
 
 		snprintf(short_words.error, sizeof short_words.error, "%s", "the answer is no text");
 		if (wt_agent_answer_render(&short_words, &line, &err))
-			return;
+			return false;
 	}
-	send_line(agent, line);
+	sent = send_line(agent, line);
 	free(line);
+	return sent;
+}
+
+static bool say_of_ranks(void *arg, const struct wt_agent_answer *words)
+{
+	return answer(arg, words);
 }
 
 static bool supersedes(const struct wt_agent_request *request, const struct wt_agent_request *running)
@@ -111,7 +125,9 @@ static void take_line(void *arg, const char *line, size_t length)
 	if (supersedes(&request, &agent->run.request))
 		give_up_run(agent);
 	words.busy = agent->run.request.verb;
-	if (request.verb == WT_AGENT_PING) {
+	if (request.verb >= WT_AGENT_RANKS) {
+		wt_guest_ranks_request(&agent->ranks, &request);
+	} else if (request.verb == WT_AGENT_PING) {
 		words.ok = true;
 		snprintf(words.version, sizeof words.version, "%s", WATARI_VERSION);
 		answer(agent, &words);
@@ -134,6 +150,8 @@ static void read_port(struct agent *agent)
 	agent->connected = n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 	if (n > 0)
 		wt_agent_lines_add(&agent->lines, (size_t)n, take_line, agent);
+	else if (!agent->connected)
+		wt_guest_ranks_end(&agent->ranks);
 }
 
 static void tell_end(struct agent *agent)
@@ -151,16 +169,22 @@ static void loop(struct agent *agent)
 
 	for (;;) {
 		bool runs = agent->run.request.verb;
-		struct pollfd waits[] = {
+		struct pollfd waits[3 + WT_GUEST_RANKS_MAX] = {
 			{ .fd = agent->signal_fd, .events = POLLIN },
 			{ .fd = runs ? agent->run.output_fd : -1, .events = POLLIN },
 			{ .fd = agent->connected ? agent->port_fd : -1, .events = POLLIN },
 		};
+		unsigned ranks = wt_guest_ranks_waits(&agent->ranks, waits + 3);
 
-		poll(waits, 3, runs ? TICK_MS : agent->connected ? -1 : UNCONNECTED_MS);
+		poll(waits, 3 + ranks,
+			runs                   ? TICK_MS
+			: !agent->connected    ? UNCONNECTED_MS
+			: agent->ranks.session ? WT_GUEST_SILENCE_MS
+					       : -1);
 		while (read(agent->signal_fd, &info, sizeof info) > 0)
 			;
 		read_port(agent);
+		wt_guest_ranks_poll(&agent->ranks);
 		tell_end(agent);
 	}
 }
@@ -195,8 +219,11 @@ static bool watch_children(struct agent *agent)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = { { "port", 1, NULL, 'p' }, { "hooks", 1, NULL, 'k' },
-		{ "version", 0, NULL, 'v' }, { "help", 0, NULL, 'h' }, { 0 } };
-	static struct agent agent = { .hooks = "/etc/watari/hooks", .connected = true, .run.output_fd = -1 };
+		{ "ranks", 1, NULL, 'r' }, { "version", 0, NULL, 'v' }, { "help", 0, NULL, 'h' }, { 0 } };
+	static struct agent agent = { .hooks = "/etc/watari/hooks",
+		.connected = true,
+		.run.output_fd = -1,
+		.ranks = { .folder = "/run/watari/mpi", .say = say_of_ranks, .arg = &agent } };
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -206,6 +233,9 @@ int main(int argc, char **argv)
 			break;
 		case 'k':
 			agent.hooks = optarg;
+			break;
+		case 'r':
+			agent.ranks.folder = optarg;
 			break;
 		case 'v':
 			puts("watari-guest " WATARI_VERSION);

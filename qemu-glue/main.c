@@ -24,6 +24,7 @@ static const char usage[] =
 	"  upgrade   replace the QEMU below a running guest\n"
 	"  checkpoint  write a running guest to files; it goes on\n"
 	"  restore   let a guest go on from such files\n"
+	"  ranks     talk to the ranks of an MPI job in a guest: for watari-mpi\n"
 	"  doctor    look at this host: devices, limits, what to do\n"
 	"`watari COMMAND --help` explains each.\n";
 
@@ -46,6 +47,7 @@ static const struct {
 	{ "upgrade", wt_command_upgrade },
 	{ "checkpoint", wt_command_checkpoint },
 	{ "restore", wt_command_restore },
+	{ "ranks", wt_command_ranks },
 	{ "doctor", wt_command_doctor },
 };
 

@@ -115,7 +115,10 @@ static void try_request(const char *text, size_t length)
 		return;
 	}
 	PROMISE(request.id && request.verb);
-	PROMISE(request.verb == WT_AGENT_PING || (request.timeout_ms && wt_device_name_good(request.name)));
+	PROMISE(request.verb == WT_AGENT_PING || request.verb == WT_AGENT_LOOK ||
+		wt_device_name_good(request.name));
+	PROMISE(request.timeout_ms || request.verb == WT_AGENT_PING || request.verb >= WT_AGENT_RANKS);
+	PROMISE(!request.data || request.verb == WT_AGENT_MESSAGE || request.verb == WT_AGENT_TELL);
 	if (!wt_agent_request_render(&request, &line, &err)) {
 		PROMISE(!wt_agent_request_parse(line, strlen(line), &again, &err));
 		PROMISE(again.id == request.id && again.verb == request.verb &&
@@ -139,12 +142,14 @@ static void try_answer(const char *text, size_t length)
 		return;
 	}
 	PROMISE(answer.id && (answer.ok || answer.error[0]));
+	PROMISE(!answer.rank[0] || wt_device_name_good(answer.rank));
 	for (const char *c = answer.error; *c; c++)
 		PROMISE(*c >= 0x20 && *c < 0x7f);
 	if (!wt_agent_answer_render(&answer, &line, &err)) {
 		PROMISE(!wt_agent_answer_parse(line, strlen(line), &again, &err));
 		PROMISE(again.id == answer.id && again.ok == answer.ok && again.ms == answer.ms &&
 			!strcmp(again.error, answer.error));
+		PROMISE(!strcmp(again.rank, answer.rank) && again.pid == answer.pid);
 	}
 	free(line);
 	wt_agent_answer_clear(&again);

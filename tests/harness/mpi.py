@@ -14,20 +14,27 @@ WORD = "messages: right: "
 
 
 class Job:
-    """`watari-mpi run` of a program; all traffic goes through btl/watari, also between ranks of one host."""
+    """`watari-mpi run` of a program; all traffic goes through btl/watari, also between ranks of one host. agents: sockets of
+    guests' agents through which the coordinator comes to the ranks."""
 
     def __init__(self, host, ranks=4, program=(MESSAGES,), name="job", env=None, mca=(), btl="watari,self", address="127.0.0.1",
-                 wrap=()):
-        self.host, self.name, self.ranks = host, name, ranks
+                 wrap=(), agents=()):
+        self.host, self.name, self.ranks, self.agents = host, name, ranks, agents
         self.env = {"XDG_RUNTIME_DIR": host.run_dir}
         self.until = os.path.join(host.run_dir, f"{name}.until")
-        options = [word for key, value in (("btl_watari_address", address), *mca) for word in ("--mca", key, value)]
+        given = (("btl_watari_address", address),) if address else ()
+        options = [word for key, value in (*given, *mca) for word in ("--mca", key, value)]
         self.process = host.start([*wrap, COORDINATOR, "run", "--name", name, "--btl", btl, "--allow-run-as-root", "--oversubscribe",
                                    "-n", str(ranks), *options, *program], f"mpirun-{name}", env={**self.env, **(env or {})})
 
+    def begin(self, *words):
+        """Starts a command on the job."""
+        agents = [word for agent in self.agents for word in ("--agent", agent)]
+        return self.host.start([COORDINATOR, words[0], self.name, *agents, *words[1:], "--json"], words[0], env=self.env)
+
     def command(self, *words, timeout_s=60):
         """(exit code, lines as JSON objects, sentences)"""
-        process = self.host.start([COORDINATOR, words[0], self.name, *words[1:], "--json"], words[0], env=self.env)
+        process = self.begin(*words)
         code = process.wait(timeout_s)
         if process in self.host.processes:
             self.host.processes.remove(process)

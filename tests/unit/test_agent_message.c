@@ -47,6 +47,39 @@ static void test_request(void **state)
 	assert_int_equal(wt_agent_request_render(&request, &line, &err), -EINVAL);
 }
 
+/* Of a session with ranks. */
+static void test_ranks(void **state)
+{
+	struct wt_agent_request request = {
+		.id = 7, .verb = WT_AGENT_TELL, .name = "12.0.sock", .data = (char *)"quiesce 3"
+	};
+	struct wt_agent_request again = { 0 };
+	struct wt_agent_answer answer = { .id = 7, .ok = true, .rank = "12.0.sock", .pid = 99 };
+	struct wt_agent_answer heard = { 0 };
+	struct wt_error err = { 0 };
+	char *line = NULL;
+
+	assert_int_equal(wt_agent_request_render(&request, &line, &err), 0);
+	assert_int_equal(wt_agent_request_parse(line, strlen(line), &again, &err), 0);
+	assert_int_equal(again.verb, WT_AGENT_TELL);
+	assert_string_equal(again.name, "12.0.sock");
+	assert_string_equal(again.data, "quiesce 3");
+	wt_agent_request_clear(&again);
+	free(line);
+	request = (struct wt_agent_request){ .id = 7, .verb = WT_AGENT_LOOK };
+	assert_int_equal(wt_agent_request_render(&request, &line, &err), 0);
+	assert_int_equal(wt_agent_request_parse(line, strlen(line), &again, &err), 0);
+	assert_int_equal(again.verb, WT_AGENT_LOOK);
+	free(line);
+	assert_int_equal(wt_agent_answer_render(&answer, &line, &err), 0);
+	assert_int_equal(wt_agent_answer_parse(line, strlen(line), &heard, &err), 0);
+	assert_string_equal(heard.rank, "12.0.sock");
+	assert_int_equal(heard.pid, 99);
+	free(line);
+	line = (char *)"{\"id\":7,\"ok\":true,\"rank\":\"a\\nb\"}";
+	assert_int_equal(wt_agent_answer_parse(line, strlen(line), &heard, &err), -EPROTO);
+}
+
 static void test_bad_requests(void **state)
 {
 	static const char *const bad[] = { "", "{", "7", "[]", "{\"do\":\"ping\"}",
@@ -59,7 +92,10 @@ static void test_bad_requests(void **state)
 		"{\"id\":1,\"do\":\"attach\",\"name\":\"ib0\",\"timeout_ms\":1}",
 		"{\"id\":1,\"do\":\"attach\",\"name\":\"ib0\",\"timeout_ms\":1,\"what\":\"a b\"}",
 		"{\"id\":1,\"do\":\"attach\",\"name\":\"ib0\",\"timeout_ms\":1,\"what\":\"vfio\",\"link_mac\":\"x\"}",
-		"{\"id\":1,\"do\":\"message\",\"name\":\"mpi\",\"timeout_ms\":1,\"data\":7}" };
+		"{\"id\":1,\"do\":\"message\",\"name\":\"mpi\",\"timeout_ms\":1,\"data\":7}",
+		"{\"id\":1,\"do\":\"ranks\"}", "{\"id\":1,\"do\":\"ranks\",\"name\":\"a/b\"}",
+		"{\"id\":1,\"do\":\"tell\",\"name\":\"../1.sock\",\"data\":\"x\"}",
+		"{\"id\":1,\"do\":\"tell\",\"name\":\"1.sock\",\"data\":7}" };
 
 	for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
 		struct wt_agent_request request;
@@ -163,6 +199,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_request),
+		cmocka_unit_test(test_ranks),
 		cmocka_unit_test(test_bad_requests),
 		cmocka_unit_test(test_answer),
 		cmocka_unit_test(test_hostile_answer),

@@ -36,6 +36,7 @@ static char said[512];
 
 static const char *host_now = "127.0.0.1";
 static char directory[] = "/tmp/watari-ends-XXXXXX";
+static struct wt_reach *ranks_reach;
 
 struct letter {
 	struct wt_mesh_item item;
@@ -228,7 +229,7 @@ static void test_does_not_answer(void **state)
 	assert_int_equal(listen(fd, 1), 0);
 	assert_int_equal(pthread_create(&thread, NULL, mute_main, &fd), 0);
 	assert_int_equal(
-		wt_coordinator_open(directory, WT_BARRIER_QUIESCE, PATIENCE_NS, &coordinator, &err), 0);
+		wt_coordinator_open(&ranks_reach, 1, WT_BARRIER_QUIESCE, PATIENCE_NS, &coordinator, &err), 0);
 	assert_int_equal(
 		wt_coordinator_run(coordinator, WT_BARRIER_QUIESCE, 50000000, &times, &err), -ECANCELED);
 	assert_non_null(strstr(wt_error_text(&err), "rank 0 has not answered"));
@@ -237,7 +238,7 @@ static void test_does_not_answer(void **state)
 	close(fd);
 	/* And a socket that nobody listens at is no rank. */
 	assert_int_equal(
-		wt_coordinator_open(directory, WT_BARRIER_RESUME, PATIENCE_NS, &coordinator, &err), 0);
+		wt_coordinator_open(&ranks_reach, 1, WT_BARRIER_RESUME, PATIENCE_NS, &coordinator, &err), 0);
 	assert_int_equal(
 		wt_coordinator_run(coordinator, WT_BARRIER_RESUME, PATIENCE_NS, &times, &err), -ENOENT);
 	wt_coordinator_close(coordinator);
@@ -253,7 +254,7 @@ static int reach(enum wt_barrier_goal goal, struct wt_error *err)
 {
 	struct wt_coordinator_times times;
 	struct wt_coordinator *coordinator;
-	int status = wt_coordinator_open(directory, goal, PATIENCE_NS, &coordinator, err);
+	int status = wt_coordinator_open(&ranks_reach, 1, goal, PATIENCE_NS, &coordinator, err);
 
 	if (status < 0)
 		return status;
@@ -419,7 +420,7 @@ static void test_fewer_than_the_job(void **state)
 	pair_open();
 	ranks_open(3, ranks);
 	assert_int_equal(
-		wt_coordinator_open(directory, WT_BARRIER_QUIESCE, 1, &coordinator, &err), -ETIMEDOUT);
+		wt_coordinator_open(&ranks_reach, 1, WT_BARRIER_QUIESCE, 1, &coordinator, &err), -ETIMEDOUT);
 	assert_int_equal(reach(WT_BARRIER_RESUME, &err), 0);
 	for (i = 0; i < 2; i++)
 		wt_rank_close(ranks[i]);
@@ -453,11 +454,13 @@ int main(void)
 
 		cmocka_unit_test(test_negative_compare),
 	};
+	struct wt_error err = { 0 };
 	int failed;
 
-	if (!mkdtemp(directory))
+	if (!mkdtemp(directory) || wt_reach_directory_open(directory, &ranks_reach, &err) < 0)
 		return 1;
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	wt_reach_close(ranks_reach);
 	rmdir(directory);
 	return failed;
 }

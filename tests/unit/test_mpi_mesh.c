@@ -393,14 +393,17 @@ static void reach(enum wt_barrier_goal goal)
 {
 	struct wt_coordinator_times times;
 	struct wt_coordinator *coordinator;
+	struct wt_reach *here;
 	struct wt_error err = { 0 };
 
-	if (wt_coordinator_open(directory, goal, PATIENCE_NS, &coordinator, &err) < 0)
+	if (wt_reach_directory_open(directory, &here, &err) < 0 ||
+		wt_coordinator_open(&here, 1, goal, PATIENCE_NS, &coordinator, &err) < 0)
 		fail_msg("%s", wt_error_text(&err));
 	assert_int_equal(wt_coordinator_count(coordinator), RANKS);
 	if (wt_coordinator_run(coordinator, goal, PATIENCE_NS, &times, &err) < 0)
 		fail_msg("%s", wt_error_text(&err));
 	wt_coordinator_close(coordinator);
+	wt_reach_close(here);
 }
 
 /* Memory that is not registered any more: accepted, and ended with an error, with keys of this epoch and of

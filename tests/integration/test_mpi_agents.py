@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""test_mpi_agents.py CASE... - an Open MPI job on two hosts (network namespaces with names and folders of their own), whose
+ranks the coordinator reaches through the agents there, without any network.
+
+  cycles   quiesces and resumes, and a job that ends
+  lost     agents that are missing, silent, old, or die in the middle; a coordinator that dies
+"""
+
+import contextlib
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.agent_port import Agent, OldAgent  # noqa: E402
+from harness.cases import expect, main  # noqa: E402
+from harness.hosts import wait_for  # noqa: E402
+from harness.migration import watari  # noqa: E402
+from harness.mpi import COORDINATOR, MESSAGES, Job  # noqa: E402
+from harness.network import network  # noqa: E402
+from test_mpi import cycles  # noqa: E402
+
+
+def guest_like(folder, place, name):
+    """Words that run a command in what could be a guest: its own name, and `folder` where all guests have `place`."""
+    return ["unshare", "--uts", "--mount", "sh", "-c", f'mount --bind {folder} {place} && hostname {name} && exec "$@"', name]
+
+
+@contextlib.contextmanager
+def two_guests(host):
+    """(network, agents, the job, which talks): ranks 0 and 1 on the first, 2 and 3 on the second."""
+    with network(2) as net:
+        place = os.path.join(host.run_dir, "watari", "mpi")
+        folders = [os.path.join(guest.run_dir, "watari", "mpi") for guest in net.hosts]
+        for folder in (place, *folders):
+            os.makedirs(folder, mode=0o700)
+        agents = [Agent(guest, folder) for guest, folder in zip(net.hosts, folders)]
+        first, second = net.hosts
+        shell = os.path.join(host.run_dir, "shell")
+        with open(shell, "w", encoding="ascii") as file:
+            words = [*second.prefix, *guest_like(folders[1], place, "guest1"), "sh", "-c"]
+            file.write("#!/bin/sh\nshift\nexec " + " ".join(f"'{word}'" for word in words) + ' "$*"\n')
+        os.chmod(shell, 0o755)
+        until = os.path.join(host.run_dir, "job.until")
+        job = Job(first, program=("--host", f"{first.address}:2,{second.address}:2", MESSAGES, "--until", until, "--bytes", "300000"),
+                  address=None, mca=(("plm_rsh_agent", shell), ("oob_tcp_if_include", "10.99.0.0/24")),
+                  env={"XDG_RUNTIME_DIR": host.run_dir}, wrap=guest_like(folders[0], place, "guest0"),
+                  agents=[agent.port.path for agent in agents])
+        job.host, job.until = host, until  # the coordinator is no guest's
+        job.wait_up()
+        yield net, agents, job
+
+
+def case_cycles(host, image):
+    with two_guests(host) as (_, _, job):
+        cycles(job, 40)
+        expect({line["rank"] for line in job.command("status")[1]} == {0, 1, 2, 3}, "not all ranks are there")
+        print(job.end())
+
+
+def refused(job, what, *texts):
+    """A quiesce ends with one sentence, and the job runs on."""
+    code, _, said = job.command("quiesce", "--timeout", "2")
+    expect(code == 1 and len(said) == 1 and all(text in said[0] for text in texts), f"{what}: {code}: {said}")
+    print(said[0])
+
+
+def case_lost(host, image):
+    with two_guests(host) as (net, agents, job):
+        first, second = job.agents
+
+        def with_agents(*wanted):
+            job.agents = list(wanted)
+            return job
+
+        refused(with_agents(first), "one agent", "only 2 of 4 ranks", "agent was not named")
+        refused(with_agents(first, second + "x"), "no socket", "cannot be reached: No such file")
+        refused(with_agents(first, OldAgent(host).path), "an old agent", "version 0.0.9, which does not know MPI jobs")
+        refused(with_agents(first, f"/bin/false {second}"), "a prefix that fails", "/bin/false", "ended without a word")
+        code, text = host.call([COORDINATOR, "status", "a b", "--agent", first])
+        expect(code == 1 and "letters, digits" in text, f"a name that no agent takes: {code}: {text}")
+        agents[1].process.kill()
+        refused(with_agents(first, second), "no agent", "does not answer; does watari-guest run there")
+        agents[1].start()
+        with_agents(f"env AT=h1 {first}", second).must("quiesce", "--watari", watari())
+        code, _, said = with_agents(first).command("resume", "--timeout", "2")
+        expect(code == 3 and said, f"a resume that reaches half of the job: {code}: {said}")
+        print(said[-1])
+        with_agents(f"env AT=h1 {first}", second).must("resume", "--watari", watari())
+        cycles(with_agents(first, second), 1)
+
+        def in_the_middle():
+            """A quiesce that cannot end: what is under way between the guests does not arrive."""
+            net.cut(1)
+            process = job.begin("quiesce", "--timeout", "60")
+            job.agents = []  # the agents are in use; the ranks of the first are reached directly
+            wait_for(lambda: {rank[1] for rank in job.states()} == {"quiescing"}, "the ranks to quiesce", 20)
+            job.agents = [first, second]
+            return process
+
+        process = in_the_middle()
+        agents[1].process.kill()
+        code = process.wait(60)
+        said = [line for line in process.lines if not line.startswith("{")]
+        expect(code == 3 and len(said) == 1 and "type `watari-mpi resume`" in said[0], f"an agent that dies: {code}: {said}")
+        print(said[0])
+        agents[1].start()
+        net.mend(1)
+        job.must("resume")
+        cycles(job, 2)
+
+        process = in_the_middle()
+        agents[1].process.kill()
+        agents[1].start()  # at once: the new one knows no session
+        code = process.wait(60)
+        said = [line for line in process.lines if not line.startswith("{")]
+        expect(code == 3 and "no such session" in said[0], f"an agent that is new: {code}: {said}")
+        net.mend(1)
+        job.must("resume")
+
+        process = in_the_middle()
+        process.kill()  # the coordinator
+        net.mend(1)
+        job.must("resume")
+        cycles(job, 2)
+        print(job.end())
+
+
+if __name__ == "__main__":
+    sys.exit(main(globals(), __doc__))
