@@ -392,8 +392,8 @@ static void test_talk(void **state)
 static void reach(enum wt_barrier_goal goal)
 {
 	struct wt_coordinator_times times;
-	struct wt_coordinator *coordinator;
-	struct wt_reach *here;
+	struct wt_coordinator *coordinator = NULL;
+	struct wt_reach *here = NULL;
 	struct wt_error err = { 0 };
 
 	if (wt_reach_directory_open(directory, &here, &err) < 0 ||
