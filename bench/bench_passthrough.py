@@ -35,6 +35,7 @@ from harness.migration import FEED, install_key, watari  # noqa: E402
 SIZES = [256, 512, 1024]  # MiB
 CHANGING = 0.02
 SPARE_MB, SPARE = 110, 0.05  # of a guest's RAM: its kernel, and what it needs to run
+REWRITES_PER_MB = 5  # and second: all of it within a minute; more, and an emulated host does nothing else
 DEADLINES = {"detach": 30000, "unplug": 30000, "plug": 60000, "attach": 60000, "prepare": 60000}
 PARTS = {"quiesce_ms": "quiesce_ms", "unplug_ms": "unplug_ms", "move_ms": "move_ms", "plug_ms": "plug_ms", "link_up_ms": "attach_ms"}
 PATIENCE_S = 1500
@@ -70,7 +71,7 @@ class Move:
 
     def guest(self, host, **more):
         work = max(1, round(self.mb * CHANGING))
-        return DeviceGuest(host, self.image, mb=self.mb, work_mb=work, rate=100 * work, hook="release",
+        return DeviceGuest(host, self.image, mb=self.mb, work_mb=work, rate=REWRITES_PER_MB * work, hook="release",
                            append=f"wt.hold wt.ip=10.99.0.1/24 wt.const={round(self.mb * (1 - SPARE)) - SPARE_MB - work} wt.zero=1 wt.round=600", env=FEED, **more)
 
     def run(self):
