@@ -28,7 +28,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 
 from figures import interleave, parser, show  # noqa: E402
-from harness.devices import DeviceGuest, DeviceMove, build_devices_guest, has, with_device, write_map  # noqa: E402
+from harness.devices import PATIENT, DeviceGuest, DeviceMove, build_devices_guest, has, with_device, write_map  # noqa: E402
 from harness.hosts import Failure, lab, lab_usable, wait_for  # noqa: E402
 from harness.migration import FEED, install_key, watari  # noqa: E402
 
@@ -36,7 +36,6 @@ SIZES = [256, 512, 1024]  # MiB
 CHANGING = 0.02
 SPARE_MB, SPARE = 110, 0.05  # of a guest's RAM: its kernel, and what it needs to run
 REWRITES_PER_MB = 5  # and second: all of it within a minute; more, and an emulated host does nothing else
-DEADLINES = {"detach": 30000, "unplug": 30000, "plug": 60000, "attach": 60000, "prepare": 60000}
 PARTS = {"quiesce_ms": "quiesce_ms", "unplug_ms": "unplug_ms", "move_ms": "move_ms", "plug_ms": "plug_ms", "link_up_ms": "attach_ms"}
 PATIENCE_S = 1500
 TIB_MIB = 1 << 20
@@ -79,7 +78,7 @@ class Move:
         source.wait_reports(2, 600)
         wait_for(lambda: "HOLD eth" in source.console(), "a verbs context in the guest", 120)
         destination = self.guest(self.hosts[1], incoming=True)
-        maps = [write_map(host, {"a": has(self.hosts[0]), "b": has(self.hosts[1])}, DEADLINES) for host in self.hosts]
+        maps = [write_map(host, {"a": has(self.hosts[0]), "b": has(self.hosts[1])}, PATIENT) for host in self.hosts]
         move = DeviceMove(source, destination, maps[0], there=maps[1], keys=self.keys, send=["--switchover-timeout", "60s", *self.more])
         found = self.figures(move.succeed(PATIENCE_S))
         wait_for(lambda: "HOLD eth" in destination.console(), "a verbs context again", 120)

@@ -159,7 +159,8 @@ static int connect_agent(struct bridge *bridge)
 	return -1;
 }
 
-/* Until the agent has answered, or OPEN_MS are over. */
+/* Until the agent has answered, or OPEN_MS are over. Only a ping is said again: each RANKS begins a new
+ * session. */
 static void wait_answer(struct bridge *bridge, enum wt_agent_verb verb, const char *name)
 {
 	uint64_t until_ns = wt_guest_now_ns() + OPEN_MS * 1000000ull;
@@ -167,15 +168,13 @@ static void wait_answer(struct bridge *bridge, enum wt_agent_verb verb, const ch
 	bridge->heard_ns = 0;
 	while (!bridge->failed && !bridge->heard_ns && wt_guest_now_ns() < until_ns) {
 		struct pollfd wait = { .fd = bridge->fd, .events = POLLIN };
-		uint64_t again_ns = wt_guest_now_ns() + PING_MS * 1000000ull;
+		uint64_t again_ns =
+			verb == WT_AGENT_PING ? wt_guest_now_ns() + PING_MS * 1000000ull : until_ns;
 
 		ask(bridge, verb, name, NULL);
 		while (!bridge->failed && !bridge->heard_ns && wt_guest_now_ns() < again_ns)
 			if (poll(&wait, 1, PING_MS) > 0)
 				read_agent(bridge);
-		/* Only a ping may be said twice. */
-		if (verb != WT_AGENT_PING)
-			again_ns = until_ns;
 	}
 }
 

@@ -353,17 +353,23 @@ static int check_device(
 	return 0;
 }
 
+static int ask_property(struct wt_qmp *qmp, const char *path, const char *name, const char *property,
+	json_t **ret_value, struct wt_error *err)
+{
+	char device[512];
+
+	snprintf(device, sizeof device, "%s/%s", path, name);
+	return ask(
+		qmp, "qom-get", json_pack("{s:s,s:s}", "path", device, "property", property), ret_value, err);
+}
+
 /* QEMU leaves pages out of the stream that a balloon's guest calls free. */
 static int ask_gives_up(struct wt_qmp *qmp, const char *path, const char *name, struct wt_preflight *facts,
 	struct wt_error *err)
 {
 	json_t *hint = NULL;
-	char device[512];
-	int r;
+	int r = ask_property(qmp, path, name, "free-page-hint", &hint, err);
 
-	snprintf(device, sizeof device, "%s/%s", path, name);
-	r = ask(qmp, "qom-get", json_pack("{s:s,s:s}", "path", device, "property", "free-page-hint"), &hint,
-		err);
 	facts->gives_up |= json_is_true(hint);
 	json_decref(hint);
 	return r;
@@ -375,12 +381,8 @@ static int ask_failover(
 	struct wt_qmp *qmp, const char *path, const char *name, bool *ret_leaves, struct wt_error *err)
 {
 	json_t *standby = NULL;
-	char device[512];
-	int r;
+	int r = ask_property(qmp, path, name, "failover_pair_id", &standby, err);
 
-	snprintf(device, sizeof device, "%s/%s", path, name);
-	r = ask(qmp, "qom-get", json_pack("{s:s,s:s}", "path", device, "property", "failover_pair_id"),
-		&standby, err);
 	*ret_leaves |= json_is_string(standby) && *json_string_value(standby);
 	json_decref(standby);
 	return r;

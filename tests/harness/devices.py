@@ -14,6 +14,7 @@ from .hosts import ROOT, wait_for
 from .migration import BUILD, Migration, events, watari
 
 MAC = "52:54:00:77:00:01"
+PATIENT = {"detach": 30000, "unplug": 30000, "plug": 60000, "attach": 60000, "prepare": 60000}  # deadlines in an emulated host
 
 
 def build_devices_guest():

@@ -17,14 +17,13 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.cases import expect, main, refused, still_fine  # noqa: E402
-from harness.devices import (DeviceGuest, DeviceMove, agent_socket, build_devices_guest, device, has, inventory, mac,  # noqa: E402
+from harness.devices import (PATIENT, DeviceGuest, DeviceMove, agent_socket, build_devices_guest, device, has, inventory, mac,  # noqa: E402
                              options, with_device, write_map)
 from harness.handover import start, summary  # noqa: E402
 from harness.hosts import lab, wait_for  # noqa: E402
 from harness.migration import Migration, events, install_key, watari  # noqa: E402
 
 SEND = ["--switchover-timeout", "20s"]
-PATIENT = {"detach": 30000, "unplug": 30000, "plug": 60000, "attach": 60000, "prepare": 60000}
 ADDRESS, PEER = "10.99.0.1", "10.99.0.2"
 
 
