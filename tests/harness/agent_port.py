@@ -63,9 +63,10 @@ class Agent:
 
 
 class OldAgent:
-    """Answers to a ping, and knows nothing else."""
+    """Answers to a ping, and knows nothing else. others: what it was asked beside."""
 
     def __init__(self, host):
+        self.others = []
         self.path = f"{host.run_dir}/old.sock"
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(self.path)
@@ -78,5 +79,7 @@ class OldAgent:
             with client, client.makefile("r") as lines:
                 for line in lines:
                     asked = json.loads(line) if line.strip() else {}
+                    if asked and asked["do"] != "ping":
+                        self.others.append(asked["do"])
                     if asked.get("do") == "ping":
                         client.sendall(json.dumps({"id": asked["id"], "ok": True, "version": "0.0.9"}).encode() + b"\n")

@@ -76,7 +76,9 @@ def case_lost(host, image):
 
         refused(with_agents(first), "one agent", "only 2 of 4 ranks", "agent was not named")
         refused(with_agents(first, second + "x"), "no socket", "cannot be reached: No such file")
-        refused(with_agents(first, OldAgent(host).path), "an old agent", "version 0.0.9, which does not know MPI jobs")
+        old = OldAgent(host)
+        refused(with_agents(first, old.path), "an old agent", "version 0.0.9, which does not know MPI jobs")
+        expect(old.others == ["ranks"], f"a session is begun more than once: {old.others}")
         refused(with_agents(first, f"/bin/false {second}"), "a prefix that fails", "/bin/false", "ended without a word")
         code, text = host.call([COORDINATOR, "status", "a b", "--agent", first])
         expect(code == 1 and "letters, digits" in text, f"a name that no agent takes: {code}: {text}")
