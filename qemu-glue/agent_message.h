@@ -9,9 +9,10 @@
  *   answer   {"id": N, "ok": true | false, "version": TEXT, "busy": true, "ms": N, "error": TEXT, "output":
  *             TEXT, "rank": WORD, "pid": N}
  *
- * Every request is answered once, with its id, but for those of the second line: "ranks" begins a session,
- * whose number is its id, with the ranks of the MPI job `name`; guest_ranks.h says what follows. Unknown keys
- * are ignored, so that either end may be newer. A line that is empty, too long or no JSON means nothing. Both
+ * Every request is answered with its id, but for those of the second line: "ranks" begins a session, whose
+ * number is its id, with the ranks of the MPI job `name`; guest_ranks.h says what follows. A host may repeat
+ * a request, with the same id: no hook runs twice, and one that has ended is answered again. Unknown keys are
+ * ignored, so that either end may be newer. A line that is empty, too long or no JSON means nothing. Both
  * ends are hostile to each other until parsed.
  */
 #ifndef WATARI_QEMU_AGENT_MESSAGE_H

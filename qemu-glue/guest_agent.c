@@ -24,7 +24,8 @@
 
 #include <openssl/rand.h>
 
-#define REPEAT_NS 250000000ull
+#define REPEAT_PING_NS 250000000ull
+#define REPEAT_NS 1000000000ull
 
 struct wt_guest_agent {
 	struct wt_loop *loop;
@@ -167,6 +168,13 @@ static void on_socket(void *arg, uint32_t events)
 
 /* ---- asking ---- */
 
+static uint64_t next_repeat(const struct wt_guest_agent *agent, uint64_t now_ns)
+{
+	uint64_t at_ns = now_ns + (agent->request.verb == WT_AGENT_PING ? REPEAT_PING_NS : REPEAT_NS);
+
+	return at_ns < agent->until_ns ? at_ns : agent->until_ns;
+}
+
 static void timer_fired(void *arg, uint64_t now_ns)
 {
 	struct wt_guest_agent *agent = arg;
@@ -177,11 +185,9 @@ static void timer_fired(void *arg, uint64_t now_ns)
 		return;
 	}
 	if (now_ns < agent->until_ns) {
-		if (send_request(agent, &err))
-			answered(agent, NULL, &err);
-		else
-			set_timer(agent,
-				now_ns + REPEAT_NS < agent->until_ns ? now_ns + REPEAT_NS : agent->until_ns);
+		set_timer(agent, next_repeat(agent, now_ns));
+		agent->output_sent = 0;
+		write_some(agent);
 		return;
 	}
 	wt_error_set(&err, ETIMEDOUT,
@@ -209,10 +215,8 @@ int wt_guest_agent_ask(struct wt_guest_agent *agent, const struct wt_agent_reque
 	agent->request.data = NULL;
 	if (r)
 		agent->request.verb = WT_AGENT_INVALID;
-	else if (agent->end.code)
-		set_timer(agent, now_ns);
 	else
-		set_timer(agent, request->verb == WT_AGENT_PING ? now_ns + REPEAT_NS : agent->until_ns);
+		set_timer(agent, agent->end.code ? now_ns : next_repeat(agent, now_ns));
 	return r;
 }
 

@@ -25,8 +25,9 @@ int wt_guest_agent_open(struct wt_loop *loop, const char *socket_path, struct wt
 void wt_guest_agent_close(struct wt_guest_agent *agent);
 
 /*
- * Asks; the id is set here. PING is repeated until it is answered or patience_ms are over: the guest may not
- * have opened its port yet. Other requests are sent once, and patience begins when the agent must be done.
+ * Asks; the id is set here. It is repeated until it is answered or patience is over: the guest may not have
+ * opened its port yet, and what goes through a port while its guest moves may be lost. patience_ms begin when
+ * the agent must be done.
  */
 int wt_guest_agent_ask(struct wt_guest_agent *agent, const struct wt_agent_request *request,
 	uint32_t patience_ms, wt_guest_agent_fn *told, void *arg, struct wt_error *err);

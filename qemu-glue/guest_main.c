@@ -4,8 +4,9 @@
  * come back (docs/DEVICES.md), and passes lines to and fro between its host and the ranks of an MPI job
  * (docs/MPI.md).
  *
- *   1. Every request that could be parsed is answered once; while a run is under way, others than PING are
- *      answered "busy". But an attach ends a detach of the same device: the host has given that up.
+ *   1. Every request that could be parsed is answered; while a run is under way, others than PING are
+ *      answered "busy". But an attach ends a detach of the same device: the host has given that up. A request
+ *      that is repeated, because it or its answer may be lost, is known by its id and not run again.
  *   2. A host that goes away does not end a run: a device that was to be let go is let go.
  *   3. Nothing here needs a network, udev or a shell.
  *   4. A host that goes away ends its session with the ranks of an MPI job.
@@ -49,6 +50,8 @@ struct agent {
 	bool connected; /* a host has the other end, as far as is known */
 	struct wt_agent_lines lines;
 	struct wt_guest_run run;
+	uint64_t last_id; /* of the run before, and what was answered; NULL without one */
+	char *last_answer;
 	struct wt_guest_ranks ranks;
 };
 
@@ -74,20 +77,24 @@ static bool send_line(struct agent *agent, const char *line)
 	return true;
 }
 
-static bool answer(struct agent *agent, const struct wt_agent_answer *words)
+/* The caller's; NULL without memory. */
+static char *answer_line(const struct wt_agent_answer *words)
 {
+	struct wt_agent_answer short_words = { .id = words->id, .ok = words->ok, .ms = words->ms };
 	struct wt_error err = { 0 };
-	bool sent;
 	char *line;
 
-	if (wt_agent_answer_render(words, &line, &err)) {
-		struct wt_agent_answer short_words = { .id = words->id, .ok = words->ok, .ms = words->ms };
+	if (!wt_agent_answer_render(words, &line, &err))
+		return line;
+	snprintf(short_words.error, sizeof short_words.error, "%s", "the answer is no text");
+	return wt_agent_answer_render(&short_words, &line, &err) ? NULL : line;
+}
 
-		snprintf(short_words.error, sizeof short_words.error, "%s", "the answer is no text");
-		if (wt_agent_answer_render(&short_words, &line, &err))
-			return false;
-	}
-	sent = send_line(agent, line);
+static bool answer(struct agent *agent, const struct wt_agent_answer *words)
+{
+	char *line = answer_line(words);
+	bool sent = line && send_line(agent, line);
+
 	free(line);
 	return sent;
 }
@@ -112,6 +119,19 @@ static void give_up_run(struct agent *agent)
 	wt_guest_run_clear(&agent->run);
 }
 
+/* A host repeats what it was not answered: the same id never runs a hook twice. */
+static bool repeated(struct agent *agent, const struct wt_agent_request *request)
+{
+	if (request->verb >= WT_AGENT_RANKS)
+		return false;
+	if (agent->run.request.verb && request->id == agent->run.request.id)
+		return true;
+	if (!agent->last_answer || request->id != agent->last_id)
+		return false;
+	send_line(agent, agent->last_answer);
+	return true;
+}
+
 static void take_line(void *arg, const char *line, size_t length)
 {
 	struct agent *agent = arg;
@@ -121,6 +141,10 @@ static void take_line(void *arg, const char *line, size_t length)
 
 	if (wt_agent_request_parse(line, length, &request, &err))
 		return;
+	if (repeated(agent, &request)) {
+		wt_agent_request_clear(&request);
+		return;
+	}
 	words.id = request.id;
 	if (supersedes(&request, &agent->run.request))
 		give_up_run(agent);
@@ -159,7 +183,11 @@ static void tell_end(struct agent *agent)
 	wt_guest_run_poll(&agent->run);
 	if (!agent->run.done)
 		return;
-	answer(agent, &agent->run.answer);
+	free(agent->last_answer);
+	agent->last_id = agent->run.request.id;
+	agent->last_answer = answer_line(&agent->run.answer);
+	if (agent->last_answer)
+		send_line(agent, agent->last_answer);
 	wt_guest_run_clear(&agent->run);
 }
 

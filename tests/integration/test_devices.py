@@ -6,6 +6,7 @@ stands for a passed-through one: it is unplugged and plugged in by the same step
   inventory  watari devices: what is there, what the map makes of it, and what is wrong
   away       to a host that has another device, with hooks; and on to one that has none
   alone      without an agent: nobody holds the device
+  repeated   a host that repeats its request: the hook runs once, and its end is told again
   hooks      the guest's hook refuses, or never ends: the guest keeps its device
   silence    no agent in the guest; a guest that does not let go: it keeps its device
   gone       a device that is unplugged after watari has looked at the guest is really gone, and QEMU says so
@@ -20,12 +21,15 @@ stands for a passed-through one: it is unplugged and plugged in by the same step
   recover    watari is killed when the device has left, and when the guest has moved: recover gives it what the map says
 """
 
+import json
 import os
 import signal
+import socket
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from harness.agent_port import Agent  # noqa: E402
 from harness.cases import HURRY, alive, expect, main, need_sabotage, refused, still_fine  # noqa: E402
 from harness.devices import (MAC, NETWORK, DeviceGuest, DeviceMove, build_devices_guest, emulated, inventory,  # noqa: E402
                              agent_socket, nic, options, write_map)
@@ -194,6 +198,43 @@ def case_upgrade(host, image):
         expect(guest.hooks() == 2 * TOLD_BACK, f"hooks: {guest.hooks()}")
         print(f"  {refused(upgraded.start('--devices', path, '--device-host', 'a'), 'give --agent SOCKET')}", flush=True)
         guest.wait_round()
+
+
+def case_repeated(host, image):
+    log, gate = os.path.join(host.run_dir, "log"), os.path.join(host.run_dir, "gate")
+    os.mkfifo(gate)
+    hook = os.path.join(host.run_dir, "50-test")
+    with open(hook, "w", encoding="ascii") as file:
+        file.write(f"#!/bin/sh\necho $* >>{log}\nread -r _ <{gate}\n")
+    os.chmod(hook, 0o755)
+    agent = Agent(host, host.run_dir)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as port, port.makefile("r") as said:
+        port.settimeout(20)
+        port.connect(agent.port.path)
+
+        def ask(number, do):
+            port.sendall(json.dumps({"id": number, "do": do, "name": "ib0", "what": "none", "timeout_ms": 20000}).encode() + b"\n")
+
+        def answers(count):
+            return [json.loads(line) for line in (next(line for line in said if line.strip()) for _ in range(count))]
+
+        for _ in range(3):
+            ask(7, "detach")
+        wait_for(lambda: os.path.exists(log), "the hook", 20)
+        ask(8, "message")
+        busy, = answers(1)
+        expect(busy["id"] == 8 and busy["busy"], f"another one meanwhile: {busy}")
+        with open(gate, "w", encoding="ascii") as file:
+            file.write("\n")
+        first, = answers(1)
+        ask(7, "detach")
+        again, = answers(1)
+        expect(first["ok"] and first["id"] == 7 and again == first, f"one answer, twice: {first} {again}")
+        ask(9, "ping")
+        expect(answers(1)[0]["id"] == 9, "something else was said")
+    with open(log, encoding="ascii") as file:
+        told = file.read().splitlines()
+    expect(told == ["detach ib0"], f"the hook was told: {told}")
 
 
 def case_hooks(host, image):

@@ -153,7 +153,7 @@ static void test_answers(void **state)
 	closed(&g);
 }
 
-/* A ping is repeated until the guest is there; others are sent once. */
+/* What is asked is repeated until the guest is there. */
 static void test_asleep(void **state)
 {
 	struct guest g = { .deaf = 2 };
@@ -167,6 +167,10 @@ static void test_asleep(void **state)
 	assert_int_equal(g.err.code, ETIMEDOUT);
 	assert_int_equal(g.requests, 4);
 	assert_non_null(strstr(g.err.text, "did not answer to \"detach\" within 120 ms"));
+	g.deaf = 5;
+	ask(&g, WT_AGENT_ATTACH, 20000, 100);
+	assert_true(g.ok);
+	assert_int_equal(g.requests, 6);
 	closed(&g);
 }
 
