@@ -38,7 +38,7 @@ enum {
 	PAGE_BYTES = 4096,
 	WORDS = PAGE_BYTES / 8,
 	ZERO_EVERY = 16,
-	TICK_NS = 1000000,
+	TICK_MAX_MS = 100,
 	FAIL_LINES_MAX = 40,
 	LEND_S = 4,         /* lent memory is held so long, and left to the kernel so long */
 	TORN_BACK_MAX = 64, /* so many counts back we look for the other half of a torn page */
@@ -60,13 +60,15 @@ static struct {
 	uint64_t rate;                              /* rewrites per second */
 	uint64_t round_s;                           /* one look at every page takes about this long */
 	uint64_t report_ms;                         /* a line this often */
-	uint64_t rounds;                            /* power off after so many; 0: never */
+	uint64_t tick_ms; /* at most TICK_MAX_MS: between two looks at what is due */
+	uint64_t rounds;  /* power off after so many; 0: never */
 	char pattern[16]; /* random, seq, hot (nine of ten rewrites in a tenth of the pages) */
 } option = { .mb = 64,
 	.constant_mb = 4,
 	.zero_mb = 4,
 	.rate = 2000,
 	.round_s = 2,
+	.tick_ms = 1,
 	.report_ms = 1000,
 	.pattern = "random" };
 
@@ -349,6 +351,7 @@ static void read_options(char *line)
 		{ "wt.rate=", &option.rate },
 		{ "wt.round=", &option.round_s },
 		{ "wt.report=", &option.report_ms },
+		{ "wt.tick=", &option.tick_ms },
 		{ "wt.rounds=", &option.rounds },
 	};
 	for (char *word = strtok(line, " \n"); word; word = strtok(NULL, " \n")) {
@@ -362,6 +365,8 @@ static void read_options(char *line)
 		option.mb = 1;
 	if (!option.round_s)
 		option.round_s = 1;
+	if (!option.tick_ms || option.tick_ms > TICK_MAX_MS)
+		option.tick_ms = 1;
 }
 
 static void report(uint64_t start_ns, uint64_t gap_ns, uint64_t gap_max_ns)
@@ -401,7 +406,7 @@ static void run(void)
 			reported = now;
 			gap = 0;
 		}
-		nanosleep(&(struct timespec){ .tv_nsec = TICK_NS }, NULL);
+		nanosleep(&(struct timespec){ .tv_nsec = (long)option.tick_ms * 1000000 }, NULL);
 	}
 	report(start, gap, gap_max);
 }
