@@ -73,7 +73,7 @@ class Move:
     def guest(self, host, **more):
         work = max(1, round(self.mb * CHANGING))
         return DeviceGuest(host, self.image, mb=self.mb, work_mb=work, rate=REWRITES_PER_MB * work, hook="release",
-                           append=f"wt.hold wt.ip=10.99.0.1/24 wt.const={round(self.mb * (1 - SPARE)) - SPARE_MB - work} wt.zero=1 wt.round=600 wt.tick=50", env=FEED, **more)
+                           append=f"wt.hold wt.ip=10.99.0.1/24 wt.const={round(self.mb * (1 - SPARE)) - SPARE_MB - work} wt.zero=1 wt.round=600 wt.tick=50 wt.report=5000", env=FEED, **more)
 
     def run(self):
         source = self.guest(self.hosts[0], devices=with_device(self.hosts[0]))

@@ -75,6 +75,7 @@ void wt_destination_replica_offer(struct wt_destination *d)
 	d->replica.own_memory = d->options->reuse_memory || wt_destination_replica_warms(d);
 	if (!d->replica.files && !d->replica.own_memory)
 		return;
+	source.in_place = !d->replica.files;
 	free(d->replica.images);
 	d->replica.images = calloc(d->block_count + 1, sizeof(*d->replica.images));
 	found = d->replica.images ? find_images(d) : 0;

@@ -422,6 +422,11 @@ int wt_mover_zero(struct wt_mover *m, const struct wt_extent *extent, struct wt_
 		&m->blocks[extent->block], extent->page << WT_PAGE_SHIFT, extent_bytes(extent), err);
 }
 
+const struct wt_sink_block *wt_mover_block(const struct wt_mover *m, uint32_t block)
+{
+	return &m->blocks[block];
+}
+
 void wt_mover_copies(struct wt_mover *m, wt_mover_copy copy, void *arg)
 {
 	m->copy = copy;
@@ -431,12 +436,8 @@ void wt_mover_copies(struct wt_mover *m, wt_mover_copy copy, void *arg)
 /* What is here already. */
 static int fill_copy(struct wt_mover *m, const struct wt_work *work, struct wt_error *err)
 {
-	const struct wt_sink_block *block = &m->blocks[work->extent.block];
-	uint64_t offset = work->extent.page << WT_PAGE_SHIFT;
-	int r = wt_sink_populate(block, offset, extent_bytes(&work->extent), err);
-
 	m->stats.replica_pages += work->extent.pages;
-	return r ? r : m->copy(m->copy_arg, work, block->base + offset, err);
+	return m->copy(m->copy_arg, work, &m->blocks[work->extent.block], err);
 }
 
 /* Work that needs no path. 1: done; 0: another turn will; -errno with err filled: it cannot be done. */

@@ -43,13 +43,16 @@ void wt_mover_close(struct wt_mover *mover);
 void wt_mover_stop(struct wt_mover *mover);
 
 int wt_mover_block_add(struct wt_mover *mover, const struct wt_sink_block *block);
+/* Stays where it is once all blocks are known. */
+const struct wt_sink_block *wt_mover_block(const struct wt_mover *mover, uint32_t block);
 /* All blocks are known. */
 int wt_mover_start(struct wt_mover *mover);
 /* The same anew, with an empty plan; all that the servers have told is void. */
 int wt_mover_restart(struct wt_mover *mover);
 struct wt_plan *wt_mover_plan(struct wt_mover *mover);
 /* Who brings what is here already (IN_PLACE_DIGESTED work) to its place, at once; -errno with err filled. */
-typedef int (*wt_mover_copy)(void *arg, const struct wt_work *work, uint8_t *to, struct wt_error *err);
+typedef int (*wt_mover_copy)(
+	void *arg, const struct wt_work *work, const struct wt_sink_block *block, struct wt_error *err);
 void wt_mover_copies(struct wt_mover *mover, wt_mover_copy copy, void *arg);
 /* An extent was announced for the first time, and will be pulled: its memory is made ready in the background,
  * where that helps. */

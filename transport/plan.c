@@ -204,6 +204,48 @@ bool wt_plan_awaits(const struct wt_plan *plan, uint64_t seq, struct wt_extent *
 	return true;
 }
 
+/* Of the granules that both touch. */
+static uint64_t shared_granules(const struct wt_extent *a, const struct wt_extent *b)
+{
+	uint64_t first = first_granule(a) > first_granule(b) ? first_granule(a) : first_granule(b);
+	uint64_t last = last_granule(a) < last_granule(b) ? last_granule(a) : last_granule(b);
+
+	return last - first + 1;
+}
+
+/* How often announcements that wait touch the granules of this extent. */
+static uint64_t waiting_near(struct wt_plan *plan, const struct wt_extent *extent)
+{
+	uint64_t count = 0;
+
+	for (uint64_t g = first_granule(extent); g <= last_granule(extent); g++)
+		for (unsigned p = 0; p < PRIORITIES; p++)
+			count += *waiting_at(plan, (enum wt_priority)p, extent->block, g);
+	return count;
+}
+
+/* Those that wait near this one have numbers near its own, as a rule; none of them may touch a page of it,
+ * and all that were counted must be found. */
+bool wt_plan_alone(struct wt_plan *plan, uint64_t seq)
+{
+	const struct wt_extent *extent = &wt_plan_entry(plan, seq)->what.extent;
+	const uint64_t end = extent->page + extent->pages;
+	uint64_t left = waiting_near(plan, extent) - shared_granules(extent, extent);
+	uint64_t at = seq > plan->oldest + LOOK_MAX ? seq - LOOK_MAX : plan->oldest;
+
+	for (; left && at < plan->next_seq && at <= seq + LOOK_MAX; at++) {
+		const struct entry *other = wt_plan_entry(plan, at);
+		const struct wt_extent *its = &other->what.extent;
+
+		if (at == seq || other->started == its->pages || !near(its, extent))
+			continue;
+		if (its->page < end && extent->page < its->page + its->pages)
+			return false;
+		left -= shared_granules(its, extent);
+	}
+	return !left && wt_pageset_next(&plan->maps[extent->block].busy, extent->page, end) == end;
+}
+
 int wt_plan_digested(struct wt_plan *plan, uint64_t seq, const uint64_t equal[WT_PLAN_DIGESTED_WORDS])
 {
 	struct entry *entry = wt_plan_entry(plan, seq);

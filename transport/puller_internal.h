@@ -120,6 +120,8 @@ void wt_puller_tell_lost(struct wt_puller *puller);
 
 /* puller_replica.c: DIGESTS; the old copy is of no use any more. */
 int wt_puller_digests(struct wt_puller *puller, const uint8_t *payload, size_t length, struct wt_error *err);
+/* What is digested is compared with the memory itself. */
+bool wt_puller_in_place(const struct wt_puller *puller);
 void wt_puller_replica_end(struct wt_puller *puller);
 
 /* puller_replica_remote.c */

@@ -13,6 +13,9 @@
  * before.
  *   4. Each announcement is compared once, and the server cannot make it twice.
  *
+ * Where the old copy is the memory itself, it is digested in place, as long as nothing else writes there
+ * (wt_plan_alone); what is equal then needs no copying. Otherwise it goes by a buffer, like any other.
+ *
  * An old copy that cannot be read is given up: it is equal nowhere. The loop's thread, but for bring_pages.
  */
 #include <assert.h>
@@ -34,6 +37,16 @@ static int bring_pages(void *arg, const struct wt_digest_run *run)
 	const struct puller_replica *r = arg;
 
 	return r->source.read(r->source.arg, run->block, run->page, run->pages, run->bytes);
+}
+
+/* A worker's. The pages are in place; what is missing among them shall be an error, and no signal. */
+static int map_pages(void *arg, const struct wt_digest_run *run)
+{
+	const struct puller_replica *r = arg;
+	struct wt_error err = { 0 };
+
+	return wt_sink_map(wt_mover_block(r->puller->mover, run->block), run->page << WT_PAGE_SHIFT,
+		(uint64_t)run->pages << WT_PAGE_SHIFT, &err);
 }
 
 static struct wt_plan *plan_of(struct puller_replica *r)
@@ -58,6 +71,9 @@ static struct slot *free_slot(struct puller_replica *r)
 
 uint8_t *wt_compare_bytes(struct puller_replica *r, const struct slot *slot)
 {
+	if (slot->in_place)
+		return wt_mover_block(r->puller->mover, slot->of->extent.block)->base +
+		       (slot->of->extent.page << WT_PAGE_SHIFT);
 	return r->bytes + (size_t)(slot - r->slots) * SLOT_BYTES;
 }
 
@@ -86,7 +102,9 @@ void wt_compare_judge(struct puller_replica *r, struct slot *slot)
 		.page = extent->page + from,
 		.pages = to - from,
 		.bytes = wt_compare_bytes(r, slot) + ((size_t)from << WT_PAGE_SHIFT),
-		.fill = r->source.read ? bring_pages : NULL,
+		.fill = slot->in_place   ? map_pages
+			: r->source.read ? bring_pages
+					 : NULL,
 		.fill_arg = r,
 		.digests = slot->ours + (size_t)from * WT_DIGEST_BYTES,
 		.tag = (uint64_t)(slot - r->slots) };
@@ -103,6 +121,7 @@ static int begin(struct puller_replica *r, struct slot *slot)
 	if (!r->source.read && wt_compare_ask(r, slot, r->first))
 		return -EAGAIN;
 	slot->of = pop(r);
+	slot->in_place = r->source.in_place && wt_plan_alone(plan_of(r), slot->of->seq);
 	if (r->source.read) {
 		memset(slot->alike, 0xff, sizeof slot->alike);
 		wt_compare_judge(r, slot);
@@ -207,8 +226,11 @@ static void compared(void *arg, uint32_t events)
 	wt_compare_more(r);
 }
 
-static int copy(void *arg, const struct wt_work *work, uint8_t *to, struct wt_error *err)
+static int copy(
+	void *arg, const struct wt_work *work, const struct wt_sink_block *block, struct wt_error *err)
 {
+	const uint64_t offset = work->extent.page << WT_PAGE_SHIFT,
+		       length = (uint64_t)work->extent.pages << WT_PAGE_SHIFT;
 	struct puller_replica *r = arg;
 
 	for (unsigned i = 0; i < SLOTS; i++) {
@@ -216,10 +238,13 @@ static int copy(void *arg, const struct wt_work *work, uint8_t *to, struct wt_er
 
 		if (!slot->of || slot->of->seq != work->seq)
 			continue;
-		memcpy(to,
-			wt_compare_bytes(r, slot) +
-				((work->extent.page - slot->of->extent.page) << WT_PAGE_SHIFT),
-			(size_t)work->extent.pages << WT_PAGE_SHIFT);
+		if (!slot->in_place) {
+			if (wt_sink_populate(block, offset, length, err))
+				return -err->code;
+			memcpy(block->base + offset,
+				wt_compare_bytes(r, slot) + offset - (slot->of->extent.page << WT_PAGE_SHIFT),
+				length);
+		}
 		slot->left -= work->extent.pages;
 		if (!slot->left) {
 			slot_free(slot);
@@ -228,6 +253,11 @@ static int copy(void *arg, const struct wt_work *work, uint8_t *to, struct wt_er
 		return 0;
 	}
 	return wt_error_set(err, EINVAL, "a page was to be copied that is not here");
+}
+
+bool wt_puller_in_place(const struct wt_puller *p)
+{
+	return p->replica && p->replica->source.in_place;
 }
 
 /* One announcement's digests; answers its pages, or -errno. */

@@ -32,6 +32,7 @@ enum slot_state {
 struct slot {
 	enum slot_state state;
 	struct comparison *of;                   /* NULL: free */
+	bool in_place;                           /* what is compared are the pages themselves */
 	uint32_t left;                           /* equal pages that were not copied yet */
 	uint64_t alike[WT_PLAN_DIGESTED_WORDS];  /* pages whose bytes are here, or will be */
 	uint64_t unread[WT_PLAN_DIGESTED_WORDS]; /* of them; remote */

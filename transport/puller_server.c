@@ -108,7 +108,8 @@ static int take_announce(struct wt_puller *p, const uint8_t *payload, size_t len
 			wt_plan_announce(wt_mover_plan(p->mover), seq + i, &list[i]))
 			return wt_error_set(err, EPROTO,
 				"the server announced what is not in any block, or out of order");
-		if (list[i].content != WT_CONTENT_ZERO && list[i].priority == WT_PRIORITY_BULK)
+		if (list[i].content != WT_CONTENT_ZERO && list[i].priority == WT_PRIORITY_BULK &&
+			!(list[i].content == WT_CONTENT_IN_PLACE_DIGESTED && wt_puller_in_place(p)))
 			wt_mover_expect(p->mover, &list[i].extent);
 	}
 	p->was_idle = false;

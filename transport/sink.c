@@ -256,11 +256,16 @@ int wt_sink_populate(
 	return populate(block, offset, length, MADV_POPULATE_WRITE, err);
 }
 
+int wt_sink_map(const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err)
+{
+	return populate(block, offset, length, MADV_POPULATE_READ, err);
+}
+
 /* Pages that exist, as far as can be told. What does not after all is noticed before it is touched. */
 static int zero_pages(
 	const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err)
 {
-	int r = populate(block, offset, length, MADV_POPULATE_READ, err);
+	int r = wt_sink_map(block, offset, length, err);
 	uint64_t end = offset + length;
 
 	for (; !r && offset < end; offset += WT_PAGE_SIZE) {

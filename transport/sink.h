@@ -56,6 +56,8 @@ void wt_sink_bounce_give(struct wt_sink *sink, const uint8_t *buffer);
 /* Zero content: writes zeros where the file has pages that are not zero; holes stay holes. Fails like
  * wt_sink_populate. */
 int wt_sink_zero(const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err);
+/* As wt_sink_populate, of memory that is only read. Any thread's. */
+int wt_sink_map(const struct wt_sink_block *block, uint64_t offset, uint64_t length, struct wt_error *err);
 /*
  * Makes sure that there is memory behind this range, by which it loses its holes. -ENOSPC with err filled:
  * there is not, because what holds the block is full. To be asked before memory is touched that may not be

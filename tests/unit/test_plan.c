@@ -344,6 +344,41 @@ static void test_digests_are_awaited(void **state)
 	wt_plan_close(plan);
 }
 
+/* Who reads pages in place must know that they hold still: a transfer that runs, one that failed and one that
+ * will begin are each in its way. */
+static void test_alone(void **state)
+{
+	struct wt_plan *plan = plan_with(0, 0, WT_CONTENT_ZERO);
+	struct wt_announcement what = {
+		.extent = { .pages = 8 }, .content = WT_CONTENT_IN_PLACE, .priority = WT_PRIORITY_BULK
+	};
+	struct wt_work work;
+
+	assert_int_equal(wt_plan_announce(plan, 1, &what), 0);
+	what.content = WT_CONTENT_IN_PLACE_DIGESTED;
+	assert_int_equal(wt_plan_announce(plan, 2, &what), 0);
+	assert_false(wt_plan_alone(plan, 2)); /* it will begin */
+	for (int status = -EIO; status <= 0; status += EIO) {
+		int id;
+
+		assert_true(wt_plan_peek(plan, 0, 0, &work) && work.extent.pages == 8);
+		id = wt_plan_take(plan, 0, 8, 0);
+		assert_false(wt_plan_alone(plan, 2));
+		wt_plan_done(plan, (unsigned)id, status, 0);
+		assert_true(wt_plan_alone(plan, 2) == !status);
+	}
+	what.extent.page = 8;
+	assert_int_equal(wt_plan_announce(plan, 3, &what), 0); /* a neighbour */
+	assert_true(wt_plan_alone(plan, 2) && wt_plan_alone(plan, 3));
+	what.extent.page = 7;
+	what.content = WT_CONTENT_IN_PLACE;
+	what.priority = WT_PRIORITY_FAULT;
+	assert_int_equal(wt_plan_announce(plan, 4, &what), 0);
+	assert_false(wt_plan_alone(plan, 2));
+	assert_false(wt_plan_peek(plan, 0, 0, &work)); /* it waits for 2, whatever is urgent */
+	wt_plan_close(plan);
+}
+
 /* A copy and a pull of neighbours fail: neither is done in the other's way. */
 static void test_repetitions_stay_what_they_are(void **state)
 {
@@ -590,6 +625,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hostile_announcements),
 		cmocka_unit_test(test_digests_are_awaited),
+		cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_repetitions_stay_what_they_are),
 		cmocka_unit_test(test_pending_is_bounded),
 		cmocka_unit_test(test_scattered_acknowledgements),

@@ -24,7 +24,7 @@ static int read_own(void *arg, uint32_t block, uint64_t page, uint32_t pages, vo
 		       : -EIO;
 }
 
-static const struct wt_puller_replica own = { .read = read_own };
+static const struct wt_puller_replica own = { .read = read_own, .in_place = true };
 
 /* A guest with content in its memory, and a session that is warming up. */
 static void warm_up(uint64_t first_mib)

@@ -99,6 +99,9 @@ struct wt_puller_replica {
 	/* Brings pages of a block. Called by several threads at once, until wt_puller_close. -ENOENT: there
 	 * is no copy of these; another -errno: it cannot be read any more. */
 	int (*read)(void *arg, uint32_t block, uint64_t page, uint32_t pages, void *ret_bytes);
+	/* It is the memory that is pulled into, which nobody but the puller writes; `read` brings the same.
+	 */
+	bool in_place;
 	void *arg;
 };
 
