@@ -142,6 +142,9 @@ inline source_runs_on()
 
 inline destination_runs_guest(i)
 {
+	d[i].qemu = qemu_runs;
+	printf("QEMU %d runs the guest\n", i);
+	promise(at_most_one, guests_that_run <= 1);
 	promise(record_before_run, source_qemu == qemu_completed || source_qemu == qemu_gone);
 	for (p : 0 .. PAGES - 1) {
 		promise(memory_complete, d[i].memory[p] == content[p])
@@ -149,10 +152,7 @@ inline destination_runs_guest(i)
 	p = 0;
 	promise(one_history, !d[i].stale);
 	all_stale();
-	source_stale = 1;
-	d[i].qemu = qemu_runs;
-	printf("QEMU %d runs the guest\n", i);
-	promise(at_most_one, guests_that_run <= 1)
+	source_stale = 1
 }
 
 proctype source_qemu_process()
@@ -360,6 +360,7 @@ inline tell_all_abort()
 	k = 0
 }
 
+/* Nobody knows any more what it knew; what it has said is under way still. */
 inline source_ends()
 {
 	source_lives = 0;
@@ -367,8 +368,38 @@ inline source_ends()
 	retarget_todo = 0;
 	timer = 0;
 	unrun_said = 0;
+	unrun = 0;
+	was_stopped = 0;
+	returned = 0;
+	unloaded = 0;
+	retirements = 0;
+	drains = 0;
+	next = NOBODY;
+	old = NOBODY;
+	closed = NOBODY;
+	resumes = 0;
+	complete = 0;
+	orphaned = 0;
+	held = 0;
+	end_sent = 0;
+	commands = 0;
 	for (k : 0 .. DESTINATIONS - 1) {
+		retired_as[k] = 0;
+		d[k].source_deaf = 1;
+		for (p : 0 .. PAGES - 1) {
+			d[k].has[p] = 0
+		};
 		drain(to_source[k])
+	};
+	p = 0;
+	k = 0
+}
+
+/* Killed: what it has said last may not arrive. */
+inline all_cut()
+{
+	for (k : 0 .. DESTINATIONS - 1) {
+		d[k].cut = 1
 	};
 	k = 0
 }
@@ -528,7 +559,7 @@ proctype source_relay()
 	:: !source_lives -> break
 	:: atomic { source_lives ->
 	if
-	:: faults > 0 -> fault_happens("FAULT: the source's relay is killed\n"); source_ends() /* killed */
+	:: faults > 0 -> fault_happens("FAULT: the source's relay is killed\n"); all_cut(); source_ends()
 	source_hears_of(0)
 	source_hears_of(1)
 #if DESTINATIONS > 2
@@ -584,7 +615,7 @@ proctype source_relay()
 	:: is_settled && retarget_todo != 0 -> d_step { retarget_act() }
 	:: is_settled && retarget_todo == 0 && source_todo != 0 -> d_step { source_act() }
 	:: is_settled && (retarget_todo != 0 || source_todo != 0) && faults > 0 ->
-		d_step { fault_happens("FAULT: the source's relay is killed between two actions\n"); source_ends() } /* killed in between */
+		d_step { fault_happens("FAULT: the source's relay is killed between two actions\n"); all_cut(); source_ends() }
 	:: is_settled && retarget_todo == 0 && source_todo == 0 -> break
 	od }
 	od
@@ -598,6 +629,9 @@ inline destination_ends(i)
 	machine[i].todo = 0;
 	d[i].draining = 0;
 	d[i].ram_end = 0;
+	d[i].deaf = 0;
+	machine[i].alone = 0;
+	machine[i].ended = 0;
 	drain(to_destination[i]);
 	for (p : 0 .. PAGES - 1) {
 		d[i].wanted[p] = 0;
@@ -718,7 +752,7 @@ end:	do
 	:: d[i].qemu == qemu_loaded && d[i].cont -> destination_runs_guest(i)
 	:: faults > 0 && d[i].qemu != qemu_gone -> fault_happens("FAULT: a destination's QEMU dies\n"); died = 1; d[i].qemu = qemu_gone
 	/* Its relay. */
-	:: d[i].lives && faults > 0 -> fault_happens("FAULT: a destination's relay is killed\n"); destination_ends(i) /* killed */
+	:: d[i].lives && faults > 0 -> fault_happens("FAULT: a destination's relay is killed\n"); d[i].cut = 1; destination_ends(i)
 	:: d[i].lives && !d[i].deaf && nempty(to_destination[i]) ->
 		to_destination[i]?heard(number)
 	pulls(i, 0)
@@ -747,7 +781,7 @@ end:	do
 	:: d[i].lives && d[i].qemu == qemu_gone && !machine[i].ended ->
 		event = de_qemu_gone
 	:: d[i].lives && !d[i].deaf &&
-		(d[i].cut || d[i].source_deaf || (!source_lives && empty(to_destination[i]))) ->
+		(d[i].cut || (source_lives && d[i].source_deaf) || (!source_lives && empty(to_destination[i]))) ->
 		d[i].deaf = 1;
 		event = de_peer_lost
 	:: d[i].lives && machine[i].alone -> event = de_served
@@ -763,7 +797,7 @@ end:	do
 	};
 	do
 	:: machine[i].todo != 0 -> d_step { destination_act(i) }
-	:: machine[i].todo != 0 && faults > 0 -> d_step { fault_happens("FAULT: a destination's relay is killed between two actions\n"); destination_ends(i) } /* killed in between */
+	:: machine[i].todo != 0 && faults > 0 -> d_step { fault_happens("FAULT: a destination's relay is killed between two actions\n"); d[i].cut = 1; destination_ends(i) }
 	:: machine[i].todo == 0 -> break
 	od }
 	od

@@ -44,11 +44,7 @@ inline source_aborts()
 
 inline source_cancels()
 {
-#ifdef BUG_CANCEL_FORGETS_ABORT
-	source_go(source_aborting, SOURCE_DO_CANCEL)
-#else
 	source_go(source_aborting, SOURCE_DO_SEND_ABORT | SOURCE_DO_CANCEL)
-#endif
 }
 
 inline source_step_connecting(ev)

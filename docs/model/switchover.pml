@@ -120,14 +120,14 @@ inline source_runs_on()
 
 inline destination_runs_guest(i)
 {
+	d[i].qemu = qemu_runs;
+	printf("QEMU %d runs the guest\n", i);
+	promise(at_most_one, guests_that_run <= 1);
 	promise(record_before_run, forced || source_qemu == qemu_completed || source_qemu == qemu_gone);
 	promise(memory_complete, d[i].memory == d[i].image);
 	promise(one_history, forced || !d[i].stale);
 	all_stale();
-	source_stale = 1;
-	d[i].qemu = qemu_runs;
-	printf("QEMU %d runs the guest\n", i);
-	promise(at_most_one, guests_that_run <= 1)
+	source_stale = 1
 }
 
 /* ---- the source QEMU ---- */
@@ -215,7 +215,7 @@ proctype source_relay(byte to)
 	:: !source_lives || attempt != to -> break
 	:: atomic { source_lives && attempt == to ->
 		if
-		:: faults > 0 -> fault_happens("FAULT: the source's relay is killed\n"); source_ends() /* killed */
+		:: faults > 0 -> fault_happens("FAULT: the source's relay is killed\n"); d[to].cut = 1; source_ends()
 		:: !source_deaf && nempty(to_source[to]) -> to_source[to]?heard; source_hears()
 		:: source_qemu == qemu_stopped && source_state == source_streaming -> event = se_guest_stopped
 		:: source_qemu == qemu_completed && source_state != source_delivering -> event = se_qemu_completed
@@ -254,7 +254,7 @@ proctype source_relay(byte to)
 		fi;
 		do
 		:: source_todo != 0 -> d_step { source_act() }
-		:: source_todo != 0 && faults > 0 -> d_step { fault_happens("FAULT: the source's relay is killed between two actions\n"); source_ends() } /* killed in between */
+		:: source_todo != 0 && faults > 0 -> d_step { fault_happens("FAULT: the source's relay is killed between two actions\n"); d[to].cut = 1; source_ends() }
 		:: source_todo == 0 -> break
 		od }
 	od
@@ -338,7 +338,7 @@ end_waiting:
 	:: !d[i].lives -> break
 	:: atomic { d[i].lives ->
 		if
-		:: faults > 0 -> fault_happens("FAULT: a destination's relay is killed\n"); destination_ends(i) /* killed */
+		:: faults > 0 -> fault_happens("FAULT: a destination's relay is killed\n"); d[i].cut = 1; destination_ends(i)
 		:: !d[i].deaf && nempty(to_destination[i]) -> to_destination[i]?heard; destination_hears(i)
 		/* One transfer at a time; it ends with what is there then. */
 		:: d[i].wanted && !d[i].busy && machine[i].state == destination_receiving -> d[i].wanted = 0; d[i].busy = 1
@@ -368,7 +368,7 @@ end_waiting:
 		fi;
 		do
 		:: machine[i].todo != 0 -> d_step { destination_act(i) }
-		:: machine[i].todo != 0 && faults > 0 -> d_step { fault_happens("FAULT: a destination's relay is killed between two actions\n"); destination_ends(i) } /* killed in between */
+		:: machine[i].todo != 0 && faults > 0 -> d_step { fault_happens("FAULT: a destination's relay is killed between two actions\n"); d[i].cut = 1; destination_ends(i) }
 		:: machine[i].todo == 0 -> break
 		od }
 	od
