@@ -6,6 +6,7 @@
     check.py transitions   each step of the models' machines is one of the code's (transitions.pml, transitions.c)
     check.py search        all worlds with few faults: a short search of each model
     check.py search_all    ... with more faults, more destinations, more guests
+    check.py cut           a search that was cut short is not taken for a whole one
     check.py bugs          each seeded bug breaks the promise that it should break
     check.py bugs_sample   one of each model
     check.py weakness      what is known to be open is found still
@@ -92,24 +93,24 @@ def copy_models(place):
         shutil.copy(path, place)
 
 
-def build(place, model, defines, optimise="-O2"):
+def build(place, model, defines, optimise="-O2", memory_mib=MEMORY_MIB):
     """The verifier of a model, in place."""
     copy_models(place)
     done = run(["spin", "-a", *[f"-D{d}" for d in defines], f"{model}.pml"], place)
     if done.returncode or "Error" in done.stdout + done.stderr:
         raise Failure(f"spin refuses {model}.pml: {(done.stdout + done.stderr).strip()}")
     done = run(["gcc", optimise, "-w", "-DSAFETY", "-DNOFAIR", "-DCOLLAPSE", "-DVECTORSZ=2048",
-                f"-DMEMLIM={MEMORY_MIB}", "-o", "pan", "pan.c"], place)
+                f"-DMEMLIM={memory_mib}", "-o", "pan", "pan.c"], place)
     if done.returncode:
         raise Failure(f"the verifier of {model}.pml does not compile: {done.stderr.strip()}")
 
 
-def search(place, patience_s=PATIENCE_S):
+def search(place, depth=DEPTH):
     """What the verifier says."""
     try:
-        done = run(["./pan", f"-m{DEPTH}", "-w20", "-n"], place, timeout=patience_s)
+        done = run(["./pan", f"-m{depth}", "-w20", "-n"], place, timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
-        raise Failure(f"the search is not over after {patience_s} s") from None
+        raise Failure(f"the search is not over after {PATIENCE_S} s") from None
     return done.stdout + done.stderr
 
 
@@ -168,6 +169,19 @@ def check_search(runs, optimise="-O2"):
                 print(trail(place, model, defines))
     for model in sorted({model for model, _ in runs}):
         print(f"promises of {model}: {', '.join(promises(model))}, no invalid end state")
+    return failed
+
+
+def check_cut():
+    """A search that meets a limit does not count."""
+    failed = 0
+    for memory_mib, depth in ((24, DEPTH), (MEMORY_MIB, 60)):
+        with tempfile.TemporaryDirectory() as place:
+            build(place, "gang", ["FAULTS=3"], "-O0", memory_mib)
+            text = search(place, depth)
+            why = None if violation(text) else whole(text)
+            failed += not why
+            print(f"gang FAULTS=3 in {memory_mib} MiB, at most {depth} deep: {why or 'TAKEN FOR A WHOLE SEARCH'}")
     return failed
 
 
@@ -255,6 +269,7 @@ CASES = {
     "transitions": check_transitions,
     "search": lambda: check_search(SHORT, "-O0"),
     "search_all": lambda: check_search(LONG),
+    "cut": check_cut,
     "bugs": lambda: check_bugs(BUGS),
     "weakness": check_weakness,
     "bugs_sample": lambda: check_bugs([bug for bug in BUGS if bug[0] in SAMPLE], "-O0"),
