@@ -514,12 +514,14 @@ inline source_hears(i)
 #define hears_a_lie_of(i) \
 	:: faults > 0 && has_session(i) && !d[i].source_deaf && d[i].lives && current != i -> \
 		fault_happens("FAULT: a destination lies\n"); heard = say_ready; from = i
+/* As wt_source_retarget_free has it. */
+#define is_first_free(i) (roles[i] == target_free && (i == 0 || roles[(i == 0 -> 0 : i - 1)] != target_free))
 #define operator_wants(i) \
 	:: commands > 0 && source_state == source_stopped && stopped && \
-		retarget_state != retarget_over && roles[i] == target_free -> \
+		retarget_state != retarget_over && is_first_free(i) -> \
 		commands--; change_event(re_restart, i) \
 	:: commands > 0 && source_state == source_streaming && !stopped && \
-		retarget_state == retarget_idle && (roles[i] == target_free || roles[i] == target_retired) -> \
+		retarget_state == retarget_idle && (is_first_free(i) || roles[i] == target_retired) -> \
 		commands--; change_event(re_retarget, i)
 #define announces(page) \
 	:: !held && dirty[page] && nfull(to_destination[current]) && \

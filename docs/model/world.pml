@@ -14,7 +14,7 @@ mtype:qemu = { qemu_gone,
 
 mtype:message = { say_hello, say_accepted, say_announce, say_base, say_ram_end, say_ready, say_commit,
 	say_abort, say_keep, say_running, say_failed, say_stranded, say_unloaded, say_drain, say_undrain,
-	say_drained, say_restart, say_release, say_landed };
+	say_drained, say_restart, say_release };
 
 bit at_most_one = 1;        /* never do two guests run */
 bit exactly_one = 1;        /* in the end one does, where that is promised */
