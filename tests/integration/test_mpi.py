@@ -164,24 +164,5 @@ def case_refused(host, image):
     expect(mixed.process.find("install the same version"), f"no sentence: {mixed.process.tail(20)}")
 
 
-def case_hpcc(host, image):
-    """HPC Challenge, as Debian has it, checks its own results."""
-    with open("/usr/share/doc/hpcc/examples/_hpccinf.txt", encoding="ascii") as file:
-        text = file.read()
-    folder = os.path.join(host.run_dir, "hpcc")
-    os.makedirs(folder)
-    with open(os.path.join(folder, "hpccinf.txt"), "w", encoding="ascii") as file:
-        file.write(text)
-    job = Job(host, program=("-wdir", folder, "hpcc"), name="hpcc")
-    job.wait_up()
-    cycles(job, 10)
-    expect(job.process.wait(900) == 0, f"hpcc: {job.process.tail()}")
-    with open(os.path.join(folder, "hpccoutf.txt"), encoding="ascii") as file:
-        lines = file.read().splitlines()
-    expect("Success=1" in lines, "hpcc says that it has not succeeded")
-    checks = [line.split()[0] for line in lines if "failed residual checks" in line]
-    expect(checks and set(checks) == {"0"} and not any("FAILED" in line for line in lines), f"hpcc has failed checks: {checks}")
-
-
 if __name__ == "__main__":
     sys.exit(main(globals(), __doc__))
