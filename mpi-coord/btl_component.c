@@ -96,17 +96,6 @@ static int attach(struct wt_mesh *mesh, uint32_t epoch, struct wt_error *err)
 	return status;
 }
 
-static uint32_t job_size(void)
-{
-	opal_process_name_t wildcard = { .jobid = OPAL_PROC_MY_NAME.jobid, .vpid = OPAL_VPID_WILDCARD };
-	uint32_t value = 0;
-	uint32_t *size = &value;
-	int status;
-
-	OPAL_MODEX_RECV_VALUE_OPTIONAL(status, OPAL_PMIX_JOB_SIZE, &wildcard, &size, OPAL_UINT32);
-	return status == OPAL_SUCCESS ? value : 0;
-}
-
 static void card_fill(struct card *card)
 {
 	const char *version = WATARI_VERSION;
@@ -125,7 +114,7 @@ static int component_start(struct wt_btl_component *component, struct wt_error *
 {
 	struct wt_mesh_name self = { OPAL_PROC_MY_NAME.jobid, OPAL_PROC_MY_NAME.vpid };
 	const struct wt_mesh_events events = { .message = message, .broken = broken };
-	struct wt_rank_options options = { .name = self, .size = job_size(), .attach = attach };
+	struct wt_rank_options options = { .name = self, .size = wt_compat_job_size(), .attach = attach };
 	struct card card;
 	int status;
 
