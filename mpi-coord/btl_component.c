@@ -58,6 +58,11 @@ static int component_register(void)
 		"verbs,tcp: over verbs where both ranks have a device for it (default); tcp: never over verbs; verbs: a rank without such a device is an error",
 		MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_4, MCA_BASE_VAR_SCOPE_LOCAL,
 		&component->fabrics);
+	component->cache_mib = WT_BTL_CACHE_MIB;
+	(void)mca_base_component_var_register(super, "cache",
+		"MiB of memory that may stay registered without being used at the moment, so that the next use finds it registered; at most a quarter of what may be locked. 0: every put and get registers anew",
+		MCA_BASE_VAR_TYPE_UNSIGNED_INT, NULL, 0, 0, OPAL_INFO_LVL_4, MCA_BASE_VAR_SCOPE_LOCAL,
+		&component->cache_mib);
 	return OPAL_SUCCESS;
 }
 
@@ -123,6 +128,7 @@ static int component_start(struct wt_btl_component *component, struct wt_error *
 	status = wt_mesh_open(self, &events, &component->mesh, err);
 	if (status < 0)
 		return status;
+	wt_btl_cache_begin();
 	status = attach(component->mesh, 0, err);
 	if (status >= 0)
 		status = wt_rank_open(component->mesh, &options, &component->rank, err);

@@ -208,6 +208,7 @@ int wt_btl_finalize(struct mca_btl_base_module_t *btl)
 	}
 	if (component->rank)
 		wt_rank_close(component->rank);
+	wt_btl_cache_end();
 	wt_mesh_close(component->mesh);
 	component->rank = NULL;
 	component->mesh = NULL;

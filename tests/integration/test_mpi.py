@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.cases import expect, main, need_sabotage  # noqa: E402
 from harness.hosts import wait_for  # noqa: E402
-from harness.mpi import COORDINATOR, MESSAGES, Job  # noqa: E402
+from harness.mpi import COORDINATOR, MESSAGES, TELLS, Job  # noqa: E402
 
 
 def talking(host, *options, **more):
@@ -58,6 +58,25 @@ def case_cycles_kinds(host, image):
         job = talking(host, *options, name=name, mca=mca)
         cycles(job, 40)
         print(name, job.end())
+
+
+def case_cache(host, image):
+    """Memory that is used again is found registered, memory that went away is not, and no more is kept than is said."""
+    def registrations(name, *mca):
+        job = Job(host, program=(MESSAGES, "--rounds", "4", "--phases", "pcm"), name=name, mca=(TELLS, *mca))
+        expect(job.process.wait(120) == 0 and job.process.find("messages: right"), f"{name}: {job.process.tail(12)}")
+        print(name, found := job.registrations())
+        return found
+
+    usual, small, none = registrations("usual"), registrations("small", ("btl_watari_cache", "1")), \
+        registrations("none", ("btl_watari_cache", "0"))
+    expect(usual["found"] and usual["of memory"], "nothing was found again, or no memory went away")
+    expect(small["evicted"] and small["made"] > usual["made"], "more was kept than 1 MiB")
+    expect(none["made"] > usual["made"] and none["found"] == 0, "found what must not be kept")
+    job = talking(host, "--bytes", "300000", mca=(TELLS,))
+    cycles(job, 10)
+    print(job.end(), found := job.registrations())
+    expect(found["found"] and found["of memory"], "nothing was found again after a resume, or no memory went away")
 
 
 def case_sabotage(host, image):
