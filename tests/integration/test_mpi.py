@@ -71,7 +71,7 @@ def case_cache(host, image):
     usual, small, none = registrations("usual"), registrations("small", ("btl_watari_cache", "1")), \
         registrations("none", ("btl_watari_cache", "0"))
     expect(usual["found"] and usual["of memory"], "nothing was found again, or no memory went away")
-    expect(small["evicted"] and small["made"] > usual["made"], "more was kept than 1 MiB")
+    expect(small["evicted"] and not usual["evicted"], "more was kept than 1 MiB, or less than 256")
     expect(none["made"] > usual["made"] and none["found"] == 0, "found what must not be kept")
     job = talking(host, "--bytes", "300000", mca=(TELLS,))
     cycles(job, 10)
