@@ -18,7 +18,7 @@
 #include "gone.h"
 #include "seed.h"
 
-#define PAGE 4096u
+#define PAGE ((size_t)4096)
 #define PAGES 64u
 #define RW (WT_ACCESS_SERVE | WT_ACCESS_SINK | WT_ACCESS_TARGET)
 #define MANY (1u << 30)
@@ -97,7 +97,7 @@ static void detach(void)
 
 static void begin(size_t idle_bytes_max)
 {
-	memory = aligned_alloc(PAGE, (size_t)PAGES * PAGE);
+	memory = aligned_alloc(PAGE, PAGES * PAGE);
 	registry = (struct wt_registry){ 0 };
 	tcp = (struct wt_endpoint){ .bytes_max = SIZE_MAX };
 	verbs = (struct wt_endpoint){ .bytes_max = SIZE_MAX };
@@ -232,7 +232,7 @@ static void test_evict_by_number(void **state)
 	size_t i;
 
 	begin(MANY);
-	many = aligned_alloc(PAGE, (size_t)(WT_CACHE_IDLE_MAX + 1) * PAGE);
+	many = aligned_alloc(PAGE, (WT_CACHE_IDLE_MAX + 1) * PAGE);
 	for (i = 0; i <= WT_CACHE_IDLE_MAX; i++)
 		give(wt_cache_take(&cache, many + i * PAGE, 1, RW, NULL));
 	assert_int_equal(cache.idle, WT_CACHE_IDLE_MAX);
