@@ -4,7 +4,7 @@
 to quiesce costs while nothing is quiesced: beside the same component built without that.
 
 Two ranks, a core for each: half round trip of 8 bytes (median), rate of 1 MiB messages in windows of 16. Quiesce
-and resume of 4 ranks: one job that talks all the time, one that only computes.
+and resume, by the number of connections: of jobs that talk all the time, and of jobs that compute.
 """
 
 import json
@@ -20,6 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build", "release")
 COORDINATOR = os.path.join(BUILD, "watari-mpi")
 MESSAGES = os.path.join(BUILD, "tests", "messages")
+RANKS = (2, 4, 8)  # 1, 6 and 28 connections
 COMMON = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "core"]
 
 
@@ -42,26 +43,33 @@ def tcp_pair():
 
 
 def coordinator(word):
-    """The figures of one quiesce or resume; None while the job is not there yet."""
+    """What it says of one order, as JSON lines; [] while the job is not there yet."""
     done = subprocess.run([COORDINATOR, word, "bench", "--json"], capture_output=True, text=True, timeout=60, check=False)
-    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+    return [json.loads(line) for line in done.stdout.splitlines()] if done.returncode == 0 else []
 
 
-def paused(directory, phases, cycles):
-    """[(ms of a quiesce, ms of a resume)] of a job of 4 ranks"""
+def connections():
+    """How many there are in the job."""
+    return sum(rank["paths"] for rank in coordinator("status")) // 2
+
+
+def paused(directory, ranks, phases, cycles):
+    """[(ms of a quiesce, ms of a resume)] of a job whose ranks are all connected with each other"""
     until = os.path.join(directory, "until")
     job = subprocess.Popen([COORDINATOR, "run", "--name", "bench", "--btl", "watari,self", "--allow-run-as-root", "--oversubscribe",
-                            "-n", "4", "--mca", "btl_watari_address", "127.0.0.1", MESSAGES, "--until", until, "--phases", phases,
-                            "--bytes", "100000"], stdout=subprocess.DEVNULL)
+                            "-n", str(ranks), "--mca", "btl_watari_address", "127.0.0.1", MESSAGES, "--until", until,
+                            "--phases", phases, "--bytes", "100000"], stdout=subprocess.DEVNULL)
     found = []
     deadline = time.monotonic() + 60
+    while connections() < ranks * (ranks - 1) // 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
     while len(found) < cycles and time.monotonic() < deadline:
         if stopped := coordinator("quiesce"):
-            found.append((stopped["ms"], coordinator("resume")["ms"]))
+            found.append((stopped[-1]["ms"], coordinator("resume")[-1]["ms"]))
     with open(until, "w", encoding="ascii"):
         pass
     if job.wait(60) or len(found) < cycles:
-        sys.exit("bench: the job did not end well")
+        sys.exit(f"bench: the job of {ranks} ranks did not end well, after {len(found)} quiesces")
     os.unlink(until)
     return found
 
@@ -77,10 +85,12 @@ def main():
         for case, key, time_of in (("8 bytes", "latency_us", lambda us: us), ("1 MiB", "bandwidth_mb_s", lambda rate: (1 << 20) / rate)):
             show(args, "mpi", case, "steady_overhead", "us", "lower", [time_of(run[key]) for run in found["watari"]],
                  "cannot quiesce", [time_of(run[key]) for run in found["fixed"]])
-        for case, phases in (("talking", "pwc"), ("computing", "s" * 400)):
-            times = paused(directory, phases, 4 * args.runs)
-            show(args, "mpi", case, "quiesce_ms", "ms", "lower", [run[0] for run in times])
-            show(args, "mpi", case, "reattach_ms", "ms", "lower", [run[1] for run in times])
+        for ranks in RANKS:
+            for case, phases in (("talking", "pwc"), ("computing", "p" + "s" * 400)):
+                times = paused(directory, ranks, phases, 4 * args.runs)
+                named = f"{case}, {ranks * (ranks - 1) // 2}"
+                show(args, "mpi", named, "quiesce_ms", "ms", "lower", [run[0] for run in times])
+                show(args, "mpi", named, "reattach_ms", "ms", "lower", [run[1] for run in times])
 
 
 if __name__ == "__main__":

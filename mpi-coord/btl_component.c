@@ -58,6 +58,11 @@ static int component_register(void)
 		"verbs,tcp: over verbs where both ranks have a device for it (default); tcp: never over verbs; verbs: a rank without such a device is an error",
 		MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_4, MCA_BASE_VAR_SCOPE_LOCAL,
 		&component->fabrics);
+	component->cache_mib = WT_BTL_CACHE_MIB;
+	(void)mca_base_component_var_register(super, "cache",
+		"MiB of memory that may stay registered without being used at the moment, so that the next use finds it registered; at most a quarter of what may be locked. 0: every put and get registers anew",
+		MCA_BASE_VAR_TYPE_UNSIGNED_INT, NULL, 0, 0, OPAL_INFO_LVL_4, MCA_BASE_VAR_SCOPE_LOCAL,
+		&component->cache_mib);
 	return OPAL_SUCCESS;
 }
 
@@ -96,17 +101,6 @@ static int attach(struct wt_mesh *mesh, uint32_t epoch, struct wt_error *err)
 	return status;
 }
 
-static uint32_t job_size(void)
-{
-	opal_process_name_t wildcard = { .jobid = OPAL_PROC_MY_NAME.jobid, .vpid = OPAL_VPID_WILDCARD };
-	uint32_t value = 0;
-	uint32_t *size = &value;
-	int status;
-
-	OPAL_MODEX_RECV_VALUE_OPTIONAL(status, OPAL_PMIX_JOB_SIZE, &wildcard, &size, OPAL_UINT32);
-	return status == OPAL_SUCCESS ? value : 0;
-}
-
 static void card_fill(struct card *card)
 {
 	const char *version = WATARI_VERSION;
@@ -125,7 +119,7 @@ static int component_start(struct wt_btl_component *component, struct wt_error *
 {
 	struct wt_mesh_name self = { OPAL_PROC_MY_NAME.jobid, OPAL_PROC_MY_NAME.vpid };
 	const struct wt_mesh_events events = { .message = message, .broken = broken };
-	struct wt_rank_options options = { .name = self, .size = job_size(), .attach = attach };
+	struct wt_rank_options options = { .name = self, .size = wt_compat_job_size(), .attach = attach };
 	struct card card;
 	int status;
 
@@ -134,6 +128,7 @@ static int component_start(struct wt_btl_component *component, struct wt_error *
 	status = wt_mesh_open(self, &events, &component->mesh, err);
 	if (status < 0)
 		return status;
+	wt_btl_cache_begin();
 	status = attach(component->mesh, 0, err);
 	if (status >= 0)
 		status = wt_rank_open(component->mesh, &options, &component->rank, err);

@@ -208,6 +208,7 @@ int wt_btl_finalize(struct mca_btl_base_module_t *btl)
 	}
 	if (component->rank)
 		wt_rank_close(component->rank);
+	wt_btl_cache_end();
 	wt_mesh_close(component->mesh);
 	component->rank = NULL;
 	component->mesh = NULL;
@@ -227,7 +228,8 @@ struct wt_btl_module wt_btl_module = {
 		.btl_latency = 50,
 		.btl_bandwidth = 10000,
 		.btl_flags = MCA_BTL_FLAGS_SEND | MCA_BTL_FLAGS_SEND_INPLACE | MCA_BTL_FLAGS_PUT |
-			MCA_BTL_FLAGS_GET | MCA_BTL_FLAGS_ATOMIC_OPS | MCA_BTL_FLAGS_ATOMIC_FOPS,
+			MCA_BTL_FLAGS_GET | MCA_BTL_FLAGS_ATOMIC_OPS | MCA_BTL_FLAGS_ATOMIC_FOPS |
+			WT_COMPAT_FLAGS,
 		.btl_atomic_flags = MCA_BTL_ATOMIC_SUPPORTS_ADD | MCA_BTL_ATOMIC_SUPPORTS_AND |
 			MCA_BTL_ATOMIC_SUPPORTS_OR | MCA_BTL_ATOMIC_SUPPORTS_XOR |
 			MCA_BTL_ATOMIC_SUPPORTS_SWAP | MCA_BTL_ATOMIC_SUPPORTS_MIN |

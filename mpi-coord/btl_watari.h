@@ -4,7 +4,8 @@
  *
  * A thin layer over a mesh (mesh.h): btl_component.c opens it and publishes its address, btl_module.c turns
  * Open MPI's sends into items, btl_rdma.c its puts, gets and atomics. Limits and flags are constant: Open MPI
- * fixes them when it first sees a peer, whatever fabric carries the bytes later.
+ * fixes them when it first sees a peer, whatever fabric carries the bytes later. btl_memory.c keeps
+ * registrations.
  */
 #ifndef WATARI_MPI_BTL_WATARI_H
 #define WATARI_MPI_BTL_WATARI_H
@@ -18,6 +19,7 @@
 #define WT_BTL_EAGER_MAX (64u << 10)
 #define WT_BTL_SMALL_MAX \
 	1024u /* descriptors of three sizes: this, WT_BTL_EAGER_MAX, and no memory of their own */
+#define WT_BTL_CACHE_MIB 256u
 
 struct wt_btl_component {
 	mca_btl_base_component_t super;
@@ -27,6 +29,8 @@ struct wt_btl_component {
 	char *verbs_host;
 	char *fabrics;
 	char *directory;
+	unsigned cache_mib;
+	bool caching; /* memory is watched */
 	bool mismatch_told;
 };
 
@@ -51,6 +55,10 @@ int wt_btl_add_procs(struct mca_btl_base_module_t *btl, size_t count, struct opa
 	struct mca_btl_base_endpoint_t **peers, opal_bitmap_t *reachable);
 int wt_btl_del_procs(struct mca_btl_base_module_t *btl, size_t count, struct opal_proc_t **procs,
 	struct mca_btl_base_endpoint_t **peers);
+
+/* btl_memory.c: registrations that are kept, from begin to end. The mesh is open. */
+void wt_btl_cache_begin(void);
+void wt_btl_cache_end(void);
 
 /* btl_module.c */
 int wt_btl_finalize(struct mca_btl_base_module_t *btl);

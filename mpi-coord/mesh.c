@@ -103,6 +103,7 @@ int wt_mesh_open(struct wt_mesh_name self, const struct wt_mesh_events *events, 
 	mesh->self = self;
 	mesh->events = *events;
 	mesh->kept_last = &mesh->kept;
+	wt_cache_open(&mesh->cache, &mesh->registry, 0);
 	mesh->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (mesh->epoll < 0) {
 		free(mesh);
@@ -194,24 +195,6 @@ void wt_mesh_submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_m
 	item->urgent = false;
 	pthread_mutex_lock(&mesh->lock);
 	wt_mesh_work_begin(peer, item);
-	pthread_mutex_unlock(&mesh->lock);
-}
-
-struct wt_registration *wt_mesh_register(
-	struct wt_mesh *mesh, void *base, size_t length, unsigned access, struct wt_error *err)
-{
-	struct wt_registration *registration;
-
-	pthread_mutex_lock(&mesh->lock);
-	registration = wt_registry_add(&mesh->registry, base, length, access, err);
-	pthread_mutex_unlock(&mesh->lock);
-	return registration;
-}
-
-void wt_mesh_deregister(struct wt_mesh *mesh, struct wt_registration *registration)
-{
-	pthread_mutex_lock(&mesh->lock);
-	wt_registry_remove(&mesh->registry, registration);
 	pthread_mutex_unlock(&mesh->lock);
 }
 
@@ -409,6 +392,7 @@ void wt_mesh_close(struct wt_mesh *mesh)
 	for (i = 0; i < mesh->peer_count; i++)
 		peer_free(mesh->peers[i]);
 	wt_mesh_links_close(mesh);
+	wt_cache_close(&mesh->cache);
 	wt_registry_close(&mesh->registry);
 	while ((event = mesh->kept)) {
 		mesh->kept = event->next;

@@ -20,7 +20,9 @@
 
 #include <watari/path.h>
 
+#include "cache.h"
 #include "frame.h"
+#include "gone.h"
 #include "registry.h"
 
 struct wt_mesh;
@@ -111,6 +113,12 @@ bool wt_mesh_settle(struct wt_mesh *mesh);
 struct wt_registration *wt_mesh_register(
 	struct wt_mesh *mesh, void *base, size_t length, unsigned access, struct wt_error *err);
 void wt_mesh_deregister(struct wt_mesh *mesh, struct wt_registration *registration);
+/*
+ * From now on up to so many bytes stay registered without a user, for the next one who asks. `gone` is where
+ * somebody notes the memory that the process gives back; it outlives the mesh. At first nothing is kept.
+ */
+void wt_mesh_cache(struct wt_mesh *mesh, struct wt_gone *gone, size_t idle_bytes_max);
+void wt_mesh_cache_figures(struct wt_mesh *mesh, struct wt_cache_figures *ret_figures);
 
 /* The control thread's. What becomes readable when accept, or drain, has work; -1: not attached. Before a
  * sleep on the paths: false, drain has work already. */

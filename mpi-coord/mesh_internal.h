@@ -99,6 +99,8 @@ struct wt_mesh {
 	struct wt_mesh_address address;
 	uint32_t attaches; /* how many; keys are good in one of them */
 	struct wt_registry registry;
+	struct wt_cache cache; /* of what is in the registry */
+	struct wt_gone *gone;  /* NULL: nothing is kept */
 	struct wt_mesh_peer **peers;
 	size_t peer_count;
 	size_t peer_room;

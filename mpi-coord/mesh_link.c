@@ -4,6 +4,8 @@
  *
  *   1. There is never another fabric without tcp, which everybody has.
  *   2. Token and epoch are those of the attach, and the same for all its fabrics.
+ *   3. What is kept registered without a user goes before a fabric comes or goes: an attach registers only
+ *      what is in use, and nobody is given keys of another attach.
  * A fabric comes and goes while no path uses it. Under the mesh's lock.
  */
 #include "mesh_internal.h"
@@ -19,6 +21,7 @@ static void link_close(struct wt_mesh *mesh, enum wt_link_kind kind)
 
 	if (!link->ops)
 		return;
+	wt_cache_clear(&mesh->cache);
 	wt_registry_attach(&mesh->registry, kind, link->ops, NULL, mesh->attaches, NULL);
 	if (link->listener)
 		link->ops->listener_close(link->listener);
@@ -46,6 +49,7 @@ static int link_open(struct wt_mesh *mesh, enum wt_link_kind kind, enum wt_fabri
 	status = link->ops->endpoint_open(NULL, host, &link->endpoint, err);
 	if (status >= 0)
 		status = link->ops->listener_open(host, 0, &link->listener, ret_port, err);
+	wt_cache_clear(&mesh->cache);
 	if (status >= 0)
 		status = wt_registry_attach(
 			&mesh->registry, kind, link->ops, link->endpoint, mesh->attaches, err);

@@ -22,9 +22,11 @@ static int region_add(struct wt_registry *registry, struct wt_registration *regi
 
 	if (!link->endpoint)
 		return 0;
-	status = link->ops->region_add(link->endpoint, (void *)(uintptr_t)registration->handle.base,
-		registration->handle.length, registration->access, &registration->regions[kind],
-		kind == WT_LINK_TCP ? err : NULL);
+	do
+		status = link->ops->region_add(link->endpoint, (void *)(uintptr_t)registration->handle.base,
+			registration->handle.length, registration->access, &registration->regions[kind],
+			kind == WT_LINK_TCP ? err : NULL);
+	while (status == -ENOMEM && registry->make_room && registry->make_room(registry->make_room_arg));
 	if (status >= 0)
 		link->ops->region_key(registration->regions[kind], &registration->keys[kind]);
 	return kind == WT_LINK_TCP ? status : 0;
@@ -86,13 +88,10 @@ struct wt_registration *wt_registry_add(
 	struct wt_registration *registration = calloc(1, sizeof *registration);
 	uint32_t slot;
 
-	if (!registration || slot_find(registry, &slot) < 0) {
+	if (!registration) {
 		wt_error_set(err, ENOMEM, "out of memory for a registration");
-		free(registration);
 		return NULL;
 	}
-	registration->slot = slot;
-	registration->handle.id = (uint64_t)++registry->serial << 32 | slot;
 	registration->handle.base = (uint64_t)(uintptr_t)base;
 	registration->handle.length = length;
 	registration->access = access;
@@ -100,6 +99,15 @@ struct wt_registration *wt_registry_add(
 		free(registration);
 		return NULL;
 	}
+	/* Only now: to make room for a region others may be removed. */
+	if (slot_find(registry, &slot) < 0) {
+		wt_error_set(err, ENOMEM, "out of memory for a registration");
+		regions_remove(registry, registration);
+		free(registration);
+		return NULL;
+	}
+	registration->slot = slot;
+	registration->handle.id = (uint64_t)++registry->serial << 32 | slot;
 	memcpy(registration->handle.keys, registration->keys, sizeof registration->keys);
 	registration->handle.epoch =
 		registration->regions[WT_LINK_TCP] ? registry->epoch : WT_REGISTRY_NO_EPOCH;
@@ -115,6 +123,15 @@ void wt_registry_remove(struct wt_registry *registry, struct wt_registration *re
 		registry->free_hint = registration->slot;
 	regions_remove(registry, registration);
 	free(registration);
+}
+
+bool wt_registry_whole(const struct wt_registry *registry, const struct wt_registration *registration)
+{
+	bool whole = registration->regions[WT_LINK_TCP];
+
+	for (unsigned kind = 0; kind < WT_LINKS; kind++)
+		whole &= !registry->links[kind].endpoint || registration->regions[kind];
+	return whole;
 }
 
 const struct wt_registration *wt_registry_find(const struct wt_registry *registry, uint64_t id)

@@ -10,6 +10,7 @@
 #ifndef WATARI_MPI_REGISTRY_H
 #define WATARI_MPI_REGISTRY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,11 @@ struct wt_registration {
 	struct wt_key keys[WT_LINKS];        /* the present ones; length 0: none */
 	struct wt_region *regions[WT_LINKS]; /* NULL: no endpoint now, or it does not take this memory */
 	uint32_t slot;
+	/* cache.c's own */
+	uint32_t users;
+	bool kept;                     /* may be found by the next one who asks */
+	struct wt_registration *older; /* than this one; while there is no user */
+	struct wt_registration *newer;
 };
 
 /* Zeroed at first. One thread at a time. */
@@ -58,12 +64,18 @@ struct wt_registry {
 		struct wt_endpoint *endpoint; /* NULL: none now */
 	} links[WT_LINKS];
 	uint32_t epoch;
+	/* NULL, or asked when a device takes no more memory: true, something was given back, it may try again
+	 */
+	bool (*make_room)(void *arg);
+	void *make_room_arg;
 };
 
 /* access: of enum wt_access. NULL: no memory; *err says so. */
 struct wt_registration *wt_registry_add(
 	struct wt_registry *registry, void *base, size_t length, unsigned access, struct wt_error *err);
 void wt_registry_remove(struct wt_registry *registry, struct wt_registration *registration);
+/* Whether every fabric that there is has taken the memory; while there is none: false. */
+bool wt_registry_whole(const struct wt_registry *registry, const struct wt_registration *registration);
 /* The registration that has this id, or NULL. */
 const struct wt_registration *wt_registry_find(const struct wt_registry *registry, uint64_t id);
 /* Where `length` bytes at `address` lie, if the registration with this id covers them; else NULL. */

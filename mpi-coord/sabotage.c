@@ -30,13 +30,21 @@ static struct wt_mesh_item *copy(const struct wt_mesh_item *item)
 	return copied;
 }
 
+bool wt_sabotage_gone(void)
+{
+	const char *how = getenv("WATARI_SABOTAGE");
+
+	return how && strcmp(how, "mpi_stale") == 0;
+}
+
 bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 {
 	const char *how = getenv("WATARI_SABOTAGE");
 	static unsigned seen;
 	struct wt_mesh_item *other;
 
-	if (!how || strncmp(how, "mpi_", 4) || __atomic_add_fetch(&seen, 1, __ATOMIC_RELAXED) % EVERY)
+	if (!how || strncmp(how, "mpi_", 4) || wt_sabotage_gone() ||
+		__atomic_add_fetch(&seen, 1, __ATOMIC_RELAXED) % EVERY)
 		return false;
 	if (strcmp(how, "mpi_double") == 0) {
 		wt_mesh_queue_put(&peer->queue, copy(item));

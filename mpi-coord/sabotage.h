@@ -6,6 +6,8 @@
  *
  *   mpi_drop: never sent, mpi_double: sent twice, mpi_corrupt: one bit of it is wrong
  *
+ * mpi_stale: registrations of memory that has gone away are used on.
+ *
  * Without the CMake option WATARI_SABOTAGE there is nothing.
  */
 #ifndef WATARI_MPI_SABOTAGE_H
@@ -16,8 +18,15 @@
 #ifdef WATARI_SABOTAGE
 /* true: the item needs no sending any more. Under the mesh's lock. */
 bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item);
+/* true: notes of memory that went away are to be lost. */
+bool wt_sabotage_gone(void);
 #else
 static inline bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
+{
+	return false;
+}
+
+static inline bool wt_sabotage_gone(void)
 {
 	return false;
 }

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 
 from .hosts import Failure, wait_for
@@ -11,6 +12,7 @@ from .migration import BUILD
 COORDINATOR = os.path.join(BUILD, "watari-mpi")
 MESSAGES = os.path.join(BUILD, "tests", "messages")
 WORD = "messages: right: "
+TELLS = ("btl_base_verbose", "10")
 
 
 class Job:
@@ -72,6 +74,14 @@ class Job:
         if code or not word:
             raise Failure(f"the job ended with {code}: {self.process.tail(12)}")
         return word
+
+    def registrations(self):
+        """{what: how many} of the registrations of all ranks, after the end; mca must have TELLS."""
+        words = ("made", "found", "evicted", "of memory")
+        lines = [line for line in self.process.lines if "registrations: " in line]
+        if len(lines) != self.ranks:
+            raise Failure(f"{len(lines)} ranks of {self.ranks} tell of registrations: {self.process.tail(12)}")
+        return {word: sum(int(re.search(rf"(\d+) {word}", line).group(1)) for line in lines) for word in words}
 
     def kill_rank(self, rank):
         found = next(line for line in self.command("status")[1] if line["rank"] == rank)

@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.cases import expect, main, need_sabotage  # noqa: E402
 from harness.hosts import wait_for  # noqa: E402
-from harness.mpi import COORDINATOR, MESSAGES, Job  # noqa: E402
+from harness.mpi import COORDINATOR, MESSAGES, TELLS, Job  # noqa: E402
 
 
 def talking(host, *options, **more):
@@ -58,6 +58,25 @@ def case_cycles_kinds(host, image):
         job = talking(host, *options, name=name, mca=mca)
         cycles(job, 40)
         print(name, job.end())
+
+
+def case_cache(host, image):
+    """Memory that is used again is found registered, memory that went away is not, and no more is kept than is said."""
+    def registrations(name, *mca):
+        job = Job(host, program=(MESSAGES, "--rounds", "4", "--phases", "pcm"), name=name, mca=(TELLS, *mca))
+        expect(job.process.wait(120) == 0 and job.process.find("messages: right"), f"{name}: {job.process.tail(12)}")
+        print(name, found := job.registrations())
+        return found
+
+    usual, small, none = registrations("usual"), registrations("small", ("btl_watari_cache", "1")), \
+        registrations("none", ("btl_watari_cache", "0"))
+    expect(usual["found"] and usual["of memory"], "nothing was found again, or no memory went away")
+    expect(small["evicted"] and not usual["evicted"], "more was kept than 1 MiB, or less than 256")
+    expect(none["made"] > usual["made"] and none["found"] == 0, "found what must not be kept")
+    job = talking(host, "--bytes", "300000", mca=(TELLS,))
+    cycles(job, 10)
+    print(job.end(), found := job.registrations())
+    expect(found["found"] and found["of memory"], "nothing was found again after a resume, or no memory went away")
 
 
 def case_sabotage(host, image):
@@ -162,25 +181,6 @@ def case_refused(host, image):
     mixed = Job(host, ranks=2, program=(script,), name="mixed")
     expect(mixed.process.wait(60) != 0, "ranks of two versions talk to each other")
     expect(mixed.process.find("install the same version"), f"no sentence: {mixed.process.tail(20)}")
-
-
-def case_hpcc(host, image):
-    """HPC Challenge, as Debian has it, checks its own results."""
-    with open("/usr/share/doc/hpcc/examples/_hpccinf.txt", encoding="ascii") as file:
-        text = file.read()
-    folder = os.path.join(host.run_dir, "hpcc")
-    os.makedirs(folder)
-    with open(os.path.join(folder, "hpccinf.txt"), "w", encoding="ascii") as file:
-        file.write(text)
-    job = Job(host, program=("-wdir", folder, "hpcc"), name="hpcc")
-    job.wait_up()
-    cycles(job, 10)
-    expect(job.process.wait(900) == 0, f"hpcc: {job.process.tail()}")
-    with open(os.path.join(folder, "hpccoutf.txt"), encoding="ascii") as file:
-        lines = file.read().splitlines()
-    expect("Success=1" in lines, "hpcc says that it has not succeeded")
-    checks = [line.split()[0] for line in lines if "failed residual checks" in line]
-    expect(checks and set(checks) == {"0"} and not any("FAILED" in line for line in lines), f"hpcc has failed checks: {checks}")
 
 
 if __name__ == "__main__":

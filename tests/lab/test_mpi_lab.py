@@ -7,6 +7,8 @@
   cycles   many quiesces and resumes over verbs (WATARI_CYCLES, default 50)
   memlock  so little memory may be locked that there is no path over verbs, or that not all memory is taken by the device
   kinds    threads, memory that stays registered, windows of osc/rdma: all that Open MPI does, over verbs
+  cache    memory that is used again is found registered; the pages of memory that went away are not sent
+  hpcc     HPC Challenge, which checks its own results, quiesced a few times over verbs, over tcp, and over verbs again
 """
 
 import os
@@ -14,9 +16,10 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.cases import expect, main  # noqa: E402
+from harness import hpcc  # noqa: E402
+from harness.cases import expect, has_sabotage, main  # noqa: E402
 from harness.hosts import lab, wait_for  # noqa: E402
-from harness.mpi import MESSAGES, Job  # noqa: E402
+from harness.mpi import MESSAGES, TELLS, Job  # noqa: E402
 
 COUNTER = "/sys/class/infiniband/rxe0/ports/1/hw_counters/sent_pkts"
 
@@ -108,6 +111,37 @@ def case_kinds(image):
             job.cycle()
             must_talk(job, "verbs")
             print(f"  {name}: {job.end()}", flush=True)
+
+
+def case_cache(image):
+    with lab(1) as (a,):
+        job = talking(a, "--phases", "pcm", mca=(TELLS,))
+        must_talk(job, "verbs")
+        job.cycle()
+        must_talk(job, "verbs")
+        print(f"  {job.end()}", found := job.registrations(), flush=True)
+        expect(found["found"] and found["of memory"], "nothing was found registered, or no memory went away")
+        if has_sabotage():
+            job = Job(a, name="stale", address=a.ethernet, program=(MESSAGES, "--rounds", "20", "--phases", "m"),
+                      env={"WATARI_SABOTAGE": "mpi_stale"})
+            expect(job.process.wait(120) != 0 and job.process.find("wrong byte"), f"old pages were not found: {job.process.tail()}")
+
+
+def case_hpcc(image):
+    with lab(1) as (a,):
+        folder = os.path.join(a.out_dir, "hpcc")
+        job = hpcc.begin(a, folder, 400, address=a.ethernet, mca=(("op", "^avx"),))  # no AVX in an emulated processor
+        job.wait_up()
+        must_talk(job, "verbs")
+        for fabric, state in (("verbs", "up"), ("tcp", "down"), ("verbs", "up"), ("verbs", "up")):
+            job.must("quiesce")
+            code, text = a.call(["ip", "link", "set", "fab0", state])
+            expect(code == 0, text)
+            job.must("resume")
+            must_talk(job, fabric)
+        expect(job.process.wait(600) == 0, f"hpcc: {job.process.tail()}")
+        text = hpcc.output(folder)
+        expect(not hpcc.complaints(text), f"{hpcc.complaints(text)}")
 
 
 if __name__ == "__main__":

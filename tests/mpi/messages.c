@@ -8,9 +8,10 @@
  *
  * All ranks draw the same schedule from the seed. A round is one phase of each kind: p point-to-point with
  * all sizes, w wildcard receives, c collectives, o one-sided, v non-contiguous types, q probes, s computing
- * without a call of MPI, t many threads at once. What a message must hold follows from seed, round, sender,
- * receiver and number. --until: goes on until FILE exists. Nothing for so many seconds is an error as much as
- * a wrong byte. Ends with one line from rank 0, or with a sentence and MPI_Abort.
+ * without a call of MPI, t many threads at once, m memory that is unmapped and mapped anew in the same place.
+ * What a message must hold follows from seed, round, sender, receiver and number. --until: goes on until FILE
+ * exists. Nothing for so many seconds is an error as much as a wrong byte. Ends with one line from rank 0, or
+ * with a sentence and MPI_Abort.
  */
 #include <mpi.h>
 
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,6 +30,7 @@
 #define THREADS_MAX 4
 #define WILDCARD_MAX (256u << 10) /* bytes */
 #define WINDOW_WORDS 40000
+#define MAPPED_BYTES (192u << 10)
 
 static int rank;
 static int size;
@@ -347,6 +350,38 @@ static void probed(void)
 	free(in);
 }
 
+/* Two messages; at this place, if it is free. */
+static uint8_t *mapped(void *place)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | (place ? MAP_FIXED_NOREPLACE : 0);
+	uint8_t *memory = mmap(place, 2 * MAPPED_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+	if (memory == MAP_FAILED && !place)
+		fail("out of memory", rank, 0);
+	return memory == MAP_FAILED ? mapped(NULL) : memory;
+}
+
+/* Who has the memory of the last time still registered must not use it. Each is used twice: so it may be
+ * found registered. */
+static void remapped(void)
+{
+	int to = (rank + 1) % size;
+	int from = (rank + size - 1) % size;
+	uint8_t *memory = NULL;
+	int m;
+
+	for (m = 0; m < MESSAGES; m++) {
+		if (m % 2 == 0)
+			memory = mapped(memory);
+		fill(memory, MAPPED_BYTES, key_of(rank, to, m, 'm'));
+		MPI_Sendrecv(memory, MAPPED_BYTES, MPI_BYTE, to, 13, memory + MAPPED_BYTES, MAPPED_BYTES,
+			MPI_BYTE, from, 13, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+		check(memory + MAPPED_BYTES, MAPPED_BYTES, key_of(from, rank, m, 'm'), from, (uint64_t)m);
+		if (m % 2)
+			munmap(memory, 2 * MAPPED_BYTES);
+	}
+}
+
 static void compute(void)
 {
 	uint64_t until = draw('s', (uint64_t)rank, 0) % 3000000; /* ns, each rank another time */
@@ -419,6 +454,9 @@ static void phase_run(char which)
 	case 't':
 		many_threads();
 		break;
+	case 'm':
+		remapped();
+		break;
 	default:
 		compute();
 	}
@@ -437,7 +475,7 @@ static bool another(uint64_t rounds, const char *until)
 
 int main(int argc, char **argv)
 {
-	const char *phases = "pwcsovq";
+	const char *phases = "pwcsovqm";
 	const char *until = NULL;
 	uint64_t rounds = 0;
 	uint64_t totals[2];

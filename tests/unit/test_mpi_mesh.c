@@ -2,7 +2,7 @@
 /*
  * test_mpi_mesh.c - four ranks in one process, over tcp, with real control threads and a real coordinator:
  * every message comes once and in order, writes, reads and atomics are right, across quiesce, detach, attach
- * and resume.
+ * and resume. Half of the ranks keep registrations that nobody uses.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -62,6 +62,7 @@ struct node {
 	uint64_t counter;
 	struct wt_registration *memory_registration;
 	struct wt_registration *source_registration;
+	struct wt_gone gone;
 	struct wt_registration *counter_registration;
 	bool broken;
 };
@@ -186,12 +187,16 @@ static void write_and_read(struct node *node, int to, uint64_t round)
 	uint64_t *back = node->source + WORDS / 2;
 	uint64_t *target = nodes[to].memory + (size_t)node->rank * WORDS;
 	struct work *work = work_new(node, to, WT_MESH_WRITE);
+	struct wt_registration *source = wt_mesh_register(node->mesh, node->source, WORDS * 8, ANY, NULL);
 	uint32_t i;
+
+	if (!source)
+		abort();
 
 	for (i = 0; i < words; i++)
 		node->source[i] = round * 1000003 + i + (uint64_t)node->rank;
 	work->item.op.local = node->source;
-	work->item.local = node->source_registration;
+	work->item.local = source;
 	work->item.op.length = words * 8;
 	work->item.remote = nodes[to].memory_registration->handle;
 	work->item.remote_address = (uint64_t)(uintptr_t)target;
@@ -203,13 +208,16 @@ static void write_and_read(struct node *node, int to, uint64_t round)
 	memset(back, 0, words * 8);
 	work->item.op.local = back;
 	work->item.op.length = words * 8;
-	work->item.local = node->source_registration;
+	work->item.local = source;
 	work->item.remote = nodes[to].memory_registration->handle;
 	work->item.remote_address = (uint64_t)(uintptr_t)target;
 	wt_mesh_submit(node->mesh, node->peers[to], &work->item);
 	finish(node, work);
 	if (memcmp(back, node->source, words * 8))
 		wrong(node, "what was written is not what is read");
+	if (round % 64 == 0)
+		wt_gone_put(&node->gone, node->source, 1);
+	wt_mesh_deregister(node->mesh, source);
 }
 
 static void count_up(struct node *node)
@@ -267,6 +275,9 @@ static void node_open(struct node *node, int rank)
 	node->memory = calloc(RANKS * WORDS, 8);
 	node->source = calloc(WORDS, 8);
 	assert_int_equal(wt_mesh_open(self, &events, &node->mesh, &err), 0);
+	pthread_mutex_init(&node->gone.lock, NULL);
+	if (rank % 2 == 0)
+		wt_mesh_cache(node->mesh, &node->gone, 1u << 20);
 	assert_int_equal(wt_mesh_attach(node->mesh, WT_FABRIC_TCP, "127.0.0.1", 0, &err), 0);
 	if (wt_rank_open(node->mesh, &options, &node->control, &err) < 0)
 		fail_msg("%s", wt_error_text(&err));
@@ -378,14 +389,31 @@ static void world_close(void)
 	nodes_close();
 }
 
+/* Every rank that keeps registrations has found some, and has lost some with their memory. */
+static bool kept_were_used(void)
+{
+	bool all = true;
+	int i;
+
+	for (i = 0; i < RANKS; i++) {
+		struct wt_cache_figures figures;
+
+		wt_mesh_cache_figures(nodes[i].mesh, &figures);
+		all &= i % 2 ? !figures.found : figures.found > 1 && figures.gone > 1;
+	}
+	return all;
+}
+
 static void test_talk(void **state)
 {
-	uint64_t until;
+	uint64_t start;
 
 	world_open();
-	until = now_ns() + 300000000;
-	while (now_ns() < until)
+	start = now_ns();
+	while (now_ns() < start + 300000000 || !kept_were_used()) {
+		assert_true(now_ns() < start + PATIENCE_NS);
 		sched_yield();
+	}
 	world_close();
 }
 
