@@ -65,7 +65,7 @@ void wt_rejuvenate_tell_ended(
 		"stays away" };
 	bool good = end->result == WT_REJUVENATE_OK, lost = end->result == WT_REJUVENATE_LOST;
 	json_t *fields = fields_of(run, action, "ended");
-	char text[256], all[WT_ERROR_TEXT_MAX + sizeof text];
+	char text[256], all[WT_ERROR_TEXT_MAX + sizeof text + 8];
 
 	json_object_set_new(fields, "result", json_string(wt_rejuvenate_result_name(end->result)));
 	json_object_set_new(fields, "text", json_string(end->text));

@@ -108,7 +108,7 @@ static int gang_line(
 	struct wt_rejuvenate_run_step *s, struct line *line, char *path, size_t size, struct wt_error *err)
 {
 	const struct wt_rejuvenate_plan_guest *guest = &s->plan->guests[s->action.which];
-	char journal[PATH_MAX];
+	char journal[PATH_MAX + 16];
 	int r = 0;
 
 	snprintf(path, size, "%s.plan", s->path);
