@@ -23,7 +23,8 @@ def losses(args, c):
     for policy in [c.warm(), c.plain(), c.live(), c.limited(), c.handover(), c.come_back(c.i["host_reboot"]),
                    c.come_back(c.i["host_reload"])]:
         show(args, "rejuvenation", policy.name, "loss", "s", "lower", [c.loss(policy)], cold.name, [c.loss(cold)])
-        show(args, "rejuvenation", policy.name, "down", "ms", "lower", [policy.down * 1e3], cold.name, [cold.down * 1e3])
+        if policy.down:  # of live migration nobody has said
+            show(args, "rejuvenation", policy.name, "down", "ms", "lower", [policy.down * 1e3], cold.name, [cold.down * 1e3])
 
 
 def crossings(args, c):

@@ -45,7 +45,7 @@ def readings(inputs):
 
 
 def _policy_row(c, policy):
-    down = "0" if not policy.down else f"{policy.down:.0f} s" if policy.down >= 1 else f"{policy.down * 1e3:.1f} ms"
+    down = "not counted" if not policy.down else f"{policy.down:.0f} s" if policy.down >= 1 else f"{policy.down * 1e3:.1f} ms"
     return [policy.name, down, f"{policy.slow:.1f}", f"{policy.away:.0f}", f"{policy.rounds * c.round_loss:.1f}",
             f"{c.loss(policy):.1f}", f"{policy.idle:.0f}"] + [f"{c.throughput(policy, n):,.3f}" for n in (100, 1000, 11000)]
 
