@@ -26,6 +26,7 @@ int wt_command_cancel(int argc, char **argv);
 int wt_command_proceed(int argc, char **argv);
 int wt_command_retarget(int argc, char **argv);
 int wt_command_gang(int argc, char **argv);
+int wt_command_rejuvenate(int argc, char **argv);
 int wt_command_replica(int argc, char **argv);
 int wt_command_handover(int argc, char **argv);
 int wt_command_upgrade(int argc, char **argv);

@@ -212,7 +212,7 @@ int wt_gang_run(const struct wt_gang_options *options)
 	if (!gang)
 		return WT_EXIT_FAILED;
 	gang->options = options;
-	gang->journal.fd = gang->signal_fd = -1;
+	gang->journal.file.fd = gang->signal_fd = -1;
 	wt_report_open(&gang->report, options->json);
 	if (start(gang, &err)) {
 		wt_report_error(&gang->report, wt_error_text(&err));

@@ -5,22 +5,8 @@
 #include "gang_journal.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <jansson.h>
-#include <libgen.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#define BYTES_MAX (1u << 20)
-
-static int failed(const struct wt_gang_journal *j, const char *what, struct wt_error *err)
-{
-	return wt_error_set(err, errno, "the journal %s cannot be %s: %s", j->path, what, strerror(errno));
-}
 
 static bool of_the_gang(enum wt_gang_action_kind kind)
 {
@@ -28,6 +14,11 @@ static bool of_the_gang(enum wt_gang_action_kind kind)
 }
 
 /* ---- reading ---- */
+
+struct reading {
+	const struct wt_gang_journal *journal;
+	struct wt_gang_order *order;
+};
 
 static int find_vm(const struct wt_gang_plan *plan, const char *name)
 {
@@ -45,132 +36,43 @@ static int find_kind(const char *name)
 	return -1;
 }
 
-/* One line; answers its step, 0 for the first line. */
-static int take_line(const struct wt_gang_journal *j, const char *text, size_t length, unsigned number,
-	struct wt_gang_order *order, struct wt_error *err)
+/* Answers the line's step, 0 for the first line. */
+static int take_line(void *arg, json_t *line, unsigned number, struct wt_error *err)
 {
-	json_t *line = json_loadb(text, length, 0, NULL);
+	const struct reading *reading = arg;
+	const struct wt_gang_journal *j = reading->journal;
 	const char *digest = json_string_value(json_object_get(line, "digest"));
 	int kind = find_kind(json_string_value(json_object_get(line, "step")));
 	int vm = find_vm(j->plan, json_string_value(json_object_get(line, "vm")));
-	int r;
 
 	if (number == 1 && digest && json_integer_value(json_object_get(line, "gang")) == 1)
-		r = strcmp(digest, j->plan->digest) == 0
-			    ? 0
-			    : wt_error_set(err, EINVAL,
-				      "the journal %s is of another plan, or the plan was changed since; give that plan to --resume",
-				      j->path);
-	else if (number == 1 || kind < 0 || (vm < 0 && !of_the_gang(kind)))
-		r = wt_error_set(err, EINVAL, "%s is no journal of watari gang (line %u)", j->path, number);
-	else
-		r = kind;
-	if (r > 0)
-		wt_gang_order_restore(order, vm < 0 ? 0 : (unsigned)vm, (enum wt_gang_action_kind)r);
-	json_decref(line);
-	return r;
+		return strcmp(digest, j->plan->digest) == 0
+			       ? 0
+			       : wt_error_set(err, EINVAL,
+					 "the journal %s is of another plan, or the plan was changed since; give that plan to --resume",
+					 j->file.path);
+	if (number == 1 || kind < 0 || (vm < 0 && !of_the_gang((enum wt_gang_action_kind)kind)))
+		return wt_error_set(
+			err, EINVAL, "%s is no journal of watari gang (line %u)", j->file.path, number);
+	wt_gang_order_restore(reading->order, vm < 0 ? 0 : (unsigned)vm, (enum wt_gang_action_kind)kind);
+	return kind;
 }
-
-/* Answers whether it is finished; *ret_length: bytes of whole lines. */
-static int read_all(const struct wt_gang_journal *j, const char *text, struct wt_gang_order *order,
-	size_t *ret_length, struct wt_error *err)
-{
-	bool finished = false;
-	unsigned number = 0;
-	size_t at = 0;
-	const char *end;
-
-	while ((end = strchr(text + at, '\n'))) {
-		int r = take_line(j, text + at, (size_t)(end - text) - at, ++number, order, err);
-
-		if (r < 0)
-			return r;
-		finished = r == WT_GANG_DO_OVER;
-		at = (size_t)(end - text) + 1;
-	}
-	*ret_length = at;
-	return finished;
-}
-
-static int read_text(const struct wt_gang_journal *j, char **ret_text, struct wt_error *err)
-{
-	char *text = malloc(BYTES_MAX + 1);
-	ssize_t n = text ? pread(j->fd, text, BYTES_MAX, 0) : -1;
-
-	if (n < 0) {
-		free(text);
-		return failed(j, "read", err);
-	}
-	text[n] = '\0';
-	*ret_text = text;
-	return 0;
-}
-
-/* ---- writing ---- */
-
-static int add_line(struct wt_gang_journal *j, json_t *object, struct wt_error *err)
-{
-	char *text = json_dumps(object, JSON_COMPACT);
-	int r = 0;
-
-	json_decref(object);
-	if (!text)
-		return wt_error_set(err, ENOMEM, "no memory for the journal");
-	if (dprintf(j->fd, "%s\n", text) < 0 || fsync(j->fd))
-		r = failed(j, "written", err);
-	free(text);
-	return r;
-}
-
-/* The file's name is to survive as well. */
-static int sync_directory(const struct wt_gang_journal *j, struct wt_error *err)
-{
-	char *copy = strdup(j->path);
-	int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	int r = fd < 0 || fsync(fd) ? failed(j, "made", err) : 0;
-
-	if (fd >= 0)
-		close(fd);
-	free(copy);
-	return r;
-}
-
-int wt_gang_journal_begin(struct wt_gang_journal *j, struct wt_error *err)
-{
-	int r;
-
-	if (ftruncate(j->fd, 0))
-		return failed(j, "made", err);
-	r = add_line(j, json_pack("{s:i,s:s}", "gang", 1, "digest", j->plan->digest), err);
-	return r ? r : sync_directory(j, err);
-}
-
-int wt_gang_journal_add(struct wt_gang_journal *j, struct wt_gang_action action, struct wt_error *err)
-{
-	json_t *line = json_pack("{s:s}", "step", wt_gang_action_name(action.kind));
-
-	if (!of_the_gang(action.kind))
-		json_object_set_new(line, "vm", json_string(j->plan->vms[action.vm].name));
-	return add_line(j, line, err);
-}
-
-/* ---- opening ---- */
 
 static int resume_it(
 	struct wt_gang_journal *j, const char *text, struct wt_gang_order *order, struct wt_error *err)
 {
-	size_t length = 0;
-	int r = read_all(j, text, order, &length, err);
+	struct reading reading = { j, order };
+	int r = wt_journal_read(&j->file, text, take_line, &reading, err);
 
 	if (r < 0)
 		return r;
-	if (!length)
+	if (!j->file.lines)
 		return wt_error_set(
-			err, ENOENT, "there is nothing to resume: the journal %s is empty", j->path);
-	if (r)
+			err, ENOENT, "there is nothing to resume: the journal %s is empty", j->file.path);
+	if (r == WT_GANG_DO_OVER)
 		return wt_error_set(err, ENOENT,
-			"there is nothing to resume: the gang of the journal %s is over", j->path);
-	return ftruncate(j->fd, (off_t)length) ? failed(j, "written", err) : 0;
+			"there is nothing to resume: the gang of the journal %s is over", j->file.path);
+	return 0;
 }
 
 /* A file that is no journal is not overwritten. One whose first line was never said was not begun. */
@@ -181,11 +83,11 @@ static int check_new(const struct wt_gang_journal *j, const char *text, struct w
 
 	if (strncmp(text, begin, length < start ? length : start) != 0)
 		return wt_error_set(err, EINVAL,
-			"%s is no journal of watari gang; name another one with --journal", j->path);
+			"%s is no journal of watari gang; name another one with --journal", j->file.path);
 	if (strchr(text, '\n') && (length < end || strcmp(text + length - end, over) != 0))
 		return wt_error_set(err, EEXIST,
 			"the journal %s is of a gang that is not finished; say --resume to go on with it",
-			j->path);
+			j->file.path);
 	return 0;
 }
 
@@ -195,14 +97,11 @@ int wt_gang_journal_open(struct wt_gang_journal *j, const char *path, const stru
 	char *text = NULL;
 	int r;
 
-	*j = (struct wt_gang_journal){ .path = path, .plan = plan };
-	j->fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC | (resume ? 0 : O_CREAT), 0600);
-	if (j->fd < 0)
-		return failed(j, "opened", err);
-	if (flock(j->fd, LOCK_EX | LOCK_NB))
-		r = wt_error_set(err, EBUSY, "another watari gang works with the journal %s", path);
-	else
-		r = read_text(j, &text, err);
+	j->plan = plan;
+	r = wt_journal_open(&j->file, path, "watari gang", !resume, err);
+	if (r)
+		return r;
+	r = wt_journal_text(&j->file, &text, err);
 	if (!r)
 		r = resume ? resume_it(j, text, order, err) : check_new(j, text, err);
 	free(text);
@@ -211,9 +110,23 @@ int wt_gang_journal_open(struct wt_gang_journal *j, const char *path, const stru
 	return r;
 }
 
+/* ---- writing ---- */
+
+int wt_gang_journal_begin(struct wt_gang_journal *j, struct wt_error *err)
+{
+	return wt_journal_begin(&j->file, json_pack("{s:i,s:s}", "gang", 1, "digest", j->plan->digest), err);
+}
+
+int wt_gang_journal_add(struct wt_gang_journal *j, struct wt_gang_action action, struct wt_error *err)
+{
+	json_t *line = json_pack("{s:s}", "step", wt_gang_action_name(action.kind));
+
+	if (!of_the_gang(action.kind))
+		json_object_set_new(line, "vm", json_string(j->plan->vms[action.vm].name));
+	return wt_journal_add(&j->file, line, err);
+}
+
 void wt_gang_journal_close(struct wt_gang_journal *j)
 {
-	if (j->fd >= 0)
-		close(j->fd);
-	j->fd = -1;
+	wt_journal_close(&j->file);
 }

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * gang_journal.h - what a gang has done so far, on disk: one JSON object a line, each there for good before
- * what it says is done.
+ * gang_journal.h - what a gang has done so far, in a file as in journal_file.h:
  *
  *   {"gang":1,"digest":DIGEST}          the first line; of the plan's text
  *   {"step":STEP,"vm":NAME}             gang_order.h's actions; without "vm" those of the gang
  *
- * A gang is finished when it has the step "over". A last line without its end was never said: the writer died
- * in it. One coordinator at a time: the file is locked.
+ * A gang is finished when it has the step "over".
  */
 #ifndef WATARI_QEMU_GANG_JOURNAL_H
 #define WATARI_QEMU_GANG_JOURNAL_H
@@ -18,10 +16,10 @@
 
 #include "gang_order.h"
 #include "gang_plan.h"
+#include "journal_file.h"
 
 struct wt_gang_journal {
-	int fd; /* -1: none */
-	const char *path;
+	struct wt_journal_file file;
 	const struct wt_gang_plan *plan;
 };
 

@@ -22,22 +22,15 @@
 
 #include "device_map.h"
 #include "gang_order.h"
+#include "plan_reader.h"
 
-#define WT_GANG_PLAN_BYTES_MAX (1u << 20)
-#define WT_GANG_WORDS_MAX 32
-#define WT_GANG_WORD_MAX 1024
 #define WT_GANG_NAME_MAX 55 /* NAME-incoming is a job's name, too */
 #define WT_GANG_HOLD_MAX_S 86400
 
-struct wt_gang_words {
-	unsigned count;
-	char *words[WT_GANG_WORDS_MAX];
-};
-
 /* One end of a guest's way. Texts are NULL where the plan has none. */
 struct wt_gang_end {
-	struct wt_gang_words prefix;  /* runs a command on that host; none: here */
-	struct wt_gang_words options; /* more of `watari send` or `receive` */
+	struct wt_plan_words prefix;  /* runs a command on that host; none: here */
+	struct wt_plan_words options; /* more of `watari send` or `receive` */
 	char *qmp, *psk, *devices, *device_host, *agent;
 	bool insecure;
 };
@@ -45,7 +38,7 @@ struct wt_gang_end {
 struct wt_gang_vm {
 	char name[WT_DEVICE_NAME_MAX + 1];
 	struct wt_gang_end from, to;
-	struct wt_gang_words start; /* the destination's QEMU; none: it waits */
+	struct wt_plan_words start; /* the destination's QEMU; none: it waits */
 	char *address;              /* HOST:PORT of the destination */
 };
 
@@ -55,7 +48,7 @@ struct wt_gang_plan {
 	char *watari; /* the program, on all hosts */
 	unsigned count;
 	struct wt_gang_vm vms[WT_GANG_VMS_MAX];
-	char digest[17]; /* of the text: tells plans apart */
+	char digest[WT_PLAN_DIGEST_SIZE]; /* of the text: tells plans apart */
 };
 
 /* -EINVAL with the sentence; origin names the text in it. wt_gang_plan_free frees the plan. */

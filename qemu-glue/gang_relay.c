@@ -30,13 +30,17 @@ static void take_state(struct wt_gang_relay *relay, json_t *object)
 		strcpy(relay->state, state);
 }
 
+static uint64_t take_bytes(json_t *object, const char *key)
+{
+	json_int_t bytes = json_integer_value(json_object_get(object, key));
+
+	return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
 static void take_figures(struct wt_gang_relay *relay, json_t *object)
 {
-	json_int_t total = json_integer_value(json_object_get(object, "total_bytes"));
-	json_int_t remaining = json_integer_value(json_object_get(object, "remaining_bytes"));
-
-	relay->total_bytes = total > 0 ? (uint64_t)total : 0;
-	relay->remaining_bytes = remaining > 0 ? (uint64_t)remaining : 0;
+	relay->total_bytes = take_bytes(object, "total_bytes");
+	relay->remaining_bytes = take_bytes(object, "remaining_bytes");
 }
 
 static double take_ms(json_t *object, const char *key)
@@ -84,6 +88,8 @@ void wt_gang_relay_line(struct wt_gang_relay *relay, const char *line)
 		take_devices(relay, devices);
 	} else if (strcmp(event, "summary") == 0) {
 		relay->downtime_ms = take_ms(object, "downtime_ms");
+		relay->sent_bytes = take_bytes(object, "tcp_bytes") + take_bytes(object, "verbs_bytes") +
+				    take_bytes(object, "control_bytes");
 		relay->outage_ms = take_ms(devices, "device_outage_ms");
 		take_text(devices, "trouble", relay->trouble, sizeof relay->trouble);
 	} else if (strcmp(event, "error") == 0) {

@@ -23,6 +23,7 @@ struct wt_gang_relay {
 		trouble[WT_ERROR_TEXT_MAX];    /* printable; trouble: about devices, "": none */
 	uint64_t total_bytes, remaining_bytes; /* of the guest's RAM; 0: not known */
 	double downtime_ms, outage_ms;         /* source, in the end; negative: not known */
+	uint64_t sent_bytes;                   /* the same: over the network, control included */
 };
 
 /* Where a guest is, as far as its relays know. */

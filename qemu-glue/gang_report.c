@@ -124,9 +124,11 @@ static json_t *end_json(const struct wt_gang *gang)
 		const struct wt_gang_run_vm *vm = &gang->vms[i];
 
 		json_object_set_new(vms, vm->plan->name,
-			json_pack("{s:s,s:s,s:o,s:o}", "state", wt_gang_state_name(gang->order.vms[i].state),
-				"text", reason(gang, i), "downtime_ms", figure(vm->source.downtime_ms),
-				"device_outage_ms", figure(vm->source.outage_ms)));
+			json_pack("{s:s,s:s,s:o,s:o,s:I}", "state",
+				wt_gang_state_name(gang->order.vms[i].state), "text", reason(gang, i),
+				"downtime_ms", figure(vm->source.downtime_ms), "device_outage_ms",
+				figure(vm->source.outage_ms), "sent_bytes",
+				(json_int_t)vm->source.sent_bytes));
 	}
 	return vms;
 }

@@ -22,14 +22,14 @@
 #define ASK_NS 30000000000ull     /* longer than a job takes to answer */
 #define RECOVER_NS 60000000000ull /* and hold_s: devices are plugged in meanwhile */
 #define SILENCE_NS 30000000000ull
-#define WORDS_MAX (2 * WT_GANG_WORDS_MAX + 24)
+#define WORDS_MAX (2 * WT_PLAN_WORDS_MAX + 24)
 
 /* ---- command lines ---- */
 
 struct line {
 	char *words[WORDS_MAX + 1];
 	unsigned count;
-	char hold[32], wait[32], target[WT_GANG_WORD_MAX + WT_DEVICE_NAME_MAX + 2],
+	char hold[32], wait[32], target[WT_PLAN_WORD_MAX + WT_DEVICE_NAME_MAX + 2],
 		job[WT_DEVICE_NAME_MAX + 16];
 };
 
@@ -39,7 +39,7 @@ static void add(struct line *line, const char *word)
 	line->words[line->count] = NULL;
 }
 
-static void add_all(struct line *line, const struct wt_gang_words *words)
+static void add_all(struct line *line, const struct wt_plan_words *words)
 {
 	for (unsigned i = 0; i < words->count; i++)
 		add(line, words->words[i]);

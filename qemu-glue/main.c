@@ -18,6 +18,7 @@ static const char usage[] =
 	"  cancel    end a migration; the guest goes on where it is\n"
 	"  proceed   a migration that holds goes on\n"
 	"  gang      move several guests together\n"
+	"  rejuvenate  renew hosts while their guests run on\n"
 	"  replica   serve an old copy of a guest's memory to the host that it comes to\n"
 	"  devices   what of a guest cannot move with it, and what it becomes elsewhere\n"
 	"  handover  a guest goes to another QEMU of this host, its memory stays where it is\n"
@@ -41,6 +42,7 @@ static const struct {
 	{ "cancel", wt_command_cancel },
 	{ "proceed", wt_command_proceed },
 	{ "gang", wt_command_gang },
+	{ "rejuvenate", wt_command_rejuvenate },
 	{ "replica", wt_command_replica },
 	{ "devices", wt_command_devices },
 	{ "handover", wt_command_handover },

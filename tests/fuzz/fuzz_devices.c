@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fuzz_devices.c - libFuzzer harness of the device map, of plans of gangs, and of what a guest's agent and
- * its host say to each other. Checked besides memory safety:
+ * fuzz_devices.c - libFuzzer harness of the device map, of plans of gangs and of rejuvenations, and of what a
+ * guest's agent and its host say to each other. Checked besides memory safety:
  *   1. a refused text has a sentence; an accepted one keeps the promises of its header;
  *   2. a request, and an answer, rendered and read again is the same;
  *   3. lines: cut in pieces or whole, the same lines.
@@ -16,6 +16,7 @@
 #include "../../qemu-glue/agent_message.h"
 #include "../../qemu-glue/device_map.h"
 #include "../../qemu-glue/gang_plan.h"
+#include "../../qemu-glue/rejuvenate_plan.h"
 
 #define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
 
@@ -102,6 +103,31 @@ static void try_plan(const char *text, size_t length)
 			check_word(vm->from.options.words[k]);
 	}
 	wt_gang_plan_free(plan);
+}
+
+static void try_rejuvenation(const char *text, size_t length)
+{
+	struct wt_rejuvenate_plan *plan = NULL;
+	struct wt_error err = { 0 };
+
+	if (wt_rejuvenate_plan_parse(text, length, "fuzz", &plan, &err) < 0) {
+		PROMISE(err.code && err.text[0] && !plan && !strchr(err.text, '\n'));
+		return;
+	}
+	PROMISE(plan->order.hosts && plan->order.hosts <= WT_REJUVENATE_HOSTS_MAX && plan->order.parallel);
+	for (unsigned i = 0; i < plan->order.hosts; i++)
+		for (unsigned k = 0; k < plan->hosts[i].command.count; k++)
+			check_word(plan->hosts[i].command.words[k]);
+	for (unsigned i = 0; i < plan->order.guests; i++) {
+		const struct wt_rejuvenate_guest *guest = &plan->order.guest[i];
+		bool leaves = plan->order.host[guest->home].by == WT_REJUVENATE_BY_EVACUATION;
+
+		PROMISE(guest->home < plan->order.hosts && guest->away < plan->order.hosts);
+		PROMISE(leaves == (guest->home != guest->away) && leaves == !!plan->guests[i].leave &&
+			leaves == !!plan->guests[i].back);
+		check_word(plan->guests[i].qmp);
+	}
+	wt_rejuvenate_plan_free(plan);
 }
 
 static void try_request(const char *text, size_t length)
@@ -195,6 +221,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (data[0] == 'P')
 		try_plan(text, size - 1);
+	else if (data[0] == 'R')
+		try_rejuvenation(text, size - 1);
 	else if (data[0] % 4 == 0)
 		try_map(text, size - 1);
 	else if (data[0] % 4 == 1)

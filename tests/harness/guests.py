@@ -71,6 +71,7 @@ class Guest:
                 f"console=ttyS0 quiet wt.mb={work_mb} wt.rate={rate} {append}".strip(), *extra]
         if incoming:
             argv += ["-incoming", "defer", "-S"] if incoming is True else ["-incoming", incoming]
+        self.argv = argv
         self.process = host.start(argv, self.name, env=env)
         wait_for(self.answers, f"QEMU {self.name} on {host.name}: {self.process.tail()}", 180)
 

@@ -183,12 +183,12 @@ static void test_refused(void **state)
 static void test_full(void **state)
 {
 	struct wt_gang_plan *plan = make_plan("");
-	struct wt_gang_journal j = { .fd = -1, .path = "/dev/full", .plan = plan };
+	struct wt_gang_journal j = { .file = { .fd = -1, .path = "/dev/full" }, .plan = plan };
 	struct wt_error err = { 0 };
 	FILE *file = fopen("/dev/full", "we");
 
 	assert_non_null(file);
-	j.fd = fileno(file);
+	j.file.fd = fileno(file);
 	assert_int_equal(
 		wt_gang_journal_add(&j, (struct wt_gang_action){ WT_GANG_DO_UNDO, 0 }, &err), -ENOSPC);
 	assert_non_null(strstr(wt_error_text(&err), "cannot be written"));
