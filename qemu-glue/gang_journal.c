@@ -211,6 +211,46 @@ int wt_gang_journal_open(struct wt_gang_journal *j, const char *path, const stru
 	return r;
 }
 
+/* One that is not over must be of this plan, as for resume_it. */
+static int look(const struct wt_gang_journal *j, enum wt_gang_journal_state *ret_state, struct wt_error *err)
+{
+	struct wt_error unfinished = { 0 };
+	struct wt_gang_order order;
+	char *text = NULL;
+	size_t length;
+	int r = read_text(j, &text, err);
+
+	r = r ? r : check_new(j, text, &unfinished);
+	if (r == -EINVAL)
+		wt_error_set(err, EINVAL, "%s", wt_error_text(&unfinished));
+	*ret_state = r ? WT_GANG_JOURNAL_UNFINISHED : WT_GANG_JOURNAL_IDLE;
+	if (r == -EEXIST) {
+		wt_gang_order_init(&order, j->plan->count, j->plan->parallel);
+		r = read_all(j, text, &order, &length, err);
+	}
+	free(text);
+	return r < 0 ? r : 0;
+}
+
+int wt_gang_journal_look(const char *path, const struct wt_gang_plan *plan,
+	enum wt_gang_journal_state *ret_state, struct wt_error *err)
+{
+	struct wt_gang_journal j = { .path = path, .plan = plan };
+	int r = 0;
+
+	j.fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (j.fd < 0 && errno == ENOENT)
+		*ret_state = WT_GANG_JOURNAL_IDLE;
+	else if (j.fd < 0)
+		return failed(&j, "opened", err);
+	else if (flock(j.fd, LOCK_SH | LOCK_NB))
+		*ret_state = WT_GANG_JOURNAL_BUSY;
+	else
+		r = look(&j, ret_state, err);
+	wt_gang_journal_close(&j);
+	return r;
+}
+
 void wt_gang_journal_close(struct wt_gang_journal *j)
 {
 	if (j->fd >= 0)

@@ -175,8 +175,8 @@ static int take_end(struct reader *r, json_t *object, const char *const *keys, s
 		return refuse(r, "\"qmp\" is missing");
 	if (!end->psk == !end->insecure)
 		return refuse(r, "give one of \"psk\" and \"insecure\"");
-	if (!end->devices && (end->device_host || end->agent))
-		return refuse(r, "\"agent\" and \"device_host\" are for \"devices\"");
+	if (!end->devices && end->device_host)
+		return refuse(r, "\"device_host\" is for \"devices\"");
 	return 0;
 }
 
