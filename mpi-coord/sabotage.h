@@ -6,6 +6,8 @@
  *
  *   mpi_drop: never sent, mpi_double: sent twice, mpi_corrupt: one bit of it is wrong
  *
+ * WATARI_DIE_BEFORE=POINT in the environment of `watari-mpi migrate`: it is killed there (command_migrate.c).
+ *
  * Without the CMake option WATARI_SABOTAGE there is nothing.
  */
 #ifndef WATARI_MPI_SABOTAGE_H
@@ -16,10 +18,14 @@
 #ifdef WATARI_SABOTAGE
 /* true: the item needs no sending any more. Under the mesh's lock. */
 bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item);
+void wt_sabotage_before(const char *point);
 #else
 static inline bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 {
 	return false;
+}
+static inline void wt_sabotage_before(const char *point)
+{
 }
 #endif
 
