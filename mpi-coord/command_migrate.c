@@ -3,7 +3,7 @@
  * command_migrate.c - `watari-mpi migrate`: a job lets its devices go, its guests move, and it goes on where
  * they are.
  *
- * The guests are moved by `watari gang`, a child in a process group of its own that outlives this one.
+ * The guests are moved by `watari gang`, a child in a session of its own that outlives this one.
  *   1. The gang begins only when every rank is detached; ranks are told to come back only when the gang is
  * over. So a device is plugged in again before a rank looks for it.
  *   2. Where a guest is, its agent says: only one of its QEMUs runs it, and that one's agent answers. Nothing
@@ -191,7 +191,7 @@ static void become_gang(const struct migration *m, bool resume, const sigset_t *
 		words[count++] = "--resume";
 	if (m->options.json)
 		words[count++] = "--json";
-	setpgid(0, 0); /* Ctrl-C comes by us, once */
+	setsid(); /* Ctrl-C comes by us, once; the end of a terminal does not */
 	sigprocmask(SIG_SETMASK, usual, NULL);
 	execvp(words[0], (char *const *)words);
 	fprintf(stderr, "watari-mpi: %s cannot be run: %s\n", m->watari, strerror(errno));

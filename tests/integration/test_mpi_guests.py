@@ -110,7 +110,7 @@ class Cluster:
         self.gang = Gang(self.host, [], name=f"gang{self.count}", vms=vms)
 
     def start(self, env=None):
-        return self.host.start([COORDINATOR, "migrate", self.gang.path, "--json", "--watari", watari()], "migrate", env=env)
+        return self.host.start([COORDINATOR, "migrate", self.gang.path, "--json", "--timeout", "90", "--watari", watari()], "migrate", env=env)
 
     def ended(self, process, code, result):
         found = process.wait(300)
