@@ -103,10 +103,9 @@ static int take_all(FILE *said, struct wt_job_plan *plan, struct wt_error *err)
 	static const char failed[] = "failed ";
 	char *line = NULL;
 	size_t size = 0;
-	ssize_t length;
 	int status = 0;
 
-	while (!status && (length = getline(&line, &size, said)) > 0) {
+	while (!status && getline(&line, &size, said) > 0) {
 		line[strcspn(line, "\n")] = 0;
 		if (strncmp(line, failed, sizeof failed - 1) == 0)
 			status = wt_error_set(err, EINVAL, "%s", line + sizeof failed - 1);

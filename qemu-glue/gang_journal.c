@@ -220,7 +220,9 @@ static int look(const struct wt_gang_journal *j, enum wt_gang_journal_state *ret
 	size_t length;
 	int r = read_text(j, &text, err);
 
-	r = r ? r : check_new(j, text, &unfinished);
+	if (r)
+		return r;
+	r = check_new(j, text, &unfinished);
 	if (r == -EINVAL)
 		wt_error_set(err, EINVAL, "%s", wt_error_text(&unfinished));
 	*ret_state = r ? WT_GANG_JOURNAL_UNFINISHED : WT_GANG_JOURNAL_IDLE;

@@ -251,7 +251,7 @@ def gang_process(path):
         with contextlib.suppress(OSError):
             with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
                 words = file.read().split("\0")
-            if pid.isdigit() and words[0].endswith("/watari") and words[1:3] == ["gang", path]:
+            if pid.isdigit() and words[0].endswith("/watari") and words[1:3] == ["gang", path] and "--agents" not in words:
                 return int(pid)
     return None
 
