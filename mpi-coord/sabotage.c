@@ -6,6 +6,7 @@
 
 #ifdef WATARI_SABOTAGE
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,14 @@ bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 	wt_mesh_keep_done(peer->mesh, item, 0);
 	wt_mesh_flush(peer);
 	return true;
+}
+
+void wt_sabotage_before(const char *point)
+{
+	const char *wanted = getenv("WATARI_DIE_BEFORE");
+
+	if (wanted && strcmp(wanted, point) == 0)
+		raise(SIGKILL);
 }
 
 #endif

@@ -7,6 +7,7 @@
  *   mpi_drop: never sent, mpi_double: sent twice, mpi_corrupt: one bit of it is wrong
  *
  * mpi_stale: registrations of memory that has gone away are used on.
+ * WATARI_DIE_BEFORE=POINT in the environment of `watari-mpi migrate`: it is killed there (command_migrate.c).
  *
  * Without the CMake option WATARI_SABOTAGE there is nothing.
  */
@@ -20,6 +21,7 @@
 bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item);
 /* true: notes of memory that went away are to be lost. */
 bool wt_sabotage_gone(void);
+void wt_sabotage_before(const char *point);
 #else
 static inline bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 {
@@ -29,6 +31,10 @@ static inline bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh
 static inline bool wt_sabotage_gone(void)
 {
 	return false;
+}
+
+static inline void wt_sabotage_before(const char *point)
+{
 }
 #endif
 

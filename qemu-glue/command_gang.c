@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "gang.h"
+#include "gang_agents.h"
 
 static const char usage[] =
 	"usage: watari gang PLAN.json [options]\n"
@@ -15,18 +16,20 @@ static const char usage[] =
 	"fails before the first one has moved, all stay where they are. docs/GANG.md says what is in the plan.\n"
 	"  --journal FILE   what was done so far (default: PLAN.json.journal); the relays' output is beside it\n"
 	"  --resume         go on with a gang whose coordinator has ended\n"
+	"  --agents         only say where the guests' agents are, for watari-mpi\n"
 	"  --json           events as JSON lines on standard output\n";
 
-enum { OPT_JOURNAL = 1, OPT_RESUME, OPT_JSON, OPT_HELP };
+enum { OPT_JOURNAL = 1, OPT_RESUME, OPT_AGENTS, OPT_JSON, OPT_HELP };
 
 static const struct option options[] = { { "journal", 1, NULL, OPT_JOURNAL },
-	{ "resume", 0, NULL, OPT_RESUME }, { "json", 0, NULL, OPT_JSON }, { "help", 0, NULL, OPT_HELP },
-	{ 0 } };
+	{ "resume", 0, NULL, OPT_RESUME }, { "agents", 0, NULL, OPT_AGENTS }, { "json", 0, NULL, OPT_JSON },
+	{ "help", 0, NULL, OPT_HELP }, { 0 } };
 
 int wt_command_gang(int argc, char **argv)
 {
 	struct wt_gang_options o = { 0 };
 	char *journal = NULL;
+	bool agents = false;
 	int option, code;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -36,6 +39,9 @@ int wt_command_gang(int argc, char **argv)
 			break;
 		case OPT_RESUME:
 			o.resume = true;
+			break;
+		case OPT_AGENTS:
+			agents = true;
 			break;
 		case OPT_JSON:
 			o.json = true;
@@ -52,7 +58,7 @@ int wt_command_gang(int argc, char **argv)
 		return WT_EXIT_FAILED;
 	if (!o.journal)
 		o.journal = journal;
-	code = wt_gang_run(&o);
+	code = agents ? wt_gang_agents(&o) : wt_gang_run(&o);
 	free(journal);
 	return code;
 }

@@ -126,6 +126,49 @@ int wt_gang_journal_add(struct wt_gang_journal *j, struct wt_gang_action action,
 	return wt_journal_add(&j->file, line, err);
 }
 
+/* ---- looking ---- */
+
+/* One that is not over must be of this plan, as for resume_it. */
+static int look(struct wt_gang_journal *j, enum wt_gang_journal_state *ret_state, struct wt_error *err)
+{
+	struct wt_error unfinished = { 0 };
+	struct wt_gang_order order;
+	struct reading reading = { j, &order };
+	char *text = NULL;
+	int r = wt_journal_text(&j->file, &text, err);
+
+	if (r)
+		return r;
+	r = check_new(j, text, &unfinished);
+	if (r == -EINVAL)
+		wt_error_set(err, EINVAL, "%s", wt_error_text(&unfinished));
+	*ret_state = r ? WT_GANG_JOURNAL_UNFINISHED : WT_GANG_JOURNAL_IDLE;
+	if (r == -EEXIST) {
+		wt_gang_order_init(&order, j->plan->count, j->plan->parallel);
+		r = wt_journal_read(&j->file, text, take_line, &reading, err);
+	}
+	free(text);
+	return r < 0 ? r : 0;
+}
+
+int wt_gang_journal_look(const char *path, const struct wt_gang_plan *plan,
+	enum wt_gang_journal_state *ret_state, struct wt_error *err)
+{
+	struct wt_gang_journal j = { .plan = plan };
+	struct wt_error why = { 0 };
+	int r = wt_journal_peek(&j.file, path, "watari gang", &why);
+
+	if (r == -ENOENT || r == -EBUSY) {
+		*ret_state = r == -ENOENT ? WT_GANG_JOURNAL_IDLE : WT_GANG_JOURNAL_BUSY;
+		return 0;
+	}
+	if (r)
+		return wt_error_set(err, -r, "%s", wt_error_text(&why));
+	r = look(&j, ret_state, err);
+	wt_gang_journal_close(&j);
+	return r;
+}
+
 void wt_gang_journal_close(struct wt_gang_journal *j)
 {
 	wt_journal_close(&j->file);

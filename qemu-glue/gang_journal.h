@@ -30,6 +30,15 @@ struct wt_gang_journal {
  */
 int wt_gang_journal_open(struct wt_gang_journal *journal, const char *path, const struct wt_gang_plan *plan,
 	bool resume, struct wt_gang_order *order, struct wt_error *err);
+/* What a gang that is not ours has done so far. */
+enum wt_gang_journal_state {
+	WT_GANG_JOURNAL_IDLE = 1,   /* there is none, or it is over */
+	WT_GANG_JOURNAL_UNFINISHED, /* its coordinator has ended in the middle */
+	WT_GANG_JOURNAL_BUSY,       /* its coordinator is at work */
+};
+/* Changes nothing. -EINVAL: no journal, or an unfinished one of another plan. */
+int wt_gang_journal_look(const char *path, const struct wt_gang_plan *plan,
+	enum wt_gang_journal_state *ret_state, struct wt_error *err);
 /* Without resume, before anything is added. */
 int wt_gang_journal_begin(struct wt_gang_journal *journal, struct wt_error *err);
 /* When it answers 0, what it says may be done. */

@@ -46,8 +46,8 @@ static int take_end(
 		return wt_plan_refuse(r, "\"qmp\" is missing");
 	if (!end->psk == !end->insecure)
 		return wt_plan_refuse(r, "give one of \"psk\" and \"insecure\"");
-	if (!end->devices && (end->device_host || end->agent))
-		return wt_plan_refuse(r, "\"agent\" and \"device_host\" are for \"devices\"");
+	if (!end->devices && end->device_host)
+		return wt_plan_refuse(r, "\"device_host\" is for \"devices\"");
 	return 0;
 }
 

@@ -67,7 +67,7 @@ static void add_devices(struct line *line, const struct wt_gang_end *end)
 	add_option(line, "--qmp", end->qmp);
 	add_option(line, "--devices", end->devices);
 	add_option(line, "--device-host", end->device_host);
-	add_option(line, "--agent", end->agent);
+	add_option(line, "--agent", end->devices ? end->agent : NULL);
 }
 
 /* `watari send` or `watari receive` */

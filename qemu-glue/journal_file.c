@@ -36,6 +36,21 @@ int wt_journal_open(
 	return r;
 }
 
+int wt_journal_peek(struct wt_journal_file *j, const char *path, const char *command, struct wt_error *err)
+{
+	int r;
+
+	*j = (struct wt_journal_file){ .path = path, .command = command, .looks = true };
+	j->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (j->fd < 0)
+		return failed(j, "opened", err);
+	if (flock(j->fd, LOCK_SH | LOCK_NB) == 0)
+		return 0;
+	r = wt_error_set(err, EBUSY, "a %s works with the journal %s", command, path);
+	wt_journal_close(j);
+	return r;
+}
+
 int wt_journal_text(const struct wt_journal_file *j, char **ret_text, struct wt_error *err)
 {
 	char *text = malloc(BYTES_MAX + 1);
@@ -67,7 +82,7 @@ int wt_journal_read(
 			return r;
 		at = (size_t)(end - text) + 1;
 	}
-	return ftruncate(j->fd, (off_t)at) ? failed(j, "written", err) : r;
+	return !j->looks && ftruncate(j->fd, (off_t)at) ? failed(j, "written", err) : r;
 }
 
 int wt_journal_add(struct wt_journal_file *j, json_t *line, struct wt_error *err)

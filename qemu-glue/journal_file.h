@@ -18,6 +18,7 @@
 
 struct wt_journal_file {
 	int fd;              /* -1: none */
+	bool looks;          /* it is not ours */
 	unsigned lines;      /* that are there */
 	const char *path;    /* borrowed */
 	const char *command; /* whose it is, in sentences: "watari gang" */
@@ -30,6 +31,10 @@ typedef int wt_journal_take(void *arg, json_t *line, unsigned number, struct wt_
 /* Opens (create: or makes) and locks it. -EBUSY: another one has it. */
 int wt_journal_open(struct wt_journal_file *journal, const char *path, const char *command, bool create,
 	struct wt_error *err);
+/* Opens it only to be looked at: it is not changed. -ENOENT: there is none; -EBUSY: its coordinator is at
+ * work. */
+int wt_journal_peek(
+	struct wt_journal_file *journal, const char *path, const char *command, struct wt_error *err);
 /* All of it, with NUL behind it; the caller frees it. */
 int wt_journal_text(const struct wt_journal_file *journal, char **ret_text, struct wt_error *err);
 /* Reads all lines of the text, cuts off what is behind them, and goes on there. Answers what the last one

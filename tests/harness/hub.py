@@ -27,8 +27,9 @@ class Member:
 class Hub:
     """Where QEMU's `-netdev stream` connects to."""
 
-    def __init__(self, host):
-        self.path = f"{host.run_dir}/hub.net"
+    def __init__(self, host, name="hub"):
+        self.name = name
+        self.path = f"{host.run_dir}/{name}.net"
         self.lock = threading.Lock()
         self.members = []
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -36,10 +37,14 @@ class Hub:
         self.listener.listen(8)
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def cable(self):
+        """A place for a NIC, whose `netdev` is the hub's name."""
+        return "-netdev", f"stream,id={self.name},server=off,addr.type=unix,addr.path={self.path}"
+
     def options(self, number):
         """The NIC of guest `number`, wherever it is."""
-        return ("-netdev", f"stream,id=hub,server=off,addr.type=unix,addr.path={self.path}",
-                "-device", f"virtio-net-pci,netdev=hub,romfile=,addr=0x12,mac=52:54:00:00:01:{number:02x}")
+        return (*self.cable(),
+                "-device", f"virtio-net-pci,netdev={self.name},romfile=,addr=0x12,mac=52:54:00:00:01:{number:02x}")
 
     def _accept(self):
         while True:

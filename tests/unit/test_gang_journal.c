@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,6 +180,52 @@ static void test_refused(void **state)
 	unlink(path);
 }
 
+static int look(const struct wt_gang_plan *plan, enum wt_gang_journal_state *ret_state, const char *said)
+{
+	struct wt_error err = { 0 };
+	int r = wt_gang_journal_look(path, plan, ret_state, &err);
+
+	if (r && !strstr(wt_error_text(&err), said))
+		fail_msg("%s", wt_error_text(&err));
+	return r;
+}
+
+/* What somebody else's gang is doing, without a change. */
+static void test_look(void **state)
+{
+	struct wt_gang_plan *plan = make_plan(""), *other = make_plan(" ");
+	enum wt_gang_journal_state found = 0;
+	struct wt_gang_journal j;
+
+	unlink(path);
+	assert_int_equal(look(plan, &found, ""), 0);
+	assert_int_equal(found, WT_GANG_JOURNAL_IDLE);
+	assert_int_not_equal(access(path, F_OK), 0);
+	begin(&j, plan);
+	add(&j, WT_GANG_DO_RECEIVE, 0);
+	assert_int_equal(look(plan, &found, ""), 0);
+	assert_int_equal(found, WT_GANG_JOURNAL_BUSY);
+	wt_gang_journal_close(&j);
+	assert_int_equal(look(plan, &found, ""), 0);
+	assert_int_equal(found, WT_GANG_JOURNAL_UNFINISHED);
+	assert_int_equal(look(other, &found, "of another plan"), -EINVAL);
+	j.file.fd = open(path, O_WRONLY | O_APPEND);
+	add(&j, WT_GANG_DO_OVER, 0);
+	wt_gang_journal_close(&j);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(look(i ? plan : other, &found, ""), 0);
+		assert_int_equal(found, WT_GANG_JOURNAL_IDLE);
+	}
+	write_text("", 0);
+	assert_int_equal(look(plan, &found, ""), 0);
+	assert_int_equal(found, WT_GANG_JOURNAL_IDLE);
+	write_text("root:", 5);
+	assert_int_equal(look(plan, &found, "is no journal"), -EINVAL);
+	wt_gang_plan_free(plan);
+	wt_gang_plan_free(other);
+	unlink(path);
+}
+
 /* A journal that cannot be written: nothing may be done. */
 static void test_full(void **state)
 {
@@ -202,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_resume),
 		cmocka_unit_test(test_torn),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_look),
 		cmocka_unit_test(test_full),
 	};
 

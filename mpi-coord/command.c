@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * command.c - see command.h.
+ */
+#include "command.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char wt_command_usage[] =
+	"usage: watari-mpi COMMAND [options]\n"
+	"  run [--name NAME] [--btl LIST] MPIRUN-ARGUMENTS...   start a job: mpirun with what btl/watari needs\n"
+	"  status [NAME] [options]                              what each rank is doing\n"
+	"  quiesce [NAME] [options]                             the job stops talking and lets its devices go\n"
+	"  resume [NAME] [options]                              the job connects anew and goes on\n"
+	"  migrate PLAN.json [NAME] [--journal FILE] [options]  the job lets go, its guests move (watari gang), it goes on\n"
+	"  --agent \"[COMMAND...] SOCKET\"  the ranks are in guests: the socket of a guest's agent (once for each guest), and\n"
+	"                                 what runs a command on its host (ssh h1)\n"
+	"  --watari PROGRAM               the program `watari` on those hosts\n"
+	"  --timeout SECONDS  --json\n"
+	"NAME is `job` unless given. See watari-mpi(1).\n";
+
+int wt_command_complain(const struct wt_error *err)
+{
+	fprintf(stderr, "watari-mpi: %s\n", wt_error_text(err));
+	return WT_EXIT_FAILED;
+}
+
+void wt_command_folder(char ret_path[PATH_MAX])
+{
+	ssize_t length = readlink("/proc/self/exe", ret_path, PATH_MAX - 1);
+	char *slash;
+
+	ret_path[length < 0 ? 0 : length] = 0;
+	slash = strrchr(ret_path, '/');
+	if (slash)
+		*slash = 0;
+}
+
+void wt_command_watari(const struct wt_command_options *options, char ret_path[WT_COMMAND_PATH_MAX])
+{
+	char own[PATH_MAX];
+
+	wt_command_folder(own);
+	snprintf(ret_path, WT_COMMAND_PATH_MAX, "%s/watari", own);
+	if (options->watari || access(ret_path, X_OK))
+		snprintf(ret_path, WT_COMMAND_PATH_MAX, "%s", options->watari ? options->watari : "watari");
+}
+
+/* ---- options ---- */
+
+static int add_agent(struct wt_command_options *options, const char *agent)
+{
+	if (options->agent_count == WT_AGENTS_MAX) {
+		fprintf(stderr, "watari-mpi: more than %d agents\n", WT_AGENTS_MAX);
+		return WT_EXIT_USAGE;
+	}
+	options->agents[options->agent_count++] = agent;
+	return 0;
+}
+
+static int set_timeout(struct wt_command_options *options, const char *text)
+{
+	char *end;
+
+	options->timeout_ns = strtoull(text, &end, 10) * 1000000000u;
+	if (!*end && options->timeout_ns && options->timeout_ns <= 86400000000000ull)
+		return 0;
+	fprintf(stderr, "watari-mpi: --timeout is a number of seconds, 1 to 86400\n");
+	return WT_EXIT_USAGE;
+}
+
+static int usage_wrong(void)
+{
+	fputs(wt_command_usage, stderr);
+	return WT_EXIT_USAGE;
+}
+
+static int take_option(struct wt_command_options *options, int letter, bool plan)
+{
+	switch (letter) {
+	case 'j':
+		options->json = true;
+		return 0;
+	case 't':
+		return set_timeout(options, optarg);
+	case 'a':
+		return add_agent(options, optarg);
+	case 'w':
+		options->watari = optarg;
+		return 0;
+	case 'l':
+		options->journal = optarg;
+		return plan ? 0 : usage_wrong();
+	default:
+		return usage_wrong();
+	}
+}
+
+int wt_command_options(int argc, char **argv, bool plan, struct wt_command_options *ret_options)
+{
+	static const struct option table[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "timeout", required_argument, NULL, 't' },
+		{ "agent", required_argument, NULL, 'a' },
+		{ "watari", required_argument, NULL, 'w' },
+		{ "journal", required_argument, NULL, 'l' },
+		{ 0 },
+	};
+	int letter, code = 0;
+
+	*ret_options = (struct wt_command_options){ .name = "job", .timeout_ns = 30000000000ull };
+	opterr = 0;
+	while (!code && (letter = getopt_long(argc, argv, "", table, NULL)) != -1)
+		code = take_option(ret_options, letter, plan);
+	if (code)
+		return code;
+	if (plan && optind < argc)
+		ret_options->plan = argv[optind++];
+	if (optind < argc)
+		ret_options->name = argv[optind++];
+	return optind < argc || (plan && !ret_options->plan) ? usage_wrong() : 0;
+}
+
+/* ---- ranks ---- */
+
+/* An agent of another host is asked by the `watari` there. */
+int wt_reaches_agents(
+	struct wt_reaches *reaches, const struct wt_command_options *options, struct wt_error *err)
+{
+	char here[WT_COMMAND_PATH_MAX];
+	int status = 0;
+	size_t i;
+
+	wt_command_watari(options, here);
+	for (i = 0; i < options->agent_count && status >= 0; i++) {
+		const char *there = options->watari ? options->watari : "watari";
+
+		status = wt_reach_agent_open(options->agents[i],
+			strchr(options->agents[i], ' ') ? there : here, options->name,
+			&reaches->all[reaches->count], err);
+		reaches->count += status >= 0;
+	}
+	return status;
+}
+
+void wt_reaches_close(struct wt_reaches *reaches)
+{
+	while (reaches->count)
+		wt_reach_close(reaches->all[--reaches->count]);
+}
+
+static void show_times(const char *what, const struct wt_coordinator_times *times, size_t ranks, bool json)
+{
+	if (json)
+		printf("{\"event\": \"%s\", \"ranks\": %zu, \"ms\": %.3f, \"drain_ms\": %.3f, \"detach_ms\": %.3f, "
+		       "\"attach_ms\": %.3f, \"join_ms\": %.3f}\n",
+			what, ranks, (double)times->all_ns / 1e6, (double)times->drain_ns / 1e6,
+			(double)times->detach_ns / 1e6, (double)times->attach_ns / 1e6,
+			(double)times->join_ns / 1e6);
+	else
+		printf("%zu ranks %s in %.1f ms\n", ranks, what, (double)times->all_ns / 1e6);
+}
+
+int wt_command_bring(const struct wt_reaches *reaches, enum wt_barrier_goal goal,
+	const struct wt_command_options *options, struct wt_error *err)
+{
+	struct wt_coordinator_times times = { 0 };
+	struct wt_coordinator *coordinator;
+	int status = wt_coordinator_open(
+		reaches->all, reaches->count, goal, options->timeout_ns, &coordinator, err);
+
+	if (status < 0)
+		return status;
+	status = wt_coordinator_run(coordinator, goal, options->timeout_ns, &times, err);
+	if (status >= 0)
+		show_times(goal == WT_BARRIER_QUIESCE ? "quiesced" : "running", &times,
+			wt_coordinator_count(coordinator), options->json);
+	wt_coordinator_close(coordinator);
+	return status;
+}
