@@ -627,7 +627,8 @@ static int conclude(struct wt_destination *d)
 		}
 		snprintf(text, sizeof text,
 			"%s; the guest is loaded here and paused, and the source may have committed. If the source QEMU says "
-			"postmigrate, or is gone for ever: watari recover --destination-qmp %s",
+			"postmigrate, or is gone for ever, and the guest was not sent elsewhere since: watari recover "
+			"--destination-qmp %s",
 			wt_error_text(&d->failure), d->options->common.qmp_path);
 		wt_report_error(&d->relay.report, text);
 		return WT_EXIT_UNDECIDED;
