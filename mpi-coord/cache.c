@@ -86,6 +86,8 @@ static void forget(struct wt_cache *cache, struct wt_cache_map *map, uint32_t at
 {
 	uint32_t i;
 
+	if (!count)
+		return;
 	for (i = at; i < at + count; i++) {
 		struct wt_registration *registration = map->entries[i];
 

@@ -45,7 +45,7 @@ class MpiGuest(DeviceGuest):
     def told(self, what):
         """What its hook answers."""
         python = sys.executable if self.host.where == "native" else "/usr/bin/python3"
-        code, said = self.host.call([python, AGENT_ASK, agent_socket(self), "mpi", what])
+        code, said = self.host.call([python, AGENT_ASK, agent_socket(self), "mpi", what], 180)
         if code:
             raise Failure(f"{self.name}: {what}: {said}")
         return said
