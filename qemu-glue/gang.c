@@ -12,12 +12,9 @@
 #include "gang.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "gang_internal.h"
@@ -101,17 +98,14 @@ static void tick(void *arg, uint64_t now_ns)
 
 /* ---- signals ---- */
 
-static void signalled(void *arg, uint32_t events)
+static void signalled(void *arg, const char *name)
 {
 	struct wt_gang *gang = arg;
-	struct signalfd_siginfo info;
 	const char *text =
 		"cancelled: what has not moved stays at its source; once more: leaves it to --resume";
 
-	if (read(gang->signal_fd, &info, sizeof info) != sizeof info)
-		return;
 	if (gang->cancelled) {
-		wt_error_set(&gang->error, ECANCELED, "left by %s", strsignal((int)info.ssi_signo));
+		wt_error_set(&gang->error, ECANCELED, "left by %s", name);
 		leave(gang);
 		return;
 	}
@@ -120,22 +114,6 @@ static void signalled(void *arg, uint32_t events)
 	gang->cancelled = true;
 	wt_gang_order_cancel(&gang->order);
 	wt_report_event(&gang->report, "note", json_pack("{s:s}", "text", text), text);
-}
-
-static int watch_signals(struct wt_gang *gang, struct wt_error *err)
-{
-	sigset_t set;
-	int r;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	gang->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	r = gang->signal_fd < 0 ? -errno
-				: wt_loop_fd_set(gang->loop, gang->signal_fd, EPOLLIN, signalled, gang);
-	return r ? wt_error_set(err, -r, "signals cannot be watched: %s", strerror(-r)) : 0;
 }
 
 /* ---- beginning and end ---- */
@@ -185,7 +163,7 @@ static int start(struct wt_gang *gang, struct wt_error *err)
 	if (!r)
 		r = open_journal(gang, err);
 	if (!r)
-		r = watch_signals(gang, err);
+		r = wt_signals_open(&gang->signals, gang->loop, signalled, gang, err);
 	if (!r)
 		wt_loop_timer_set(gang->loop, &gang->tick, wt_loop_now_ns(gang->loop), tick, gang);
 	return r;
@@ -197,8 +175,7 @@ static void close_all(struct wt_gang *gang)
 		wt_gang_vm_close(gang, i);
 	wt_gang_journal_close(&gang->journal);
 	wt_gang_plan_free((struct wt_gang_plan *)gang->plan);
-	if (gang->signal_fd >= 0)
-		close(gang->signal_fd);
+	wt_signals_close(&gang->signals);
 	if (gang->loop)
 		wt_loop_close(gang->loop);
 }
@@ -212,7 +189,7 @@ int wt_gang_run(const struct wt_gang_options *options)
 	if (!gang)
 		return WT_EXIT_FAILED;
 	gang->options = options;
-	gang->journal.file.fd = gang->signal_fd = -1;
+	gang->journal.file.fd = gang->signals.fd = -1;
 	wt_report_open(&gang->report, options->json);
 	if (start(gang, &err)) {
 		wt_report_error(&gang->report, wt_error_text(&err));

@@ -15,6 +15,7 @@
 #include "gang_process.h"
 #include "gang_relay.h"
 #include "report.h"
+#include "signals.h"
 
 /* What a guest's relay is asked, or told; one at a time. */
 enum wt_gang_ask {
@@ -54,7 +55,7 @@ struct wt_gang {
 	struct wt_report report;
 	struct wt_timer tick;
 	struct wt_gang_run_vm vms[WT_GANG_VMS_MAX];
-	int signal_fd;
+	struct wt_signals signals;
 	bool cancelled;        /* by a signal */
 	bool left;             /* by a second signal, or since the journal cannot be written */
 	struct wt_error error; /* ... then why */

@@ -20,35 +20,31 @@ static int failed(const struct wt_journal_file *j, const char *what, struct wt_e
 	return wt_error_set(err, errno, "the journal %s cannot be %s: %s", j->path, what, strerror(errno));
 }
 
-int wt_journal_open(
-	struct wt_journal_file *j, const char *path, const char *command, bool create, struct wt_error *err)
+static int open_and_lock(struct wt_journal_file *j, int flags, int lock, struct wt_error *err)
 {
 	int r;
 
-	*j = (struct wt_journal_file){ .path = path, .command = command };
-	j->fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+	j->fd = open(j->path, flags | O_CLOEXEC, 0600);
 	if (j->fd < 0)
 		return failed(j, "opened", err);
-	if (flock(j->fd, LOCK_EX | LOCK_NB) == 0)
+	if (flock(j->fd, lock | LOCK_NB) == 0)
 		return 0;
-	r = wt_error_set(err, EBUSY, "another %s works with the journal %s", command, path);
+	r = wt_error_set(err, EBUSY, "another %s works with the journal %s", j->command, j->path);
 	wt_journal_close(j);
 	return r;
 }
 
+int wt_journal_open(
+	struct wt_journal_file *j, const char *path, const char *command, bool create, struct wt_error *err)
+{
+	*j = (struct wt_journal_file){ .path = path, .command = command };
+	return open_and_lock(j, O_RDWR | O_APPEND | (create ? O_CREAT : 0), LOCK_EX, err);
+}
+
 int wt_journal_peek(struct wt_journal_file *j, const char *path, const char *command, struct wt_error *err)
 {
-	int r;
-
 	*j = (struct wt_journal_file){ .path = path, .command = command, .looks = true };
-	j->fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (j->fd < 0)
-		return failed(j, "opened", err);
-	if (flock(j->fd, LOCK_SH | LOCK_NB) == 0)
-		return 0;
-	r = wt_error_set(err, EBUSY, "a %s works with the journal %s", command, path);
-	wt_journal_close(j);
-	return r;
+	return open_and_lock(j, O_RDONLY, LOCK_SH, err);
 }
 
 int wt_journal_text(const struct wt_journal_file *j, char **ret_text, struct wt_error *err)

@@ -14,12 +14,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <libgen.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "rejuvenate_internal.h"
@@ -140,36 +137,18 @@ static void tick(void *arg, uint64_t now_ns)
 
 /* ---- signals ---- */
 
-static void signalled(void *arg, uint32_t events)
+static void signalled(void *arg, const char *name)
 {
 	struct wt_rejuvenate *run = arg;
-	struct signalfd_siginfo info;
 	const char *text = "stopping when what is under way has ended; once more: leaves it to --resume";
 
-	if (read(run->signal_fd, &info, sizeof info) != sizeof info)
-		return;
 	if (run->order.stopped) {
-		wt_error_set(&run->error, ECANCELED, "left by %s", strsignal((int)info.ssi_signo));
+		wt_error_set(&run->error, ECANCELED, "left by %s", name);
 		leave(run);
 		return;
 	}
 	wt_rejuvenate_order_stop(&run->order);
 	wt_report_event(&run->report, "note", json_pack("{s:s}", "text", text), text);
-}
-
-static int watch_signals(struct wt_rejuvenate *run, struct wt_error *err)
-{
-	sigset_t set;
-	int r;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	r = run->signal_fd < 0 ? -errno : wt_loop_fd_set(run->loop, run->signal_fd, EPOLLIN, signalled, run);
-	return r ? wt_error_set(err, -r, "signals cannot be watched: %s", strerror(-r)) : 0;
 }
 
 /* ---- beginning ---- */
@@ -274,7 +253,7 @@ static int start(struct wt_rejuvenate *run, struct wt_error *err)
 	if (!r)
 		r = open_journal(run, err);
 	if (!r)
-		r = watch_signals(run, err);
+		r = wt_signals_open(&run->signals, run->loop, signalled, run, err);
 	if (!r)
 		wt_loop_timer_set(run->loop, &run->tick, wt_loop_now_ns(run->loop), tick, run);
 	return r;
@@ -286,8 +265,7 @@ static void close_all(struct wt_rejuvenate *run)
 		wt_rejuvenate_step_close(&run->steps[i]);
 	wt_rejuvenate_journal_close(&run->journal);
 	wt_rejuvenate_plan_free((struct wt_rejuvenate_plan *)run->plan);
-	if (run->signal_fd >= 0)
-		close(run->signal_fd);
+	wt_signals_close(&run->signals);
 	if (run->loop)
 		wt_loop_close(run->loop);
 }
@@ -301,7 +279,7 @@ int wt_rejuvenate_run(const struct wt_rejuvenate_options *options)
 	if (!run)
 		return WT_EXIT_FAILED;
 	run->options = options;
-	run->journal.file.fd = run->signal_fd = -1;
+	run->journal.file.fd = run->signals.fd = -1;
 	run->worst_downtime_ms = -1;
 	wt_report_open(&run->report, options->json);
 	if (start(run, &err)) {

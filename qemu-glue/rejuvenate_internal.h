@@ -12,6 +12,7 @@
 #include "rejuvenate.h"
 #include "rejuvenate_step.h"
 #include "report.h"
+#include "signals.h"
 
 struct wt_rejuvenate {
 	const struct wt_rejuvenate_options *options;
@@ -26,7 +27,7 @@ struct wt_rejuvenate {
 	bool under_way[WT_REJUVENATE_HOSTS_MAX];
 	char answers[WT_REJUVENATE_HOSTS_MAX][WT_REJUVENATE_ANSWER_MAX]; /* of CHECK */
 	char why[WT_REJUVENATE_HOSTS_MAX][WT_ERROR_TEXT_MAX]; /* its last step has failed; "": it has not */
-	int signal_fd;
+	struct wt_signals signals;
 	bool left;             /* by a second signal, or since the journal cannot be written */
 	struct wt_error error; /* ... then why */
 	/* Of all that has ended, whoever saw it. */

@@ -5,39 +5,12 @@
 #include "relay.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "locality.h"
-
-static void signal_readable(void *arg, uint32_t events)
-{
-	struct wt_relay *relay = arg;
-	struct signalfd_siginfo info;
-
-	if (read(relay->signal_fd, &info, sizeof info) == sizeof info)
-		relay->signalled(relay->arg, strsignal((int)info.ssi_signo));
-}
-
-static int watch_signals(struct wt_relay *relay, struct wt_error *err)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	relay->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (relay->signal_fd < 0)
-		return wt_error_set(err, errno, "signals cannot be watched: %s", strerror(errno));
-	return wt_loop_fd_set(relay->loop, relay->signal_fd, EPOLLIN, signal_readable, relay);
-}
 
 int wt_relay_open(struct wt_relay *relay, const struct wt_relay_options *options,
 	const struct wt_qmp_events *events, void (*signalled)(void *arg, const char *signal_name),
@@ -45,13 +18,13 @@ int wt_relay_open(struct wt_relay *relay, const struct wt_relay_options *options
 {
 	int r;
 
-	*relay = (struct wt_relay){ .options = options, .signal_fd = -1, .signalled = signalled, .arg = arg };
+	*relay = (struct wt_relay){ .options = options, .signals.fd = -1, .arg = arg };
 	wt_report_open(&relay->report, options->json);
 	wt_locality_near(options->device);
 	r = wt_loop_open(&relay->loop);
 	if (r)
 		return wt_error_set(err, -r, "no event loop: %s", strerror(-r));
-	r = watch_signals(relay, err);
+	r = wt_signals_open(&relay->signals, relay->loop, signalled, arg, err);
 	if (!r && options->job[0])
 		r = wt_job_open(relay->loop, options->job, commands, arg, &relay->job, err);
 	if (!r && options->qmp_path)
@@ -71,8 +44,7 @@ void wt_relay_close(struct wt_relay *relay)
 	wt_guest_ram_close(relay->ram);
 	wt_psk_free(relay->psk);
 	wt_job_close(relay->job);
-	if (relay->signal_fd >= 0)
-		close(relay->signal_fd);
+	wt_signals_close(&relay->signals);
 	if (relay->loop)
 		wt_loop_close(relay->loop);
 }

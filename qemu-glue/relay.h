@@ -20,6 +20,7 @@
 #include "progress.h"
 #include "qmp.h"
 #include "report.h"
+#include "signals.h"
 
 #define WT_RELAY_QMP_NS 10000000000ull /* how long QEMU may take to answer */
 
@@ -47,8 +48,7 @@ struct wt_relay {
 	struct wt_qmp *qmp;
 	struct wt_guest_ram *ram;
 	struct wt_psk *psk; /* NULL: none */
-	int signal_fd;
-	void (*signalled)(void *arg, const char *signal_name);
+	struct wt_signals signals;
 	void *arg;
 };
 

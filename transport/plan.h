@@ -131,8 +131,9 @@ int wt_plan_announce(struct wt_plan *plan, uint64_t seq, const struct wt_announc
 
 /* Whether this announcement waits for its digests, and which pages they are. */
 bool wt_plan_awaits(const struct wt_plan *plan, uint64_t seq, struct wt_extent *ret_extent);
-/* Whether nothing else is announced near this announcement, which waits for its digests, and nothing writes
- * its pages: then nothing will until wt_plan_digested. May answer false without need. */
+/* Whether nothing writes the pages of this announcement, which waits for its digests, and no other one that
+ * waits has any of them: then nothing will write them until wt_plan_digested. May answer false without need.
+ */
 bool wt_plan_alone(struct wt_plan *plan, uint64_t seq);
 /* Its digests were compared: a bit for each page that the caller has (NULL: none). It does not wait any more.
  * -ENOMEM: as if the caller had none. */

@@ -16,7 +16,8 @@
  * Where the old copy is the memory itself, it is digested in place, as long as nothing else writes there
  * (wt_plan_alone); what is equal then needs no copying. Otherwise it goes by a buffer, like any other.
  *
- * An old copy that cannot be read is given up: it is equal nowhere. The loop's thread, but for bring_pages.
+ * An old copy that cannot be read is given up: it is equal nowhere. The loop's thread, but for bring_pages
+ * and map_pages.
  */
 #include <assert.h>
 #include <errno.h>
