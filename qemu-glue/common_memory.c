@@ -100,7 +100,7 @@ static bool is_free(const struct page *page)
 
 static int open_spare(const struct wt_ram_block *block, struct spare *spare, struct wt_error *err)
 {
-	uint64_t bytes, step;
+	uint64_t bytes = 0, step = WT_PAGE_SIZE;
 	void *base;
 	int r = measure(block, &bytes, &step, err);
 

@@ -12,7 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.cases import expect, main, still_fine  # noqa: E402
+from harness.cases import expect, main  # noqa: E402
 from harness.common_memory import common_lab, on_device  # noqa: E402
 from harness.guests import Guest  # noqa: E402
 from harness.migration import Migration, install_key  # noqa: E402
@@ -26,13 +26,19 @@ def move(guest, new, keys):
     return Migration(guest, new, keys=keys, send=SEND, receive=["--common-memory"])
 
 
+def fine(guest):
+    expect(guest.status() == "running", f"{guest.name} is {guest.status()}, not running")
+    guest.wait_reports(2, 300)
+    guest.check()
+
+
 def refuse(guest, new, keys, text):
     migration = move(guest, new, keys)
     code = migration.sender.wait(120)
     said = [line for line in migration.sender.lines if line.startswith("watari: ")]
     expect(code == 1 and any(text in line for line in said), f'no word of "{text}": {code} {migration.sender.tail()}')
     print(f"  {said[-1]}", flush=True)
-    still_fine(guest)
+    fine(guest)
     new.ended(60)
 
 
@@ -41,7 +47,7 @@ def case_nested(image):
         a, b = hosts
         keys = install_key(hosts)
         guest = Guest(a, image, **GUEST, **on_device(0, MB))
-        guest.wait_reports(2)
+        guest.wait_reports(2, 600)
 
         def awaits(ram):
             return Guest(b, image, incoming=True, **{**GUEST, **ram})
@@ -56,8 +62,8 @@ def case_nested(image):
         expect(told["moved_bytes"] == 0 and told["common_bytes"] == MB << 20, f"memory was moved: {told}")
         print(f"  {told['total_ms']:.0f} ms, {told['downtime_ms']:.1f} ms down, {told['stream_bytes']} bytes", flush=True)
         guest.ended(60)
-        new.wait_reports(1)
-        new.wait_round()
+        new.wait_reports(1, 300)
+        new.wait_round(600)
 
 
 if __name__ == "__main__":
