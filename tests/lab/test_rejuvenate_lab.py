@@ -106,7 +106,7 @@ class Resident:
         home.process = InHost(self.home, self.first.pid_file)
         expect(len(self.ends) == 2 or home.process.pid() not in (None, self.old_pid), f"{self.name} has the same QEMU")
         expect(home.status() == "running", f"{self.name} is {home.status()} at home")
-        home.wait_reports(2, 300)
+        home.wait_reports(2, 600)
         home.check()
         for other in self.ends[1:]:
             expect(other.status() in (None, "inmigrate"), f"{self.name} is {other.status()} away, too")
@@ -162,15 +162,16 @@ def case_renews(image):
         residents = []
         for number, (home, away) in enumerate(((alpha, None), (beta, alpha), (alpha, None), (beta, alpha))):
             residents.append(Resident(f"{home.name}-vm{number // 2}", home, image, key, number, away))
-            residents[-1].first.wait_reports(1, 300)
+        for resident in residents:
+            resident.first.wait_reports(1, 600)
         before = boot_id(beta)
         run = Rejuvenation(Host("coordinator"), hosts, residents, hold_s=300)
         process = run.start()
-        wait_for(lambda: leaves(run, "h1-vm1") or not process.running(), "the second guest's leaving", 500)
+        wait_for(lambda: leaves(run, "h1-vm1") or not process.running(), "the second guest's leaving", 900)
         os.kill(process.child.pid, signal.SIGKILL)
         process.wait(20)
         expect(leaves(run, "h1-vm1"), f"not killed in the middle: {run.steps()} {process.tail()}")
-        code, process = run.run("--resume", timeout_s=500)
+        code, process = run.run("--resume", timeout_s=900)
         told = summary(process)
         expect(code == 0 and told["result"] == "renewed", f"{code} {process.tail()}")
         expect(set(told["guests"].values()) == {"home"} and len(told["guests"]) == 4, f"{told}")
