@@ -12,6 +12,8 @@ static const char usage[] =
 	"usage: watari send --qmp SOCKET [options] HOST:PORT/NAME\n"
 	"Moves the guest of the QEMU at SOCKET to the `watari receive` at HOST:PORT that awaits NAME.\n"
 	"  --qmp SOCKET             QMP socket of the source QEMU\n"
+	"  --tls-creds DIR          certificates of both ends, in QEMU's and libvirt's layout (ca-cert.pem and so on)\n"
+	"  --tls-allow NAME         who the other end may be, repeatable; @FILE: a name on each line\n"
 	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"
 	"  --insecure               no encryption; loopback and unix sockets only\n"
 	"  --fabric LIST            verbs,tcp: what may be used (default: the best that works)\n"

@@ -16,7 +16,7 @@ struct wt_server_config wt_relay_server_config(
 {
 	return (struct wt_server_config){ .peer = *peer,
 		.name = options->name,
-		.psk = relay->psk,
+		.credentials = relay->credentials,
 		.fabrics = options->fabrics,
 		.device = options->device,
 		.connect_timeout_ns = CONNECT_NS,
@@ -28,7 +28,7 @@ struct wt_puller_config wt_relay_puller_config(
 {
 	return (struct wt_puller_config){ .listen = *listen,
 		.name = options->name,
-		.psk = relay->psk,
+		.credentials = relay->credentials,
 		.fabrics = options->fabrics,
 		.device = options->device,
 		.give_up_ns = options->reconnect_timeout_ns };

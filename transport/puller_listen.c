@@ -341,8 +341,8 @@ static const struct wt_channel_listener_events listener_events = { .accepted = a
 
 int wt_puller_listen(struct wt_puller *p, uint16_t *ret_port, struct wt_error *err)
 {
-	int r = wt_channel_listen(
-		p->loop, &p->config.listen, p->config.psk, &listener_events, p, &p->listener, &p->port, err);
+	int r = wt_channel_listen(p->loop, &p->config.listen, p->config.credentials, &listener_events, p,
+		&p->listener, &p->port, err);
 
 	if (!r && ret_port)
 		*ret_port = p->port;

@@ -75,7 +75,7 @@ int wt_server_open(struct wt_loop *loop, const struct wt_server_config *config,
 		.events = &link_events,
 		.arg = s,
 		.peer = config->peer,
-		.psk = config->psk,
+		.credentials = config->credentials,
 		.connect_timeout_ns = config->connect_timeout_ns,
 		.give_up_ns = config->give_up_ns };
 	*ret_server = s;

@@ -39,7 +39,7 @@ struct wt_puller;
 struct wt_puller_config {
 	struct wt_address listen;
 	const char *name; /* of the VM; another one is refused */
-	const struct wt_psk *psk;
+	const struct wt_credentials *credentials;
 	unsigned fabrics;      /* WT_FABRIC_BIT()s to offer; 0: all */
 	const char *data_host; /* address that servers shall use for data; NULL: that of `listen` */
 	const char *device;

@@ -43,11 +43,11 @@ struct wt_server;
 struct wt_server_config {
 	struct wt_memory *memory; /* what is served, with all its blocks */
 	struct wt_address peer;
-	const char *name;         /* of the VM, as the puller expects it */
-	const struct wt_psk *psk; /* NULL: in the clear, loopback and unix sockets only */
-	unsigned fabrics;         /* WT_FABRIC_BIT()s that may be used; 0: all */
-	unsigned paths;           /* how many to open; 0: a default */
-	const char *device;       /* RDMA device; NULL: the one that routes to the peer */
+	const char *name;                         /* of the VM, as the puller expects it */
+	const struct wt_credentials *credentials; /* NULL: in the clear, loopback and unix sockets only */
+	unsigned fabrics;                         /* WT_FABRIC_BIT()s that may be used; 0: all */
+	unsigned paths;                           /* how many to open; 0: a default */
+	const char *device;                       /* RDMA device; NULL: the one that routes to the peer */
 	bool may_discard; /* the memory may get holes while it is served: never pin it, serve copies over
 			     verbs */
 	/* A helper: the memory does not change, nothing is announced. The puller expects this session. */
