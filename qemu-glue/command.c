@@ -187,6 +187,9 @@ bool wt_command_common(int option, const char *value, struct wt_relay_options *o
 	case WT_OPTION_INSECURE:
 		o->insecure = true;
 		return true;
+	case WT_OPTION_DATA_PLAIN:
+		o->data_plain = true;
+		return true;
 	case WT_OPTION_FABRIC:
 		return wt_command_fabrics(value, &o->fabrics);
 	case WT_OPTION_DEVICE:

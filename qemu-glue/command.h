@@ -50,6 +50,7 @@ enum {
 	WT_OPTION_TLS_CREDS,
 	WT_OPTION_TLS_ALLOW,
 	WT_OPTION_INSECURE,
+	WT_OPTION_DATA_PLAIN,
 	WT_OPTION_FABRIC,
 	WT_OPTION_DEVICE,
 	WT_OPTION_RECONNECT,
@@ -71,8 +72,8 @@ enum {
 	{ "qmp", 1, NULL, WT_OPTION_QMP }, { "psk", 1, NULL, WT_OPTION_PSK },                               \
 		{ "tls-creds", 1, NULL, WT_OPTION_TLS_CREDS },                                              \
 		{ "tls-allow", 1, NULL, WT_OPTION_TLS_ALLOW }, { "insecure", 0, NULL, WT_OPTION_INSECURE }, \
-		{ "fabric", 1, NULL, WT_OPTION_FABRIC }, { "job", 1, NULL, WT_OPTION_JOB },                 \
-		{ "device", 1, NULL, WT_OPTION_DEVICE },                                                    \
+		{ "data-plain", 0, NULL, WT_OPTION_DATA_PLAIN }, { "fabric", 1, NULL, WT_OPTION_FABRIC },   \
+		{ "job", 1, NULL, WT_OPTION_JOB }, { "device", 1, NULL, WT_OPTION_DEVICE },                 \
 		{ "reconnect-timeout", 1, NULL, WT_OPTION_RECONNECT }, { "json", 0, NULL, WT_OPTION_JSON }, \
 	{                                                                                                   \
 		"help", 0, NULL, WT_OPTION_HELP                                                             \

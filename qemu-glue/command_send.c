@@ -16,6 +16,7 @@ static const char usage[] =
 	"  --tls-allow NAME         who the other end may be, repeatable; @FILE: a name on each line\n"
 	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"
 	"  --insecure               no encryption; loopback and unix sockets only\n"
+	"  --data-plain             data over tcp is not encrypted (both ends say so; over verbs it never is)\n"
 	"  --fabric LIST            verbs,tcp: what may be used (default: the best that works)\n"
 	"  --paths N                data connections (default 2)\n"
 	"  --channels N             QEMU writes its stream over N channels of multifd (default 1: without it)\n"

@@ -18,6 +18,7 @@
 	"  --tls-allow NAME         who the other end may be, repeatable; @FILE: a name on each line\n"                  \
 	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"                       \
 	"  --insecure               no encryption; loopback and unix sockets only\n"                                     \
+	"  --data-plain             data over tcp is not encrypted (both ends say so; over verbs it never is)\n"         \
 	"  --fabric LIST            verbs,tcp: what may be used (default: all)\n"                                        \
 	"  --job NAME               for watari status and cancel (default: neither)\n"                                   \
 	"  --device NAME[,NAME]     RDMA device, or two\n"                                                               \

@@ -42,6 +42,7 @@ struct wt_relay_options {
 	const char *agent;             /* socket of the guest's agent, or NULL */
 	uint64_t hold_ns;              /* how long to wait for `watari proceed`, see hold.h; 0: not */
 	bool insecure, json;
+	bool data_plain; /* data over tcp is not encrypted, although the control connection is */
 };
 
 struct wt_relay {

@@ -18,6 +18,7 @@ struct wt_server_config wt_relay_server_config(
 		.name = options->name,
 		.credentials = relay->credentials,
 		.fabrics = options->fabrics,
+		.data_plain = options->data_plain,
 		.device = options->device,
 		.connect_timeout_ns = CONNECT_NS,
 		.give_up_ns = options->reconnect_timeout_ns };
@@ -30,6 +31,7 @@ struct wt_puller_config wt_relay_puller_config(
 		.name = options->name,
 		.credentials = relay->credentials,
 		.fabrics = options->fabrics,
+		.data_plain = options->data_plain,
 		.device = options->device,
 		.give_up_ns = options->reconnect_timeout_ns };
 }

@@ -28,8 +28,7 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 
-#define SUITES_OF_KEYS "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256"
-#define SUITES "TLS_AES_256_GCM_SHA384:" SUITES_OF_KEYS
+#include "tls_base.h"
 
 struct wt_tls_context {
 	SSL_CTX *ctx;
@@ -38,20 +37,6 @@ struct wt_tls_context {
 };
 
 /* ---- a key ---- */
-
-static SSL_SESSION *make_session(SSL *ssl, const struct wt_psk *psk)
-{
-	static const unsigned char aes_128_gcm_sha256[2] = { 0x13, 0x01 };
-	const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, aes_128_gcm_sha256);
-	SSL_SESSION *session = SSL_SESSION_new();
-
-	if (session && cipher && SSL_SESSION_set1_master_key(session, psk->key, psk->key_length) &&
-		SSL_SESSION_set_cipher(session, cipher) &&
-		SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION))
-		return session;
-	SSL_SESSION_free(session);
-	return NULL;
-}
 
 /* Client: which key to offer. md is set when the server has already chosen a hash. */
 static int use_session(SSL *ssl, const EVP_MD *md, const unsigned char **ret_id, size_t *ret_id_length,
@@ -64,7 +49,7 @@ static int use_session(SSL *ssl, const EVP_MD *md, const unsigned char **ret_id,
 	*ret_id_length = 0;
 	if (md && EVP_MD_get_type(md) != NID_sha256)
 		return 1;
-	*ret_session = make_session(ssl, &tls->credentials->psk);
+	*ret_session = wt_tls_key_session(ssl, tls->credentials->psk.key, tls->credentials->psk.key_length);
 	if (!*ret_session)
 		return 0;
 	*ret_id = (const unsigned char *)tls->credentials->psk.identity;
@@ -87,19 +72,16 @@ static int find_session(SSL *ssl, const unsigned char *id, size_t id_length, SSL
 		memcmp(id, tls->credentials->psk.identity, id_length) != 0)
 		return 1;
 	tls->identity_known = true;
-	*ret_session = make_session(ssl, &tls->credentials->psk);
+	*ret_session = wt_tls_key_session(ssl, tls->credentials->psk.key, tls->credentials->psk.key_length);
 	return *ret_session != NULL;
 }
 
 static void use_key(SSL_CTX *ctx, bool server)
 {
-	if (server) {
+	if (server)
 		SSL_CTX_set_psk_find_session_callback(ctx, find_session);
-	} else {
+	else
 		SSL_CTX_set_psk_use_session_callback(ctx, use_session);
-		SSL_CTX_set_verify(
-			ctx, SSL_VERIFY_PEER, NULL); /* trusts nobody: no certificate is accepted */
-	}
 }
 
 /* ---- certificates ---- */
@@ -135,23 +117,15 @@ int wt_tls_context_open(bool server, const struct wt_credentials *credentials,
 {
 	struct wt_tls_context *context = calloc(1, sizeof *context);
 	SSL_CTX *ctx = NULL;
-	char reason[128];
 	int result = 0;
 
-	ERR_clear_error();
-	if (context)
-		ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
-	if (!ctx || !SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
-		!SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) ||
-		!SSL_CTX_set_ciphersuites(ctx, credentials->x509 ? SUITES : SUITES_OF_KEYS) ||
-		!SSL_CTX_set_num_tickets(ctx, 0)) {
-		ERR_error_string_n(ERR_peek_last_error(), reason, sizeof reason);
-		result = wt_error_set(err, context ? EIO : ENOMEM,
-			"OpenSSL cannot set up TLS 1.3 (%s); does the system's policy forbid it?", reason);
+	if (!context)
+		return wt_error_set(err, ENOMEM, "out of memory for TLS");
+	ctx = wt_tls_base_context(server, !credentials->x509, err);
+	if (!ctx) {
+		result = -EIO;
 		goto fail;
 	}
-	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	if (credentials->x509)
 		result = use_certificates(credentials, ctx, server, err);
 	else
