@@ -15,8 +15,11 @@ static const char usage[] =
 	"usage: watari receive --qmp SOCKET [options] [HOST]:PORT/NAME\n"
 	"Awaits the guest NAME for the QEMU at SOCKET, which was started with -incoming defer -S.\n"
 	"  --qmp SOCKET             QMP socket of the destination QEMU\n"
+	"  --tls-creds DIR          certificates of both ends, in QEMU's and libvirt's layout (ca-cert.pem and so on)\n"
+	"  --tls-allow NAME         who the other end may be, repeatable; @FILE: a name on each line\n"
 	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"
 	"  --insecure               no encryption; loopback and unix sockets only\n"
+	"  --data-plain             data over tcp is not encrypted (both ends say so; over verbs it never is)\n"
 	"  --fabric LIST            verbs,tcp: what is offered (default: all)\n"
 	"  --data-host ADDRESS[,..] where data connections are awaited (default: at HOST)\n"
 	"  --device NAME[,NAME]     RDMA device, or two\n"
@@ -114,7 +117,7 @@ int wt_command_receive_options(int argc, char **argv, struct wt_destination_opti
 	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.listen, &o.common.name) ||
 		!wt_command_name_job(&o.common, "-incoming") || !check_replica(&o))
 		return WT_EXIT_USAGE;
-	if (!o.common.psk_file && !o.listen.host && !o.listen.unix_path)
+	if (!wt_relay_is_secure(&o.common) && !o.listen.host && !o.listen.unix_path)
 		o.listen.host = "127.0.0.1";
 	*ret_options = o;
 	return WT_COMMAND_RUN;

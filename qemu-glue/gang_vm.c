@@ -86,6 +86,7 @@ static void relay_line(
 		add(line, line->wait);
 	add_devices(line, end);
 	add_option(line, "--psk", end->psk);
+	add_option(line, "--tls-creds", end->tls_creds);
 	if (end->insecure)
 		add(line, "--insecure");
 	add_all(line, &end->options);
