@@ -146,6 +146,47 @@ static int feed(
 	return wt_multifd_advance(channel, piece, err);
 }
 
+/* Pages for a section of their own, from the input: two bytes each. */
+struct pages {
+	const uint8_t *data;
+	size_t left;
+};
+
+static bool next_page(void *arg, struct wt_stream_page *ret_page)
+{
+	static const uint8_t bytes[WT_PAGE_SIZE];
+	struct pages *pages = arg;
+
+	if (pages->left < 2)
+		return false;
+	*ret_page = (struct wt_stream_page){ .block = pages->data[0] % 3,
+		.page = pages->data[1] % 2,
+		.bytes = pages->data[1] & 2 ? bytes : NULL };
+	pages->data += 2;
+	pages->left -= 2;
+	return true;
+}
+
+static int add_bytes(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err)
+{
+	sw_bytes(arg, bytes, length);
+	return 0;
+}
+
+/* What is written is a section: its type, pages, the word that ends RAM, its footer. */
+static void write_section(const struct wt_stream *stream, const uint8_t *data, size_t size)
+{
+	struct pages pages = { data, size < 64 ? size : 64 };
+	bool any = pages.left >= 2;
+	struct stream_writer w = { 0 };
+	struct wt_error err = { 0 };
+
+	PROMISE(!wt_stream_part_section(stream, next_page, &pages, add_bytes, &w, &err));
+	PROMISE(any ? w.length > 5 + 8 + 8 + 5 && w.data[0] == SW_PART && w.data[w.length - 5] == 0x7e
+		    : !w.length);
+	sw_free(&w);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct wt_multifd *channels[CHANNELS_MAX];
@@ -192,6 +233,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	PROMISE(rc == 0 || (err.code == -rc && err.text[0]));
 	PROMISE(rc == 0 || wt_stream_advance(stream, 0, NULL) == rc);
+	write_section(stream, data, size);
+	PROMISE(wt_stream_break(stream, NULL) == rc);
+	for (unsigned c = 0; c < count; c++) {
+		PROMISE(wt_multifd_offset(channels[c]) <= input[c].length);
+		PROMISE(absent_in || !wt_multifd_absent_bytes(channels[c]));
+		rc = wt_multifd_finish(channels[c], &err);
+		PROMISE(rc == 0 || err.text[0]);
+	}
 	for (unsigned c = 0; c < count; c++) {
 		wt_multifd_close(channels[c]);
 		sw_free(&input[c]);
