@@ -7,6 +7,7 @@ set(transport ${CMAKE_SOURCE_DIR}/transport)
 set(glue ${CMAKE_SOURCE_DIR}/qemu-glue)
 set(mpi ${CMAKE_SOURCE_DIR}/mpi-coord)
 add_custom_target(fuzzers)
+set(WATARI_SMOKE_SECONDS 10 CACHE STRING "How long each fuzzer runs in the tests with label fuzz-smoke")
 
 function(watari_fuzz_program name)
   add_executable(${name} ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/${name}.c ${ARGN})
@@ -20,8 +21,7 @@ function(watari_fuzzer name)
   watari_fuzz_program(${name} ${ARGN})
   target_compile_options(${name} PRIVATE ${fuzz_flags} -Wno-missing-prototypes)
   target_link_options(${name} PRIVATE ${fuzz_flags})
-  add_test(NAME fuzz.${name} COMMAND ${name} -max_total_time=15 -rss_limit_mb=1024 -print_final_stats=1
-    -error_exitcode=1) # its own, 77, would count as skipped
+  add_test(NAME fuzz.${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/run_smoke $<TARGET_FILE:${name}> ${WATARI_SMOKE_SECONDS})
   watari_test(fuzz.${name} fuzz-smoke 120)
   math(EXPR patience "${WATARI_FUZZ_SECONDS} + 120")
   add_test(NAME fuzz-long.${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/run_long $<TARGET_FILE:${name}>
@@ -56,6 +56,8 @@ watari_fuzzer(fuzz_journals ${glue}/journal_file.c ${glue}/gang_journal.c ${glue
   ${glue}/rejuvenate_journal.c ${glue}/rejuvenate_order.c ${glue}/rejuvenate_plan.c ${glue}/plan_reader.c ${glue}/device_map.c
   ${glue}/printable.c ${transport}/error.c)
 watari_fuzz_program(fuzz_frame_seeds ${glue}/frame.c ${glue}/page_map.c ${glue}/read_pages.c ${transport}/error.c)
-foreach(name multifd qemu_text devices replica words journals)
+watari_fuzzer(fuzz_answers ${glue}/preflight.c ${glue}/disk_info.c ${glue}/machine_type.c ${glue}/device_qemu.c
+  ${glue}/handover_check.c ${transport}/error.c)
+foreach(name answers multifd qemu_text devices replica words journals)
   watari_fuzz_program(fuzz_${name}_seeds)
 endforeach()
