@@ -169,9 +169,45 @@ static void try_rejuvenation(const char *text, size_t length)
 	}
 }
 
+static int take_any(void *arg, json_t *line, unsigned number, struct wt_error *err)
+{
+	return line ? (int)number : 0;
+}
+
+/* One at a time; what is not there, or cannot be written, or is too long, is refused. */
+static void try_files(void)
+{
+	struct wt_journal_file one = { .fd = -1 }, two = { .fd = -1 };
+	struct wt_error err = { 0 };
+	const char *path = text_file("{}\n", 3);
+	size_t length = (1u << 20) + 1;
+	char *text = malloc(length);
+
+	PROMISE(text && wt_journal_open(&one, "/nothing/x", "it", true, &err) == -ENOENT);
+	PROMISE(!wt_journal_open(&one, path, "it", false, &err));
+	PROMISE(wt_journal_open(&two, path, "it", false, &err) == -EBUSY && two.fd < 0);
+	PROMISE(wt_journal_peek(&two, path, "it", &err) == -EBUSY);
+	wt_journal_close(&one);
+	PROMISE(!wt_journal_peek(&one, path, "it", &err));
+	PROMISE(wt_journal_read(&one, "{}\n[", take_any, NULL, &err) == 1 && one.lines == 1);
+	PROMISE(wt_journal_add(&one, json_object(), &err) < 0 &&
+		wt_journal_begin(&one, json_object(), &err) < 0);
+	wt_journal_close(&one);
+	memset(text, '\n', length);
+	PROMISE(!wt_journal_open(&one, text_file(text, length), "it", false, &err));
+	free(text);
+	PROMISE(wt_journal_text(&one, &text, &err) == -EFBIG && err.text[0]);
+	wt_journal_close(&one);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data + 1;
+	static bool first = true;
+
+	if (first)
+		try_files();
+	first = false;
 
 	if (size < 1)
 		return 0;

@@ -41,7 +41,8 @@ int main(int argc, char **argv)
 		{ { SYNC }, { 0, 1, 0, 0, 1, 9, 19, 0 } },                             /* no such page */
 		{ { SYNC }, { 0, 1, 0, 255, 0, 0, 0, 0 } },                            /* no such room */
 		{ { SYNC }, { 202, 1, 0, 0, 0, 0, 0, 0 } },                            /* compressed */
-		{ { SYNC }, { 200, 1, 0, 0, 0, 0, 0, 0 } },
+		{ { SYNC }, { 0, 1, 0, 249, 0, 0, 0, 0 } },                            /* too few bytes */
+		{ { SYNC }, { 201, 1 } }, { { SYNC }, { 203, 1 } }, { { SYNC }, { 223, 1 } },
 		{ { 0, 1 }, { SYNC } } }; /* before RAM's start has ended */
 	char name[16];
 
@@ -55,6 +56,10 @@ int main(int argc, char **argv)
 		snprintf(name, sizeof name, "two%d", way);
 		write_channels(name, choice | 1, good, sizeof good / sizeof *good);
 	}
+	write_channels("one_number", 8 | 4 | 1 | 32, good, sizeof good / sizeof *good);
+	write_channels("two_machines", 8 | 4 | 1 | 64, good, sizeof good / sizeof *good);
+	write_channels("many", 8 | 4 | 1 | 128, good, sizeof good / sizeof *good);
+	write_channels("bytes", 1, good, sizeof good / sizeof *good);
 	for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
 		snprintf(name, sizeof name, "bad%u", i);
 		write_packets(name, 8 | 4, bad[i], 2);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "../../qemu-glue/hmp_text.h"
@@ -84,9 +85,16 @@ static void try_own_maps(void)
 {
 	struct wt_proc_maps *maps = NULL;
 	struct wt_error err = { 0 };
+	const size_t page = 4096, pages = 4000;
+	char *many = mmap(NULL, pages * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
+	PROMISE(many != MAP_FAILED);
+	for (size_t i = 0; i < pages; i += 2) /* a long text */
+		PROMISE(!mprotect(many + i * page, page, PROT_NONE));
 	PROMISE(!wt_proc_maps_read(getpid(), &maps, &err) && maps->count);
 	wt_proc_maps_free(maps);
+	munmap(many, pages * page);
+	wt_proc_maps_free(NULL);
 	PROMISE(wt_proc_maps_read(-1, &maps, &err) < 0 && err.text[0]);
 }
 

@@ -221,9 +221,30 @@ static void try_request(const char *text, size_t length)
 	wt_replica_request_free(&request);
 }
 
+/* What cannot be written to an index, and one that is too long. */
+static void try_limits(void)
+{
+	struct wt_replica_image image = { .name = "\xff", .file = "f", .length = WT_PAGE_SIZE };
+	struct wt_replica_index index = { .vm = "vm", .count = 1, .images = &image }, *read = NULL;
+	struct wt_error err = { 0 };
+	char *text = NULL;
+
+	PROMISE(wt_replica_index_render(&index, &text, &err) == -EINVAL && !text);
+	strcpy(image.name, "m");
+	strcpy(index.vm, "\xff");
+	PROMISE(wt_replica_index_render(&index, &text, &err) == -EINVAL && !text);
+	PROMISE(wt_replica_index_parse("", WT_REPLICA_INDEX_MAX + 1, "fuzz", &read, &err) == -EFBIG && !read);
+	wt_replica_index_free(NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data + 1;
+	static bool first = true;
+
+	if (first)
+		try_limits();
+	first = false;
 
 	if (size < 1)
 		return 0;

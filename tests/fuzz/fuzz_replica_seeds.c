@@ -31,6 +31,9 @@ int main(int argc, char **argv)
 	if (!seeds_begin(argc, argv))
 		return 2;
 	seed_text("flat", 0, flat);
+	seed_text("long", 0,
+		"{\"format\":1,\"vm\":\"w\",\"blocks\":[{\"name\":\"a\",\"length\":9223372036854771712,\"file\":\"a\"},"
+		"{\"name\":\"b\",\"length\":4096,\"file\":\"b\"}]}");
 	seed_text("lines", 3, "vm\nblock\nfile\n4\nother\nfile2\n5\n");
 	seed_text("raw", 4, raw);
 	seed_text("layers", 4, layers);

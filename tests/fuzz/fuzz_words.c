@@ -156,6 +156,24 @@ static void try_keys(const char *text, size_t length)
 	wt_psk_free(named);
 }
 
+/* Files that are none, or that others may read. */
+static void try_key_files(void)
+{
+	const char *path = text_file("alice:00", 8);
+	struct wt_psk *psk = NULL;
+	struct wt_error err = { 0 };
+	char *long_text = calloc(1, WT_PSK_FILE_MAX + 1);
+
+	PROMISE(!chmod(path, 0640) && wt_psk_load(path, NULL, &psk, &err) == -EPERM);
+	PROMISE(!chmod(path, 0600) && wt_psk_load("/", NULL, &psk, &err) == -EINVAL);
+	PROMISE(wt_psk_load("/nothing", NULL, &psk, &err) == -ENOENT);
+	PROMISE(long_text &&
+		wt_psk_load(text_file(long_text, WT_PSK_FILE_MAX + 1), NULL, &psk, &err) == -EFBIG);
+	free(long_text);
+	wt_psk_free(NULL);
+	PROMISE(!psk && err.text[0]);
+}
+
 /* ---- an old QEMU's command line ---- */
 
 static bool has_word(char *const *argv, const char *word)
@@ -240,7 +258,12 @@ static void try_relay(char *text)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data + 1;
+	static bool first = true;
 	char *copy;
+
+	if (first)
+		try_key_files();
+	first = false;
 
 	if (size < 1)
 		return 0;

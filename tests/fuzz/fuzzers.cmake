@@ -2,7 +2,7 @@
 #
 # The fuzzers. Each is built with the files that it is of, and those need; which decoder is in which file says `decoders`.
 # NAME_seeds, where there is one, writes what NAME begins with.
-set(fuzz_flags -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all)
+set(fuzz_flags -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all)
 set(transport ${CMAKE_SOURCE_DIR}/transport)
 set(glue ${CMAKE_SOURCE_DIR}/qemu-glue)
 set(mpi ${CMAKE_SOURCE_DIR}/mpi-coord)
@@ -58,6 +58,8 @@ watari_fuzzer(fuzz_journals ${glue}/journal_file.c ${glue}/gang_journal.c ${glue
 watari_fuzz_program(fuzz_frame_seeds ${glue}/frame.c ${glue}/page_map.c ${glue}/read_pages.c ${transport}/error.c)
 watari_fuzzer(fuzz_answers ${glue}/preflight.c ${glue}/disk_info.c ${glue}/machine_type.c ${glue}/device_qemu.c
   ${glue}/handover_check.c ${transport}/error.c)
-foreach(name answers multifd qemu_text devices replica words journals)
+file(GLOB path_tcp CONFIGURE_DEPENDS ${transport}/path_tcp*.c)
+watari_fuzzer(fuzz_tcp ${path_tcp} ${transport}/path.c ${transport}/error.c)
+foreach(name tcp answers multifd qemu_text devices replica words journals)
   watari_fuzz_program(fuzz_${name}_seeds)
 endforeach()
