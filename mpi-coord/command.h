@@ -71,7 +71,8 @@ void wt_reaches_close(struct wt_reaches *reaches);
 int wt_command_bring(const struct wt_reaches *reaches, enum wt_barrier_goal goal,
 	const struct wt_command_options *options, struct wt_error *err);
 
-/* For people: how many ranks there are, and over what they talk; "": not known. */
+/* For people: how many ranks there are, and over what they talk; "": not known. The reaches of guests have
+ * given their ranks then, and are to be opened again. */
 void wt_command_describe(const struct wt_reaches *reaches, const struct wt_command_options *options,
 	char *ret_text, size_t size);
 

@@ -74,9 +74,12 @@ static int save(struct wt_guests *g)
 			g, "somebody works in that folder already; waiting until that is over", &err);
 	if (status >= 0)
 		status = wt_guests_find(g, WT_GUESTS_FROM_ONLY, &err);
+	if (status >= 0) {
+		wt_command_describe(&g->reaches, &g->options, note, sizeof note);
+		status = wt_guests_find(g, WT_GUESTS_FROM_ONLY, &err);
+	}
 	if (status < 0)
 		return refuse(g, &err);
-	wt_command_describe(&g->reaches, &g->options, note, sizeof note);
 	g->gang[4] = "--note";
 	g->gang[5] = note;
 	wt_sabotage_before("checkpoint.quiesce");
