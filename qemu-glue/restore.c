@@ -41,9 +41,9 @@
 enum restore_state {
 	RESTORE_READING = 1, /* RAM, out of the files */
 	RESTORE_LOADING,     /* QEMU, its device state */
-	RESTORE_HELD,        /* all is loaded, and waits for others */
+	RESTORE_HELD,        /* all is loaded, and waits for others; an event says so, and no state */
 	RESTORE_STARTING,
-	RESTORE_ATTACHING, /* it runs, and gets its devices */
+	RESTORE_ATTACHING, /* it runs, and gets its devices; the same */
 	RESTORE_DONE,
 };
 
@@ -150,7 +150,7 @@ static void loaded(struct restore *r)
 {
 	r->loaded_ns = wt_report_now_ns();
 	wt_loop_timer_clear(r->relay.loop, &r->poll);
-	go(r, RESTORE_HELD);
+	r->state = RESTORE_HELD;
 	if (!wt_hold_begin(&r->hold, r->relay.loop, &r->relay.report, r->options->common.hold_ns,
 		    "all of it is loaded; waits for watari proceed", hold_ended, r))
 		run(r);
@@ -201,7 +201,8 @@ static void qmp_event(void *arg, const char *name, json_t *data)
 	if (strcmp(name, "RESUME") != 0 || r->state != RESTORE_STARTING)
 		return;
 	wt_loop_timer_clear(r->relay.loop, &r->poll);
-	go(r, RESTORE_ATTACHING);
+	wt_relay_announce_self(r->relay.qmp);
+	r->state = RESTORE_ATTACHING;
 	wt_restore_devices_give(&r->devices);
 }
 
@@ -552,9 +553,9 @@ int wt_restore_run(const struct wt_restore_options *options)
 	if (!start(&r, &r.failure))
 		wt_loop_run(r.relay.loop);
 	if (r.state == RESTORE_DONE) {
+		wt_restore_devices_end(&r.devices); /* one that stays paused gets none */
 		if (r.run_tries)
-			wt_relay_announce_self(r.relay.qmp);
-		tell_devices(&r);
+			tell_devices(&r);
 		summary(&r);
 		code = WT_EXIT_OK;
 	} else {

@@ -28,7 +28,8 @@ void wt_restore_devices_prepare(struct wt_restore_devices *devices);
 void wt_restore_devices_qmp_event(struct wt_restore_devices *devices, const char *name, json_t *data);
 /* The guest runs: `given` follows. */
 void wt_restore_devices_give(struct wt_restore_devices *devices);
-/* It never ran: what was prepared is given back. Outside of the loop's callbacks. */
+/* It does not run: what was prepared is given back. Means nothing when they were given. Outside of the loop's
+ * callbacks. */
 void wt_restore_devices_end(struct wt_restore_devices *devices);
 /* What it does not have; NULL: nothing. */
 const struct wt_error *wt_restore_devices_trouble(const struct wt_restore_devices *devices);
