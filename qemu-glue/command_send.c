@@ -29,6 +29,7 @@ static const char usage[] =
 	"  --give-up-after TIME     abort when the guest could not be stopped so long after the start (default: never)\n"
 	"  --reconnect-timeout TIME how long a lost connection is tried again (default 60s)\n"
 	"  --shared-storage         writable disks are seen by both hosts\n"
+	"  --common-memory          both hosts are VMs that have the guest's memory mapped from one file: it stays there\n"
 	"  --keep-source            leave the source QEMU, stopped, after the move\n"
 	"  --keep-replica DIR       when the guest has moved, write its RAM there, so that it may come back by what differs\n"
 	"  --devices MAP            devices that cannot move with the guest are taken away and given back, see docs/DEVICES.md\n"
@@ -47,6 +48,7 @@ enum {
 	OPT_DOWNTIME,
 	OPT_SWITCHOVER,
 	OPT_SHARED,
+	OPT_COMMON,
 	OPT_KEEP,
 	OPT_REPLICA,
 	OPT_VERIFY,
@@ -66,6 +68,7 @@ static const struct option options[] = {
 	{ "downtime-limit", 1, NULL, OPT_DOWNTIME },
 	{ "switchover-timeout", 1, NULL, OPT_SWITCHOVER },
 	{ "shared-storage", 0, NULL, OPT_SHARED },
+	{ "common-memory", 0, NULL, OPT_COMMON },
 	{ "keep-source", 0, NULL, OPT_KEEP },
 	{ "keep-replica", 1, NULL, OPT_REPLICA },
 	{ "verify", 0, NULL, OPT_VERIFY },
@@ -112,6 +115,9 @@ static bool take(int option, struct wt_source_options *o)
 	case OPT_SHARED:
 		o->shared_storage = true;
 		return true;
+	case OPT_COMMON:
+		o->common_memory = true;
+		return true;
 	case OPT_KEEP:
 		o->keep_source = true;
 		return true;
@@ -124,6 +130,21 @@ static bool take(int option, struct wt_source_options *o)
 	default:
 		return wt_command_common(option, optarg, &o->common);
 	}
+}
+
+/* What makes no sense where no memory is moved. */
+static bool check_common(const struct wt_source_options *o)
+{
+	const char *with = o->verify              ? "--verify"
+			   : o->keep_replica      ? "--keep-replica"
+			   : o->channels > 1      ? "--channels"
+			   : o->common.device_map ? "--devices"
+						  : NULL;
+
+	if (!o->common_memory || !with)
+		return true;
+	fprintf(stderr, "watari: with --common-memory no memory is moved, and %s cannot be given\n", with);
+	return false;
 }
 
 int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret_options)
@@ -141,7 +162,7 @@ int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret
 	if (optind + 1 != argc)
 		return wt_command_usage(usage);
 	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.peer, &o.common.name) ||
-		!wt_command_name_job(&o.common, ""))
+		!wt_command_name_job(&o.common, "") || !check_common(&o))
 		return WT_EXIT_USAGE;
 	if (!o.peer.host && !o.peer.unix_path)
 		o.peer.host = "127.0.0.1";

@@ -32,6 +32,8 @@ enum wt_relay_message {
 	WT_RELAY_DEVICES = 84,  /* source -> destination: JSON, prepare what the guest will need */
 	WT_RELAY_DEVICES_READY = 85, /* destination -> source: JSON, done; nothing was plugged in yet */
 	WT_RELAY_DEVICES_DONE = 86,  /* destination -> source: JSON, what has become of them; after RUNNING */
+	WT_RELAY_COMMON = 87,        /* source -> destination: what shared memory is there? */
+	WT_RELAY_COMMON_ANSWER = 88, /* destination -> source: JSON, that of common_memory.h */
 };
 
 enum {

@@ -199,6 +199,12 @@ static int stream_block(void *arg, const char *name, uint64_t length, int *ret_n
 {
 	struct wt_source *source = arg;
 
+	if (source->common) {
+		const struct wt_ram_block *common = wt_guest_ram_find(source->relay.ram, name);
+
+		*ret_number = common && common->shared ? WT_OUTGOING_LEFT_OUT : -1;
+		return 0;
+	}
 	for (int i = 0; source->served[i]; i++) {
 		const struct wt_ram_block *block = source->served[i];
 
@@ -268,7 +274,9 @@ static int open_outgoing(struct wt_source *source, struct wt_error *err)
 		r = wt_outgoing_listen(source->outgoing, source->place.path, err);
 	if (!r)
 		r = wt_outgoing_keep(source->outgoing, err);
-	if (!r && !source->options->no_feed)
+	if (!r && source->common)
+		wt_outgoing_allow_shared(source->outgoing);
+	else if (!r && !source->options->no_feed)
 		offer_feed(source);
 	if (!r)
 		wt_outgoing_start(source->outgoing, wt_source_server(source));
@@ -287,6 +295,7 @@ static int prepare_qemu(struct wt_source *source, struct wt_error *err)
 	source->before_known = true;
 	settings.return_path = settings.events = true;
 	settings.pause_before_switchover = false;
+	settings.ignore_shared = source->common != NULL;
 	settings.auto_converge |= o->auto_converge;
 	settings.max_bandwidth = o->max_rate ? o->max_rate : BANDWIDTH_MAX;
 	wt_source_digests_begin(source);
@@ -454,6 +463,8 @@ static int start(struct wt_source *source, struct wt_error *err)
 			"--verify compares all RAM, but this guest's balloon has free-page-hint=on, so QEMU leaves free "
 			"pages out; leave --verify out");
 	if (!r)
+		r = wt_source_common_open(source, err);
+	if (!r)
 		r = wt_source_memory_open(source, err);
 	if (!r)
 		r = wt_source_replica_open(source, err);
@@ -550,6 +561,7 @@ static void close_all(struct wt_source *source)
 	wt_source_change_close(source);
 	wt_source_replica_close(source);
 	wt_memory_close(source->memory);
+	wt_common_memory_close(source->common);
 	wt_source_restart_close(source);
 	free(source->served);
 	json_decref(source->destination_facts);
