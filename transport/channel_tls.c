@@ -106,9 +106,10 @@ int wt_tls_context_open(
 	SSL_CTX *ctx = NULL;
 	char reason[128];
 
+	if (!context)
+		return wt_error_set(err, ENOMEM, "no memory for TLS");
 	ERR_clear_error();
-	if (context)
-		ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
+	ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
 	if (!ctx || !SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
 		!SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) ||
 		!SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256") ||
@@ -116,7 +117,7 @@ int wt_tls_context_open(
 		ERR_error_string_n(ERR_peek_last_error(), reason, sizeof reason);
 		SSL_CTX_free(ctx);
 		free(context);
-		return wt_error_set(err, context ? EIO : ENOMEM,
+		return wt_error_set(err, EIO,
 			"OpenSSL cannot set up TLS 1.3 (%s); does the system's policy forbid it?", reason);
 	}
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
@@ -156,10 +157,9 @@ int wt_tls_open(
 	tls->ssl = SSL_new(context->ctx);
 	tls->from_peer = BIO_new(BIO_s_mem());
 	tls->to_peer = BIO_new(BIO_s_mem());
-	if (!tls->ssl || !tls->from_peer || !tls->to_peer)
+	if (!tls->ssl || !tls->from_peer || !tls->to_peer || !SSL_set_app_data(tls->ssl, tls))
 		goto free_parts;
 	SSL_set_bio(tls->ssl, tls->from_peer, tls->to_peer);
-	SSL_set_app_data(tls->ssl, tls);
 	if (tls->server)
 		SSL_set_accept_state(tls->ssl);
 	else
