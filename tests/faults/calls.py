@@ -72,6 +72,21 @@ WAYS = {
     "qmp": [("QMP", "refused"), ("QMP", "silent"), ("QMP", "closed")],
 }
 
+VERBS = [("verbs", how) for how in e("ENOMEM", "EINVAL")]
+DEVICE = [("verbs", how) for how in e("ENODEV", "ENOMEM")]
+WAYS.update({
+    **{call: VERBS for call in ("ibv_alloc_pd ibv_create_comp_channel ibv_create_cq ibv_reg_mr ibv_reg_mr_iova2 ibv_modify_qp rdma_accept "
+                                "rdma_connect rdma_create_qp rdma_create_id rdma_migrate_id rdma_set_option rdma_reject").split()},
+    **{call: DEVICE for call in "ibv_get_device_list ibv_query_device rdma_create_event_channel rdma_get_devices rdma_listen".split()},
+    **{call: [("verbs", how) for how in e("EIO")] for call in (
+        "ibv_dereg_mr ibv_destroy_cq ibv_destroy_comp_channel ibv_dealloc_pd ibv_get_cq_event ibv_get_device_index rdma_disconnect").split()},
+    "rdma_bind_addr": [("verbs", how) for how in e("EADDRINUSE", "EADDRNOTAVAIL", "ENODEV")],
+    "rdma_resolve_addr": [("verbs", how) for how in e("EADDRNOTAVAIL", "ENETUNREACH")],
+    "rdma_resolve_route": [("verbs", how) for how in e("EHOSTUNREACH", "EINVAL")],
+    "rdma_get_cm_event": [("verbs", how) for how in e("EINTR", "ENODEV")],
+    "ibv_post_send": [("verbs", how) for how in e("ENOMEM", "EIO")] + [("verbs", "short")], "ibv_poll_cq": [("verbs", "fail")]})
+DEVICE_CALLS = ("ibv_", "rdma_")
+
 Site = collections.namedtuple("Site", "call offset name")
 NUMBERS = {str(value): name for name, value in vars(errno).items() if isinstance(value, int)}
 
@@ -83,10 +98,12 @@ def ways(call):
     return WAYS[call]
 
 
-def word(how):
+def word(how, call=""):
     """How, for people."""
     lasting = " from then on" if how.endswith("+") else ""
     how = how.rstrip("+")
+    if call == "ibv_post_send" and how == "short":
+        return "queue pair in error"
     return {"e-3": "EAI_AGAIN", "e-10": "EAI_MEMORY"}.get(how, NUMBERS.get(how[1:], how) if how[0] == "e" else how) + lasting
 
 

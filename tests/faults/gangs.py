@@ -19,7 +19,7 @@ HOLD_S = 4
 class Together:
     """What the coordinator could not bring to an end, `--resume` does, or the relays' own deadlines; then as for any migration."""
 
-    components = ("coordinator",)
+    components = ("gang coordinator",)
     binary = watari()
     words = {"WORD": "gang"}
     keeps = None
@@ -46,7 +46,7 @@ class Together:
                               "options": ["--reconnect-timeout", "2s"]}}
             for n, (source, destination) in enumerate(pairs)})
         host.run_dir = where
-        process = gang.start(env=env.get("coordinator"))
+        process = gang.start(env=env.get("gang coordinator"))
         wait_for(lambda: not process.running(), f"watari gang hangs: {process.tail()}: its end", DEADLINE_S)
         said = [word for word in [judged(process, "gang")] if word]
         host.processes.remove(process)
@@ -95,7 +95,7 @@ class Together:
             for guest in (source, destination):
                 if guest is not left[0]:
                     guest.end()
-                    self.world.host.processes.remove(guest.process)
+                    guest.host.processes.remove(guest.process)
         if 0 < moved < len(pairs):
             raise Failure(f"{moved} of {len(pairs)} guests have moved: {said}")
         return ("destination" if moved else "source"), said

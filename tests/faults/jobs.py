@@ -20,7 +20,7 @@ CRASHED = re.compile(r"Segmentation fault|signal 11|Signal: (Segm|Abort|Bus)|Ass
 
 class Jobs:
     binary = COORDINATOR
-    components = ("coordinator",)
+    components = ("job coordinator",)
     words = {"WORD": "watari-mpi"}
     ranks = 2
     keeps = "messages --until"  # processes that go on
@@ -66,7 +66,7 @@ class Quiesce(Jobs):
 
     def run(self, env):
         self.running()
-        code, said = self.asked("quiesce", env.get("coordinator", {}))
+        code, said = self.asked("quiesce", env.get("job coordinator", {}))
         if code == 0 and {rank[1] for rank in self.job.states()} != {"detached"}:
             raise Failure("quiesce claims success, and not all ranks are detached")
         self.job.must("resume")
@@ -80,7 +80,7 @@ class Resume(Jobs):
 
     def run(self, env):
         self.running().must("quiesce")
-        code, said = self.asked("resume", env.get("coordinator", {}))
+        code, said = self.asked("resume", env.get("job coordinator", {}))
         if code:
             self.job.must("resume")
         self.goes_on()
@@ -93,6 +93,7 @@ class Rank(Jobs):
 
     binary = os.path.join(BUILD, "openmpi", "mca_btl_watari.so")
     components = ("BTL",)
+    foreign = ("opal_object.h ", "compat.h wt_compat_job_size: strdup")  # calls of Open MPI's own macros
     words = {"WORD": "messages", "OBJECT": "mca_btl_watari.so", "RANK": "1"}
 
     def run(self, env):

@@ -16,6 +16,7 @@ import time
 from harness.hosts import Failure, Host, wait_for
 from harness.migration import BUILD, events, watari
 
+import calls
 from tiny import Tiny, build_rom
 
 LIBRARY = os.path.join(BUILD, "tests", "libfault.so")
@@ -92,6 +93,7 @@ class Plain:
     binary = watari()
     words = {}  # for libfault.so
     keeps = None
+    address = "127.0.0.1"
     send_options = ["--verify"]
     receive_options = []
 
@@ -110,13 +112,13 @@ class Plain:
         before = source.last()
         self.prepare()
         common = ["--json", "--psk", world.key, "--reconnect-timeout", "2s"]
-        receiver = host.start([watari(), "receive", "--qmp", destination.qmp, *common, *self.receive_options, "127.0.0.1:0/vm"],
+        receiver = host.start([watari(), "receive", "--qmp", destination.qmp, *common, *self.receive_options, f"{self.address}:0/vm"],
                               "receive", env=env.get("receiver"))
         wait_for(lambda: port_of(receiver) or not receiver.running(), "watari receive to listen", DEADLINE_S)
         sender = None
         if port_of(receiver):
             sender = host.start([watari(), "send", "--qmp", source.qmp, *common, *self.send_options,
-                                 f"127.0.0.1:{port_of(receiver)}/vm"], "send", env=env.get("sender"))
+                                 f"{self.address}:{port_of(receiver)}/vm"], "send", env=env.get("sender"))
             ended(sender, "watari send")
         end_receiver(receiver)
         try:
@@ -148,8 +150,16 @@ class Plain:
                 if guest.status() == "running":
                     raise Failure("two guests run")
                 guest.end()
-                world.host.processes.remove(guest.process)
+                guest.host.processes.remove(guest.process)
         return ("source" if left[0] is source else "destination"), said
+
+
+class Verbs(Plain):
+    """Over verbs, which may fall back on tcp. Inside of a lab host, see lab/test_faults_lab.py."""
+
+    only = calls.DEVICE_CALLS
+    address = os.environ.get("WATARI_RDMA_ADDRESS", "")
+    send_options = ["--verify", "--switchover-timeout", "20s"]
 
 
 class Replica(Plain):

@@ -10,6 +10,7 @@ from harness.hosts import Failure, wait_for
 from harness.qmp_call import call
 
 MB = 8
+ACCEL = os.environ.get("WATARI_ACCEL", "tcg")  # kvm inside of lab hosts
 HERE = os.path.dirname(os.path.abspath(__file__))
 LINE = re.compile(r"^([0-9a-f]{8})([.!])$", re.M)
 
@@ -35,7 +36,7 @@ class Tiny:
         self.qmp, self.monitor, self.serial = (os.path.join(host.guest_dir, f"{self.name}.{end}") for end in ("qmp", "mon", "log"))
         memory = f"memory-backend-memfd,id=mem,size={MB}M,share=on"
         self.process = host.start(
-            [qemu("10.0"), "-accel", "tcg", "-M", "q35,memory-backend=mem", "-m", f"{MB}", "-object", memory, "-bios", rom,
+            [qemu("7.2" if ACCEL == "kvm" else "10.0"), "-accel", ACCEL, "-M", "q35,memory-backend=mem", "-m", f"{MB}", "-object", memory, "-bios", rom,
              "-nodefaults", "-display", "none", "-serial", f"file:{self.serial}",
              "-qmp", f"unix:{self.qmp},server=on,wait=off", "-qmp", f"unix:{self.monitor},server=on,wait=off",
              *(["-incoming", "defer", "-S"] if incoming else [])], self.name)
