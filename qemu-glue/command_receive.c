@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "command.h"
+#include "daemon.h"
 #include "destination.h"
 #include "source.h"
 
@@ -15,8 +16,11 @@ static const char usage[] =
 	"usage: watari receive --qmp SOCKET [options] [HOST]:PORT/NAME\n"
 	"Awaits the guest NAME for the QEMU at SOCKET, which was started with -incoming defer -S.\n"
 	"  --qmp SOCKET             QMP socket of the destination QEMU\n"
+	"  --tls-creds DIR          certificates of both ends, in QEMU's and libvirt's layout (ca-cert.pem and so on)\n"
+	"  --tls-allow NAME         who the other end may be, repeatable; @FILE: a name on each line\n"
 	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"
 	"  --insecure               no encryption; loopback and unix sockets only\n"
+	"  --data-plain             data over tcp is not encrypted (both ends say so; over verbs it never is)\n"
 	"  --fabric LIST            verbs,tcp: what is offered (default: all)\n"
 	"  --data-host ADDRESS[,..] where data connections are awaited (default: at HOST)\n"
 	"  --device NAME[,NAME]     RDMA device, or two\n"
@@ -31,6 +35,7 @@ static const char usage[] =
 	"  --wait TIME              how long to wait for a source at all (default: for ever)\n"
 	"  --hold[=TIME]            the guest runs, and waits for its devices until watari proceed, or for TIME (default 60s)\n"
 	"  --job NAME               for watari status and cancel (default: the name of the VM and -incoming)\n"
+	"  --daemon                 the watari daemon of this host does it; this command tells what it tells\n"
 	"  --json                   events as JSON lines on standard output\n";
 
 enum { OPT_DATA_HOST = 256, OPT_REPLICA, OPT_REUSE, OPT_COMMON, OPT_WAIT };
@@ -39,6 +44,7 @@ static const struct option options[] = {
 	WT_OPTIONS_COMMON,
 	WT_OPTIONS_DEVICES,
 	{ "hold", 2, NULL, WT_OPTION_HOLD },
+	{ "daemon", 0, NULL, WT_OPTION_DAEMON },
 	{ "data-host", 1, NULL, OPT_DATA_HOST },
 	{ "replica", 1, NULL, OPT_REPLICA },
 	{ "reuse-memory", 0, NULL, OPT_REUSE },
@@ -132,7 +138,7 @@ int wt_command_receive_options(int argc, char **argv, struct wt_destination_opti
 	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.listen, &o.common.name) ||
 		!wt_command_name_job(&o.common, "-incoming") || !check_replica(&o) || !check_common(&o))
 		return WT_EXIT_USAGE;
-	if (!o.common.psk_file && !o.listen.host && !o.listen.unix_path)
+	if (!wt_relay_is_secure(&o.common) && !o.listen.host && !o.listen.unix_path)
 		o.listen.host = "127.0.0.1";
 	*ret_options = o;
 	return WT_COMMAND_RUN;
@@ -141,10 +147,15 @@ int wt_command_receive_options(int argc, char **argv, struct wt_destination_opti
 int wt_command_receive(int argc, char **argv)
 {
 	struct wt_destination_options o;
+	json_t *words;
 	int code;
 
 	if (wt_command_is_uri(argc, argv))
 		return wt_command_receive_uri(argc, argv);
+	words = wt_daemon_words(argc, argv); /* as they are: getopt puts them in order */
 	code = wt_command_receive_options(argc, argv, &o);
-	return code == WT_COMMAND_RUN ? wt_destination_run(&o) : code;
+	if (code == WT_COMMAND_RUN)
+		code = o.common.daemon ? wt_daemon_ask(words) : wt_destination_run(&o);
+	json_decref(words);
+	return code;
 }

@@ -6,14 +6,18 @@
 #include <stdio.h>
 
 #include "command.h"
+#include "daemon.h"
 #include "source.h"
 
 static const char usage[] =
 	"usage: watari send --qmp SOCKET [options] HOST:PORT/NAME\n"
 	"Moves the guest of the QEMU at SOCKET to the `watari receive` at HOST:PORT that awaits NAME.\n"
 	"  --qmp SOCKET             QMP socket of the source QEMU\n"
+	"  --tls-creds DIR          certificates of both ends, in QEMU's and libvirt's layout (ca-cert.pem and so on)\n"
+	"  --tls-allow NAME         who the other end may be, repeatable; @FILE: a name on each line\n"
 	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"
 	"  --insecure               no encryption; loopback and unix sockets only\n"
+	"  --data-plain             data over tcp is not encrypted (both ends say so; over verbs it never is)\n"
 	"  --fabric LIST            verbs,tcp: what may be used (default: the best that works)\n"
 	"  --paths N                data connections (default 2)\n"
 	"  --channels N             QEMU writes its stream over N channels of multifd (default 1: without it)\n"
@@ -36,6 +40,7 @@ static const char usage[] =
 	"  --verify                 compare all RAM of both sides while both are stopped (adds to the downtime)\n"
 	"  --hold[=TIME]            wait for watari proceed before the guest moves; given up after TIME (default 60s)\n"
 	"  --job NAME               for watari status and cancel (default: the name of the VM)\n"
+	"  --daemon                 the watari daemon of this host does it; this command tells what it tells\n"
 	"  --json                   events as JSON lines on standard output\n";
 
 enum {
@@ -59,6 +64,7 @@ static const struct option options[] = {
 	WT_OPTIONS_COMMON,
 	WT_OPTIONS_DEVICES,
 	{ "hold", 2, NULL, WT_OPTION_HOLD },
+	{ "daemon", 0, NULL, WT_OPTION_DAEMON },
 	{ "paths", 1, NULL, OPT_PATHS },
 	{ "channels", 1, NULL, OPT_CHANNELS },
 	{ "no-feed", 0, NULL, OPT_NO_FEED },
@@ -170,10 +176,15 @@ int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret
 int wt_command_send(int argc, char **argv)
 {
 	struct wt_source_options o;
+	json_t *words;
 	int code;
 
 	if (wt_command_is_uri(argc, argv))
 		return wt_command_send_uri(argc, argv);
+	words = wt_daemon_words(argc, argv); /* as they are: getopt puts them in order */
 	code = wt_command_send_options(argc, argv, &o);
-	return code == WT_COMMAND_RUN ? wt_source_run(&o) : code;
+	if (code == WT_COMMAND_RUN)
+		code = o.common.daemon ? wt_daemon_ask(words) : wt_source_run(&o);
+	json_decref(words);
+	return code;
 }

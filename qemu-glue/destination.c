@@ -319,7 +319,7 @@ static int take_guest(struct wt_destination *d, const uint8_t *payload, size_t l
 			"both watari send and watari receive, or to neither");
 	d->guest_known = true;
 	d->machine.verify = d->guest.flags & WT_RELAY_GUEST_VERIFY;
-	return 0;
+	return wt_record_write(d->relay.qmp, &d->guest.record, err);
 }
 
 /* The numbers must meet: a lost announcement would leave old content in place without anybody noticing. */

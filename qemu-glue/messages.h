@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "record.h"
+
 #define WT_STREAM_CHUNK_MAX (256u << 10)
 
 enum wt_relay_message {
@@ -43,6 +45,7 @@ enum {
 
 struct wt_relay_guest {
 	uint32_t flags;
+	struct wt_record record; /* of this migration; none: URI mode, which cannot ask its QEMUs */
 };
 
 struct wt_relay_ram_end {
@@ -60,7 +63,7 @@ struct wt_relay_digest {
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "structures go on the wire");
 _Static_assert(sizeof(struct wt_relay_ram_end) == 8, "goes on the wire");
-_Static_assert(sizeof(struct wt_relay_guest) == 4, "goes on the wire");
+_Static_assert(sizeof(struct wt_relay_guest) == 20, "goes on the wire");
 _Static_assert(sizeof(struct wt_relay_digest) == 32, "goes on the wire");
 
 #endif

@@ -303,7 +303,9 @@ static int prepare_qemu(struct wt_source *source, struct wt_error *err)
 	settings.multifd = o->channels > 1;
 	if (settings.multifd)
 		settings.multifd_channels = o->channels;
-	r = wt_migration_settings_write(source->relay.qmp, &settings, err);
+	r = wt_record_write(source->relay.qmp, &source->record, err);
+	if (!r)
+		r = wt_migration_settings_write(source->relay.qmp, &settings, err);
 	return r ? r : open_outgoing(source, err);
 }
 
@@ -450,8 +452,9 @@ static int start(struct wt_source *source, struct wt_error *err)
 	r = wt_relay_open(
 		&source->relay, &o->common, &qmp_events, signalled, wt_source_commands, source, err);
 	if (!r)
-		if (!r)
-			r = wt_source_devices_open(source, err);
+		r = wt_record_new(&source->record, err);
+	if (!r)
+		r = wt_source_devices_open(source, err);
 	if (!r)
 		r = wt_preflight_source(source->relay.qmp, source->relay.ram, o->shared_storage,
 			wt_source_devices_leaving(source), &source->facts, err);
@@ -533,8 +536,8 @@ static int conclude(struct wt_source *source)
 		break;
 	case WT_SOURCE_UNDECIDED:
 		snprintf(text, sizeof text,
-			"%s after the switchover was let go; the destination is loaded and paused. If this QEMU is really gone, "
-			"let it run there: watari recover --destination-qmp SOCKET --force-run",
+			"%s after the switchover was let go; the destination is loaded and paused. If this QEMU is really gone "
+			"and the guest is sent to no other, let it run there: watari recover --destination-qmp SOCKET --force-run",
 			wt_error_text(&source->failure));
 		break;
 	default:

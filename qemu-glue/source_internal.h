@@ -19,6 +19,7 @@
 #include "passthrough.h"
 #include "preflight.h"
 #include "progress.h"
+#include "record.h"
 #include "relay.h"
 #include "replica_writer.h"
 #include "source.h"
@@ -51,6 +52,7 @@ struct wt_source {
 	const struct wt_source_options *options;
 	const struct wt_ram_block **served; /* by the server's block number */
 	struct wt_preflight facts;
+	struct wt_record record;         /* of this migration, for both QEMUs */
 	struct wt_common_memory *common; /* NULL: the memory is moved */
 	struct wt_memory *memory;
 	struct wt_memory *former[WT_TARGETS_MAX]; /* of migrations that were given up for another destination

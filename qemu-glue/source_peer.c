@@ -268,7 +268,8 @@ int wt_source_server_open(struct wt_source_target *target, struct wt_error *err)
 struct wt_relay_guest wt_source_guest(const struct wt_source *source)
 {
 	return (struct wt_relay_guest){ .flags = (source->facts.guest_running ? WT_RELAY_GUEST_RUNNING : 0) |
-						 (source->options->verify ? WT_RELAY_GUEST_VERIFY : 0) };
+						 (source->options->verify ? WT_RELAY_GUEST_VERIFY : 0),
+		.record = source->record };
 }
 
 void wt_source_stats(const struct wt_source *source, struct wt_server_stats *ret_stats)

@@ -24,7 +24,7 @@ import sys
 import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ORDER = ["style", "unit", "contract", "asan", "tsan", "fuzz-smoke", "integration", "lab", "model", "fuzz", "faults", "soak",
+ORDER = ["style", "unit", "contract", "asan", "tsan", "fuzz-smoke", "integration", "lab", "model", "fuzz", "faults", "campaign", "soak",
          "versions", "fresh"]
 
 

@@ -226,6 +226,11 @@ void wt_report_open(struct wt_report *report, bool json)
 	*report = (struct wt_report){ .json = json, .start_ns = sim_now_ns };
 }
 
+void wt_report_open_on(struct wt_report *report, bool json, FILE *out, FILE *err)
+{
+	wt_report_open(report, json);
+}
+
 unsigned wt_report_columns(const struct wt_report *report)
 {
 	return 0;
