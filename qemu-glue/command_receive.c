@@ -9,6 +9,7 @@
 
 #include "command.h"
 #include "destination.h"
+#include "privileges.h"
 #include "source.h"
 
 static const char usage[] =
@@ -131,5 +132,8 @@ int wt_command_receive(int argc, char **argv)
 	if (wt_command_is_uri(argc, argv))
 		return wt_command_receive_uri(argc, argv);
 	code = wt_command_receive_options(argc, argv, &o);
-	return code == WT_COMMAND_RUN ? wt_destination_run(&o) : code;
+	if (code != WT_COMMAND_RUN)
+		return code;
+	wt_privileges_drop(o.common.device_map);
+	return wt_destination_run(&o);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "command.h"
+#include "privileges.h"
 #include "source.h"
 
 static const char usage[] =
@@ -157,5 +158,8 @@ int wt_command_send(int argc, char **argv)
 	if (wt_command_is_uri(argc, argv))
 		return wt_command_send_uri(argc, argv);
 	code = wt_command_send_options(argc, argv, &o);
-	return code == WT_COMMAND_RUN ? wt_source_run(&o) : code;
+	if (code != WT_COMMAND_RUN)
+		return code;
+	wt_privileges_drop(o.common.device_map);
+	return wt_source_run(&o);
 }
