@@ -558,8 +558,8 @@ static int check_ram(
 		r = check_private(qmp, text_of(backend, "id"), is_true(backend, "share"), err);
 		if (r < 0)
 			break;
+		staged += !block->staged; /* QEMU may have listed it twice */
 		block->staged = true;
-		staged++;
 	}
 	json_decref(list);
 	if (r < 0)
