@@ -441,8 +441,7 @@ static int start(struct wt_source *source, struct wt_error *err)
 	r = wt_relay_open(
 		&source->relay, &o->common, &qmp_events, signalled, wt_source_commands, source, err);
 	if (!r)
-		if (!r)
-			r = wt_source_devices_open(source, err);
+		r = wt_source_devices_open(source, err);
 	if (!r)
 		r = wt_preflight_source(source->relay.qmp, source->relay.ram, o->shared_storage,
 			wt_source_devices_leaving(source), &source->facts, err);
