@@ -35,6 +35,7 @@ int wt_command_restore(int argc, char **argv);
 int wt_command_doctor(int argc, char **argv);
 int wt_command_devices(int argc, char **argv);
 int wt_command_ranks(int argc, char **argv);
+int wt_command_daemon(int argc, char **argv);
 
 /* `send` and `receive` without --qmp (and not for help): started by QEMU itself. */
 bool wt_command_is_uri(int argc, char **argv);
@@ -60,6 +61,7 @@ enum {
 	WT_OPTION_DEVICE_HOST,
 	WT_OPTION_AGENT,
 	WT_OPTION_HOLD,
+	WT_OPTION_DAEMON,
 	WT_OPTION_HELP,
 };
 /* Of driven migrations only. */
@@ -85,6 +87,8 @@ bool wt_command_common(int option, const char *value, struct wt_relay_options *o
 bool wt_command_downtime(const char *option, const char *text, uint64_t *ret_ms);
 /* "64K", "200M", "1G", plain bytes per second; powers of 1000. */
 bool wt_command_rate(const char *option, const char *text, uint64_t *ret_bytes_per_s);
+/* "512M", "16G", plain bytes; powers of 1024. */
+bool wt_command_bytes(const char *option, const char *text, uint64_t *ret_bytes);
 /* Names the job after --job, or else after the VM; prints a sentence and answers false if that is no name for
  * one. suffix: of the VM's name. */
 bool wt_command_name_job(struct wt_relay_options *options, const char *suffix);

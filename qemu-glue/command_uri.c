@@ -245,7 +245,7 @@ static bool output_is_qemus(void)
 
 int wt_command_send_uri(int argc, char **argv)
 {
-	struct wt_address peer;
+	struct wt_address peer = { 0 };
 	struct uri_options o;
 	int code = parse(argc, argv, send_options, send_usage, &o, &peer);
 
@@ -262,7 +262,7 @@ int wt_command_send_uri(int argc, char **argv)
 
 int wt_command_receive_uri(int argc, char **argv)
 {
-	struct wt_address listen;
+	struct wt_address listen = { 0 };
 	struct uri_options o;
 	int code = parse(argc, argv, receive_options, receive_usage, &o, &listen);
 
@@ -278,7 +278,7 @@ int wt_command_receive_uri(int argc, char **argv)
 
 int wt_command_relay(int argc, char **argv)
 {
-	struct wt_address address;
+	struct wt_address address = { 0 };
 	struct uri_options o;
 	int code = parse(argc, argv, relay_options, relay_usage, &o, &address);
 

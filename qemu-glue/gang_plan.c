@@ -11,6 +11,10 @@
 
 #define HOLD_S 300
 
+/* What the coordinator says itself. */
+static const char *const our_checkpoint_options[] = { "qmp", "devices", "device-host", "agent", "hold", "job",
+	"json", "help", "name", "base", "full", NULL };
+
 /* What the coordinator says itself, and what would end it before it begins. */
 static const char *const our_options[] = { "qmp", "psk", "tls-creds", "insecure", "devices", "device-host",
 	"agent", "hold", "job", "json", "help", "wait", NULL };
@@ -70,7 +74,7 @@ static int take_vm(struct wt_plan_reader *r, json_t *object, struct wt_gang_vm *
 	static const char *const keys[] = { "prefix", "qmp", "psk", "tls_creds", "insecure", "devices",
 		"device_host", "agent", "options", "start", "address", NULL };
 	static const char *const from_keys[] = { "prefix", "qmp", "psk", "tls_creds", "insecure", "devices",
-		"device_host", "agent", "options", NULL };
+		"device_host", "agent", "options", "checkpoint", NULL };
 	json_t *to = json_object_get(object, "to");
 	int code;
 
@@ -79,6 +83,12 @@ static int take_vm(struct wt_plan_reader *r, json_t *object, struct wt_gang_vm *
 	snprintf(r->where, sizeof r->where, ", guest %s, \"from\"", vm->name);
 	if (!code)
 		code = take_end(r, json_object_get(object, "from"), from_keys, &vm->from);
+	if (!code)
+		code = wt_plan_words(
+			r, json_object_get(object, "from"), "checkpoint", false, &vm->checkpoint);
+	if (!code)
+		code = wt_plan_options(
+			r, &vm->checkpoint, our_checkpoint_options, "watari gang --checkpoint");
 	snprintf(r->where, sizeof r->where, ", guest %s, \"to\"", vm->name);
 	if (!code)
 		code = take_end(r, to, keys, &vm->to);
@@ -246,6 +256,7 @@ void wt_gang_plan_free(struct wt_gang_plan *plan)
 		end_clear(&plan->vms[i].from);
 		end_clear(&plan->vms[i].to);
 		wt_plan_words_clear(&plan->vms[i].start);
+		wt_plan_words_clear(&plan->vms[i].checkpoint);
 		free(plan->vms[i].address);
 	}
 	free(plan->watari);

@@ -31,15 +31,22 @@ int wt_relay_open(struct wt_relay *relay, const struct wt_relay_options *options
 	const struct wt_qmp_events *events, void (*signalled)(void *arg, const char *signal_name),
 	const struct wt_job_command *commands, void *arg, struct wt_error *err)
 {
+	const struct wt_relay_within *within = options->within;
 	int r;
 
 	*relay = (struct wt_relay){ .options = options, .signals.fd = -1, .arg = arg };
-	wt_report_open(&relay->report, options->json);
+	if (within)
+		wt_report_open_on(&relay->report, options->json, within->out, within->err);
+	else
+		wt_report_open(&relay->report, options->json);
 	wt_locality_near(options->device);
 	r = wt_loop_open(&relay->loop);
 	if (r)
 		return wt_error_set(err, -r, "no event loop: %s", strerror(-r));
-	r = wt_signals_open(&relay->signals, relay->loop, signalled, arg, err);
+	if (within)
+		r = wt_signals_open_on(&relay->signals, relay->loop, within->end_fd, signalled, arg, err);
+	else
+		r = wt_signals_open(&relay->signals, relay->loop, signalled, arg, err);
 	if (!r && options->job[0])
 		r = wt_job_open(relay->loop, options->job, commands, arg, &relay->job, err);
 	if (!r && options->qmp_path)

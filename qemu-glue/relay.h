@@ -25,6 +25,12 @@
 #define WT_RELAY_ALLOWED_MAX 32
 #define WT_RELAY_QMP_NS 10000000000ull /* how long QEMU may take to answer */
 
+/* What a relay that is no process of its own has in its place: see daemon.h. */
+struct wt_relay_within {
+	FILE *out, *err; /* what it prints */
+	int end_fd;      /* an eventfd: written to when it shall end, as by a signal */
+};
+
 /* Options of both `send` and `receive`; strings are borrowed. */
 struct wt_relay_options {
 	const char *qmp_path;          /* NULL: no QMP, and no guest RAM found by it (relay.qmp, relay.ram) */
@@ -43,6 +49,8 @@ struct wt_relay_options {
 	uint64_t hold_ns;              /* how long to wait for `watari proceed`, see hold.h; 0: not */
 	bool insecure, json;
 	bool data_plain; /* data over tcp is not encrypted, although the control connection is */
+	bool daemon;     /* asked for: the daemon of this host runs it */
+	const struct wt_relay_within *within; /* NULL: a process of its own */
 };
 
 struct wt_relay {

@@ -165,10 +165,9 @@ int wt_tls_open(struct wt_tls_context *context, const char *peer, const char *ho
 	tls->ssl = SSL_new(context->ctx);
 	tls->from_peer = BIO_new(BIO_s_mem());
 	tls->to_peer = BIO_new(BIO_s_mem());
-	if (!tls->ssl || !tls->from_peer || !tls->to_peer)
+	if (!tls->ssl || !tls->from_peer || !tls->to_peer || !SSL_set_app_data(tls->ssl, tls))
 		goto free_parts;
 	SSL_set_bio(tls->ssl, tls->from_peer, tls->to_peer);
-	SSL_set_app_data(tls->ssl, tls);
 	if (tls->server)
 		SSL_set_accept_state(tls->ssl);
 	else

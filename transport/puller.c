@@ -132,9 +132,9 @@ void wt_puller_close(struct wt_puller *p)
 	free(p);
 }
 
-size_t wt_puller_unsent(const struct wt_puller *p)
+bool wt_puller_unsent(const struct wt_puller *p)
 {
-	return p->servers[0].link.session && !p->failed ? wt_session_retained(p->servers[0].link.session) : 0;
+	return p->servers[0].link.session && !p->failed && wt_session_owes_word(p->servers[0].link.session);
 }
 
 uint64_t wt_puller_next_seq(const struct wt_puller *p)

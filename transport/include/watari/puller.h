@@ -127,8 +127,9 @@ uint64_t wt_puller_next_seq(const struct wt_puller *puller);
 /* What was announced, and the base. */
 bool wt_puller_all_landed(const struct wt_puller *puller);
 int wt_puller_send(struct wt_puller *puller, unsigned type, const void *payload, size_t length);
-/* Bytes of messages that the peer has not acknowledged. */
-size_t wt_puller_unsent(const struct wt_puller *puller);
+/* Whether the peer has not acknowledged a message of the application's. What transport itself has said behind
+ * that (a path is lost, when the peer has gone in peace) nobody need wait for. */
+bool wt_puller_unsent(const struct wt_puller *puller);
 uint64_t wt_puller_heard_ns(const struct wt_puller *puller);
 /*
  * There is an old copy: in `blocks_end` only. The server then digests what it announces, and what is the same
