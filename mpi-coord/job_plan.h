@@ -7,6 +7,7 @@
 #define WATARI_MPI_JOB_PLAN_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include <watari/error.h>
 
@@ -39,6 +40,9 @@ struct wt_job_plan {
  */
 int wt_job_plan_ask(const char *watari, const char *path, const char *const *more,
 	struct wt_job_plan *ret_plan, struct wt_error *err);
+/* What the command says, to its end; *plan is empty before, and to be cleared afterwards. -EINVAL: it has
+ * said why not; -EPROTO: it makes no sense. */
+int wt_job_plan_read(FILE *said, struct wt_job_plan *plan, struct wt_error *err);
 void wt_job_plan_clear(struct wt_job_plan *plan);
 
 #endif

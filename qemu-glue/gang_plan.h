@@ -31,7 +31,7 @@
 struct wt_gang_end {
 	struct wt_plan_words prefix;  /* runs a command on that host; none: here */
 	struct wt_plan_words options; /* more of `watari send` or `receive` */
-	char *qmp, *psk, *devices, *device_host;
+	char *qmp, *psk, *tls_creds, *devices, *device_host;
 	char *agent; /* for the devices, or for an MPI job in the guest */
 	bool insecure;
 };

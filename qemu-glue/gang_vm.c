@@ -39,6 +39,7 @@ static void relay_line(
 		wt_gang_line_make(line, "--wait=%us", gang->plan->hold_s);
 	wt_gang_line_add_qemu(line, end);
 	wt_gang_line_add_option(line, "--psk", end->psk);
+	wt_gang_line_add_option(line, "--tls-creds", end->tls_creds);
 	if (end->insecure)
 		wt_gang_line_add(line, "--insecure");
 	wt_gang_line_add_all(line, &end->options);
