@@ -84,6 +84,8 @@ static const struct rule rules[] = {
 		"milliseconds: the guest stops when the rest fits into them (default 300)" },
 	{ LONG_ONLY + 14, "passes", NUMBER, WT_BENCH_VM_BW, FIELD(passes), 1, 100000,
 		"the guest stops after so many passes at the latest (default 30)" },
+	{ LONG_ONLY + 15, "data-plain", FLAG, WHOLE, FIELD(data_plain), 0, 0,
+		"with a key: data over tcp is not encrypted; said at both ends" },
 	{ 'F', "CPU-freq", IGNORED, ALL, 0, 0, 0, "ignored: nothing is said about the clock" },
 	{ 'R', "rdma_cm", IGNORED, ALL, 0, 0, 0, "ignored: verbs always connect by rdma_cm" },
 	{ 'h', "help", FLAG, ALL, FIELD(help), 0, 0, "this text" },

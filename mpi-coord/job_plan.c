@@ -23,6 +23,7 @@ void wt_job_plan_clear(struct wt_job_plan *plan)
 		free(plan->guests[i].agents[WT_JOB_PLAN_TO]);
 	}
 	free(plan->watari);
+	free(plan->job);
 	*plan = (struct wt_job_plan){ 0 };
 }
 
@@ -85,6 +86,8 @@ static bool take_line(struct wt_job_plan *plan, char *line)
 		return take_gang(plan, rest);
 	if (strcmp(word, "watari") == 0)
 		return keep(rest, &plan->watari);
+	if (strcmp(word, "job") == 0)
+		return keep(rest, &plan->job);
 	name = strsep(&rest, " ");
 	if (!rest)
 		return false;

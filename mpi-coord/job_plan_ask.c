@@ -10,15 +10,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-__attribute__((noreturn)) static void become(
-	const char *watari, const char *path, const char *journal, int output)
-{
-	const char *words[8] = { watari, "gang", path, "--agents" };
+#define WORDS_MAX 16
 
-	if (journal) {
-		words[4] = "--journal";
-		words[5] = journal;
-	}
+__attribute__((noreturn)) static void become(
+	const char *watari, const char *path, const char *const *more, int output)
+{
+	const char *words[WORDS_MAX] = { watari, "gang", path, "--agents" };
+
+	for (unsigned i = 0; more[i] && i + 5 < WORDS_MAX; i++)
+		words[4 + i] = more[i];
 	dup2(output, 1);
 	execvp(words[0], (char *const *)words);
 	printf("failed %s cannot be run: %s; name it with --watari\n", watari, strerror(errno));
@@ -26,7 +26,7 @@ __attribute__((noreturn)) static void become(
 	_exit(127);
 }
 
-static FILE *start(const char *watari, const char *path, const char *journal, pid_t *ret_child)
+static FILE *start(const char *watari, const char *path, const char *const *more, pid_t *ret_child)
 {
 	FILE *said;
 	int out[2];
@@ -35,7 +35,7 @@ static FILE *start(const char *watari, const char *path, const char *journal, pi
 		return NULL;
 	*ret_child = fork();
 	if (!*ret_child)
-		become(watari, path, journal, out[1]);
+		become(watari, path, more, out[1]);
 	close(out[1]);
 	said = *ret_child > 0 ? fdopen(out[0], "r") : NULL;
 	if (said)
@@ -46,12 +46,12 @@ static FILE *start(const char *watari, const char *path, const char *journal, pi
 	return NULL;
 }
 
-int wt_job_plan_ask(const char *watari, const char *path, const char *journal, struct wt_job_plan *ret_plan,
-	struct wt_error *err)
+int wt_job_plan_ask(const char *watari, const char *path, const char *const *more,
+	struct wt_job_plan *ret_plan, struct wt_error *err)
 {
 	struct wt_job_plan plan = { 0 };
 	pid_t child = -1;
-	FILE *said = start(watari, path, journal, &child);
+	FILE *said = start(watari, path, more, &child);
 	int status, code = -1;
 
 	if (!said)

@@ -22,6 +22,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "fatal.h"
 #include "gate.h"
 #include "place.h"
 #include "thread.h"
@@ -368,8 +369,9 @@ void wt_rank_close(struct wt_rank *rank)
 	uint64_t one = 1;
 	unsigned i;
 
-	if (write(rank->ending, &one, sizeof one) < 0)
-		abort();
+	while (write(rank->ending, &one, sizeof one) < 0)
+		if (errno != EINTR)
+			wt_fatal("the control thread cannot be told of the end");
 	pthread_join(rank->thread, NULL);
 	for (i = 0; i < CONNECTIONS_MAX; i++) {
 		if (rank->connections[i].fd < 0)

@@ -15,6 +15,7 @@
 #include "target.h"
 
 #define RATE_MIN 1e3 /* QEMU counts in tenths of a second; nothing per tenth means no limit to it */
+#define BYTES_MAX 0x1p62
 #define RATE_MAX 1e12
 #define MS_NS 1000000ull
 #define DOWNTIME_MAX_NS 2000000000000ull /* QEMU's own limit */
@@ -73,17 +74,38 @@ bool wt_command_downtime(const char *option, const char *text, uint64_t *ret_ms)
 	return true;
 }
 
-bool wt_command_rate(const char *option, const char *text, uint64_t *ret_bytes_per_s)
+/* A number and perhaps K, M or G; negative: neither. */
+static double read_scaled(const char *text, double kilo)
 {
-	static const double units[] = { 1, 1e3, 1e6, 1e9 };
 	static const char suffixes[] = "KMG";
 	char *end;
 	double value = strtod(text, &end);
 	const char *suffix = *end ? strchr(suffixes, *end) : NULL;
-	double rate = value * units[suffix ? suffix - suffixes + 1 : 0];
 
-	if (text[0] < '0' || text[0] > '9' || (*end && (!suffix || end[1])) ||
-		!(rate >= RATE_MIN && rate <= RATE_MAX)) {
+	if (text[0] < '0' || text[0] > '9' || (*end && (!suffix || end[1])))
+		return -1;
+	for (long power = suffix ? suffix - suffixes + 1 : 0; power; power--)
+		value *= kilo;
+	return value;
+}
+
+bool wt_command_bytes(const char *option, const char *text, uint64_t *ret_bytes)
+{
+	double value = read_scaled(text, 1024);
+
+	if (!(value >= 1 && value <= BYTES_MAX)) {
+		fprintf(stderr, "watari: %s %s: give bytes, such as 512M or 16G\n", option, text);
+		return false;
+	}
+	*ret_bytes = (uint64_t)value;
+	return true;
+}
+
+bool wt_command_rate(const char *option, const char *text, uint64_t *ret_bytes_per_s)
+{
+	double rate = read_scaled(text, 1000);
+
+	if (!(rate >= RATE_MIN && rate <= RATE_MAX)) {
 		fprintf(stderr, "watari: %s %s: give bytes per second from 1K to 1000G, such as 200M\n",
 			option, text);
 		return false;
@@ -158,6 +180,18 @@ static bool take_hold(const char *value, struct wt_relay_options *o)
 	return o->hold_ns;
 }
 
+static bool take_allowed(const char *value, struct wt_relay_options *o)
+{
+	if (o->tls_allowed_count == WT_RELAY_ALLOWED_MAX) {
+		fprintf(stderr,
+			"watari: more than %d times --tls-allow; put the names into a file, --tls-allow @FILE\n",
+			WT_RELAY_ALLOWED_MAX);
+		return false;
+	}
+	o->tls_allowed[o->tls_allowed_count++] = value;
+	return true;
+}
+
 bool wt_command_common(int option, const char *value, struct wt_relay_options *o)
 {
 	switch (option) {
@@ -167,8 +201,16 @@ bool wt_command_common(int option, const char *value, struct wt_relay_options *o
 	case WT_OPTION_PSK:
 		o->psk_file = value;
 		return true;
+	case WT_OPTION_TLS_CREDS:
+		o->tls_creds = value;
+		return true;
+	case WT_OPTION_TLS_ALLOW:
+		return take_allowed(value, o);
 	case WT_OPTION_INSECURE:
 		o->insecure = true;
+		return true;
+	case WT_OPTION_DATA_PLAIN:
+		o->data_plain = true;
 		return true;
 	case WT_OPTION_FABRIC:
 		return wt_command_fabrics(value, &o->fabrics);
@@ -190,6 +232,9 @@ bool wt_command_common(int option, const char *value, struct wt_relay_options *o
 		return true;
 	case WT_OPTION_HOLD:
 		return take_hold(value, o);
+	case WT_OPTION_DAEMON:
+		o->daemon = true;
+		return true;
 	case WT_OPTION_JSON:
 		o->json = true;
 		return true;
@@ -206,13 +251,25 @@ bool wt_command_check_devices(const struct wt_relay_options *o)
 	return false;
 }
 
+bool wt_command_check_secure(const struct wt_relay_options *o)
+{
+	if (!wt_relay_is_secure(o) && !o->insecure)
+		fprintf(stderr,
+			"watari: give --tls-creds DIR or --psk FILE, or --insecure on loopback and unix sockets\n");
+	else if (!!o->tls_creds + !!o->psk_file + o->insecure > 1)
+		fprintf(stderr, "watari: --tls-creds, --psk and --insecure exclude each other\n");
+	else if (o->tls_allowed_count && !o->tls_creds)
+		fprintf(stderr, "watari: --tls-allow is for certificates, --tls-creds DIR\n");
+	else
+		return true;
+	return false;
+}
+
 bool wt_command_check(const struct wt_relay_options *o)
 {
 	if (!o->qmp_path)
 		fprintf(stderr, "watari: give --qmp SOCKET, a QMP socket of QEMU that nobody else uses\n");
-	else if (!o->psk_file && !o->insecure)
-		fprintf(stderr, "watari: give --psk FILE, or --insecure on loopback and unix sockets\n");
 	else
-		return wt_command_check_devices(o);
+		return wt_command_check_secure(o) && wt_command_check_devices(o);
 	return false;
 }

@@ -6,14 +6,19 @@
 #include <stdio.h>
 
 #include "command.h"
+#include "daemon.h"
+#include "privileges.h"
 #include "source.h"
 
 static const char usage[] =
 	"usage: watari send --qmp SOCKET [options] HOST:PORT/NAME\n"
 	"Moves the guest of the QEMU at SOCKET to the `watari receive` at HOST:PORT that awaits NAME.\n"
 	"  --qmp SOCKET             QMP socket of the source QEMU\n"
+	"  --tls-creds DIR          certificates of both ends, in QEMU's and libvirt's layout (ca-cert.pem and so on)\n"
+	"  --tls-allow NAME         who the other end may be, repeatable; @FILE: a name on each line\n"
 	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"
 	"  --insecure               no encryption; loopback and unix sockets only\n"
+	"  --data-plain             data over tcp is not encrypted (both ends say so; over verbs it never is)\n"
 	"  --fabric LIST            verbs,tcp: what may be used (default: the best that works)\n"
 	"  --paths N                data connections (default 2)\n"
 	"  --channels N             QEMU writes its stream over N channels of multifd (default 1: without it)\n"
@@ -26,6 +31,7 @@ static const char usage[] =
 	"  --give-up-after TIME     abort when the guest could not be stopped so long after the start (default: never)\n"
 	"  --reconnect-timeout TIME how long a lost connection is tried again (default 60s)\n"
 	"  --shared-storage         writable disks are seen by both hosts\n"
+	"  --common-memory          both hosts are VMs that have the guest's memory mapped from one file: it stays there\n"
 	"  --keep-source            leave the source QEMU, stopped, after the move\n"
 	"  --keep-replica DIR       when the guest has moved, write its RAM there, so that it may come back by what differs\n"
 	"  --devices MAP            devices that cannot move with the guest are taken away and given back, see docs/DEVICES.md\n"
@@ -35,6 +41,7 @@ static const char usage[] =
 	"  --verify                 compare all RAM of both sides while both are stopped (adds to the downtime)\n"
 	"  --hold[=TIME]            wait for watari proceed before the guest moves; given up after TIME (default 60s)\n"
 	"  --job NAME               for watari status and cancel (default: the name of the VM)\n"
+	"  --daemon                 the watari daemon of this host does it; this command tells what it tells\n"
 	"  --json                   events as JSON lines on standard output\n";
 
 enum {
@@ -44,6 +51,7 @@ enum {
 	OPT_DOWNTIME,
 	OPT_SWITCHOVER,
 	OPT_SHARED,
+	OPT_COMMON,
 	OPT_KEEP,
 	OPT_REPLICA,
 	OPT_VERIFY,
@@ -57,12 +65,14 @@ static const struct option options[] = {
 	WT_OPTIONS_COMMON,
 	WT_OPTIONS_DEVICES,
 	{ "hold", 2, NULL, WT_OPTION_HOLD },
+	{ "daemon", 0, NULL, WT_OPTION_DAEMON },
 	{ "paths", 1, NULL, OPT_PATHS },
 	{ "channels", 1, NULL, OPT_CHANNELS },
 	{ "no-feed", 0, NULL, OPT_NO_FEED },
 	{ "downtime-limit", 1, NULL, OPT_DOWNTIME },
 	{ "switchover-timeout", 1, NULL, OPT_SWITCHOVER },
 	{ "shared-storage", 0, NULL, OPT_SHARED },
+	{ "common-memory", 0, NULL, OPT_COMMON },
 	{ "keep-source", 0, NULL, OPT_KEEP },
 	{ "keep-replica", 1, NULL, OPT_REPLICA },
 	{ "verify", 0, NULL, OPT_VERIFY },
@@ -109,6 +119,9 @@ static bool take(int option, struct wt_source_options *o)
 	case OPT_SHARED:
 		o->shared_storage = true;
 		return true;
+	case OPT_COMMON:
+		o->common_memory = true;
+		return true;
 	case OPT_KEEP:
 		o->keep_source = true;
 		return true;
@@ -121,6 +134,21 @@ static bool take(int option, struct wt_source_options *o)
 	default:
 		return wt_command_common(option, optarg, &o->common);
 	}
+}
+
+/* What makes no sense where no memory is moved. */
+static bool check_common(const struct wt_source_options *o)
+{
+	const char *with = o->verify              ? "--verify"
+			   : o->keep_replica      ? "--keep-replica"
+			   : o->channels > 1      ? "--channels"
+			   : o->common.device_map ? "--devices"
+						  : NULL;
+
+	if (!o->common_memory || !with)
+		return true;
+	fprintf(stderr, "watari: with --common-memory no memory is moved, and %s cannot be given\n", with);
+	return false;
 }
 
 int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret_options)
@@ -138,7 +166,7 @@ int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret
 	if (optind + 1 != argc)
 		return wt_command_usage(usage);
 	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.peer, &o.common.name) ||
-		!wt_command_name_job(&o.common, ""))
+		!wt_command_name_job(&o.common, "") || !check_common(&o))
 		return WT_EXIT_USAGE;
 	if (!o.peer.host && !o.peer.unix_path)
 		o.peer.host = "127.0.0.1";
@@ -149,10 +177,19 @@ int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret
 int wt_command_send(int argc, char **argv)
 {
 	struct wt_source_options o;
+	json_t *words;
 	int code;
 
 	if (wt_command_is_uri(argc, argv))
 		return wt_command_send_uri(argc, argv);
+	words = wt_daemon_words(argc, argv); /* as they are: getopt puts them in order */
 	code = wt_command_send_options(argc, argv, &o);
-	return code == WT_COMMAND_RUN ? wt_source_run(&o) : code;
+	if (code == WT_COMMAND_RUN && o.common.daemon)
+		code = wt_daemon_ask(words);
+	else if (code == WT_COMMAND_RUN) {
+		wt_privileges_drop(o.common.device_map);
+		code = wt_source_run(&o);
+	}
+	json_decref(words);
+	return code;
 }

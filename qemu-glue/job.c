@@ -4,8 +4,8 @@
  *
  *   1. A client has one line of input and one answer at most: while an answer is not sent, nothing is read
  *      from it.
- *   2. At most WT_JOB_CLIENTS_MAX clients. Who is silent, or does not read, costs nothing but its place, and
- *      loses that to a newcomer.
+ *   2. At most WT_LIMIT_JOB_CLIENTS clients. Who is silent, or does not read, costs nothing but its place,
+ * and loses that to a newcomer.
  *   3. Every line is answered once, also an empty one and garbage. A line that does not fit is answered, and
  *      its client closed.
  *
@@ -47,7 +47,7 @@ struct wt_job {
 	int fd;
 	uint64_t turns;
 	struct wt_timer accept_again;
-	struct client clients[WT_JOB_CLIENTS_MAX];
+	struct client clients[WT_LIMIT_JOB_CLIENTS];
 };
 
 /* ---- one request ---- */
@@ -200,7 +200,7 @@ static struct client *find_place(struct wt_job *job)
 {
 	struct client *oldest = &job->clients[0];
 
-	for (unsigned i = 0; i < WT_JOB_CLIENTS_MAX; i++) {
+	for (unsigned i = 0; i < WT_LIMIT_JOB_CLIENTS; i++) {
 		struct client *client = &job->clients[i];
 
 		if (client->fd < 0)
@@ -255,7 +255,7 @@ static int listen_at(struct wt_job *job, struct wt_error *err)
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	job->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (job->fd < 0 || bind(job->fd, (struct sockaddr *)&address, sizeof address) || chmod(path, 0600) ||
-		listen(job->fd, WT_JOB_CLIENTS_MAX))
+		listen(job->fd, WT_LIMIT_JOB_CLIENTS))
 		return wt_error_set(err, errno, "the job's socket %s: %s", path, strerror(errno));
 	r = wt_loop_fd_set(job->loop, job->fd, EPOLLIN, accept_ready, job);
 	return r ? wt_error_set(err, -r, "the job's socket %s: %s", path, strerror(-r)) : 0;
@@ -273,7 +273,7 @@ int wt_job_open(struct wt_loop *loop, const char *name, const struct wt_job_comm
 	job->commands = commands;
 	job->arg = arg;
 	job->fd = -1;
-	for (unsigned i = 0; i < WT_JOB_CLIENTS_MAX; i++) {
+	for (unsigned i = 0; i < WT_LIMIT_JOB_CLIENTS; i++) {
 		job->clients[i].job = job;
 		job->clients[i].fd = -1;
 	}
@@ -293,7 +293,7 @@ void wt_job_close(struct wt_job *job)
 {
 	if (!job)
 		return;
-	for (unsigned i = 0; i < WT_JOB_CLIENTS_MAX; i++)
+	for (unsigned i = 0; i < WT_LIMIT_JOB_CLIENTS; i++)
 		client_close(&job->clients[i]);
 	wt_loop_timer_clear(job->loop, &job->accept_again);
 	if (job->fd >= 0) {

@@ -14,10 +14,10 @@
 #include <jansson.h>
 
 #include <watari/error.h>
+#include <watari/limits.h>
 #include <watari/loop.h>
 
 #define WT_JOB_LINE_MAX 4096 /* bytes of a request, newline included */
-#define WT_JOB_CLIENTS_MAX 8 /* at once: one more, and the one that was silent longest is closed */
 
 struct wt_job;
 

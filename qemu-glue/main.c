@@ -26,6 +26,7 @@ static const char usage[] =
 	"  checkpoint  write a running guest to files; it goes on\n"
 	"  restore   let a guest go on from such files\n"
 	"  ranks     talk to the ranks of an MPI job in a guest: for watari-mpi\n"
+	"  daemon    one process for many of these sends and receives\n"
 	"  doctor    look at this host: devices, limits, what to do\n"
 	"`watari COMMAND --help` explains each.\n";
 
@@ -50,6 +51,7 @@ static const struct {
 	{ "checkpoint", wt_command_checkpoint },
 	{ "restore", wt_command_restore },
 	{ "ranks", wt_command_ranks },
+	{ "daemon", wt_command_daemon },
 	{ "doctor", wt_command_doctor },
 };
 

@@ -9,7 +9,7 @@
  *      deliver, in the order of arrival; so wt_qmp_call can be used inside a callback.
  *   3. Once broken, the socket is out of the loop, nothing is outstanding, and the last item of the queue is
  *      the end.
- *   4. The queue holds at most QMP_QUEUE_MAX bytes of lines and what one read brought.
+ *   4. The queue holds at most WT_LIMIT_QMP_BYTES bytes of lines and what one read brought.
  *   5. Memory is freed only when no callback of ours is on the stack (depth == 0).
  *
  * Only the loop's thread. It does not know what any command means. Protocol: QEMU docs/interop/qmp-spec.
@@ -29,9 +29,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <watari/limits.h>
+
 #include "qmp_reader.h"
 
-#define QMP_QUEUE_MAX ((size_t)64 << 20)
 #define NS_PER_S 1000000000ull
 #define EVENT_AGE_MAX_NS (10 * NS_PER_S) /* older: the clock was set */
 #define QMP_OUTPUT_MAX ((size_t)16 << 20)
@@ -245,7 +246,7 @@ static int take_event(struct wt_qmp *qmp, const struct wt_qmp_message *message, 
 {
 	struct qmp_item *event;
 
-	if (qmp->queue_bytes > QMP_QUEUE_MAX)
+	if (qmp->queue_bytes > WT_LIMIT_QMP_BYTES)
 		return wt_error_set(err, EPROTO, "QEMU sent more QMP events than anybody can want");
 	event = item_new(QMP_EVENT, message->event);
 	if (!event)

@@ -5,10 +5,13 @@
 #include "report.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <watari/limits.h>
 
 #define PROGRESS_START "watari: "
 
@@ -20,10 +23,15 @@ uint64_t wt_report_now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
+void wt_report_open_on(struct wt_report *report, bool json, FILE *out, FILE *err)
+{
+	*report = (struct wt_report){ .json = json, .start_ns = wt_report_now_ns(), .out = out, .err = err };
+	report->terminal = !json && isatty(fileno(err));
+}
+
 void wt_report_open(struct wt_report *report, bool json)
 {
-	*report = (struct wt_report){ .json = json, .start_ns = wt_report_now_ns() };
-	report->terminal = !json && isatty(STDERR_FILENO);
+	wt_report_open_on(report, json, stdout, stderr);
 }
 
 unsigned wt_report_columns(const struct wt_report *report)
@@ -32,7 +40,7 @@ unsigned wt_report_columns(const struct wt_report *report)
 
 	if (!report->terminal)
 		return 0;
-	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || !size.ws_col)
+	if (ioctl(fileno(report->err), TIOCGWINSZ, &size) || !size.ws_col)
 		size.ws_col = 80;
 	return size.ws_col > sizeof PROGRESS_START ? size.ws_col - (unsigned)sizeof PROGRESS_START : 1;
 }
@@ -40,22 +48,35 @@ unsigned wt_report_columns(const struct wt_report *report)
 static void close_line(struct wt_report *report)
 {
 	if (report->line_open)
-		fputc('\n', stderr);
+		fputc('\n', report->err);
 	report->line_open = false;
+}
+
+/* What may be told of so many bytes: past the limit only what matters in the end. */
+static bool may_tell(struct wt_report *report, const char *event, size_t bytes)
+{
+	bool over = report->told_bytes > WT_LIMIT_LOG_BYTES;
+
+	report->told_bytes += bytes;
+	return !over || strcmp(event, "error") == 0 || strcmp(event, "summary") == 0;
 }
 
 static void print_json(struct wt_report *report, const char *event, json_t *fields)
 {
 	json_t *object = json_object();
+	char *text;
 
 	json_object_set_new(object, "event", json_string(event));
 	json_object_set_new(
 		object, "time_ms", json_real((double)(wt_report_now_ns() - report->start_ns) / 1e6));
 	if (fields)
 		json_object_update(object, fields);
-	json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12));
-	fputc('\n', stdout);
-	fflush(stdout);
+	text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(12));
+	if (text && may_tell(report, event, strlen(text))) {
+		fprintf(report->out, "%s\n", text);
+		fflush(report->out);
+	}
+	free(text);
 	json_decref(object);
 }
 
@@ -63,9 +84,9 @@ void wt_report_event(struct wt_report *report, const char *event, json_t *fields
 {
 	if (report->json) {
 		print_json(report, event, fields);
-	} else if (text) {
+	} else if (text && may_tell(report, event, strlen(text))) {
 		close_line(report);
-		fprintf(stderr, "watari: %s\n", text);
+		fprintf(report->err, "watari: %s\n", text);
 	}
 	json_decref(fields);
 }
@@ -74,9 +95,9 @@ void wt_report_progress(struct wt_report *report, json_t *fields, const char *te
 {
 	if (report->json) {
 		print_json(report, "progress", fields);
-	} else if (report->terminal) {
-		fprintf(stderr, "\r\033[K" PROGRESS_START "%s", text);
-		fflush(stderr);
+	} else if (report->terminal && may_tell(report, "progress", strlen(text))) {
+		fprintf(report->err, "\r\033[K" PROGRESS_START "%s", text);
+		fflush(report->err);
 		report->line_open = true;
 	}
 	json_decref(fields);
@@ -90,5 +111,6 @@ void wt_report_error(struct wt_report *report, const char *text)
 	if (report->json)
 		print_json(report, "error", fields);
 	json_decref(fields);
-	fprintf(stderr, "watari: %s\n", text);
+	fprintf(report->err, "watari: %s\n", text);
+	fflush(report->err);
 }

@@ -3,7 +3,8 @@
  * report.h - what people and machines are told while a migration runs.
  *
  * On a terminal: one line that is rewritten. Otherwise: a line per phase. With --json: one JSON object per
- * line, each with "event" and "time_ms". Errors always go to standard error as one sentence.
+ * line, each with "event" and "time_ms". Errors always go to standard error as one sentence. After
+ * WT_LIMIT_LOG_BYTES of lines nothing is told but errors and the summary.
  */
 #ifndef WATARI_QEMU_REPORT_H
 #define WATARI_QEMU_REPORT_H
@@ -11,14 +12,20 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct wt_report {
 	bool json, terminal;
 	uint64_t start_ns;
-	bool line_open; /* a rewritten line is on the screen */
+	bool line_open;  /* a rewritten line is on the screen */
+	FILE *out, *err; /* borrowed */
+	uint64_t told_bytes;
 };
 
+/* On standard output and standard error. */
 void wt_report_open(struct wt_report *report, bool json);
+/* The same on other files, which must outlive the report. */
+void wt_report_open_on(struct wt_report *report, bool json, FILE *out, FILE *err);
 /* An event; fields (or NULL) is stolen. text: what a person reads, NULL: nothing. */
 void wt_report_event(struct wt_report *report, const char *event, json_t *fields, const char *text);
 /* How wide a progress line may be on the terminal; 0: any width, nobody sees it. */

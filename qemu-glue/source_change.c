@@ -532,6 +532,10 @@ int wt_source_retarget(struct wt_source *source, json_t *json, struct wt_error *
 		return wt_error_set(err, EOPNOTSUPP,
 			"the guest's devices were prepared at its destination (--devices), so that it cannot go to another "
 			"one; cancel, and send it there");
+	if (source->common)
+		return wt_error_set(err, EOPNOTSUPP,
+			"the guest's memory stays where it is (--common-memory), and nothing of it is on its way; cancel, and "
+			"send the guest to the other host");
 	if (source->outgoing)
 		wt_outgoing_check(source->outgoing, &replay);
 	for (unsigned i = 0; i < WT_TARGETS_MAX; i++)

@@ -3,7 +3,7 @@
  * stream.c - the framing of QEMU's migration stream: header, configuration, sections, commands.
  *
  * Owns the reader: its buffer, its state, and the first failure. RAM's sections are stream_ram.c's.
- *   1. pos <= fill <= STREAM_BUFFER_BYTES; between calls fill - pos < STREAM_UNIT_MAX, unless it failed.
+ *   1. pos <= fill <= WT_LIMIT_STREAM_BYTES; between calls fill - pos < STREAM_UNIT_MAX, unless it failed.
  *   2. Every byte of the input is passed on, reported, or dropped exactly once, in order; only of RAM's
  * sections headers and ends are written anew.
  *   3. Until RAM has ended only RAM may have sections: no other section tells its length. The exceptions are
@@ -399,7 +399,7 @@ int wt_stream_stop(struct wt_stream *stream, int rc, struct wt_error *err)
 
 int wt_stream_input_open(struct stream_input *in)
 {
-	in->buffer = malloc(STREAM_BUFFER_BYTES);
+	in->buffer = malloc(WT_LIMIT_STREAM_BYTES);
 	return in->buffer ? 0 : -ENOMEM;
 }
 
@@ -442,13 +442,13 @@ void wt_stream_input_room(struct stream_input *in, uint8_t **ret_buffer, size_t 
 	if (left == 0) {
 		in->pos = 0;
 		in->fill = 0;
-	} else if (STREAM_BUFFER_BYTES - in->fill < STREAM_ROOM_MIN) {
+	} else if (WT_LIMIT_STREAM_BYTES - in->fill < STREAM_ROOM_MIN) {
 		memmove(in->buffer, input_at(in), left);
 		in->pos = 0;
 		in->fill = left;
 	}
 	*ret_buffer = in->buffer + in->fill;
-	*ret_room = STREAM_BUFFER_BYTES - in->fill;
+	*ret_room = WT_LIMIT_STREAM_BYTES - in->fill;
 }
 
 void wt_stream_allow_shared(struct wt_stream *stream)
@@ -468,7 +468,7 @@ int wt_stream_advance(struct wt_stream *stream, size_t length, struct wt_error *
 {
 	int rc;
 
-	assert(length <= STREAM_BUFFER_BYTES - stream->in.fill);
+	assert(length <= WT_LIMIT_STREAM_BYTES - stream->in.fill);
 	assert(!length || stream->wait == WT_STREAM_WAIT_INPUT);
 	stream->wait = WT_STREAM_WAIT_INPUT;
 	if (stream->status)

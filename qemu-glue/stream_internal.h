@@ -13,10 +13,11 @@
 
 #include <endian.h>
 
+#include <watari/limits.h>
+
 #include "stream.h"
 
 /* Limits. */
-#define STREAM_BUFFER_BYTES (1u << 20)
 #define STREAM_ROOM_MIN (1u << 17)            /* less room than this: the left-over moves to the front */
 #define STREAM_UNIT_MAX (8u + 1 + 255 + 4096) /* the longest: a page word, a block name, a page */
 #define STREAM_RAM_BYTES_MAX (1ull << 52)     /* of all blocks together */
@@ -27,7 +28,7 @@
 #define STREAM_KEPT_BYTES_MAX (512u << 20) /* pages of multifd that stay in the stream, between two syncs */
 
 _Static_assert(STREAM_ROOM_MIN >= WT_PAGE_SIZE, "the room offered is at least one page");
-_Static_assert(STREAM_BUFFER_BYTES >= STREAM_ROOM_MIN + STREAM_UNIT_MAX, "a left-over and its rest fit");
+_Static_assert(WT_LIMIT_STREAM_BYTES >= STREAM_ROOM_MIN + STREAM_UNIT_MAX, "a left-over and its rest fit");
 
 enum stream_step_result {
 	STREAM_MORE = 0,
@@ -89,7 +90,7 @@ struct stream_block {
 
 /* Bytes that arrived on one connection. */
 struct stream_input {
-	uint8_t *buffer; /* STREAM_BUFFER_BYTES */
+	uint8_t *buffer; /* WT_LIMIT_STREAM_BYTES */
 	size_t pos;      /* first byte not parsed */
 	size_t fill;     /* end of the bytes that arrived */
 	uint64_t offset; /* of buffer[pos] since the connection's beginning */

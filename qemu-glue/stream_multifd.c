@@ -318,7 +318,7 @@ int wt_multifd_advance(struct wt_multifd *c, size_t length, struct wt_error *err
 {
 	int rc;
 
-	assert(length <= STREAM_BUFFER_BYTES - c->in.fill);
+	assert(length <= WT_LIMIT_STREAM_BYTES - c->in.fill);
 	assert(!length || c->wait == WT_STREAM_WAIT_INPUT);
 	c->wait = WT_STREAM_WAIT_INPUT;
 	if (c->stream->status)

@@ -22,7 +22,7 @@ struct pending {
 struct wt_announce_log {
 	uint64_t next_seq;
 	uint64_t oldest; /* == next_seq: nothing pending */
-	struct pending ring[WT_PENDING_ENTRIES];
+	struct pending ring[WT_LIMIT_PENDING_ENTRIES];
 	uint64_t pending_bytes;
 	uint64_t pending_limit;
 	uint64_t staged_free;
@@ -59,7 +59,7 @@ void wt_announce_close(struct wt_announce_log *log)
 
 static struct pending *slot(struct wt_announce_log *log, uint64_t seq)
 {
-	return &log->ring[seq % WT_PENDING_ENTRIES];
+	return &log->ring[seq % WT_LIMIT_PENDING_ENTRIES];
 }
 
 /* What an entry counts against the bound: zero extents only occupy a slot. */
@@ -70,7 +70,8 @@ static uint64_t entry_bytes(const struct wt_announcement *what)
 
 bool wt_announce_room(const struct wt_announce_log *log)
 {
-	return log->next_seq - log->oldest < WT_PENDING_ENTRIES && log->pending_bytes < log->pending_limit;
+	return log->next_seq - log->oldest < WT_LIMIT_PENDING_ENTRIES &&
+	       log->pending_bytes < log->pending_limit;
 }
 
 void wt_announce_rate_limit(struct wt_announce_log *log, uint64_t bytes_per_s, uint64_t now_ns)
@@ -132,8 +133,8 @@ static void rate_count(struct wt_announce_log *log, uint64_t bytes, uint64_t now
 	limit = (uint64_t)((double)log->rate * (double)pending_time_ns(log) / 1e9);
 	if (limit < WT_PENDING_MIN)
 		limit = WT_PENDING_MIN;
-	if (limit > WT_PENDING_MAX)
-		limit = WT_PENDING_MAX;
+	if (limit > WT_LIMIT_PENDING_BYTES)
+		limit = WT_LIMIT_PENDING_BYTES;
 	log->pending_limit = limit;
 	log->window_start_ns = now_ns;
 	log->window_bytes = 0;
@@ -199,7 +200,7 @@ uint64_t wt_announce_staged_free(const struct wt_announce_log *log)
 bool wt_announce_entry(
 	const struct wt_announce_log *log, uint64_t seq, struct wt_announcement *ret_announcement)
 {
-	const struct pending *entry = &log->ring[seq % WT_PENDING_ENTRIES];
+	const struct pending *entry = &log->ring[seq % WT_LIMIT_PENDING_ENTRIES];
 
 	assert(seq >= log->oldest && seq < log->next_seq);
 	*ret_announcement = entry->what;

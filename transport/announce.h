@@ -9,7 +9,7 @@
  *
  * The bound on pending bytes follows the measured rate of landing, so that what QEMU believes of the link
  * stays true, and so that little is pending when the guest stops: limit = rate x time, within WT_PENDING_MIN
- * and WT_PENDING_MAX. The time is twice what an announcement took at least to land, within
+ * and WT_LIMIT_PENDING_BYTES. The time is twice what an announcement took at least to land, within
  * WT_PENDING_TIME_MIN_NS and WT_PENDING_TIME_MAX_NS.
  *
  * A rate limit (rate.h) is on bytes of content; an announcement is a portion. Zero extents are free.
@@ -23,13 +23,12 @@
 #include <stdint.h>
 
 #include <watari/block.h>
+#include <watari/limits.h>
 
 #include "memory.h"
 #include "rate.h"
 
-#define WT_PENDING_ENTRIES 16384u /* a power of two */
 #define WT_PENDING_MIN (4ull << 20)
-#define WT_PENDING_MAX (256ull << 20)
 #define WT_PENDING_TIME_MIN_NS 20000000ull
 #define WT_PENDING_TIME_MAX_NS 60000000ull
 

@@ -181,7 +181,7 @@ int wt_plan_announce(struct wt_plan *plan, uint64_t seq, const struct wt_announc
 	pages = plan->maps[extent->block].busy.bits;
 	if (extent->page >= pages || extent->pages > pages - extent->page)
 		return -EPROTO;
-	if (plan->next_seq - plan->oldest + plan->ack_count >= WT_PENDING_ENTRIES)
+	if (plan->next_seq - plan->oldest + plan->ack_count >= WT_LIMIT_PENDING_ENTRIES)
 		return -ENOBUFS;
 	*entry = (struct entry){
 		.what = *what, .left = extent->pages, .awaits = what->content == WT_CONTENT_IN_PLACE_DIGESTED
@@ -196,7 +196,7 @@ int wt_plan_announce(struct wt_plan *plan, uint64_t seq, const struct wt_announc
 
 bool wt_plan_awaits(const struct wt_plan *plan, uint64_t seq, struct wt_extent *ret_extent)
 {
-	const struct entry *entry = &plan->entries[seq % WT_PENDING_ENTRIES];
+	const struct entry *entry = &plan->entries[seq % WT_LIMIT_PENDING_ENTRIES];
 
 	if (seq < plan->oldest || seq >= plan->next_seq || !entry->awaits)
 		return false;
@@ -475,7 +475,7 @@ bool wt_plan_valid(const struct wt_plan *plan)
 			if (plan->servers[server].added && !wt_pageset_valid(&maps->has[server]))
 				return false;
 		for (uint64_t seq = plan->oldest; seq < plan->next_seq; seq++) {
-			const struct entry *entry = &plan->entries[seq % WT_PENDING_ENTRIES];
+			const struct entry *entry = &plan->entries[seq % WT_LIMIT_PENDING_ENTRIES];
 			const struct wt_extent *e = &entry->what.extent;
 
 			/* Whatever has not landed is newer than the base. */

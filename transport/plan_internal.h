@@ -106,7 +106,7 @@ struct server {
 struct wt_plan {
 	uint64_t next_seq;
 	uint64_t oldest;
-	struct entry entries[WT_PENDING_ENTRIES];
+	struct entry entries[WT_LIMIT_PENDING_ENTRIES];
 	struct queue queues[PRIORITIES];
 	uint32_t waiting[PRIORITIES][1u << COUNTERS_SHIFT];
 	unsigned parked_count;
@@ -120,7 +120,7 @@ struct wt_plan {
 	struct repeat retries[RETRIES_MAX]; /* pages of these stay busy */
 	unsigned retry_count;
 
-	struct wt_seq_range acks[WT_PENDING_ENTRIES];
+	struct wt_seq_range acks[WT_LIMIT_PENDING_ENTRIES];
 	unsigned ack_count;
 
 	bool draining, bounce, orphaned;
@@ -156,7 +156,7 @@ static inline uint64_t wt_work_bytes(const struct wt_work *work)
 
 static inline struct entry *wt_plan_entry(struct wt_plan *plan, uint64_t seq)
 {
-	return &plan->entries[seq % WT_PENDING_ENTRIES];
+	return &plan->entries[seq % WT_LIMIT_PENDING_ENTRIES];
 }
 
 /* plan.c */

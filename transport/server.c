@@ -18,11 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "path_choice.h"
 #include "server_internal.h"
 #include "serving.h"
 
 #define PATHS_DEFAULT 2
-#define RING_BYTES (64u << 20)
 #define EXTENT_PAGES_MAX 256u     /* of one announcement with content */
 #define ZERO_PAGES_MAX (1u << 20) /* of one announcement of zeros */
 
@@ -52,17 +52,16 @@ int wt_server_open(struct wt_loop *loop, const struct wt_server_config *config,
 		free(s);
 		return wt_error_set(err, EINVAL, "a replica announces nothing: it is passive");
 	}
-	if (!config->passive && wt_ring_open(RING_BYTES, &s->ring)) {
+	if (!config->passive && wt_ring_open(WT_LIMIT_RING_BYTES, &s->ring)) {
 		free(s);
-		return wt_error_set(err, ENOMEM, "no memory for a ring of %u MiB", RING_BYTES >> 20);
+		return wt_error_set(err, ENOMEM, "no memory for a ring of %u MiB", WT_LIMIT_RING_BYTES >> 20);
 	}
 	s->loop = loop;
 	s->config = *config;
 	s->memory = config->memory;
 	s->phase = WT_SERVER_SERVING;
 	s->former = -1;
-	if (!s->config.fabrics)
-		s->config.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP) | WT_FABRIC_BIT(WT_FABRIC_VERBS);
+	s->config.fabrics = wt_path_choice(config->fabrics, config->credentials && !config->data_plain);
 	if (config->passive && config->may_discard) /* over verbs nothing would be left to read */
 		s->config.fabrics &= ~WT_FABRIC_BIT(WT_FABRIC_VERBS);
 	if (!s->config.paths)
@@ -75,7 +74,7 @@ int wt_server_open(struct wt_loop *loop, const struct wt_server_config *config,
 		.events = &link_events,
 		.arg = s,
 		.peer = config->peer,
-		.psk = config->psk,
+		.credentials = config->credentials,
 		.connect_timeout_ns = config->connect_timeout_ns,
 		.give_up_ns = config->give_up_ns };
 	*ret_server = s;
@@ -352,10 +351,10 @@ static bool ring_room(const struct wt_server *s, uint64_t bytes, uint64_t *ret_o
 {
 	uint64_t offset = s->staged_next;
 
-	if (offset % RING_BYTES + bytes > RING_BYTES)
-		offset += RING_BYTES - offset % RING_BYTES;
+	if (offset % WT_LIMIT_RING_BYTES + bytes > WT_LIMIT_RING_BYTES)
+		offset += WT_LIMIT_RING_BYTES - offset % WT_LIMIT_RING_BYTES;
 	*ret_offset = offset;
-	return offset + bytes <= wt_announce_staged_free(s->log) + RING_BYTES;
+	return offset + bytes <= wt_announce_staged_free(s->log) + WT_LIMIT_RING_BYTES;
 }
 
 /* Whether announcements are taken at all now. */
@@ -380,7 +379,7 @@ static int announce_copy(struct wt_server *s, const struct wt_extent *extent, co
 
 	if (!may_announce(s) || !ring_room(s, length, &what.staged_offset))
 		return -EAGAIN;
-	memcpy(wt_ring_bytes(s->ring) + what.staged_offset % RING_BYTES, bytes, length);
+	memcpy(wt_ring_bytes(s->ring) + what.staged_offset % WT_LIMIT_RING_BYTES, bytes, length);
 	r = announce_one(s, &what);
 	if (r)
 		return r;

@@ -134,8 +134,8 @@ static int pin_whole(
 	int r;
 
 	while (next_run(block, &offset, &end)) {
-		uint64_t start = offset - offset % WT_SERVING_CHUNK;
-		uint64_t stop = end + -end % WT_SERVING_CHUNK;
+		uint64_t start = offset - offset % WT_LIMIT_PIN_CHUNK_BYTES;
+		uint64_t stop = end + -end % WT_LIMIT_PIN_CHUNK_BYTES;
 
 		if (stop > block->length)
 			stop = block->length;

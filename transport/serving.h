@@ -28,6 +28,7 @@
 
 #include <watari/block.h>
 #include <watari/error.h>
+#include <watari/limits.h>
 #include <watari/path.h>
 
 #include "memory.h"
@@ -37,7 +38,6 @@
 #define WT_SERVING_REGIONS_MAX 4096u         /* pinned runs; the rest is copied */
 #define WT_SERVING_REGION_BYTES (1ull << 30) /* the longest single registration */
 #define WT_SERVING_RUN_MIN (64ull << 10)     /* a shorter run is not worth a registration */
-#define WT_SERVING_CHUNK (16ull << 20)       /* without a ring */
 
 struct wt_served_memory {
 	struct wt_memory *memory;

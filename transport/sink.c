@@ -44,7 +44,7 @@ struct wt_sink {
 
 static uint64_t chunk_count(const struct wt_sink_block *block)
 {
-	return (block->length + WT_SINK_CHUNK_BYTES - 1) / WT_SINK_CHUNK_BYTES;
+	return (block->length + WT_LIMIT_PIN_CHUNK_BYTES - 1) / WT_LIMIT_PIN_CHUNK_BYTES;
 }
 
 int wt_sink_open(const struct wt_fabric_ops *ops, struct wt_endpoint *endpoint,
@@ -134,14 +134,15 @@ int wt_sink_background(struct wt_sink *sink, struct wt_loop *loop)
 
 static uint64_t chunk_bytes(const struct wt_sink_block *block, uint64_t start)
 {
-	return block->length - start < WT_SINK_CHUNK_BYTES ? block->length - start : WT_SINK_CHUNK_BYTES;
+	return block->length - start < WT_LIMIT_PIN_CHUNK_BYTES ? block->length - start
+								: WT_LIMIT_PIN_CHUNK_BYTES;
 }
 
 static void order(struct wt_sink *sink, uint32_t block, uint64_t number)
 {
 	const struct wt_sink_block *b = &sink->blocks[block];
 	struct chunk *chunk = &sink->chunks[block][number];
-	uint64_t start = number * WT_SINK_CHUNK_BYTES;
+	uint64_t start = number * WT_LIMIT_PIN_CHUNK_BYTES;
 
 	if (!chunk->region && !chunk->ordered && !chunk->failed)
 		chunk->ordered = wt_registrar_order(sink->registrar, b->base + start, chunk_bytes(b, start),
@@ -152,8 +153,8 @@ void wt_sink_expect(struct wt_sink *sink, uint32_t block, uint64_t offset, uint6
 {
 	if (!sink->registrar || !length)
 		return;
-	for (uint64_t number = offset / WT_SINK_CHUNK_BYTES;
-		number <= (offset + length - 1) / WT_SINK_CHUNK_BYTES; number++)
+	for (uint64_t number = offset / WT_LIMIT_PIN_CHUNK_BYTES;
+		number <= (offset + length - 1) / WT_LIMIT_PIN_CHUNK_BYTES; number++)
 		order(sink, block, number);
 }
 
@@ -176,7 +177,7 @@ static int register_chunk(struct wt_sink *sink, uint32_t block, uint64_t start, 
 int wt_sink_region(struct wt_sink *sink, uint32_t block, uint64_t offset, struct wt_region **ret_region,
 	uint64_t *ret_bytes, struct wt_error *err)
 {
-	uint64_t number = offset / WT_SINK_CHUNK_BYTES, start = number * WT_SINK_CHUNK_BYTES;
+	uint64_t number = offset / WT_LIMIT_PIN_CHUNK_BYTES, start = number * WT_LIMIT_PIN_CHUNK_BYTES;
 	struct chunk *chunk = &sink->chunks[block][number];
 
 	if (!chunk->region && sink->registrar) {

@@ -15,10 +15,10 @@
 
 #include <watari/block.h>
 #include <watari/error.h>
+#include <watari/limits.h>
 #include <watari/loop.h>
 #include <watari/path.h>
 
-#define WT_SINK_CHUNK_BYTES (16ull << 20)
 #define WT_SINK_BOUNCES 16u /* of WT_PATH_READ_MAX bytes each */
 
 struct wt_sink_block {

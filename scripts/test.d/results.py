@@ -25,7 +25,7 @@ import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ORDER = ["style", "unit", "contract", "asan", "tsan", "fuzz-smoke", "integration", "lab", "model", "fuzz", "analysis", "faults",
-         "soak", "versions", "fresh"]
+         "campaign", "soak", "versions", "fresh"]
 
 
 def git(*words):

@@ -108,7 +108,8 @@ static void try_plan(const char *text, size_t length)
 		const struct wt_gang_vm *vm = &plan->vms[i];
 
 		PROMISE(wt_device_name_good(vm->name) && strlen(vm->name) <= WT_GANG_NAME_MAX);
-		PROMISE(!vm->from.psk == vm->from.insecure && !vm->to.psk == vm->to.insecure);
+		PROMISE(!!vm->from.psk + !!vm->from.tls_creds + vm->from.insecure == 1);
+		PROMISE(!!vm->to.psk + !!vm->to.tls_creds + vm->to.insecure == 1);
 		check_word(vm->address);
 		check_word(vm->from.qmp);
 		check_word(vm->to.qmp);

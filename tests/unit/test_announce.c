@@ -69,8 +69,8 @@ static void check_log(const struct wt_announce_log *log)
 	check(wt_announce_pending_bytes(log) == m.pending_bytes);
 	check(wt_announce_staged_free(log) == m.staged_free);
 	check(wt_announce_pending_limit(log) >= WT_PENDING_MIN);
-	check(wt_announce_pending_limit(log) <= WT_PENDING_MAX);
-	check(wt_announce_room(log) == (m.next_seq - m.oldest < WT_PENDING_ENTRIES &&
+	check(wt_announce_pending_limit(log) <= WT_LIMIT_PENDING_BYTES);
+	check(wt_announce_room(log) == (m.next_seq - m.oldest < WT_LIMIT_PENDING_ENTRIES &&
 					       m.pending_bytes < wt_announce_pending_limit(log)));
 }
 
@@ -242,12 +242,12 @@ static void test_both_bounds(void **state)
 	log = open_log();
 	for (count = 0; add(log, 0, 256, WT_CONTENT_ZERO) == 0; count++)
 		;
-	assert_int_equal(count, WT_PENDING_ENTRIES);
-	assert_int_equal(wt_announce_landed(log, 2, WT_PENDING_ENTRIES - 1, MS), 0);
+	assert_int_equal(count, WT_LIMIT_PENDING_ENTRIES);
+	assert_int_equal(wt_announce_landed(log, 2, WT_LIMIT_PENDING_ENTRIES - 1, MS), 0);
 	assert_false(wt_announce_room(log)); /* the oldest one keeps its slot, and with it all others */
 	assert_int_equal(wt_announce_landed(log, 1, 1, MS), 0);
 	assert_true(wt_announce_room(log));
-	assert_int_equal(wt_announce_oldest(log), WT_PENDING_ENTRIES + 1);
+	assert_int_equal(wt_announce_oldest(log), WT_LIMIT_PENDING_ENTRIES + 1);
 	close_log(log);
 }
 
@@ -285,7 +285,7 @@ static void test_limit_follows_the_rate(void **state)
 	assert_in_range(limit_at(1000, 0, 1), 81700000, 82200000);
 	assert_in_range(limit_at(1000, 50, 1), 81700000, 82200000);
 	assert_in_range(limit_at(200, 3, 1), 16300000, 16450000);
-	assert_int_equal(limit_at(5000, 0, 1), WT_PENDING_MAX);
+	assert_int_equal(limit_at(5000, 0, 1), WT_LIMIT_PENDING_BYTES);
 }
 
 /* What a long round trip needs is allowed, up to 60 ms of the rate. */

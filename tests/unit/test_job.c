@@ -277,12 +277,12 @@ static void test_long_line(void **state)
 
 static void test_silent(void **state)
 {
-	struct peer silent[3 * WT_JOB_CLIENTS_MAX], busy;
+	struct peer silent[3 * WT_LIMIT_JOB_CLIENTS], busy;
 	struct fake fake;
 
 	fake_open(&fake, "web1");
 	busy = peer_open(&fake, "web1");
-	for (unsigned i = 0; i < 3 * WT_JOB_CLIENTS_MAX; i++) {
+	for (unsigned i = 0; i < 3 * WT_LIMIT_JOB_CLIENTS; i++) {
 		silent[i] = peer_open(&fake, "web1");
 		peer_write(&silent[i], "{\"comm", 6);
 		peer_ask(&busy, "{\"command\":\"status\"}\n", "asked");
@@ -290,7 +290,7 @@ static void test_silent(void **state)
 	peer_wait(&silent[0], 1); /* its place was given away */
 	assert_true(silent[0].ended && !silent[0].lines);
 	peer_ask(&busy, "{\"command\":\"status\"}\n", "asked");
-	for (unsigned i = 0; i < 3 * WT_JOB_CLIENTS_MAX; i++)
+	for (unsigned i = 0; i < 3 * WT_LIMIT_JOB_CLIENTS; i++)
 		peer_close(&silent[i]);
 	peer_ask(&busy, "{\"command\":\"status\"}\n", "asked");
 	peer_close(&busy);

@@ -419,7 +419,7 @@ static void test_pending_is_bounded(void **state)
 	struct wt_work work;
 	uint64_t seq = 1;
 
-	for (; seq <= WT_PENDING_ENTRIES; seq++)
+	for (; seq <= WT_LIMIT_PENDING_ENTRIES; seq++)
 		assert_int_equal(wt_plan_announce(plan, seq, &what), 0);
 	assert_int_equal(wt_plan_announce(plan, seq, &what), -ENOBUFS);
 	assert_true(wt_plan_peek(plan, 0, 0, &work));
@@ -433,7 +433,7 @@ static void test_pending_is_bounded(void **state)
 /* Every other announcement lands: as many separate ranges as there can be, and none is lost. */
 static void test_scattered_acknowledgements(void **state)
 {
-	static struct wt_seq_range ranges[WT_PENDING_ENTRIES];
+	static struct wt_seq_range ranges[WT_LIMIT_PENDING_ENTRIES];
 	struct wt_plan *plan = plan_with(5000, 1, WT_CONTENT_ZERO);
 	int ids[WT_PLAN_OPS];
 	unsigned taken = 0, count;
@@ -447,7 +447,7 @@ static void test_scattered_acknowledgements(void **state)
 	assert_int_equal(wt_plan_take(plan, 0, 1, 0), -EAGAIN);
 	for (unsigned i = 1; i < taken; i += 2)
 		wt_plan_done(plan, (unsigned)ids[i], 0, 0);
-	count = wt_plan_acks(plan, ranges, WT_PENDING_ENTRIES);
+	count = wt_plan_acks(plan, ranges, WT_LIMIT_PENDING_ENTRIES);
 	assert_int_equal(count, WT_PLAN_OPS / 2);
 	for (unsigned i = 0; i < count; i++)
 		assert_true(ranges[i].count == 1 && ranges[i].first % 2 == 0);

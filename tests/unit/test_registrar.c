@@ -99,9 +99,10 @@ static int reset(void **state)
 }
 
 /* Memory that is never touched. */
-static struct wt_sink_block block = {
-	.name = "pc.ram", .base = (uint8_t *)0x10000000000, .length = CHUNKS * WT_SINK_CHUNK_BYTES, .fd = -1
-};
+static struct wt_sink_block block = { .name = "pc.ram",
+	.base = (uint8_t *)0x10000000000,
+	.length = CHUNKS * WT_LIMIT_PIN_CHUNK_BYTES,
+	.fd = -1 };
 
 struct world {
 	struct wt_loop *loop;
@@ -130,11 +131,11 @@ static int region(struct world *w, uint64_t chunk, struct wt_region **ret_region
 	struct wt_error err = { 0 };
 	uint64_t bytes = 0;
 	int r = wt_sink_region(
-		w->sink, 0, chunk * WT_SINK_CHUNK_BYTES + 3 * WT_PAGE_SIZE, ret_region, &bytes, &err);
+		w->sink, 0, chunk * WT_LIMIT_PIN_CHUNK_BYTES + 3 * WT_PAGE_SIZE, ret_region, &bytes, &err);
 
 	if (!r) {
-		assert_int_equal(bytes, WT_SINK_CHUNK_BYTES - 3 * WT_PAGE_SIZE);
-		assert_ptr_equal((*ret_region)->base, block.base + chunk * WT_SINK_CHUNK_BYTES);
+		assert_int_equal(bytes, WT_LIMIT_PIN_CHUNK_BYTES - 3 * WT_PAGE_SIZE);
+		assert_ptr_equal((*ret_region)->base, block.base + chunk * WT_LIMIT_PIN_CHUNK_BYTES);
 	}
 	assert_int_equal(!!err.code, r && r != -EAGAIN);
 	return r;
@@ -200,12 +201,12 @@ static void test_expected_is_there(void **state)
 	struct wt_region *found;
 
 	gate(true);
-	wt_sink_expect(w.sink, 0, 2 * WT_SINK_CHUNK_BYTES - WT_PAGE_SIZE, 2 * WT_PAGE_SIZE);
-	wt_sink_expect(w.sink, 0, 2 * WT_SINK_CHUNK_BYTES, WT_PAGE_SIZE);
+	wt_sink_expect(w.sink, 0, 2 * WT_LIMIT_PIN_CHUNK_BYTES - WT_PAGE_SIZE, 2 * WT_PAGE_SIZE);
+	wt_sink_expect(w.sink, 0, 2 * WT_LIMIT_PIN_CHUNK_BYTES, WT_PAGE_SIZE);
 	assert_int_equal(region_in_time(&w, 1), 0);
 	assert_int_equal(region_in_time(&w, 2), 0);
 	assert_int_equal(d.begun, 2);
-	wt_sink_expect(w.sink, 0, WT_SINK_CHUNK_BYTES, WT_SINK_CHUNK_BYTES);
+	wt_sink_expect(w.sink, 0, WT_LIMIT_PIN_CHUNK_BYTES, WT_LIMIT_PIN_CHUNK_BYTES);
 	assert_int_equal(region(&w, 1, &found), 0);
 	assert_int_equal(d.begun, 2);
 	assert_int_equal(d.by_loop, 0);
@@ -256,7 +257,7 @@ static void test_close_in_the_middle(void **state)
 		pthread_t opener;
 
 		reset(NULL);
-		wt_sink_expect(w.sink, 0, 0, 9 * WT_SINK_CHUNK_BYTES);
+		wt_sink_expect(w.sink, 0, 0, 9 * WT_LIMIT_PIN_CHUNK_BYTES);
 		wait_begun(1);
 		if (done) {
 			gate(true);
