@@ -9,6 +9,7 @@
 #include "command.h"
 #include "gang.h"
 #include "gang_agents.h"
+#include "report.h"
 
 static const char usage[] =
 	"usage: watari gang PLAN.json [options]\n"
@@ -118,7 +119,7 @@ int wt_command_gang(int argc, char **argv)
 	if (o->checkpoint && !o->job)
 		o->job = "job";
 	if (!o->journal && asprintf(&journal, "%s.journal", o->plan) < 0)
-		return WT_EXIT_FAILED;
+		return wt_report_no_memory();
 	if (!o->journal)
 		o->journal = journal;
 	if (request.agents)

@@ -307,7 +307,7 @@ static int run(const struct wt_gang_options *options)
 	int code;
 
 	if (!f)
-		return WT_EXIT_FAILED;
+		return wt_report_no_memory();
 	f->options = options;
 	f->signals.fd = f->folder.lock_fd = -1;
 	f->start_ns = wt_report_now_ns();
