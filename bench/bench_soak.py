@@ -17,6 +17,7 @@ kept. Each figure is the greater one of the two daemons'. The last line, seconds
 around it.
 """
 
+import concurrent.futures
 import json
 import os
 import statistics
@@ -123,7 +124,7 @@ def say(args, number, samples, took):
 class Soak:
     def __init__(self, args, sides, image):
         self.args, self.sides, self.image = args, sides, image
-        self.samples, self.times = {}, []
+        self.samples, self.times = {}, []  # {migration: [of each daemon]}, seconds
         self.first = FIRST if args.migrations >= 2 * FIRST else args.migrations // 2
 
     def wanted(self, number):
@@ -134,21 +135,27 @@ class Soak:
         guest.wait_reports(1)
         guest.check()
 
+    def start(self, side, incoming=True):
+        return SoakGuest(side.host, self.image, incoming=incoming, **SMALL)
+
     def go(self):
         here, there = self.sides
-        guest = SoakGuest(here.host, self.image, **SMALL)
+        guest = self.start(here, incoming=False)
         guest.wait_reports(2, 300)
-        for number in range(1, self.args.migrations + 1):
-            began = time.monotonic()
-            successor = SoakGuest(there.host, self.image, incoming=True, **SMALL)
-            migrate(here, there, guest, successor, *(["--verify"] if self.wanted(number) else []))
-            self.times.append(time.monotonic() - began)
-            guest, here, there = successor, there, here
-            if self.wanted(number):
-                self.prove(guest)
-                self.samples[number] = [side.held() for side in self.sides]
-                say(self.args, number, self.samples[number], statistics.median(self.times[-EVERY:]))
-        guest.quit()
+        with concurrent.futures.ThreadPoolExecutor(1) as starter:  # a QEMU starts while the guest moves to the one before it
+            successor = starter.submit(self.start, there)
+            for number in range(1, self.args.migrations + 1):
+                began = time.monotonic()
+                awaiting, successor = successor.result(), starter.submit(self.start, here)
+                migrate(here, there, guest, awaiting, *(["--verify"] if self.wanted(number) else []))
+                self.times.append(time.monotonic() - began)
+                guest, here, there = awaiting, there, here
+                if self.wanted(number):
+                    self.prove(guest)
+                    self.samples[number] = [side.held() for side in self.sides]
+                    say(self.args, number, self.samples[number], statistics.median(self.times[-EVERY:]))
+            for last in (guest, successor.result()):
+                last.quit()
 
     def worst(self, key):
         """(before, after) of the daemon that grew most."""

@@ -135,8 +135,8 @@ class Watari:
     def run(self, stopped=False, patience_s=300, **guest):
         pair = Pair(self.net, self.image, True, stopped, env=FEED if self.feed else None, **guest)
         began = time.time()
-        move = Migration(pair.source, pair.destination, keys=self.keys,
-                         send=["--keep-source", "--downtime-limit", f"{DOWNTIME_MS}ms", "--give-up-after", f"{patience_s}s",
+        move = Migration(pair.source, pair.destination, keys=self.keys, receive=["--data-plain"],  # as QEMU does it here
+                         send=["--data-plain", "--keep-source", "--downtime-limit", f"{DOWNTIME_MS}ms", "--give-up-after", f"{patience_s}s",
                                *self.options])
         found = times(pair, began, stopped, lambda: move.sender.child.returncode)
         shares = {"send": end_s(move.sender), "receive": end_s(move.receiver), "qemu": pair.cpu()}

@@ -106,6 +106,7 @@ int wt_bench_multi_serve(
 	struct wt_server_config config = { .peer = { .host = options->host, .port = (uint16_t)options->port },
 		.name = "multi",
 		.fabrics = WT_FABRIC_BIT(options->fabric),
+		.data_plain = options->data_plain,
 		.paths = (unsigned)options->paths,
 		.passive = options->number > 0,
 		.session_id = options->number ? id : NULL,
@@ -253,6 +254,7 @@ int wt_bench_multi_pull(
 						   .port = (uint16_t)options->port },
 		.name = "multi",
 		.fabrics = WT_FABRIC_BIT(options->fabric),
+		.data_plain = options->data_plain,
 		.give_up_ns = WT_BENCH_WAIT_NS };
 	uint16_t port;
 	int status = multi_open(&multi, options, err);

@@ -252,6 +252,7 @@ int wt_bench_vm_serve(
 		.name = NAME,
 		.device = options->device,
 		.fabrics = WT_FABRIC_BIT(options->fabric),
+		.data_plain = options->data_plain,
 		.paths = (unsigned)options->paths,
 		.connect_timeout_ns = WT_BENCH_WAIT_NS,
 		.give_up_ns = WT_BENCH_WAIT_NS };
@@ -359,6 +360,7 @@ int wt_bench_vm_pull(
 		.name = NAME,
 		.device = options->device,
 		.fabrics = WT_FABRIC_BIT(options->fabric),
+		.data_plain = options->data_plain,
 		.give_up_ns = WT_BENCH_WAIT_NS };
 	uint16_t port;
 	int status = vm_open(&vm, options, err);

@@ -148,7 +148,7 @@ static void carry_out(struct wt_rank *rank, struct wt_gate_step step, const stru
 		wt_mesh_detach(rank->mesh);
 	if (step.actions & WT_GATE_OPEN)
 		step = open_device(rank, step);
-	if (step.actions & WT_GATE_LEARN)
+	if (step.actions & WT_GATE_LEARN && order)
 		learn(rank, order);
 	if (step.actions & WT_GATE_JOIN)
 		wt_mesh_join(rank->mesh);

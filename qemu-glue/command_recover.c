@@ -154,7 +154,7 @@ static void quit(struct party *p)
 {
 	struct wt_error err = { 0 };
 
-	if (p->qmp && ask(p, &err) == 0 && strcmp(p->run_state, "running"))
+	if (p->qmp && ask(p, &err) == 0 && strcmp(p->run_state, "running") != 0)
 		wt_qmp_call(p->qmp, "quit", NULL, QMP_NS, NULL, &err);
 }
 

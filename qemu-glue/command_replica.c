@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "command.h"
+#include "privileges.h"
 #include "replica_server.h"
 
 static const char usage[] =
@@ -77,5 +78,6 @@ int wt_command_replica(int argc, char **argv)
 		return WT_EXIT_USAGE;
 	if (!wt_relay_is_secure(&o.common) && !o.listen.host)
 		o.listen.host = "127.0.0.1";
+	wt_privileges_drop(false);
 	return wt_replica_server_run(&o);
 }

@@ -7,6 +7,7 @@
 
 #include "command.h"
 #include "daemon.h"
+#include "privileges.h"
 #include "source.h"
 
 static const char usage[] =
@@ -183,8 +184,12 @@ int wt_command_send(int argc, char **argv)
 		return wt_command_send_uri(argc, argv);
 	words = wt_daemon_words(argc, argv); /* as they are: getopt puts them in order */
 	code = wt_command_send_options(argc, argv, &o);
-	if (code == WT_COMMAND_RUN)
-		code = o.common.daemon ? wt_daemon_ask(words) : wt_source_run(&o);
+	if (code == WT_COMMAND_RUN && o.common.daemon)
+		code = wt_daemon_ask(words);
+	else if (code == WT_COMMAND_RUN) {
+		wt_privileges_drop(o.common.device_map);
+		code = wt_source_run(&o);
+	}
 	json_decref(words);
 	return code;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "privileges.h"
 #include "uri_destination.h"
 #include "uri_source.h"
 
@@ -206,6 +207,7 @@ static int run_source(struct uri_options *o, const struct wt_address *peer)
 	o->source.hint_count = o->hint_count;
 	if (!o->source.peer.host && !o->source.peer.unix_path)
 		o->source.peer.host = "127.0.0.1";
+	wt_privileges_drop(false);
 	do
 		code = wt_uri_source_run(&o->source, o->once ? NULL : &over);
 	while (!over);
@@ -221,6 +223,7 @@ static int run_destination(struct uri_options *o, const struct wt_address *liste
 	o->destination.hint_count = o->hint_count;
 	if (!wt_relay_is_secure(&o->common) && !listen->host && !listen->unix_path)
 		o->destination.listen.host = "127.0.0.1";
+	wt_privileges_drop(false);
 	return wt_uri_destination_run(&o->destination);
 }
 
@@ -242,7 +245,7 @@ static bool output_is_qemus(void)
 
 int wt_command_send_uri(int argc, char **argv)
 {
-	struct wt_address peer;
+	struct wt_address peer = { 0 };
 	struct uri_options o;
 	int code = parse(argc, argv, send_options, send_usage, &o, &peer);
 
@@ -259,7 +262,7 @@ int wt_command_send_uri(int argc, char **argv)
 
 int wt_command_receive_uri(int argc, char **argv)
 {
-	struct wt_address listen;
+	struct wt_address listen = { 0 };
 	struct uri_options o;
 	int code = parse(argc, argv, receive_options, receive_usage, &o, &listen);
 
@@ -275,7 +278,7 @@ int wt_command_receive_uri(int argc, char **argv)
 
 int wt_command_relay(int argc, char **argv)
 {
-	struct wt_address address;
+	struct wt_address address = { 0 };
 	struct uri_options o;
 	int code = parse(argc, argv, relay_options, relay_usage, &o, &address);
 

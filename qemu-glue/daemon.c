@@ -139,9 +139,9 @@ static int check_room(const struct daemon *d, struct wt_error *err)
 	if (memory > o->memory_max)
 		return wt_error_set(err, ENOMEM,
 			"the daemon uses %" PRIu64
-			" MiB of memory, and takes no more sessions above the %" PRIu64
-			" MiB of --max-memory; wait for one to end",
-			memory >> 20, o->memory_max >> 20);
+			" KiB of memory, and takes no more sessions above the %" PRIu64
+			" KiB of --max-memory; wait for one to end",
+			memory >> 10, o->memory_max >> 10);
 	if (!getrlimit(RLIMIT_NOFILE, &files) && open_descriptors() + WT_LIMIT_SESSION_FDS > files.rlim_cur)
 		return wt_error_set(err, EMFILE,
 			"the daemon has fewer than %u file descriptors left of %ju, which a session needs; wait for one to end, "

@@ -9,6 +9,7 @@
  * Meanwhile, and until the new destination lacks little, QEMU is kept from stopping the guest
  * (source_gate.c).
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -402,6 +403,7 @@ static void open_next(struct wt_source *source)
 	struct wt_source_target *next = target_of(source, source->change.machine.next);
 	struct wt_error err = { 0 };
 
+	assert(next);
 	if (wt_source_server_open(next, &err))
 		wt_source_target_lost(next, WT_SOURCE_EV_TROUBLE, &err);
 }

@@ -270,7 +270,7 @@ static const char *judge(struct wt_puller *p, const struct wt_hello *hello, char
 
 	if (hello->version_min > WT_WIRE_VERSION || hello->version_max < WT_WIRE_VERSION) {
 		snprintf(text, room,
-			"version %u of the protocol is spoken here, not %u; install the same watari",
+			"version %d of the protocol is spoken here, not %u; install the same watari",
 			WT_WIRE_VERSION, hello->version_max);
 		return text;
 	}

@@ -75,8 +75,9 @@ class Calls:
             os.unlink(fired)
         words = {"": f"{site.call} {site.offset} {how.rstrip('+')} {'1+' if how.endswith('+') else '1'}", "FIRED": fired}
         left, said = self.scenario.run({component: migrations.preload(**words, **self.scenario.words)})
-        if not any(call in site.call for call in MAY_LEAVE):
-            migrations.leftovers(self.world, self.scenario.keeps)
+        if any(call in site.call for call in MAY_LEAVE):
+            self.world.clear()
+        migrations.leftovers(self.world, self.scenario.keeps)
         if not os.path.exists(fired):
             return "not reached", said
         if any(word.startswith("recover: ") for word in said):
@@ -163,7 +164,7 @@ def choose(points, name, given):
         print(f"  WATARI_SEED={seed} repeats this choice", flush=True)
         points = random.Random(seed).sample(points, min(given.sample, len(points)))
     part, parts = map(int, given.part.split("/"))
-    had = known(given.out)
+    had = known(given.out).union(*map(known, given.had))
     return [point for point in points[part - 1::parts] if f"{name} {point[2]}" not in had]
 
 
@@ -184,6 +185,7 @@ def arguments():
     parser.add_argument("--only", default="")
     parser.add_argument("--out", default="")
     parser.add_argument("--exactly", default="", help="a file with the names of the points to be tried, one a line")
+    parser.add_argument("--had", nargs="*", default=[], help="more files of results")
     parser.add_argument("--keep", default="", help="a directory for results, in place of --out: resumed as long as nothing changes")
     parser.add_argument("--for", dest="seconds", type=float, default=1e9, help="begin no point after so many seconds")
     parser.add_argument("--list", action="store_true")

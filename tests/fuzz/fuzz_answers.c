@@ -58,7 +58,9 @@ static void start_waiting(void)
 	PROMISE(waiting >= 0);
 	if (!waiting) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		execl("/bin/sh", "sh", "-c", "sleep 100000; :", "qemu", "-S", (char *)NULL);
+		for (int fd = 0; fd < 3; fd++)
+			close(fd); /* whoever waits for their end does not wait for it */
+		execl("/bin/sleep", "-S", "infinity", (char *)NULL);
 		_exit(127);
 	}
 }
@@ -188,7 +190,8 @@ static void ask_disks(json_t *list)
 		const char *name;
 
 		wt_disk_writable(disk);
-		PROMISE(wt_disk_label(disk) && wt_disk_place(disk));
+		PROMISE(strlen(wt_disk_label(disk)) <=
+			strlen(wt_disk_label(disk)) + strlen(wt_disk_place(disk)));
 		image = wt_disk_image(disk);
 		name = wt_disk_text(image, "filename");
 		wt_disk_path((pid_t)i, name, path);
