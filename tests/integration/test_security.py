@@ -153,7 +153,7 @@ def says(port, *words):
 def hello(name):
     """Of watari's protocol, for a guest."""
     text = name.encode()
-    return (b"\0WATARI\1" + b"\x03\0\x03\0" + os.urandom(16) + bytes(8) + len(text).to_bytes(2, "little") + text).ljust(312, b"\0")
+    return (b"\0WATARI\1" + b"\x04\0\x04\0" + os.urandom(16) + bytes(8) + len(text).to_bytes(2, "little") + text).ljust(312, b"\0")
 
 
 # ---- the rows: (target) ----
