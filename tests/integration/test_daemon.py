@@ -191,6 +191,32 @@ def case_moves(host, image):
     expect(os.listdir(f"{host.run_dir}/watari") == [], "the daemon leaves files behind")
 
 
+def strangers(host):
+    """Who asks for nonsense is told so, and nothing begins."""
+    def ask(request, descriptors):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
+            asking.settimeout(30)
+            asking.connect(f"{host.run_dir}/watari/.daemon.sock")
+            if request is None:
+                return None
+            if descriptors:
+                socket.send_fds(asking, [request], descriptors)
+            else:
+                asking.send(request)
+            return json.loads(asking.recv(4096))["error"]
+
+    directory = os.open(host.run_dir, os.O_RDONLY)
+    try:
+        three = [2, 2, directory]
+        ask(None, ())
+        for request, descriptors in ((b"{}", ()), (b"{}", three[:2]), (b"{}", [*three, directory])):
+            expect("comes with three descriptors" in ask(request, descriptors), f"{len(descriptors)} descriptors")
+        for request in (b"{}", b"send", b'{"argv":[]}', b'{"argv":["send",7]}', b'{"argv":["doctor"]}', b'{"argv":{"0":"send"}}'):
+            expect("runs send and receive only" in ask(request, three), f"{request}")
+    finally:
+        os.close(directory)
+
+
 def case_limits(host, image):
     """What goes beyond a limit is refused with a sentence, and what runs goes on."""
     qmps = start_stubs(host, 4)
@@ -200,6 +226,7 @@ def case_limits(host, image):
             "--max-pinned is more than the 65536 bytes")
     expect(host.call([watari(), "daemon", "--max-memory", "much"])[0] == 2, "--max-memory takes anything")
     daemon = start_daemon(host, "--max-sessions", "2", wrap=wrap)
+    strangers(host)
     waiting = [client(host, "receive", qmps[i], f"127.0.0.1:0/vm{i}") for i in range(2)]
     for one in waiting:
         port_of(one)
