@@ -60,9 +60,10 @@ def watari_run(net, image, keys, part, *prefer):
     a, b, c = net.hosts
     source = Guest(a, image, **GUEST)
     source.wait_reports(1, 600)
-    ends = [Receive(Guest(host, image, incoming=True, **GUEST), "--psk", keys[i], address=host.address)
+    ends = [Receive(Guest(host, image, incoming=True, **GUEST), "--psk", keys[i], "--data-plain", address=host.address)
             for i, host in ((1, b), (2, c))]
-    sender = a.start([watari(), "send", "--qmp", source.qmp, "--json", "--psk", keys[0], ends[0].target()], "send")
+    sender = a.start([watari(), "send", "--qmp", source.qmp, "--json", "--psk", keys[0], "--data-plain", ends[0].target()],
+                     "send")
     wait_for(lambda: part_of(source) >= part or not sender.running(), f"{part:.0%} of the first pass", 600)
     began, before = time.monotonic(), sent_bytes(a)
     code, text = a.call([watari(), "retarget", "vm", "--to", ends[1].target(), "--no-wait", *prefer])

@@ -11,6 +11,8 @@ machine.
   cpu_seconds       the same runs: user and system time of all QEMUs and relays of both ends, until they have ended or are
                     through. What interrupts of the network take lands on who is interrupted, and in the kernel's own threads,
                     which are nobody's: it is not counted
+  limit_time,       as many bytes between two processes that do nothing else (tcp_limit.py), beside the same of QEMU's: what
+  limit_cpu         is left if a migration cost nothing but that
   downtime_idle     a guest that runs and writes little: from STOP at the source to RESUME at the destination, without
                     commit_ms, which is what it costs to know that the source has let go (QEMU has nothing like it)
   downtime_dirty    the same with a guest that writes as fast as it can here
@@ -22,6 +24,7 @@ Our source QEMU has libwatari-feed.so (--no-feed: has not). QEMU's best settings
 where a network card would not: what sending without copying saves cannot be seen here.
 """
 
+import json
 import os
 import statistics
 import subprocess
@@ -38,6 +41,7 @@ from harness.migration import FEED, Migration, install_key  # noqa: E402
 from harness.network import network  # noqa: E402
 from harness.qmp_events import Events  # noqa: E402
 
+LIMIT = os.path.join(ROOT, "bench", "tcp_limit.py")
 PORT = 4700
 FAST = 1 << 40  # bytes per second: no limit of QEMU's own
 DOWNTIME_MS = 300
@@ -131,8 +135,8 @@ class Watari:
     def run(self, stopped=False, patience_s=300, **guest):
         pair = Pair(self.net, self.image, True, stopped, env=FEED if self.feed else None, **guest)
         began = time.time()
-        move = Migration(pair.source, pair.destination, keys=self.keys,
-                         send=["--keep-source", "--downtime-limit", f"{DOWNTIME_MS}ms", "--give-up-after", f"{patience_s}s",
+        move = Migration(pair.source, pair.destination, keys=self.keys, receive=["--data-plain"],  # as QEMU does it here
+                         send=["--data-plain", "--keep-source", "--downtime-limit", f"{DOWNTIME_MS}ms", "--give-up-after", f"{patience_s}s",
                                *self.options])
         found = times(pair, began, stopped, lambda: move.sender.child.returncode)
         shares = {"send": end_s(move.sender), "receive": end_s(move.receiver), "qemu": pair.cpu()}
@@ -177,6 +181,25 @@ class Qemu:
         return found
 
 
+class Limit:
+    name = "the wire's limit"
+
+    def __init__(self, net, size):
+        self.net, self.size = net, str(size << 20)
+
+    def run(self, **_):
+        address = self.net.hosts[1].address
+        receiver = self.net.hosts[1].start([sys.executable, LIMIT, "receive", address, self.size], "limit")
+        wait_for(lambda: receiver.lines, "the receiver's memory", 120)
+        port = str(json.loads(receiver.lines[0])["port"])
+        sender = self.net.hosts[0].start([sys.executable, LIMIT, "send", address, port, self.size], "limit")
+        for process in (sender, receiver):
+            if process.wait(300):
+                raise Failure(f"the limit: {process.tail()}")
+        ends = json.loads(sender.lines[-1]), json.loads(receiver.lines[-1])
+        return {"total_time": ends[1]["done"] - ends[0]["began"], "cpu_seconds": ends[0]["cpu"] + ends[1]["cpu"]}
+
+
 def need(guest, command, arguments):
     code, text = guest.call(command, arguments)
     if code:
@@ -195,14 +218,21 @@ def best_of_qemu(args, net, image, size):
     return sorted(settings, key=lambda qemu: found[qemu]["total_time"])[:2]
 
 
-def compare(args, contenders, case, metrics, **guest):
-    """A line for each of {metric of a run: (metric, unit)}; the baseline is the setting of QEMU with the better median."""
-    found = interleave({one.name: lambda one=one: say(args, one.name, case, one.run(**guest)) for one in contenders}, args.runs)
+def compare(args, contenders, case, metrics, beside=(), **guest):
+    """A line for each of {metric of a run: (metric, unit)}; the baseline is the setting of QEMU with the better median. beside:
+    run too, and no baseline."""
+    found = interleave({one.name: lambda one=one: say(args, one.name, case, one.run(**guest)) for one in [*contenders, *beside]},
+                       args.runs)
     for key, (metric, unit) in metrics.items():
-        runs = {name: [run[key] for run in found[name]] for name in found}
-        best = min((one.name for one in contenders[1:]), key=lambda name: statistics.median(runs[name]))
-        show(args, "vm", case, metric, unit, "lower", runs["watari"], best, runs[best])
+        against(args, case, found, contenders, key, metric, unit, "watari")
     return found
+
+
+def against(args, case, found, contenders, key, metric, unit, name):
+    """The line of one contender's metric, against the better one of QEMU's settings."""
+    runs = {one: [run[key] for run in found[one]] for one in found}
+    best = min((one.name for one in contenders[1:]), key=lambda one: statistics.median(runs[one]))
+    show(args, "vm", case, metric, unit, "lower", runs[name], best, runs[best])
 
 
 def converges(contender, rate):
@@ -232,8 +262,11 @@ def measure(args):
         contenders = [ours, *best_of_qemu(args, net, image, size)]
         for case in ("stopped", "cold"):
             if case in args.cases:
-                compare(args, contenders, case, {"total_time": ("total_time", "s"), "cpu_seconds": ("cpu_seconds", "s")},
-                        stopped=True, cold=case == "cold", mb=size)
+                limit = Limit(net, size)
+                found = compare(args, contenders, case, {"total_time": ("total_time", "s"), "cpu_seconds": ("cpu_seconds", "s")},
+                                [limit], stopped=True, cold=case == "cold", mb=size)
+                for metric, key in (("limit_time", "total_time"), ("limit_cpu", "cpu_seconds")):
+                    against(args, case, found, contenders, key, metric, "s", limit.name)
         for case, rate in RATES.items():
             if case not in args.cases:
                 continue

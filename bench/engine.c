@@ -4,6 +4,7 @@
  */
 #include "engine.h"
 
+#include <assert.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,7 +53,10 @@ int wt_bench_main(const char *name, int argc, char **argv)
 	const struct wt_bench_test *test = wt_bench_find(name);
 	struct wt_bench_options options;
 	struct wt_error err = { 0 };
-	int status = wt_bench_options_parse(test, argc, argv, &options, &err);
+	int status;
+
+	assert(test); /* names are the programs' own */
+	status = wt_bench_options_parse(test, argc, argv, &options, &err);
 
 	if (status < 0) {
 		fprintf(stderr, "%s: %s\n", name, wt_error_text(&err));

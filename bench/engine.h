@@ -40,7 +40,7 @@ struct wt_bench_options {
 	uint64_t port, size, iterations, duration_s, paths, tx_depth, post_list, memory, spin_us;
 	uint64_t servers, number;
 	uint64_t blocks, dirty, downtime_ms, passes;
-	bool all, events, report_gbits, json, huge, scattered, check, help, version;
+	bool all, events, report_gbits, json, huge, scattered, check, data_plain, help, version;
 };
 
 struct wt_bench_test {

@@ -26,6 +26,11 @@ static double square_root(double value)
 	return value > 0 ? root : 0;
 }
 
+static double sample(const uint64_t *samples_ns, size_t number)
+{
+	return (double)samples_ns[number];
+}
+
 void wt_bench_latency_of(uint64_t *samples_ns, size_t count, bool halves, struct wt_bench_latency *ret)
 {
 	double scale = halves ? 2000.0 : 1000.0, sum = 0, squares = 0, average;
@@ -39,11 +44,11 @@ void wt_bench_latency_of(uint64_t *samples_ns, size_t count, bool halves, struct
 	*ret = (struct wt_bench_latency){
 		.min_us = (double)samples_ns[0] / scale,
 		.max_us = (double)samples_ns[count - 1] / scale,
-		.typical_us = (double)samples_ns[count / 2] / scale,
+		.typical_us = sample(samples_ns, count / 2) / scale,
 		.average_us = average / scale,
 		.deviation_us = square_root(squares / (double)count) / scale,
-		.percent_99_us = (double)samples_ns[count * 99 / 100] / scale,
-		.percent_99_9_us = (double)samples_ns[count * 999 / 1000] / scale,
+		.percent_99_us = sample(samples_ns, count * 99 / 100) / scale,
+		.percent_99_9_us = sample(samples_ns, count * 999 / 1000) / scale,
 	};
 }
 

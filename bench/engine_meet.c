@@ -177,7 +177,7 @@ int wt_bench_meet_call(const char *host, uint16_t port, const struct wt_bench_or
 		.paths = order->paths,
 		.huge = order->huge,
 		.memory = order->memory };
-	struct wire_offer offer;
+	struct wire_offer offer = { 0 };
 	int socket = -1;
 	int status = dial(host, port, &socket, err);
 

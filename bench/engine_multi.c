@@ -26,7 +26,7 @@ struct multi {
 	const struct wt_bench_options *options;
 	struct wt_error *err;
 	struct wt_loop *loop;
-	struct wt_psk *psk;
+	struct wt_credentials *credentials;
 	struct wt_bench_memory memory;
 	/* of the puller */
 	struct wt_puller *puller;
@@ -53,7 +53,7 @@ static int multi_open(struct multi *multi, const struct wt_bench_options *option
 	multi->err = err;
 	if (wt_loop_open(&multi->loop))
 		return wt_error_set(err, EMFILE, "there are no descriptors left");
-	if (options->psk_file && wt_psk_load(options->psk_file, NULL, &multi->psk, err) < 0)
+	if (options->psk_file && wt_credentials_psk(options->psk_file, NULL, &multi->credentials, err) < 0)
 		return -err->code;
 	return wt_bench_memory_open(options->size, options->huge, &multi->memory, err);
 }
@@ -68,7 +68,7 @@ static void multi_close(struct multi *multi)
 	if (multi->served)
 		wt_memory_close(multi->served);
 	wt_bench_memory_close(&multi->memory);
-	wt_psk_free(multi->psk);
+	wt_credentials_free(multi->credentials);
 	if (multi->loop)
 		wt_loop_close(multi->loop);
 }
@@ -106,6 +106,7 @@ int wt_bench_multi_serve(
 	struct wt_server_config config = { .peer = { .host = options->host, .port = (uint16_t)options->port },
 		.name = "multi",
 		.fabrics = WT_FABRIC_BIT(options->fabric),
+		.data_plain = options->data_plain,
 		.paths = (unsigned)options->paths,
 		.passive = options->number > 0,
 		.session_id = options->number ? id : NULL,
@@ -114,7 +115,7 @@ int wt_bench_multi_serve(
 	int status = multi_open(&multi, options, err);
 
 	session_of((unsigned)options->number, id);
-	config.psk = multi.psk;
+	config.credentials = multi.credentials;
 	if (status >= 0) {
 		wt_bench_pattern_fill(multi.memory.base, options->size);
 		status = wt_memory_open(&multi.served, err);
@@ -253,11 +254,12 @@ int wt_bench_multi_pull(
 						   .port = (uint16_t)options->port },
 		.name = "multi",
 		.fabrics = WT_FABRIC_BIT(options->fabric),
+		.data_plain = options->data_plain,
 		.give_up_ns = WT_BENCH_WAIT_NS };
 	uint16_t port;
 	int status = multi_open(&multi, options, err);
 
-	config.psk = multi.psk;
+	config.credentials = multi.credentials;
 	if (status >= 0)
 		status = wt_puller_open(multi.loop, &config, &events, &multi, &multi.puller, &port, err);
 	if (status >= 0) {

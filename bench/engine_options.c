@@ -7,6 +7,7 @@
  */
 #include "engine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -83,6 +84,8 @@ static const struct rule rules[] = {
 		"milliseconds: the guest stops when the rest fits into them (default 300)" },
 	{ LONG_ONLY + 14, "passes", NUMBER, WT_BENCH_VM_BW, FIELD(passes), 1, 100000,
 		"the guest stops after so many passes at the latest (default 30)" },
+	{ LONG_ONLY + 15, "data-plain", FLAG, WHOLE, FIELD(data_plain), 0, 0,
+		"with a key: data over tcp is not encrypted; said at both ends" },
 	{ 'F', "CPU-freq", IGNORED, ALL, 0, 0, 0, "ignored: nothing is said about the clock" },
 	{ 'R', "rdma_cm", IGNORED, ALL, 0, 0, 0, "ignored: verbs always connect by rdma_cm" },
 	{ 'h', "help", FLAG, ALL, FIELD(help), 0, 0, "this text" },
@@ -139,9 +142,11 @@ static int number(const struct rule *rule, const char *text, uint64_t *ret_value
 static int take(const struct wt_bench_test *test, const struct rule *rule, const char *text,
 	struct wt_bench_options *options, struct wt_error *err)
 {
-	void *field = (char *)options + rule->field;
+	void *field;
 	char spelt[32];
 
+	assert(rule); /* getopt knows no other letters */
+	field = (char *)options + rule->field;
 	if (!(rule->tests & test->kind)) {
 		spell(rule, spelt, sizeof spelt);
 		return wt_error_set(
@@ -168,7 +173,7 @@ static int fabric_choose(
 	static const enum wt_fabric known[] = { WT_FABRIC_VERBS, WT_FABRIC_TCP };
 
 	if (test->kind == WT_BENCH_SEND_LAT) {
-		if (options->fabric_name && strcmp(options->fabric_name, "tcp"))
+		if (options->fabric_name && strcmp(options->fabric_name, "tcp") != 0)
 			return wt_error_set(err, EINVAL,
 				"watari's messages travel over the control connection, which is always tcp; leave --fabric out");
 		options->fabric = WT_FABRIC_TCP;

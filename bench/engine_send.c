@@ -16,7 +16,7 @@
 
 struct talk {
 	struct wt_loop *loop;
-	struct wt_psk *psk;
+	struct wt_credentials *credentials;
 	struct wt_channel_listener *listener;
 	struct wt_channel *channel; /* NULL: none yet */
 	struct wt_error *err;
@@ -34,7 +34,7 @@ static int talk_open(struct talk *talk, const struct wt_bench_options *options, 
 	talk->err = err;
 	if (wt_loop_open(&talk->loop))
 		return wt_error_set(err, EMFILE, "there are no descriptors left");
-	return options->psk_file ? wt_psk_load(options->psk_file, NULL, &talk->psk, err) : 0;
+	return options->psk_file ? wt_credentials_psk(options->psk_file, NULL, &talk->credentials, err) : 0;
 }
 
 static void talk_close(struct talk *talk)
@@ -43,7 +43,7 @@ static void talk_close(struct talk *talk)
 		wt_channel_close(talk->channel);
 	if (talk->listener)
 		wt_channel_listener_close(talk->listener);
-	wt_psk_free(talk->psk);
+	wt_credentials_free(talk->credentials);
 	if (talk->loop)
 		wt_loop_close(talk->loop);
 	free(talk->message);
@@ -108,7 +108,7 @@ int wt_bench_send_wait(
 
 	if (status >= 0)
 		status = wt_channel_listen(
-			talk.loop, &address, talk.psk, &events, &talk, &talk.listener, &port, err);
+			talk.loop, &address, talk.credentials, &events, &talk, &talk.listener, &port, err);
 	if (status >= 0) {
 		wt_bench_waits_say(options, port);
 		status = wt_loop_run(talk.loop);
@@ -192,8 +192,8 @@ int wt_bench_send_lat(
 	if (talk.message)
 		wt_bench_pattern_fill(talk.message, test->size_max);
 	if (status >= 0)
-		status = wt_channel_connect(
-			talk.loop, &address, talk.psk, WT_BENCH_WAIT_NS, &events, &talk, &talk.channel, err);
+		status = wt_channel_connect(talk.loop, &address, talk.credentials, WT_BENCH_WAIT_NS, &events,
+			&talk, &talk.channel, err);
 	if (status >= 0)
 		status = wt_loop_run(talk.loop);
 	if (status >= 0)

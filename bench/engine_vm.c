@@ -40,7 +40,7 @@ struct vm {
 	const struct wt_bench_options *options;
 	struct wt_error *err;
 	struct wt_loop *loop;
-	struct wt_psk *psk;
+	struct wt_credentials *credentials;
 	struct wt_bench_guest guest;
 	struct wt_busy busy;
 	enum phase phase;
@@ -72,7 +72,7 @@ static int vm_open(struct vm *vm, const struct wt_bench_options *options, struct
 	vm->err = err;
 	if (wt_loop_open(&vm->loop))
 		return wt_error_set(err, EMFILE, "there are no descriptors left");
-	if (options->psk_file && wt_psk_load(options->psk_file, NULL, &vm->psk, err) < 0)
+	if (options->psk_file && wt_credentials_psk(options->psk_file, NULL, &vm->credentials, err) < 0)
 		return -err->code;
 	return wt_bench_guest_open(options->size, (unsigned)options->blocks, options->huge,
 		options->host != NULL, &vm->guest, err);
@@ -88,7 +88,7 @@ static void vm_close(struct vm *vm)
 	if (vm->memory)
 		wt_memory_close(vm->memory);
 	wt_bench_guest_close(&vm->guest);
-	wt_psk_free(vm->psk);
+	wt_credentials_free(vm->credentials);
 	if (vm->loop)
 		wt_loop_close(vm->loop);
 }
@@ -252,6 +252,7 @@ int wt_bench_vm_serve(
 		.name = NAME,
 		.device = options->device,
 		.fabrics = WT_FABRIC_BIT(options->fabric),
+		.data_plain = options->data_plain,
 		.paths = (unsigned)options->paths,
 		.connect_timeout_ns = WT_BENCH_WAIT_NS,
 		.give_up_ns = WT_BENCH_WAIT_NS };
@@ -259,7 +260,7 @@ int wt_bench_vm_serve(
 
 	if (status >= 0)
 		status = blocks_serve(&vm, err);
-	config.psk = vm.psk;
+	config.credentials = vm.credentials;
 	config.memory = vm.memory;
 	if (status >= 0)
 		status = wt_server_open(vm.loop, &config, &events, &vm, &vm.server, err);
@@ -359,11 +360,12 @@ int wt_bench_vm_pull(
 		.name = NAME,
 		.device = options->device,
 		.fabrics = WT_FABRIC_BIT(options->fabric),
+		.data_plain = options->data_plain,
 		.give_up_ns = WT_BENCH_WAIT_NS };
 	uint16_t port;
 	int status = vm_open(&vm, options, err);
 
-	config.psk = vm.psk;
+	config.credentials = vm.credentials;
 	if (status >= 0)
 		status = wt_puller_open(vm.loop, &config, &events, &vm, &vm.puller, &port, err);
 	if (status >= 0) {

@@ -31,8 +31,10 @@ static double latency(int rank, char *memory, int iterations)
 	double found;
 	int i;
 
-	if (!samples)
+	if (!samples) {
 		MPI_Abort(MPI_COMM_WORLD, 1);
+		return 0; /* which it does not */
+	}
 	for (i = -iterations / 10; i < iterations; i++) {
 		double start = MPI_Wtime();
 
@@ -94,8 +96,10 @@ int main(int argc, char **argv)
 	MPI_Init(&argc, &argv);
 	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
 	memory = malloc((size_t)WINDOW * LARGE);
-	if (!memory || iterations < 100)
+	if (!memory || iterations < 100) {
 		MPI_Abort(MPI_COMM_WORLD, 2);
+		return 2;
+	}
 	memset(memory, rank + 1, (size_t)WINDOW * LARGE);
 	half = latency(rank, memory, iterations);
 	rate = bandwidth(rank, memory, iterations / 200);

@@ -147,8 +147,10 @@ static mca_btl_base_module_t **component_init(int *ret_count, bool progress_thre
 	struct wt_error err = { 0 };
 
 	*ret_count = 0;
-	if (!modules)
+	if (!modules) {
+		wt_btl_say("no memory for the component");
 		return NULL;
+	}
 	if (component_start(component, &err) < 0) {
 		wt_btl_say("%s", wt_error_text(&err));
 		if (component->mesh)
@@ -193,6 +195,15 @@ static bool same_version(const struct card *theirs, uint32_t rank)
 	return false;
 }
 
+static struct wt_mesh_peer *peer_get(struct wt_mesh_name name)
+{
+	struct wt_mesh_peer *peer = wt_mesh_peer(mca_btl_watari_component.mesh, name);
+
+	if (!peer)
+		wt_btl_say("no memory for a connection to rank %u", name.rank);
+	return peer;
+}
+
 /* The peer, or NULL if it cannot be reached by this component. */
 static struct wt_mesh_peer *peer_find(struct opal_proc_t *proc)
 {
@@ -203,12 +214,12 @@ static struct wt_mesh_peer *peer_find(struct opal_proc_t *proc)
 	size_t size = 0;
 
 	if (opal_compare_proc(proc->proc_name, OPAL_PROC_MY_NAME) == 0)
-		return wt_mesh_peer(mesh, name);
+		return peer_get(name);
 	if (wt_compat_find(&mca_btl_watari_component.super.btl_version, &proc->proc_name, (void **)&card,
 		    &size) != OPAL_SUCCESS)
 		return NULL;
 	if (size == sizeof *card && same_version(card, name.rank))
-		peer = wt_mesh_peer(mesh, name);
+		peer = peer_get(name);
 	if (peer)
 		wt_mesh_peer_address(mesh, peer, &card->address);
 	free(card);

@@ -18,6 +18,8 @@ const char wt_command_usage[] =
 	"  quiesce [NAME] [options]                             the job stops talking and lets its devices go\n"
 	"  resume [NAME] [options]                              the job connects anew and goes on\n"
 	"  migrate PLAN.json [NAME] [--journal FILE] [options]  the job lets go, its guests move (watari gang), it goes on\n"
+	"  checkpoint PLAN.json [NAME] DIR [options]            the job lets go, its guests are written to DIR, it goes on\n"
+	"  restart PLAN.json DIR [options]                      its guests run again from DIR, and it goes on\n"
 	"  --agent \"[COMMAND...] SOCKET\"  the ranks are in guests: the socket of a guest's agent (once for each guest), and\n"
 	"                                 what runs a command on its host (ssh h1)\n"
 	"  --watari PROGRAM               the program `watari` on those hosts\n"
@@ -101,7 +103,26 @@ static int take_option(struct wt_command_options *options, int letter, bool plan
 	}
 }
 
-int wt_command_options(int argc, char **argv, bool plan, struct wt_command_options *ret_options)
+static bool take_words(
+	int count, char **words, enum wt_command_words wanted, struct wt_command_options *options)
+{
+	bool plan = wanted != WT_COMMAND_JOB;
+	bool folder = wanted == WT_COMMAND_CHECKPOINT || wanted == WT_COMMAND_RESTART;
+	int name = count - plan - folder; /* how many are left for it */
+
+	if (name < 0 || name > (wanted != WT_COMMAND_RESTART))
+		return false;
+	if (plan)
+		options->plan = words[0];
+	if (name)
+		options->name = words[plan];
+	if (folder)
+		options->folder = words[count - 1];
+	return true;
+}
+
+int wt_command_options(
+	int argc, char **argv, enum wt_command_words words, struct wt_command_options *ret_options)
 {
 	static const struct option table[] = {
 		{ "json", no_argument, NULL, 'j' },
@@ -116,14 +137,10 @@ int wt_command_options(int argc, char **argv, bool plan, struct wt_command_optio
 	*ret_options = (struct wt_command_options){ .name = "job", .timeout_ns = 30000000000ull };
 	opterr = 0;
 	while (!code && (letter = getopt_long(argc, argv, "", table, NULL)) != -1)
-		code = take_option(ret_options, letter, plan);
+		code = take_option(ret_options, letter, words == WT_COMMAND_PLAN);
 	if (code)
 		return code;
-	if (plan && optind < argc)
-		ret_options->plan = argv[optind++];
-	if (optind < argc)
-		ret_options->name = argv[optind++];
-	return optind < argc || (plan && !ret_options->plan) ? usage_wrong() : 0;
+	return take_words(argc - optind, argv + optind, words, ret_options) ? 0 : usage_wrong();
 }
 
 /* ---- ranks ---- */
@@ -182,4 +199,31 @@ int wt_command_bring(const struct wt_reaches *reaches, enum wt_barrier_goal goal
 			wt_coordinator_count(coordinator), options->json);
 	wt_coordinator_close(coordinator);
 	return status;
+}
+
+void wt_command_describe(const struct wt_reaches *reaches, const struct wt_command_options *options,
+	char *ret_text, size_t size)
+{
+	struct wt_coordinator *coordinator;
+	const char *fabric = "";
+	struct wt_error ignored = { 0 };
+	bool mixed = false;
+	size_t count;
+
+	ret_text[0] = 0;
+	if (wt_coordinator_open(
+		    reaches->all, reaches->count, 0, options->timeout_ns, &coordinator, &ignored) < 0)
+		return;
+	count = wt_coordinator_count(coordinator);
+	for (size_t i = 0; i < count; i++) {
+		const char *its = wt_coordinator_rank(coordinator, i)->report.fabric;
+
+		mixed |= its[0] && fabric[0] && strcmp(its, fabric) != 0;
+		fabric = its[0] ? its : fabric;
+	}
+	if (fabric[0])
+		snprintf(ret_text, size, "%zu ranks, over %s", count, mixed ? "several fabrics" : fabric);
+	else
+		snprintf(ret_text, size, "%zu ranks", count);
+	wt_coordinator_close(coordinator);
 }

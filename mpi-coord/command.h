@@ -16,6 +16,14 @@
 #define WT_AGENTS_MAX 256
 #define WT_COMMAND_PATH_MAX (PATH_MAX + 64)
 
+/* What a command is given beside its options. */
+enum wt_command_words {
+	WT_COMMAND_JOB,        /* [NAME] */
+	WT_COMMAND_PLAN,       /* PLAN [NAME] */
+	WT_COMMAND_CHECKPOINT, /* PLAN [NAME] FOLDER */
+	WT_COMMAND_RESTART,    /* PLAN FOLDER */
+};
+
 /* Exit codes. */
 enum {
 	WT_EXIT_OK = 0,
@@ -26,7 +34,8 @@ enum {
 
 struct wt_command_options {
 	const char *name;    /* of the job */
-	const char *plan;    /* migrate */
+	const char *plan;    /* migrate, checkpoint, restart */
+	const char *folder;  /* checkpoint, restart */
 	const char *journal; /* migrate; NULL: beside the plan */
 	bool json;
 	uint64_t timeout_ns;
@@ -49,9 +58,9 @@ int wt_command_complain(const struct wt_error *err);
 void wt_command_folder(char ret_path[PATH_MAX]);
 /* The program `watari` of this host: that beside this program, if there is one. */
 void wt_command_watari(const struct wt_command_options *options, char ret_path[WT_COMMAND_PATH_MAX]);
-/* Options and the job's name, in any order; before it a plan, if that is wanted. 0; otherwise an exit code,
- * and what is wrong was printed. */
-int wt_command_options(int argc, char **argv, bool plan, struct wt_command_options *ret_options);
+/* Options and these words, in any order. 0; otherwise an exit code, and what is wrong was printed. */
+int wt_command_options(
+	int argc, char **argv, enum wt_command_words words, struct wt_command_options *ret_options);
 
 /* Opens those that --agent names. What was opened is to be closed, also after a failure. */
 int wt_reaches_agents(
@@ -62,6 +71,13 @@ void wt_reaches_close(struct wt_reaches *reaches);
 int wt_command_bring(const struct wt_reaches *reaches, enum wt_barrier_goal goal,
 	const struct wt_command_options *options, struct wt_error *err);
 
+/* For people: how many ranks there are, and over what they talk; "": not known. The reaches of guests have
+ * given their ranks then, and are to be opened again. */
+void wt_command_describe(const struct wt_reaches *reaches, const struct wt_command_options *options,
+	char *ret_text, size_t size);
+
 int wt_command_migrate(int argc, char **argv);
+int wt_command_checkpoint(int argc, char **argv);
+int wt_command_restart(int argc, char **argv);
 
 #endif

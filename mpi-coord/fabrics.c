@@ -90,7 +90,7 @@ int wt_fabrics_attach(struct wt_mesh *mesh, const struct wt_fabrics *wanted, uin
 	struct wt_error why = { 0 };
 	int status;
 
-	if (!only && !none && strcmp(fabrics, "verbs,tcp"))
+	if (!only && !none && strcmp(fabrics, "verbs,tcp") != 0)
 		return wt_error_set(err, EINVAL,
 			"there are no fabrics \"%.40s\"; say verbs,tcp, or tcp, or verbs", fabrics);
 	status = attach_tcp(mesh, wanted, epoch, err);

@@ -7,13 +7,9 @@
 #include "job_plan.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static const char *const gang_words[] = {
 	[WT_JOB_PLAN_IDLE] = "idle", [WT_JOB_PLAN_UNFINISHED] = "unfinished", [WT_JOB_PLAN_BUSY] = "busy"
@@ -27,6 +23,7 @@ void wt_job_plan_clear(struct wt_job_plan *plan)
 		free(plan->guests[i].agents[WT_JOB_PLAN_TO]);
 	}
 	free(plan->watari);
+	free(plan->job);
 	*plan = (struct wt_job_plan){ 0 };
 }
 
@@ -89,6 +86,8 @@ static bool take_line(struct wt_job_plan *plan, char *line)
 		return take_gang(plan, rest);
 	if (strcmp(word, "watari") == 0)
 		return keep(rest, &plan->watari);
+	if (strcmp(word, "job") == 0)
+		return keep(rest, &plan->job);
 	name = strsep(&rest, " ");
 	if (!rest)
 		return false;
@@ -97,8 +96,7 @@ static bool take_line(struct wt_job_plan *plan, char *line)
 	return strcmp(word, "to") == 0 && take_to(plan, name, rest);
 }
 
-/* Everything that the command says. 0; -EINVAL: it has said why not; -EPROTO: it makes no sense. */
-static int take_all(FILE *said, struct wt_job_plan *plan, struct wt_error *err)
+int wt_job_plan_read(FILE *said, struct wt_job_plan *plan, struct wt_error *err)
 {
 	static const char failed[] = "failed ";
 	char *line = NULL;
@@ -116,66 +114,4 @@ static int take_all(FILE *said, struct wt_job_plan *plan, struct wt_error *err)
 	if (status)
 		return status;
 	return plan->gang && plan->watari && plan->count && complete(plan) ? 0 : -EPROTO;
-}
-
-__attribute__((noreturn)) static void become(
-	const char *watari, const char *path, const char *journal, int output)
-{
-	const char *words[8] = { watari, "gang", path, "--agents" };
-
-	if (journal) {
-		words[4] = "--journal";
-		words[5] = journal;
-	}
-	dup2(output, 1);
-	execvp(words[0], (char *const *)words);
-	printf("failed %s cannot be run: %s; name it with --watari\n", watari, strerror(errno));
-	fflush(stdout);
-	_exit(127);
-}
-
-static FILE *start(const char *watari, const char *path, const char *journal, pid_t *ret_child)
-{
-	FILE *said;
-	int out[2];
-
-	if (pipe2(out, O_CLOEXEC))
-		return NULL;
-	*ret_child = fork();
-	if (!*ret_child)
-		become(watari, path, journal, out[1]);
-	close(out[1]);
-	said = *ret_child > 0 ? fdopen(out[0], "r") : NULL;
-	if (said)
-		return said;
-	close(out[0]);
-	if (*ret_child > 0)
-		waitpid(*ret_child, NULL, 0);
-	return NULL;
-}
-
-int wt_job_plan_ask(const char *watari, const char *path, const char *journal, struct wt_job_plan *ret_plan,
-	struct wt_error *err)
-{
-	struct wt_job_plan plan = { 0 };
-	pid_t child = -1;
-	FILE *said = start(watari, path, journal, &child);
-	int status, code = -1;
-
-	if (!said)
-		return wt_error_set(err, ENOMEM, "%s cannot be run: %s", watari, strerror(errno));
-	status = take_all(said, &plan, err);
-	fclose(said);
-	while (waitpid(child, &code, 0) < 0 && errno == EINTR)
-		;
-	if (status == -EPROTO || (!status && code))
-		status = wt_error_set(err, EINVAL,
-			"%s gang --agents does not say where the guests' agents are; is it of version " WATARI_VERSION
-			"?",
-			watari);
-	if (status < 0)
-		wt_job_plan_clear(&plan);
-	else
-		*ret_plan = plan;
-	return status;
 }

@@ -7,6 +7,7 @@
 #define WATARI_MPI_JOB_PLAN_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include <watari/error.h>
 
@@ -28,16 +29,20 @@ struct wt_job_plan_guest {
 struct wt_job_plan {
 	enum wt_job_plan_gang gang;
 	char *watari; /* the program, on the guests' hosts */
+	char *job;    /* whose checkpoint it is; NULL: that was not asked */
 	size_t count;
 	struct wt_job_plan_guest guests[WT_JOB_PLAN_GUESTS_MAX];
 };
 
 /*
- * Asks the program `watari`, of this host. journal: NULL: beside the plan. -EINVAL with the sentence: the
- * plan cannot be used. *ret_plan is to be cleared after success, and before it is asked again.
+ * Asks the program `watari`, of this host. more: words for it that end with NULL. -EINVAL with the sentence:
+ * the plan cannot be used. *ret_plan is to be cleared after success, and before it is asked again.
  */
-int wt_job_plan_ask(const char *watari, const char *path, const char *journal, struct wt_job_plan *ret_plan,
-	struct wt_error *err);
+int wt_job_plan_ask(const char *watari, const char *path, const char *const *more,
+	struct wt_job_plan *ret_plan, struct wt_error *err);
+/* What the command says, to its end; *plan is empty before, and to be cleared afterwards. -EINVAL: it has
+ * said why not; -EPROTO: it makes no sense. */
+int wt_job_plan_read(FILE *said, struct wt_job_plan *plan, struct wt_error *err);
 void wt_job_plan_clear(struct wt_job_plan *plan);
 
 #endif

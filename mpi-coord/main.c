@@ -172,7 +172,7 @@ static int command_status(int argc, char **argv)
 	uint32_t size = 0;
 	size_t count;
 	size_t i;
-	int code = wt_command_options(argc, argv, false, &options);
+	int code = wt_command_options(argc, argv, WT_COMMAND_JOB, &options);
 
 	if (code)
 		return code;
@@ -205,7 +205,7 @@ static int command_goal(int argc, char **argv, enum wt_barrier_goal goal)
 	struct wt_command_options options;
 	struct wt_reaches reaches;
 	struct wt_error err = { 0 };
-	int code = wt_command_options(argc, argv, false, &options);
+	int code = wt_command_options(argc, argv, WT_COMMAND_JOB, &options);
 	int status;
 
 	if (code)
@@ -241,6 +241,10 @@ int main(int argc, char **argv)
 		return command_goal(argc - 1, argv + 1, WT_BARRIER_RESUME);
 	if (argc > 1 && strcmp(argv[1], "migrate") == 0)
 		return wt_command_migrate(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "checkpoint") == 0)
+		return wt_command_checkpoint(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "restart") == 0)
+		return wt_command_restart(argc - 1, argv + 1);
 	if (argc > 1)
 		fprintf(stderr, "watari-mpi: there is no command %s\n", argv[1]);
 	fputs(wt_command_usage, stderr);

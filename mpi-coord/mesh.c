@@ -9,6 +9,7 @@
  *   3. The endpoints are closed only when no dial uses them.
  */
 #include "mesh_internal.h"
+#include "fatal.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -67,7 +68,7 @@ void wt_mesh_keep_done(struct wt_mesh *mesh, struct wt_mesh_item *item, int stat
 	struct wt_mesh_event *event = calloc(1, sizeof *event);
 
 	if (!event)
-		abort(); /* as Open MPI does: there is no way to tell anybody */
+		wt_fatal("no memory for a completion");
 	item->status = status;
 	event->item = item;
 	keep(mesh, event);
@@ -84,7 +85,7 @@ void wt_mesh_keep_message(struct wt_mesh *mesh, uint8_t tag, const struct iovec 
 		length += parts[i].iov_len;
 	event = malloc(sizeof *event + length);
 	if (!event)
-		abort();
+		wt_fatal("no memory for a message");
 	to = (uint8_t *)(event + 1);
 	*event = (struct wt_mesh_event){ .tag = tag, .length = length, .bytes = to };
 	for (i = 0; i < count; to += parts[i++].iov_len)

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "fatal.h"
 #include "thread.h"
 
 struct wt_mesh_dial {
@@ -163,7 +164,7 @@ void wt_mesh_dial(struct wt_mesh_peer *peer)
 	int status;
 
 	if (!dial)
-		abort();
+		wt_fatal("no memory for a connection");
 	dial->peer = peer;
 	dial->deadline_ns = now_ns() + WT_MESH_DIAL_NS;
 	aim(dial);

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "atomic.h"
+#include "fatal.h"
 #include "sabotage.h"
 
 static struct wt_mesh_key *key_slot(struct wt_mesh_peer *peer, uint64_t id)
@@ -173,7 +174,7 @@ static struct wt_mesh_item *word_new(struct wt_mesh_peer *peer, const struct wt_
 	struct wt_mesh_item *item = calloc(1, sizeof *item + room);
 
 	if (!item)
-		abort();
+		wt_fatal("no memory for a message");
 	item->internal = true;
 	item->work = WT_MESH_SEND;
 	item->peer = peer;
@@ -221,7 +222,7 @@ static void learn_key(struct wt_mesh_peer *peer, const struct wt_frame_word *wor
 	struct wt_mesh_key *slot = key_slot(peer, word->id);
 
 	if (!slot)
-		abort();
+		wt_fatal("no memory for a key");
 	*slot = (struct wt_mesh_key){ .id = word->id,
 		.epoch = word->epoch,
 		.kind = peer->kind,

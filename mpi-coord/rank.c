@@ -22,6 +22,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "fatal.h"
 #include "gate.h"
 #include "place.h"
 #include "thread.h"
@@ -147,7 +148,7 @@ static void carry_out(struct wt_rank *rank, struct wt_gate_step step, const stru
 		wt_mesh_detach(rank->mesh);
 	if (step.actions & WT_GATE_OPEN)
 		step = open_device(rank, step);
-	if (step.actions & WT_GATE_LEARN)
+	if (step.actions & WT_GATE_LEARN && order)
 		learn(rank, order);
 	if (step.actions & WT_GATE_JOIN)
 		wt_mesh_join(rank->mesh);
@@ -368,8 +369,9 @@ void wt_rank_close(struct wt_rank *rank)
 	uint64_t one = 1;
 	unsigned i;
 
-	if (write(rank->ending, &one, sizeof one) < 0)
-		abort();
+	while (write(rank->ending, &one, sizeof one) < 0)
+		if (errno != EINTR)
+			wt_fatal("the control thread cannot be told of the end");
 	pthread_join(rank->thread, NULL);
 	for (i = 0; i < CONNECTIONS_MAX; i++) {
 		if (rank->connections[i].fd < 0)

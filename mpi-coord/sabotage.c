@@ -17,10 +17,11 @@ static struct wt_mesh_item *copy(const struct wt_mesh_item *item)
 {
 	size_t length = item->op.head_length + item->op.length;
 	struct wt_mesh_item *copied = calloc(1, sizeof *copied + length);
-	uint8_t *bytes = (uint8_t *)(copied + 1);
+	uint8_t *bytes;
 
 	if (!copied)
 		abort();
+	bytes = (uint8_t *)(copied + 1);
 	memcpy(bytes, item->op.head, item->op.head_length);
 	if (item->op.length)
 		memcpy(bytes + item->op.head_length, item->op.local, item->op.length);
@@ -44,7 +45,7 @@ bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 	static unsigned seen;
 	struct wt_mesh_item *other;
 
-	if (!how || strncmp(how, "mpi_", 4) || wt_sabotage_gone() ||
+	if (!how || strncmp(how, "mpi_", 4) != 0 || wt_sabotage_gone() ||
 		__atomic_add_fetch(&seen, 1, __ATOMIC_RELAXED) % EVERY)
 		return false;
 	if (strcmp(how, "mpi_double") == 0) {

@@ -7,7 +7,8 @@
  *   mpi_drop: never sent, mpi_double: sent twice, mpi_corrupt: one bit of it is wrong
  *
  * mpi_stale: registrations of memory that has gone away are used on.
- * WATARI_DIE_BEFORE=POINT in the environment of `watari-mpi migrate`: it is killed there (command_migrate.c).
+ * WATARI_DIE_BEFORE=POINT in the environment of `watari-mpi migrate`, `checkpoint` and `restart`: it is
+ * killed there (command_migrate.c, command_checkpoint.c).
  *
  * Without the CMake option WATARI_SABOTAGE there is nothing.
  */

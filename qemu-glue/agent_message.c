@@ -18,7 +18,9 @@ static const char *const verbs[] = { NULL, "ping", "detach", "attach", "message"
 
 const char *wt_agent_verb_name(enum wt_agent_verb verb)
 {
-	return verb > 0 && (unsigned)verb < sizeof verbs / sizeof *verbs ? verbs[verb] : "invalid";
+	const char *name = (unsigned)verb < sizeof verbs / sizeof *verbs ? verbs[verb] : NULL;
+
+	return name ? name : "invalid";
 }
 
 /* ---- rendering ---- */

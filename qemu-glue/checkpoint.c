@@ -40,8 +40,10 @@ void wt_checkpoint_trouble(struct wt_checkpoint *c, const struct wt_error *err)
 {
 	if (!c->failure.code)
 		c->failure = *err;
-	if (c->state == WT_CHECKPOINT_STREAMING || c->state == WT_CHECKPOINT_STOPPED)
-		wt_checkpoint_give_back(c);
+	if (c->state != WT_CHECKPOINT_STREAMING && c->state != WT_CHECKPOINT_STOPPED)
+		return;
+	wt_hold_clear(&c->hold);
+	wt_checkpoint_give_back(c);
 }
 
 static void save_readable(void *arg, uint32_t events)
@@ -57,6 +59,31 @@ static void save_readable(void *arg, uint32_t events)
 		wt_outgoing_pump(c->outgoing);
 }
 
+/* Others were waited for, or were not. Somebody else may have let the guest go on meanwhile. */
+static void hold_ended(void *arg, bool told)
+{
+	struct wt_checkpoint *c = arg;
+	struct wt_error err = { 0 };
+
+	if (!told)
+		wt_error_set(&err, ETIMEDOUT, "nobody said watari proceed within %" PRIu64 " ms; see --hold",
+			c->options->common.hold_ns / 1000000);
+	if (!told || wt_checkpoint_check_stopped(c, &err))
+		wt_checkpoint_trouble(c, &err);
+	else
+		wt_checkpoint_give_back(c);
+}
+
+static void saved(struct wt_checkpoint *c)
+{
+	c->good = true;
+	c->saved_ns = wt_report_now_ns();
+	wt_loop_timer_clear(c->relay.loop, &c->deadline);
+	if (!wt_hold_begin(&c->hold, c->relay.loop, &c->relay.report, c->options->common.hold_ns,
+		    "the guest is stopped, and written; waits for watari proceed", hold_ended, c))
+		wt_checkpoint_give_back(c);
+}
+
 /* In every turn: did something go wrong, is all here? */
 static bool turn(void *arg, uint64_t now_ns)
 {
@@ -65,15 +92,13 @@ static bool turn(void *arg, uint64_t now_ns)
 
 	if (wt_checkpoint_state_status(c->files, &err))
 		wt_checkpoint_trouble(c, &err);
-	if (c->state != WT_CHECKPOINT_STOPPED || !c->ram_ended || !wt_checkpoint_complete(c->files) ||
-		!wt_save_idle(wt_checkpoint_save(c->files)))
+	if (c->state != WT_CHECKPOINT_STOPPED || c->good || !c->ram_ended ||
+		!wt_checkpoint_complete(c->files) || !wt_save_idle(wt_checkpoint_save(c->files)))
 		return false;
 	if (wt_save_status(wt_checkpoint_save(c->files), &err) || wt_checkpoint_check_stopped(c, &err)) {
 		wt_checkpoint_trouble(c, &err);
 	} else if (c->state == WT_CHECKPOINT_STOPPED && !c->failure.code) {
-		c->good = true;
-		c->saved_ns = wt_report_now_ns();
-		wt_checkpoint_give_back(c);
+		saved(c);
 	}
 	return false;
 }
@@ -94,7 +119,7 @@ static void patience_fired(void *arg, uint64_t now_ns)
 	wt_checkpoint_trouble(c, &err);
 }
 
-static int migrate(struct wt_checkpoint *c, struct wt_error *err)
+int wt_checkpoint_begin(struct wt_checkpoint *c, struct wt_error *err)
 {
 	uint64_t now_ns = wt_loop_now_ns(c->relay.loop);
 	int r = wt_checkpoint_prepare_qemu(c, err);
@@ -136,7 +161,10 @@ static int start(struct wt_checkpoint *c, struct wt_error *err)
 		&c->relay, &o->common, &wt_checkpoint_qmp_events, signalled, wt_checkpoint_commands, c, err);
 
 	if (!r)
-		r = wt_preflight_source(c->relay.qmp, c->relay.ram, true, NULL, &c->facts, err);
+		r = wt_checkpoint_devices_open(c, err);
+	if (!r)
+		r = wt_preflight_source(
+			c->relay.qmp, c->relay.ram, true, wt_checkpoint_devices_leaving(c), &c->facts, err);
 	if (!r && c->facts.staged_blocks)
 		r = wt_error_set(err, EPERM,
 			"the guest's memory is private to its QEMU, so it cannot be read from here; start QEMU with -object "
@@ -149,7 +177,7 @@ static int start(struct wt_checkpoint *c, struct wt_error *err)
 		c->generation = wt_checkpoint_facts(c->files)->generation;
 		r = wt_checkpoint_disks_list(c->relay.qmp, o->snapshot_dir, c->generation, &c->disks, err);
 	}
-	return r ? r : migrate(c, err);
+	return r || wt_checkpoint_devices_begin(c) ? r : wt_checkpoint_begin(c, err);
 }
 
 /* ---- the end ---- */
@@ -157,25 +185,29 @@ static int start(struct wt_checkpoint *c, struct wt_error *err)
 static const char not_returned[] =
 	"QEMU has not said that its guest goes on (look with query-status; migrate_cancel and cont, in its monitor, let it)";
 
-static void failed(struct wt_checkpoint *c, const struct wt_error *why)
+/* missing: of its devices; NULL: none. */
+static void failed(struct wt_checkpoint *c, const struct wt_error *why, const struct wt_error *missing)
 {
-	char text[3 * WT_ERROR_TEXT_MAX + 256], disks[WT_ERROR_TEXT_MAX] = "";
+	char text[4 * WT_ERROR_TEXT_MAX + 256], disks[WT_ERROR_TEXT_MAX] = "";
 
 	if (c->frozen)
 		snprintf(disks, sizeof disks,
 			"; its disks %s overlays (disk-N-%016" PRIx64
 			".qcow2 in the snapshot directory), and need them",
 			c->frozen_unsure ? "may have" : "have", c->generation);
-	snprintf(text, sizeof text, "%s; %s, and %s %s%s", wt_error_text(why),
+	snprintf(text, sizeof text, "%s; %s%s%s%s, and %s %s%s", wt_error_text(why),
 		c->qemu_gone      ? "the guest is lost"
 		: c->not_returned ? not_returned
 				  : "the guest goes on",
-		c->options->directory, c->replaced ? "has the new checkpoint" : "is as it was", disks);
+		missing ? " without a device that it should have (" : "",
+		missing ? wt_error_text(missing) : "", missing ? ")" : "", c->options->directory,
+		c->replaced ? "has the new checkpoint" : "is as it was", disks);
 	wt_report_error(&c->relay.report, text);
 }
 
 static int conclude(struct wt_checkpoint *c)
 {
+	const struct wt_error *missing = wt_checkpoint_devices_end(c);
 	struct wt_error err = { 0 };
 	int r = c->good ? wt_checkpoint_finish(c, &err) : -(c->failure.code ? c->failure.code : EIO);
 
@@ -183,14 +215,14 @@ static int conclude(struct wt_checkpoint *c)
 	if (r) {
 		if (!err.code && !c->failure.code)
 			wt_error_set(&err, EIO, "the checkpoint was broken off");
-		failed(c, err.code ? &err : &c->failure);
+		failed(c, err.code ? &err : &c->failure, missing);
 		return WT_EXIT_FAILED;
 	}
 	wt_checkpoint_summary(c);
-	if (!c->not_returned)
+	if (!c->not_returned && !missing)
 		return WT_EXIT_OK;
 	wt_error_set(&err, ETIMEDOUT, "the checkpoint is complete");
-	failed(c, &err);
+	failed(c, &err, missing);
 	return WT_EXIT_FAILED;
 }
 
@@ -198,6 +230,7 @@ static void close_all(struct wt_checkpoint *c)
 {
 	if (c->files)
 		wt_loop_fd_clear(c->relay.loop, wt_save_fd(wt_checkpoint_save(c->files)));
+	wt_passthrough_close(c->passthrough);
 	wt_outgoing_close(c->outgoing);
 	wt_relay_socket_close(&c->place);
 	wt_checkpoint_files_close(c->files);

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * checkpoint_internal.h - the state of `watari checkpoint`, shared by checkpoint.c (when all is here),
- * checkpoint_qemu.c (what QEMU is told and asked), checkpoint_stream.c (what it writes) and
- * checkpoint_report.c (what people are told).
+ * checkpoint_qemu.c (what QEMU is told and asked), checkpoint_stream.c (what it writes),
+ * checkpoint_devices.c (what cannot be written) and checkpoint_report.c (what people are told).
  */
 #ifndef WATARI_QEMU_CHECKPOINT_INTERNAL_H
 #define WATARI_QEMU_CHECKPOINT_INTERNAL_H
 
 #include "checkpoint_disks.h"
 #include "checkpoint_files.h"
+#include "hold.h"
 #include "migration_settings.h"
 #include "outgoing.h"
+#include "passthrough.h"
 #include "preflight.h"
 
 enum wt_checkpoint_state {
@@ -30,7 +32,9 @@ struct wt_checkpoint {
 	struct wt_outgoing *outgoing;
 	struct wt_timer poll, deadline, progress, patience;
 	struct wt_busy busy;
-	struct wt_error failure; /* the first thing that went wrong */
+	struct wt_hold hold;                /* the guest is stopped, and all of it is written */
+	struct wt_passthrough *passthrough; /* NULL: no devices leave */
+	struct wt_error failure;            /* the first thing that went wrong */
 	uint64_t generation;
 	char vm[WT_REPLICA_VM_MAX + 1];
 	char machine[64], version[32];
@@ -49,13 +53,15 @@ struct wt_checkpoint {
 	struct wt_migration_settings before;
 	uint64_t total_bytes, remaining_bytes; /* by QEMU; total 0: not known */
 	struct wt_rate rate;
-	uint64_t start_ns, stop_ns, saved_ns, resume_ns, end_ns; /* of the report's clock */
+	uint64_t start_ns, stop_ns, saved_ns, resume_ns, devices_back_ns, end_ns; /* of the report's clock */
 };
 
 /* checkpoint.c */
 void wt_checkpoint_go(struct wt_checkpoint *checkpoint, enum wt_checkpoint_state state);
 /* The first one is kept; unless the guest is on its way back already, it goes on now. */
 void wt_checkpoint_trouble(struct wt_checkpoint *checkpoint, const struct wt_error *err);
+/* No device is in the way: QEMU is told to migrate. */
+int wt_checkpoint_begin(struct wt_checkpoint *checkpoint, struct wt_error *err);
 
 /* checkpoint_qemu.c */
 extern const struct wt_qmp_events wt_checkpoint_qmp_events;
@@ -79,6 +85,18 @@ void wt_checkpoint_give_back(struct wt_checkpoint *checkpoint);
 
 /* checkpoint_stream.c: the socket that QEMU connects to, and what reads from it. */
 int wt_checkpoint_open_stream(struct wt_checkpoint *checkpoint, struct wt_error *err);
+
+/* checkpoint_devices.c: each means nothing without --devices. */
+int wt_checkpoint_devices_open(struct wt_checkpoint *checkpoint, struct wt_error *err);
+/* Their ids, as wt_passthrough_leaving. */
+const char *const *wt_checkpoint_devices_leaving(const struct wt_checkpoint *checkpoint);
+/* They leave, and then it begins; false: there are none. */
+bool wt_checkpoint_devices_begin(struct wt_checkpoint *checkpoint);
+void wt_checkpoint_devices_qmp_event(struct wt_checkpoint *checkpoint, const char *name, json_t *data);
+/* When QEMU has its guest again: waits until they are back. NULL, or what could not be done. */
+const struct wt_error *wt_checkpoint_devices_end(struct wt_checkpoint *checkpoint);
+/* For the summary, a new object; NULL: none left. */
+json_t *wt_checkpoint_devices_json(const struct wt_checkpoint *checkpoint);
 
 /* checkpoint_report.c */
 const char *wt_checkpoint_state_name(enum wt_checkpoint_state state);

@@ -181,6 +181,7 @@ static void qmp_event(void *arg, const char *name, json_t *data)
 {
 	struct wt_checkpoint *c = arg;
 
+	wt_checkpoint_devices_qmp_event(c, name, data);
 	if (!strcmp(name, "STOP")) {
 		c->stop_ns = wt_report_now_ns();
 		if (c->state == WT_CHECKPOINT_STREAMING)

@@ -108,13 +108,14 @@ void wt_checkpoint_summary(struct wt_checkpoint *c)
 
 	wt_save_stats(wt_checkpoint_save(c->files), &stats);
 	wt_outgoing_stats(c->outgoing, &stream);
-	fields = json_pack("{s:s,s:s,s:b,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:I,s:b,s:i}", "directory",
+	fields = json_pack("{s:s,s:s,s:b,s:f,s:f,s:f,s:I,s:I,s:I,s:I,s:I,s:b,s:i,s:o*}", "directory",
 		c->options->directory, "vm", c->vm, "base", (int)wt_checkpoint_has_base(c->files), "total_ms",
 		total_ms, "downtime_ms", downtime_ms, "sync_ms", wt_report_ms_between(c->saved_ns, c->end_ns),
 		"written_bytes", (json_int_t)stats.written_bytes, "written_pages",
 		(json_int_t)stats.written_pages, "same_pages", (json_int_t)stats.same_pages, "zero_pages",
 		(json_int_t)stats.zero_pages, "state_bytes", (json_int_t)wt_checkpoint_state_bytes(c->files),
-		"feed", (int)stream.feed, "disks", (int)c->disks.count);
+		"feed", (int)stream.feed, "disks", (int)c->disks.count, "devices",
+		wt_checkpoint_devices_json(c));
 	snprintf(text, sizeof text, "%s is written to %s: %s in %.0f ms, the guest was stopped for %.0f ms",
 		c->vm, c->options->directory, wt_progress_size(stats.written_bytes, size), total_ms,
 		downtime_ms);
@@ -133,6 +134,7 @@ static int status(void *arg, json_t *request, json_t **ret_result, struct wt_err
 	json_t *progress = wt_progress_json(&p);
 
 	json_object_update(object, progress);
+	json_object_set_new(object, "held", json_boolean(c->hold.held));
 	json_decref(progress);
 	*ret_result = object;
 	return 0;
@@ -152,8 +154,14 @@ static int cancel(void *arg, json_t *request, json_t **ret_result, struct wt_err
 	return 0;
 }
 
+static int proceed(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
+{
+	return wt_hold_proceed(&((struct wt_checkpoint *)arg)->hold, ret_result, err);
+}
+
 const struct wt_job_command wt_checkpoint_commands[] = {
 	{ "status", status },
 	{ "cancel", cancel },
+	{ "proceed", proceed },
 	{ NULL, NULL },
 };

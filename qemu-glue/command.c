@@ -180,6 +180,18 @@ static bool take_hold(const char *value, struct wt_relay_options *o)
 	return o->hold_ns;
 }
 
+static bool take_allowed(const char *value, struct wt_relay_options *o)
+{
+	if (o->tls_allowed_count == WT_RELAY_ALLOWED_MAX) {
+		fprintf(stderr,
+			"watari: more than %d times --tls-allow; put the names into a file, --tls-allow @FILE\n",
+			WT_RELAY_ALLOWED_MAX);
+		return false;
+	}
+	o->tls_allowed[o->tls_allowed_count++] = value;
+	return true;
+}
+
 bool wt_command_common(int option, const char *value, struct wt_relay_options *o)
 {
 	switch (option) {
@@ -189,8 +201,16 @@ bool wt_command_common(int option, const char *value, struct wt_relay_options *o
 	case WT_OPTION_PSK:
 		o->psk_file = value;
 		return true;
+	case WT_OPTION_TLS_CREDS:
+		o->tls_creds = value;
+		return true;
+	case WT_OPTION_TLS_ALLOW:
+		return take_allowed(value, o);
 	case WT_OPTION_INSECURE:
 		o->insecure = true;
+		return true;
+	case WT_OPTION_DATA_PLAIN:
+		o->data_plain = true;
 		return true;
 	case WT_OPTION_FABRIC:
 		return wt_command_fabrics(value, &o->fabrics);
@@ -231,13 +251,25 @@ bool wt_command_check_devices(const struct wt_relay_options *o)
 	return false;
 }
 
+bool wt_command_check_secure(const struct wt_relay_options *o)
+{
+	if (!wt_relay_is_secure(o) && !o->insecure)
+		fprintf(stderr,
+			"watari: give --tls-creds DIR or --psk FILE, or --insecure on loopback and unix sockets\n");
+	else if (!!o->tls_creds + !!o->psk_file + o->insecure > 1)
+		fprintf(stderr, "watari: --tls-creds, --psk and --insecure exclude each other\n");
+	else if (o->tls_allowed_count && !o->tls_creds)
+		fprintf(stderr, "watari: --tls-allow is for certificates, --tls-creds DIR\n");
+	else
+		return true;
+	return false;
+}
+
 bool wt_command_check(const struct wt_relay_options *o)
 {
 	if (!o->qmp_path)
 		fprintf(stderr, "watari: give --qmp SOCKET, a QMP socket of QEMU that nobody else uses\n");
-	else if (!o->psk_file && !o->insecure)
-		fprintf(stderr, "watari: give --psk FILE, or --insecure on loopback and unix sockets\n");
 	else
-		return wt_command_check_devices(o);
+		return wt_command_check_secure(o) && wt_command_check_devices(o);
 	return false;
 }

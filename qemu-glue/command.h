@@ -48,7 +48,10 @@ bool wt_command_target(char *text, struct wt_address *ret_address, const char **
 enum {
 	WT_OPTION_QMP = 512,
 	WT_OPTION_PSK,
+	WT_OPTION_TLS_CREDS,
+	WT_OPTION_TLS_ALLOW,
 	WT_OPTION_INSECURE,
+	WT_OPTION_DATA_PLAIN,
 	WT_OPTION_FABRIC,
 	WT_OPTION_DEVICE,
 	WT_OPTION_RECONNECT,
@@ -69,7 +72,9 @@ enum {
 	}
 #define WT_OPTIONS_COMMON                                                                                   \
 	{ "qmp", 1, NULL, WT_OPTION_QMP }, { "psk", 1, NULL, WT_OPTION_PSK },                               \
-		{ "insecure", 0, NULL, WT_OPTION_INSECURE }, { "fabric", 1, NULL, WT_OPTION_FABRIC },       \
+		{ "tls-creds", 1, NULL, WT_OPTION_TLS_CREDS },                                              \
+		{ "tls-allow", 1, NULL, WT_OPTION_TLS_ALLOW }, { "insecure", 0, NULL, WT_OPTION_INSECURE }, \
+		{ "data-plain", 0, NULL, WT_OPTION_DATA_PLAIN }, { "fabric", 1, NULL, WT_OPTION_FABRIC },   \
 		{ "job", 1, NULL, WT_OPTION_JOB }, { "device", 1, NULL, WT_OPTION_DEVICE },                 \
 		{ "reconnect-timeout", 1, NULL, WT_OPTION_RECONNECT }, { "json", 0, NULL, WT_OPTION_JSON }, \
 	{                                                                                                   \
@@ -89,6 +94,8 @@ bool wt_command_bytes(const char *option, const char *text, uint64_t *ret_bytes)
 bool wt_command_name_job(struct wt_relay_options *options, const char *suffix);
 /* What is there must be enough to begin: prints a sentence and answers false otherwise. */
 bool wt_command_check(const struct wt_relay_options *options);
+/* ... that part of it which is about who the other end is. */
+bool wt_command_check_secure(const struct wt_relay_options *options);
 /* ... that part of it which is about --devices. */
 bool wt_command_check_devices(const struct wt_relay_options *options);
 /* "2s", "300ms", plain seconds; prints a sentence and answers false otherwise. */

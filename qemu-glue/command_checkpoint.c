@@ -27,17 +27,26 @@ static const char checkpoint_usage[] =
 	"  --downtime-limit TIME    how long the guest may be stopped, as QEMU estimates (default 300ms)\n"
 	"  --stop-timeout TIME      give up, and let it go on, if it is stopped for longer (default 10s)\n"
 	"  --give-up-after TIME     give up if it could not be stopped until then\n"
-	"  --job NAME               for watari status and cancel (default: it is no job)\n"
+	"  --job NAME               for watari status, cancel and proceed (default: it is no job)\n"
+	"  --hold[=TIME]            when all of it is written, wait for watari proceed before it goes on (default 60s)\n"
+	"  --devices MAP            devices leave before that, and come back when it goes on (docs/DEVICES.md)\n"
+	"  --device-host NAME       which host of the map this is (default: its host name)\n"
+	"  --agent SOCKET           of the guest's agent, whose hooks let them go\n"
 	"  --json                   events as JSON lines on standard output\n";
 
 static const char restore_usage[] =
-	"usage: watari restore --qmp SOCKET [--paused] [--json] DIR\n"
+	"usage: watari restore --qmp SOCKET [options] DIR\n"
 	"       watari restore --check [--json] DIR\n"
 	"Lets the guest in DIR (see checkpoint) go on in the QEMU at SOCKET, which was started with -incoming defer -S.\n"
-	"  --qmp SOCKET  QMP socket of that QEMU\n"
-	"  --paused      the guest stays paused\n"
-	"  --check       only compare all of the checkpoint with its digests\n"
-	"  --json        events as JSON lines on standard output\n";
+	"  --qmp SOCKET        QMP socket of that QEMU\n"
+	"  --paused            the guest stays paused\n"
+	"  --check             only compare all of the checkpoint with its digests\n"
+	"  --job NAME          for watari status, cancel and proceed (default: it is no job)\n"
+	"  --hold[=TIME]       when all of it is loaded, wait for watari proceed before it runs (default 60s)\n"
+	"  --devices MAP       then it gets the devices that this host has for it (docs/DEVICES.md)\n"
+	"  --device-host NAME  which host of the map this is (default: its host name)\n"
+	"  --agent SOCKET      of the guest's agent in that QEMU, whose hooks are told\n"
+	"  --json              events as JSON lines on standard output\n";
 
 #define LEVEL_MAX 19
 
@@ -75,6 +84,8 @@ static const struct option checkpoint_options[] = {
 	{ "downtime-limit", 1, NULL, OPT_DOWNTIME },
 	{ "stop-timeout", 1, NULL, OPT_STOP },
 	{ "give-up-after", 1, NULL, OPT_GIVE_UP },
+	{ "hold", 2, NULL, WT_OPTION_HOLD },
+	WT_OPTIONS_DEVICES,
 	{ 0 },
 };
 
@@ -84,6 +95,9 @@ static const struct option restore_options[] = {
 	{ "help", 0, NULL, WT_OPTION_HELP },
 	{ "paused", 0, NULL, OPT_PAUSED },
 	{ "check", 0, NULL, OPT_CHECK },
+	{ "job", 1, NULL, WT_OPTION_JOB },
+	{ "hold", 2, NULL, WT_OPTION_HOLD },
+	WT_OPTIONS_DEVICES,
 	{ 0 },
 };
 
@@ -140,11 +154,16 @@ static bool take(int option, struct wt_checkpoint_options *o)
 	}
 }
 
-static bool need_socket(const struct wt_relay_options *o)
+/* What is there must be enough to begin. */
+static bool check_options(const struct wt_relay_options *o)
 {
 	if (!o->qmp_path)
 		fprintf(stderr, "watari: give --qmp SOCKET, a QMP socket of QEMU that nobody else uses\n");
-	return o->qmp_path;
+	else if (o->hold_ns && !o->job[0])
+		fprintf(stderr, "watari: --hold waits for watari proceed JOB; give --job NAME\n");
+	else
+		return wt_command_check_devices(o);
+	return false;
 }
 
 int wt_command_checkpoint(int argc, char **argv)
@@ -159,7 +178,7 @@ int wt_command_checkpoint(int argc, char **argv)
 			return wt_command_usage(checkpoint_usage);
 	if (optind + 1 != argc)
 		return wt_command_usage(checkpoint_usage);
-	if (!need_socket(&o.common))
+	if (!check_options(&o.common))
 		return WT_EXIT_USAGE;
 	if (o.base && o.full) {
 		fprintf(stderr,
@@ -185,10 +204,15 @@ int wt_command_restore(int argc, char **argv)
 			check = true;
 		else if (!wt_command_common(option, optarg, &o.common))
 			return wt_command_usage(restore_usage);
-	if (optind + 1 != argc || (check && (o.common.qmp_path || o.paused)))
+	if (optind + 1 != argc ||
+		(check && (o.common.qmp_path || o.paused || o.common.hold_ns || o.common.device_map)))
 		return wt_command_usage(restore_usage);
-	if (!check && !need_socket(&o.common))
+	if (!check && !check_options(&o.common))
 		return WT_EXIT_USAGE;
+	if (o.paused && (o.common.hold_ns || o.common.device_map)) {
+		fprintf(stderr, "watari: --paused is not for --hold or --devices: the guest must run\n");
+		return WT_EXIT_USAGE;
+	}
 	o.directory = argv[optind];
 	return wt_restore_run(&o);
 }

@@ -9,6 +9,7 @@
 
 #include "command.h"
 #include "daemon.h"
+#include "privileges.h"
 
 static const char usage[] =
 	"usage: watari daemon [options]\n"
@@ -65,5 +66,6 @@ int wt_command_daemon(int argc, char **argv)
 			return wt_command_usage(usage);
 	if (optind != argc)
 		return wt_command_usage(usage);
+	wt_privileges_drop(true); /* a session may have a device map */
 	return wt_daemon_run(&o);
 }

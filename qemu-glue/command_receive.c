@@ -10,14 +10,18 @@
 #include "command.h"
 #include "daemon.h"
 #include "destination.h"
+#include "privileges.h"
 #include "source.h"
 
 static const char usage[] =
 	"usage: watari receive --qmp SOCKET [options] [HOST]:PORT/NAME\n"
 	"Awaits the guest NAME for the QEMU at SOCKET, which was started with -incoming defer -S.\n"
 	"  --qmp SOCKET             QMP socket of the destination QEMU\n"
+	"  --tls-creds DIR          certificates of both ends, in QEMU's and libvirt's layout (ca-cert.pem and so on)\n"
+	"  --tls-allow NAME         who the other end may be, repeatable; @FILE: a name on each line\n"
 	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"
 	"  --insecure               no encryption; loopback and unix sockets only\n"
+	"  --data-plain             data over tcp is not encrypted (both ends say so; over verbs it never is)\n"
 	"  --fabric LIST            verbs,tcp: what is offered (default: all)\n"
 	"  --data-host ADDRESS[,..] where data connections are awaited (default: at HOST)\n"
 	"  --device NAME[,NAME]     RDMA device, or two\n"
@@ -25,6 +29,7 @@ static const char usage[] =
 	"  --replica DIR            an old copy of the guest's RAM, see send --keep-replica: only what differs is pulled\n"
 	"  --replica HOST:PORT/NAME the same on another host, where watari replica serves it: what is right is read there\n"
 	"  --reuse-memory           the same of this QEMU's RAM, if its file has old content of the guest\n"
+	"  --common-memory          both hosts are VMs that have the guest's memory mapped from one file: it stays there\n"
 	"  --devices MAP            devices that cannot move with the guest are taken away and given back, see docs/DEVICES.md\n"
 	"  --device-host NAME       which host of the map this one is (default: its host name)\n"
 	"  --agent SOCKET           of the port of watari-guest in the guest, which lets go of devices\n"
@@ -34,7 +39,7 @@ static const char usage[] =
 	"  --daemon                 the watari daemon of this host does it; this command tells what it tells\n"
 	"  --json                   events as JSON lines on standard output\n";
 
-enum { OPT_DATA_HOST = 256, OPT_REPLICA, OPT_REUSE, OPT_WAIT };
+enum { OPT_DATA_HOST = 256, OPT_REPLICA, OPT_REUSE, OPT_COMMON, OPT_WAIT };
 
 static const struct option options[] = {
 	WT_OPTIONS_COMMON,
@@ -44,6 +49,7 @@ static const struct option options[] = {
 	{ "data-host", 1, NULL, OPT_DATA_HOST },
 	{ "replica", 1, NULL, OPT_REPLICA },
 	{ "reuse-memory", 0, NULL, OPT_REUSE },
+	{ "common-memory", 0, NULL, OPT_COMMON },
 	{ "wait", 1, NULL, OPT_WAIT },
 	{ 0 },
 };
@@ -84,6 +90,19 @@ static bool check_replica(const struct wt_destination_options *o)
 	return false;
 }
 
+static bool check_common(const struct wt_destination_options *o)
+{
+	const char *with = o->replica || o->replica_peer.port ? "--replica"
+			   : o->reuse_memory                  ? "--reuse-memory"
+			   : o->common.device_map             ? "--devices"
+							      : NULL;
+
+	if (!o->common_memory || !with)
+		return true;
+	fprintf(stderr, "watari: with --common-memory no memory is moved, and %s cannot be given\n", with);
+	return false;
+}
+
 static bool take(int option, struct wt_destination_options *o)
 {
 	switch (option) {
@@ -94,6 +113,9 @@ static bool take(int option, struct wt_destination_options *o)
 		return take_replica(optarg, o);
 	case OPT_REUSE:
 		o->reuse_memory = true;
+		return true;
+	case OPT_COMMON:
+		o->common_memory = true;
 		return true;
 	case OPT_WAIT:
 		return wt_command_duration("--wait", optarg, &o->wait_ns);
@@ -115,9 +137,9 @@ int wt_command_receive_options(int argc, char **argv, struct wt_destination_opti
 	if (optind + 1 != argc)
 		return wt_command_usage(usage);
 	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.listen, &o.common.name) ||
-		!wt_command_name_job(&o.common, "-incoming") || !check_replica(&o))
+		!wt_command_name_job(&o.common, "-incoming") || !check_replica(&o) || !check_common(&o))
 		return WT_EXIT_USAGE;
-	if (!o.common.psk_file && !o.listen.host && !o.listen.unix_path)
+	if (!wt_relay_is_secure(&o.common) && !o.listen.host && !o.listen.unix_path)
 		o.listen.host = "127.0.0.1";
 	*ret_options = o;
 	return WT_COMMAND_RUN;
@@ -133,8 +155,12 @@ int wt_command_receive(int argc, char **argv)
 		return wt_command_receive_uri(argc, argv);
 	words = wt_daemon_words(argc, argv); /* as they are: getopt puts them in order */
 	code = wt_command_receive_options(argc, argv, &o);
-	if (code == WT_COMMAND_RUN)
-		code = o.common.daemon ? wt_daemon_ask(words) : wt_destination_run(&o);
+	if (code == WT_COMMAND_RUN && o.common.daemon)
+		code = wt_daemon_ask(words);
+	else if (code == WT_COMMAND_RUN) {
+		wt_privileges_drop(o.common.device_map);
+		code = wt_destination_run(&o);
+	}
 	json_decref(words);
 	return code;
 }

@@ -11,6 +11,7 @@
 #include "command.h"
 #include "qmp.h"
 #include "recover.h"
+#include "record.h"
 #include "recover_devices.h"
 #include "relay.h"
 
@@ -24,7 +25,8 @@ static const char usage[] =
 	"After a relay or a host has crashed: finds out which guest may run, and brings that about.\n"
 	"  --qmp SOCKET               the source QEMU, if it is still there\n"
 	"  --destination-qmp SOCKET   the destination QEMU\n"
-	"  --force-run                the source is gone and will never run again: run the destination\n"
+	"  --force-run                the source is gone and will never run again: and the guest was sent to no\n"
+	"                             other: run the destination\n"
 	"  --dry-run                  only say what would be done\n"
 	"  --devices MAP              then the guest gets the devices that it lacks; on the host where it goes on\n"
 	"  --device-host NAME         which host of the map that is (default: its host name)\n"
@@ -45,6 +47,7 @@ static const struct option options[] = {
 struct party {
 	struct wt_qmp *qmp;
 	char run_state[32], migration[32];
+	struct wt_record record;
 	bool has_guest; /* it does now, or would */
 };
 
@@ -78,12 +81,15 @@ static int ask_text(
 	return 0;
 }
 
-/* The migration first: it completes before the run state says so. */
+/* The migration first: it completes before the run state says so. The record last: if another migration has
+ * begun since, it is that one's. */
 static int ask(struct party *party, struct wt_error *err)
 {
 	int r = ask_text(party->qmp, "query-migrate", party->migration, sizeof party->migration, err);
 
-	return r ? r : ask_text(party->qmp, "query-status", party->run_state, sizeof party->run_state, err);
+	if (!r)
+		r = ask_text(party->qmp, "query-status", party->run_state, sizeof party->run_state, err);
+	return r ? r : wt_record_read(party->qmp, &party->record, err);
 }
 
 static int open_party(
@@ -120,11 +126,22 @@ static enum wt_recover_source source_state(const struct party *p)
 	return WT_RECOVER_SOURCE_OWNS;
 }
 
-static enum wt_recover_destination destination_state(const struct party *p)
+/* Of one that runs this matters only if the source has let its guest go. */
+static bool foreign(const struct party *p, const struct party *source)
 {
+	return source->qmp && !wt_record_equal(&p->record, &source->record) &&
+	       (strcmp(p->run_state, "running") || source_state(source) == WT_RECOVER_SOURCE_COMMITTED);
+}
+
+static enum wt_recover_destination destination_state(const struct party *p, const struct party *source)
+{
+	bool runs = strcmp(p->run_state, "running") == 0;
+
 	if (!p->qmp)
 		return WT_RECOVER_DESTINATION_UNKNOWN;
-	if (strcmp(p->run_state, "running") == 0)
+	if ((runs || strcmp(p->migration, "completed") == 0) && foreign(p, source))
+		return WT_RECOVER_DESTINATION_FOREIGN;
+	if (runs)
 		return WT_RECOVER_DESTINATION_RUNS;
 	if (strcmp(p->migration, "completed") == 0)
 		return WT_RECOVER_DESTINATION_LOADED;
@@ -137,8 +154,17 @@ static void quit(struct party *p)
 {
 	struct wt_error err = { 0 };
 
-	if (p->qmp && ask(p, &err) == 0 && strcmp(p->run_state, "running"))
+	if (p->qmp && ask(p, &err) == 0 && strcmp(p->run_state, "running") != 0)
 		wt_qmp_call(p->qmp, "quit", NULL, QMP_NS, NULL, &err);
+}
+
+/* A destination that need not be any more; one that has another migration's guest is none of ours. */
+static const char *quit_destination(struct party *destination, const struct party *source)
+{
+	if (destination_state(destination, source) == WT_RECOVER_DESTINATION_FOREIGN)
+		return "; the destination that was given is another migration's, and is left as it is";
+	quit(destination);
+	return "";
 }
 
 static int say(const char *text, int code)
@@ -150,6 +176,10 @@ static int say(const char *text, int code)
 static const char committed_text[] =
 	"committed, and no loaded destination was given; find it and give --destination-qmp. Only if you know that it never "
 	"ran: `cont` in the source's monitor runs the guest there";
+
+static const char elsewhere_text[] =
+	"committed, but to another destination than the one that was given, which is left as it is; find the right one and "
+	"give that as --destination-qmp";
 
 static int run_destination(struct party *source, struct party *destination)
 {
@@ -172,6 +202,16 @@ static int run_destination(struct party *source, struct party *destination)
 	return WT_EXIT_UNDECIDED;
 }
 
+static int carry_out(
+	enum wt_recover_verdict verdict, struct party *source, struct party *destination, bool dry);
+
+static enum wt_recover_verdict verdict_now(
+	const struct party *source, const struct party *destination, bool force)
+{
+	return wt_recover_decide(source_state(source), strcmp(source->run_state, "running") == 0,
+		destination_state(destination, source), force);
+}
+
 /*
  * Cancels at the source and waits for QEMU's word. It may complete instead, if a relay had let it go just
  * before: then it has committed, and the destination must not be ended.
@@ -187,12 +227,14 @@ static int cancel_source(struct party *source, struct party *destination)
 	for (unsigned i = 0; i < CANCEL_TRIES; i++) {
 		if (ask(source, &err))
 			break;
-		if (source_state(source) == WT_RECOVER_SOURCE_COMMITTED)
-			return destination->qmp ? run_destination(source, destination)
-						: say(committed_text, WT_EXIT_UNDECIDED);
+		if (source_state(source) == WT_RECOVER_SOURCE_COMMITTED) {
+			if (destination->qmp && ask(destination, &err))
+				break;
+			return carry_out(verdict_now(source, destination, false), source, destination, false);
+		}
 		if (source_state(source) == WT_RECOVER_SOURCE_OWNS) {
-			quit(destination);
-			printf("aborted: the guest goes on at the source\n");
+			printf("aborted: the guest goes on at the source%s\n",
+				quit_destination(destination, source));
 			return WT_EXIT_OK;
 		}
 		usleep(RUN_RETRY_NS / 1000);
@@ -209,8 +251,8 @@ static int carry_out(
 		"quit the destination, cancel at the source",
 		"quit the destination; the source keeps the guest",
 		"nothing: committed, but no loaded destination was given",
-		"nothing: the operator has to decide", "nothing: BOTH RUN",
-		"nothing: that is no destination" };
+		"nothing: the operator has to decide", "nothing: BOTH RUN", "nothing: that is no destination",
+		"nothing: committed, to another destination than this one" };
 
 	source->has_guest = verdict == WT_RECOVER_CANCEL_SOURCE || verdict == WT_RECOVER_SOURCE_KEEPS;
 	destination->has_guest = verdict == WT_RECOVER_RUN_DESTINATION || verdict == WT_RECOVER_QUIT_SOURCE;
@@ -227,19 +269,22 @@ static int carry_out(
 	case WT_RECOVER_CANCEL_SOURCE:
 		return cancel_source(source, destination);
 	case WT_RECOVER_SOURCE_KEEPS:
-		quit(destination);
-		return say("aborted: the source has the guest, as before", WT_EXIT_OK);
+		printf("aborted: the source has the guest, as before%s\n",
+			quit_destination(destination, source));
+		return WT_EXIT_OK;
 	case WT_RECOVER_COMMITTED_NO_DESTINATION:
 		return say(committed_text, WT_EXIT_UNDECIDED);
 	case WT_RECOVER_NOT_A_DESTINATION:
 		return say("the QEMU at --destination-qmp is no destination of a migration; nothing was done",
 			WT_EXIT_UNDECIDED);
+	case WT_RECOVER_COMMITTED_ELSEWHERE:
+		return say(elsewhere_text, WT_EXIT_UNDECIDED);
 	case WT_RECOVER_TWO:
 		return say("both guests run; stop one of them at once", WT_EXIT_UNDECIDED);
 	default:
 		return say(
 			"nobody can tell from here whether the source committed; give --qmp of the source, or, if it is gone "
-			"for ever, --destination-qmp with --force-run",
+			"for ever and the guest was sent to no other destination, --destination-qmp with --force-run",
 			WT_EXIT_UNDECIDED);
 	}
 }
@@ -277,9 +322,7 @@ static int decide(const struct request *request, struct party *source, struct pa
 		code = say(wt_error_text(&err), WT_EXIT_FAILED);
 	else
 		code = carry_out(
-			wt_recover_decide(source_state(source), strcmp(source->run_state, "running") == 0,
-				destination_state(destination), request->force),
-			source, destination, request->dry);
+			verdict_now(source, destination, request->force), source, destination, request->dry);
 	if (!request->dry && code == WT_EXIT_OK) {
 		mend(source);
 		mend(destination);

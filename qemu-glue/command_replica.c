@@ -6,14 +6,18 @@
 #include <stdio.h>
 
 #include "command.h"
+#include "privileges.h"
 #include "replica_server.h"
 
 static const char usage[] =
 	"usage: watari replica [options] DIR [HOST]:PORT/NAME\n"
 	"Serves the old copy of the RAM of the guest NAME in DIR (see send --keep-replica) to destinations: they read from\n"
 	"here what is still right (receive --replica HOST:PORT/NAME). Until Ctrl-C.\n"
+	"  --tls-creds DIR          certificates of both ends, in QEMU's and libvirt's layout (ca-cert.pem and so on)\n"
+	"  --tls-allow NAME         who the other end may be, repeatable; @FILE: a name on each line\n"
 	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"
 	"  --insecure               no encryption; loopback only\n"
+	"  --data-plain             data over tcp is not encrypted (both ends say so; over verbs it never is)\n"
 	"  --fabric LIST            verbs,tcp: what may be used (default: all)\n"
 	"  --paths N                data connections to each destination (default: by the fabric)\n"
 	"  --device NAME            RDMA device\n"
@@ -51,12 +55,9 @@ static bool take(int option, struct wt_replica_server_options *o)
 
 static bool check(const struct wt_replica_server_options *o)
 {
-	if (!o->common.psk_file && !o->common.insecure)
-		fprintf(stderr, "watari: give --psk FILE, or --insecure on loopback\n");
-	else if (o->listen.unix_path)
-		fprintf(stderr, "watari: a replica is read from other hosts; give [HOST]:PORT/NAME\n");
-	else
-		return true;
+	if (!o->listen.unix_path)
+		return wt_command_check_secure(&o->common);
+	fprintf(stderr, "watari: a replica is read from other hosts; give [HOST]:PORT/NAME\n");
 	return false;
 }
 
@@ -75,7 +76,8 @@ int wt_command_replica(int argc, char **argv)
 	o.directory = argv[optind];
 	if (!wt_command_target(argv[optind + 1], &o.listen, &o.common.name) || !check(&o))
 		return WT_EXIT_USAGE;
-	if (!o.common.psk_file && !o.listen.host)
+	if (!wt_relay_is_secure(&o.common) && !o.listen.host)
 		o.listen.host = "127.0.0.1";
+	wt_privileges_drop(false);
 	return wt_replica_server_run(&o);
 }

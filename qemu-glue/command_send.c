@@ -7,14 +7,18 @@
 
 #include "command.h"
 #include "daemon.h"
+#include "privileges.h"
 #include "source.h"
 
 static const char usage[] =
 	"usage: watari send --qmp SOCKET [options] HOST:PORT/NAME\n"
 	"Moves the guest of the QEMU at SOCKET to the `watari receive` at HOST:PORT that awaits NAME.\n"
 	"  --qmp SOCKET             QMP socket of the source QEMU\n"
+	"  --tls-creds DIR          certificates of both ends, in QEMU's and libvirt's layout (ca-cert.pem and so on)\n"
+	"  --tls-allow NAME         who the other end may be, repeatable; @FILE: a name on each line\n"
 	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"
 	"  --insecure               no encryption; loopback and unix sockets only\n"
+	"  --data-plain             data over tcp is not encrypted (both ends say so; over verbs it never is)\n"
 	"  --fabric LIST            verbs,tcp: what may be used (default: the best that works)\n"
 	"  --paths N                data connections (default 2)\n"
 	"  --channels N             QEMU writes its stream over N channels of multifd (default 1: without it)\n"
@@ -27,6 +31,7 @@ static const char usage[] =
 	"  --give-up-after TIME     abort when the guest could not be stopped so long after the start (default: never)\n"
 	"  --reconnect-timeout TIME how long a lost connection is tried again (default 60s)\n"
 	"  --shared-storage         writable disks are seen by both hosts\n"
+	"  --common-memory          both hosts are VMs that have the guest's memory mapped from one file: it stays there\n"
 	"  --keep-source            leave the source QEMU, stopped, after the move\n"
 	"  --keep-replica DIR       when the guest has moved, write its RAM there, so that it may come back by what differs\n"
 	"  --devices MAP            devices that cannot move with the guest are taken away and given back, see docs/DEVICES.md\n"
@@ -46,6 +51,7 @@ enum {
 	OPT_DOWNTIME,
 	OPT_SWITCHOVER,
 	OPT_SHARED,
+	OPT_COMMON,
 	OPT_KEEP,
 	OPT_REPLICA,
 	OPT_VERIFY,
@@ -66,6 +72,7 @@ static const struct option options[] = {
 	{ "downtime-limit", 1, NULL, OPT_DOWNTIME },
 	{ "switchover-timeout", 1, NULL, OPT_SWITCHOVER },
 	{ "shared-storage", 0, NULL, OPT_SHARED },
+	{ "common-memory", 0, NULL, OPT_COMMON },
 	{ "keep-source", 0, NULL, OPT_KEEP },
 	{ "keep-replica", 1, NULL, OPT_REPLICA },
 	{ "verify", 0, NULL, OPT_VERIFY },
@@ -112,6 +119,9 @@ static bool take(int option, struct wt_source_options *o)
 	case OPT_SHARED:
 		o->shared_storage = true;
 		return true;
+	case OPT_COMMON:
+		o->common_memory = true;
+		return true;
 	case OPT_KEEP:
 		o->keep_source = true;
 		return true;
@@ -124,6 +134,21 @@ static bool take(int option, struct wt_source_options *o)
 	default:
 		return wt_command_common(option, optarg, &o->common);
 	}
+}
+
+/* What makes no sense where no memory is moved. */
+static bool check_common(const struct wt_source_options *o)
+{
+	const char *with = o->verify              ? "--verify"
+			   : o->keep_replica      ? "--keep-replica"
+			   : o->channels > 1      ? "--channels"
+			   : o->common.device_map ? "--devices"
+						  : NULL;
+
+	if (!o->common_memory || !with)
+		return true;
+	fprintf(stderr, "watari: with --common-memory no memory is moved, and %s cannot be given\n", with);
+	return false;
 }
 
 int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret_options)
@@ -141,7 +166,7 @@ int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret
 	if (optind + 1 != argc)
 		return wt_command_usage(usage);
 	if (!wt_command_check(&o.common) || !wt_command_target(argv[optind], &o.peer, &o.common.name) ||
-		!wt_command_name_job(&o.common, ""))
+		!wt_command_name_job(&o.common, "") || !check_common(&o))
 		return WT_EXIT_USAGE;
 	if (!o.peer.host && !o.peer.unix_path)
 		o.peer.host = "127.0.0.1";
@@ -159,8 +184,12 @@ int wt_command_send(int argc, char **argv)
 		return wt_command_send_uri(argc, argv);
 	words = wt_daemon_words(argc, argv); /* as they are: getopt puts them in order */
 	code = wt_command_send_options(argc, argv, &o);
-	if (code == WT_COMMAND_RUN)
-		code = o.common.daemon ? wt_daemon_ask(words) : wt_source_run(&o);
+	if (code == WT_COMMAND_RUN && o.common.daemon)
+		code = wt_daemon_ask(words);
+	else if (code == WT_COMMAND_RUN) {
+		wt_privileges_drop(o.common.device_map);
+		code = wt_source_run(&o);
+	}
 	json_decref(words);
 	return code;
 }

@@ -10,16 +10,20 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "privileges.h"
 #include "uri_destination.h"
 #include "uri_source.h"
 
-#define USAGE_COMMON                                                                               \
-	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n" \
-	"  --insecure               no encryption; loopback and unix sockets only\n"               \
-	"  --fabric LIST            verbs,tcp: what may be used (default: all)\n"                  \
-	"  --job NAME               for watari status and cancel (default: neither)\n"             \
-	"  --device NAME[,NAME]     RDMA device, or two\n"                                         \
-	"  --reconnect-timeout TIME how long a lost connection is tried again (default 60s)\n"     \
+#define USAGE_COMMON                                                                                                     \
+	"  --tls-creds DIR          certificates of both ends, in QEMU's and libvirt's layout (ca-cert.pem and so on)\n" \
+	"  --tls-allow NAME         who the other end may be, repeatable; @FILE: a name on each line\n"                  \
+	"  --psk FILE               pre-shared key (lines identity:hex-key, as QEMU's keys.psk)\n"                       \
+	"  --insecure               no encryption; loopback and unix sockets only\n"                                     \
+	"  --data-plain             data over tcp is not encrypted (both ends say so; over verbs it never is)\n"         \
+	"  --fabric LIST            verbs,tcp: what may be used (default: all)\n"                                        \
+	"  --job NAME               for watari status and cancel (default: neither)\n"                                   \
+	"  --device NAME[,NAME]     RDMA device, or two\n"                                                               \
+	"  --reconnect-timeout TIME how long a lost connection is tried again (default 60s)\n"                           \
 	"  --ram ID=PATH            RAM block ID lies in the file at PATH, also /proc/PID/fd/N; repeatable\n"
 #define USAGE_SOURCE                                                                                          \
 	"  --paths N                data connections (default 2)\n"                                           \
@@ -186,10 +190,8 @@ static int parse(int argc, char **argv, const struct option *options, const char
 		fprintf(stderr, "watari: --qmp and a migration that QEMU begins exclude each other\n");
 		return WT_EXIT_USAGE;
 	}
-	if (!o->common.psk_file && !o->common.insecure) {
-		fprintf(stderr, "watari: give --psk FILE, or --insecure on loopback and unix sockets\n");
+	if (!wt_command_check_secure(&o->common))
 		return WT_EXIT_USAGE;
-	}
 	return wt_command_target(argv[optind], ret_address, &o->common.name) ? WT_EXIT_OK : WT_EXIT_USAGE;
 }
 
@@ -205,6 +207,7 @@ static int run_source(struct uri_options *o, const struct wt_address *peer)
 	o->source.hint_count = o->hint_count;
 	if (!o->source.peer.host && !o->source.peer.unix_path)
 		o->source.peer.host = "127.0.0.1";
+	wt_privileges_drop(false);
 	do
 		code = wt_uri_source_run(&o->source, o->once ? NULL : &over);
 	while (!over);
@@ -218,8 +221,9 @@ static int run_destination(struct uri_options *o, const struct wt_address *liste
 	o->destination.pid = (pid_t)o->pid;
 	memcpy(o->destination.hints, o->hints, sizeof o->hints);
 	o->destination.hint_count = o->hint_count;
-	if (!o->common.psk_file && !listen->host && !listen->unix_path)
+	if (!wt_relay_is_secure(&o->common) && !listen->host && !listen->unix_path)
 		o->destination.listen.host = "127.0.0.1";
+	wt_privileges_drop(false);
 	return wt_uri_destination_run(&o->destination);
 }
 
@@ -241,7 +245,7 @@ static bool output_is_qemus(void)
 
 int wt_command_send_uri(int argc, char **argv)
 {
-	struct wt_address peer;
+	struct wt_address peer = { 0 };
 	struct uri_options o;
 	int code = parse(argc, argv, send_options, send_usage, &o, &peer);
 
@@ -258,7 +262,7 @@ int wt_command_send_uri(int argc, char **argv)
 
 int wt_command_receive_uri(int argc, char **argv)
 {
-	struct wt_address listen;
+	struct wt_address listen = { 0 };
 	struct uri_options o;
 	int code = parse(argc, argv, receive_options, receive_usage, &o, &listen);
 
@@ -274,7 +278,7 @@ int wt_command_receive_uri(int argc, char **argv)
 
 int wt_command_relay(int argc, char **argv)
 {
-	struct wt_address address;
+	struct wt_address address = { 0 };
 	struct uri_options o;
 	int code = parse(argc, argv, relay_options, relay_usage, &o, &address);
 

@@ -252,6 +252,10 @@ static int on_block(
 	if (wt_destination_switch_final(&d->machine))
 		return wt_error_set(
 			err, ECANCELED, "the destination had given up: %s", wt_error_text(&d->failure));
+	if (d->common)
+		return wt_error_set(err, EINVAL,
+			"this watari receive was started with --common-memory, and the source without; give it to both, or to "
+			"neither");
 	if (!block)
 		return wt_error_set(err, ENOENT,
 			"this QEMU has no RAM block %s; start it with the source's machine and devices",
@@ -281,6 +285,8 @@ static int on_blocks_end(void *arg, struct wt_error *err)
 	struct wt_destination *d = arg;
 	int r = wt_feed_prepare(d->relay.qmp, err);
 
+	if (!r)
+		r = wt_destination_common_prepare(d, err);
 	if (!r)
 		r = wt_destination_feed_open(d, err);
 	if (r)
@@ -313,7 +319,7 @@ static int take_guest(struct wt_destination *d, const uint8_t *payload, size_t l
 			"both watari send and watari receive, or to neither");
 	d->guest_known = true;
 	d->machine.verify = d->guest.flags & WT_RELAY_GUEST_VERIFY;
-	return 0;
+	return wt_record_write(d->relay.qmp, &d->guest.record, err);
 }
 
 /* The numbers must meet: a lost announcement would leave old content in place without anybody noticing. */
@@ -366,6 +372,9 @@ static int on_message(void *arg, unsigned type, const uint8_t *payload, size_t l
 	case WT_RELAY_DEVICES:
 		if (d->machine.state == WT_DESTINATION_RECEIVING)
 			wt_destination_devices_message(d, payload, length);
+		return 0;
+	case WT_RELAY_COMMON:
+		wt_destination_common_message(d);
 		return 0;
 	case WT_RELAY_COMMIT:
 		if (length != sizeof d->guest)
@@ -567,6 +576,8 @@ static int start(struct wt_destination *d, struct wt_error *err)
 	if (!r)
 		r = wt_preflight_destination(d->relay.qmp, d->relay.ram, err);
 	if (!r)
+		r = wt_destination_common_open(d, err);
+	if (!r)
 		r = wt_destination_devices_open(d, err);
 	if (!r)
 		r = listen_here(d, o->listen.port, err);
@@ -644,6 +655,7 @@ static void close_all(struct wt_destination *d)
 	wt_destination_feed_close(d);
 	wt_puller_close(d->puller);
 	wt_destination_replica_close(d);
+	wt_common_memory_close(d->common);
 	wt_passthrough_close(d->devices.passthrough);
 	free(d->blocks);
 	wt_relay_close(&d->relay);
@@ -664,6 +676,7 @@ int wt_destination_run(const struct wt_destination_options *options)
 		wt_destination_devices_end(&d);
 		code = conclude(&d);
 		linger(&d);
+		wt_destination_common_end(&d);
 	}
 	close_all(&d);
 	return code;

@@ -20,6 +20,7 @@ struct wt_destination_options {
 	struct wt_address replica_peer; /* of a watari replica; port 0: none */
 	const char *replica_vm;         /* ... and whose memory it has */
 	bool reuse_memory;              /* this QEMU's RAM itself has old content of the guest */
+	bool common_memory;             /* the source's memory is this QEMU's, too */
 	uint64_t wait_ns;               /* for a source to come; 0: for ever */
 };
 

@@ -9,6 +9,7 @@
 
 #include <watari/puller.h>
 
+#include "common_memory.h"
 #include "destination.h"
 #include "destination_switch.h"
 #include "feed.h"
@@ -60,6 +61,7 @@ struct wt_destination {
 	struct wt_destination_serve serve;
 	struct wt_destination_replica replica;
 	struct wt_destination_devices devices;
+	struct wt_common_memory *common; /* NULL: memory is pulled */
 	struct wt_hold hold;
 	struct wt_relay_guest guest;
 	bool guest_known;
@@ -91,6 +93,13 @@ void wt_destination_devices_message(
 	struct wt_destination *destination, const uint8_t *payload, size_t length);
 void wt_destination_devices_qmp_event(struct wt_destination *destination, const char *name, json_t *data);
 void wt_destination_devices_end(struct wt_destination *destination);
+
+/* destination_common.c: looks whether memory can be in common; QEMU expects none of it in its stream; the
+ * source asks for it; QEMU is as before. */
+int wt_destination_common_open(struct wt_destination *destination, struct wt_error *err);
+int wt_destination_common_prepare(struct wt_destination *destination, struct wt_error *err);
+void wt_destination_common_message(struct wt_destination *destination);
+void wt_destination_common_end(struct wt_destination *destination);
 
 /* destination_job.c: what the job can be told. */
 extern const struct wt_job_command wt_destination_commands[];

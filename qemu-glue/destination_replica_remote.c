@@ -78,7 +78,7 @@ static int ask(struct wt_destination *d, const struct wt_replica_request *reques
 	int r = wt_replica_request_render(request, &line, err);
 
 	if (!r)
-		r = wt_channel_connect(d->relay.loop, &d->options->replica_peer, d->relay.psk, ASK_NS,
+		r = wt_channel_connect(d->relay.loop, &d->options->replica_peer, d->relay.credentials, ASK_NS,
 			&channel_events, d, &d->replica.channel, err);
 	if (!r)
 		r = wt_channel_send(d->replica.channel, line, strlen(line));

@@ -8,6 +8,7 @@
  */
 #include "device_command.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -206,6 +207,7 @@ static int start(struct wt_device_run *run, const struct wt_device_command *comm
 	char *words[WT_DEVICE_WORDS_MAX + 1] = { NULL };
 	int pipes[2], r = 0;
 
+	assert(command->count);
 	if (pipe2(pipes, O_CLOEXEC))
 		return -errno;
 	fcntl(pipes[0], F_SETFL, O_NONBLOCK);

@@ -60,7 +60,7 @@ static bool mac_good(const char *text)
 {
 	if (!text || strlen(text) != 17)
 		return false;
-	for (unsigned i = 0; i < 6; i++)
+	for (size_t i = 0; i < 6; i++)
 		if (!hex_digits(text + 3 * i, 2) || (i < 5 && text[3 * i + 2] != ':'))
 			return false;
 	return true;

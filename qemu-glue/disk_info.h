@@ -14,14 +14,14 @@
 #define WT_DISK_PATH_MAX (PATH_MAX + 64)
 
 /* "" if there is no such text. */
-const char *wt_disk_text(json_t *object, const char *key);
+__attribute__((returns_nonnull)) const char *wt_disk_text(json_t *object, const char *key);
 /* It has a medium that the guest may write, and is no firmware flash. */
 bool wt_disk_writable(json_t *disk);
 /* Its name, for people. */
-const char *wt_disk_label(json_t *disk);
+__attribute__((returns_nonnull)) const char *wt_disk_label(json_t *disk);
 /* Which disk it is to the guest, the same in another QEMU with the same devices: QEMU's path of the device
  * that it is in; or the name of the drive, where that path holds a number that each version gives anew. */
-const char *wt_disk_place(json_t *disk);
+__attribute__((returns_nonnull)) const char *wt_disk_place(json_t *disk);
 /* The top one of the images that its content is in; those below are each the "backing-image" of the one
  * above. NULL: it has none. */
 json_t *wt_disk_image(json_t *disk);

@@ -2,7 +2,10 @@
 /*
  * gang_agents.c - see gang_agents.h. watari-mpi runs `watari gang PLAN --agents` and reads lines:
  *
- *   gang idle|unfinished|busy    what of this plan's gang is under way, see gang_journal.h
+ *   gang idle|unfinished|busy    what of this plan's gang is under way, see gang_journal.h; with --checkpoint
+ * or
+ *                                --restore whether somebody works in that folder
+ *   job NAME                     with --restore: whose checkpoint it is
  *   watari PROGRAM               the program `watari` on the guests' hosts
  *   from GUEST AGENT             of each guest that has an agent, at both ends: words that run a command on
  *   to GUEST AGENT               that host, and the path of the agent's socket there
@@ -61,18 +64,33 @@ static void show(const char *end_name, const struct wt_gang_vm *vm, const struct
 	printf(" %s\n", end->agent);
 }
 
+static int look(const struct wt_gang_options *o, const struct wt_gang_plan *plan,
+	enum wt_gang_journal_state *ret_state, char ret_job[WT_JOB_NAME_MAX + 1], struct wt_error *err)
+{
+	int r;
+
+	if (!o->checkpoint && !o->restore)
+		return wt_gang_journal_look(o->journal, plan, ret_state, err);
+	r = wt_gang_folder_check(o, plan, ret_job, err);
+	*ret_state = r == -EBUSY ? WT_GANG_JOURNAL_BUSY : WT_GANG_JOURNAL_IDLE;
+	return r == -EBUSY ? 0 : r;
+}
+
 int wt_gang_agents(const struct wt_gang_options *o)
 {
 	static const char *const states[] = { "", "idle", "unfinished", "busy" };
 	enum wt_gang_journal_state state;
 	struct wt_gang_plan *plan = NULL;
+	char job[WT_JOB_NAME_MAX + 1] = "";
 	struct wt_error err = { 0 };
 	int r = wt_gang_plan_read(o->plan, &plan, &err);
 
 	r = r ? r : check(o, plan, &err);
-	r = r ? r : wt_gang_journal_look(o->journal, plan, &state, &err);
+	r = r ? r : look(o, plan, &state, job, &err);
 	if (!r) {
 		printf("gang %s\nwatari %s\n", states[state], plan->watari);
+		if (o->restore)
+			printf("job %s\n", job);
 		for (unsigned i = 0; i < plan->count; i++) {
 			if (!plan->vms[i].from.agent)
 				continue;

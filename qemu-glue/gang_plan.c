@@ -11,9 +11,13 @@
 
 #define HOLD_S 300
 
+/* What the coordinator says itself. */
+static const char *const our_checkpoint_options[] = { "qmp", "devices", "device-host", "agent", "hold", "job",
+	"json", "help", "name", "base", "full", NULL };
+
 /* What the coordinator says itself, and what would end it before it begins. */
-static const char *const our_options[] = { "qmp", "psk", "insecure", "devices", "device-host", "agent",
-	"hold", "job", "json", "help", "wait", NULL };
+static const char *const our_options[] = { "qmp", "psk", "tls-creds", "insecure", "devices", "device-host",
+	"agent", "hold", "job", "json", "help", "wait", NULL };
 
 /* ---- guests ---- */
 
@@ -33,6 +37,8 @@ static int take_end(
 	if (!code)
 		code = wt_plan_text(r, object, "psk", &end->psk);
 	if (!code)
+		code = wt_plan_text(r, object, "tls_creds", &end->tls_creds);
+	if (!code)
 		code = wt_plan_text(r, object, "devices", &end->devices);
 	if (!code)
 		code = wt_plan_text(r, object, "device_host", &end->device_host);
@@ -44,8 +50,8 @@ static int take_end(
 		return code;
 	if (!end->qmp)
 		return wt_plan_refuse(r, "\"qmp\" is missing");
-	if (!end->psk == !end->insecure)
-		return wt_plan_refuse(r, "give one of \"psk\" and \"insecure\"");
+	if (!!end->psk + !!end->tls_creds + end->insecure != 1)
+		return wt_plan_refuse(r, "give one of \"psk\", \"tls_creds\" and \"insecure\"");
 	if (!end->devices && end->device_host)
 		return wt_plan_refuse(r, "\"device_host\" is for \"devices\"");
 	return 0;
@@ -65,10 +71,10 @@ static bool address_good(const char *text)
 static int take_vm(struct wt_plan_reader *r, json_t *object, struct wt_gang_vm *vm)
 {
 	static const char *const vm_keys[] = { "from", "to", NULL };
-	static const char *const keys[] = { "prefix", "qmp", "psk", "insecure", "devices", "device_host",
-		"agent", "options", "start", "address", NULL };
-	static const char *const from_keys[] = { "prefix", "qmp", "psk", "insecure", "devices", "device_host",
-		"agent", "options", NULL };
+	static const char *const keys[] = { "prefix", "qmp", "psk", "tls_creds", "insecure", "devices",
+		"device_host", "agent", "options", "start", "address", NULL };
+	static const char *const from_keys[] = { "prefix", "qmp", "psk", "tls_creds", "insecure", "devices",
+		"device_host", "agent", "options", "checkpoint", NULL };
 	json_t *to = json_object_get(object, "to");
 	int code;
 
@@ -77,6 +83,12 @@ static int take_vm(struct wt_plan_reader *r, json_t *object, struct wt_gang_vm *
 	snprintf(r->where, sizeof r->where, ", guest %s, \"from\"", vm->name);
 	if (!code)
 		code = take_end(r, json_object_get(object, "from"), from_keys, &vm->from);
+	if (!code)
+		code = wt_plan_words(
+			r, json_object_get(object, "from"), "checkpoint", false, &vm->checkpoint);
+	if (!code)
+		code = wt_plan_options(
+			r, &vm->checkpoint, our_checkpoint_options, "watari gang --checkpoint");
 	snprintf(r->where, sizeof r->where, ", guest %s, \"to\"", vm->name);
 	if (!code)
 		code = take_end(r, to, keys, &vm->to);
@@ -230,6 +242,7 @@ static void end_clear(struct wt_gang_end *end)
 	wt_plan_words_clear(&end->options);
 	free(end->qmp);
 	free(end->psk);
+	free(end->tls_creds);
 	free(end->devices);
 	free(end->device_host);
 	free(end->agent);
@@ -243,6 +256,7 @@ void wt_gang_plan_free(struct wt_gang_plan *plan)
 		end_clear(&plan->vms[i].from);
 		end_clear(&plan->vms[i].to);
 		wt_plan_words_clear(&plan->vms[i].start);
+		wt_plan_words_clear(&plan->vms[i].checkpoint);
 		free(plan->vms[i].address);
 	}
 	free(plan->watari);

@@ -31,7 +31,7 @@
 struct wt_gang_end {
 	struct wt_plan_words prefix;  /* runs a command on that host; none: here */
 	struct wt_plan_words options; /* more of `watari send` or `receive` */
-	char *qmp, *psk, *devices, *device_host;
+	char *qmp, *psk, *tls_creds, *devices, *device_host;
 	char *agent; /* for the devices, or for an MPI job in the guest */
 	bool insecure;
 };
@@ -39,8 +39,9 @@ struct wt_gang_end {
 struct wt_gang_vm {
 	char name[WT_DEVICE_NAME_MAX + 1];
 	struct wt_gang_end from, to;
-	struct wt_plan_words start; /* the destination's QEMU; none: it waits */
-	char *address;              /* HOST:PORT of the destination */
+	struct wt_plan_words checkpoint; /* more of `watari checkpoint`, at the source */
+	struct wt_plan_words start;      /* the destination's QEMU; none: it waits */
+	char *address;                   /* HOST:PORT of the destination */
 };
 
 struct wt_gang_plan {

@@ -87,9 +87,12 @@ void wt_gang_relay_line(struct wt_gang_relay *relay, const char *line)
 	} else if (strcmp(event, "devices") == 0) {
 		take_devices(relay, devices);
 	} else if (strcmp(event, "summary") == 0) {
+		relay->summary = true;
 		relay->downtime_ms = take_ms(object, "downtime_ms");
 		relay->sent_bytes = take_bytes(object, "tcp_bytes") + take_bytes(object, "verbs_bytes") +
 				    take_bytes(object, "control_bytes");
+		relay->written_bytes = take_bytes(object, "written_bytes");
+		relay->state_bytes = take_bytes(object, "state_bytes");
 		relay->outage_ms = take_ms(devices, "device_outage_ms");
 		take_text(devices, "trouble", relay->trouble, sizeof relay->trouble);
 	} else if (strcmp(event, "error") == 0) {

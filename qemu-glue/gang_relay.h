@@ -19,11 +19,13 @@ struct wt_gang_relay {
 	bool listening; /* destination */
 	bool held;      /* it has come to where it holds */
 	bool failed;    /* it has said why */
+	bool summary;   /* it has said what came of it */
 	char error[WT_ERROR_TEXT_MAX],
 		trouble[WT_ERROR_TEXT_MAX];    /* printable; trouble: about devices, "": none */
 	uint64_t total_bytes, remaining_bytes; /* of the guest's RAM; 0: not known */
 	double downtime_ms, outage_ms;         /* source, in the end; negative: not known */
 	uint64_t sent_bytes;                   /* the same: over the network, control included */
+	uint64_t written_bytes, state_bytes;   /* of a checkpoint, in the end */
 };
 
 /* Where a guest is, as far as its relays know. */

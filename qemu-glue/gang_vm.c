@@ -16,97 +16,50 @@
 #include <string.h>
 
 #include "gang_internal.h"
+#include "gang_line.h"
 
 #define AGAIN_NS 1000000000ull
 #define STATUS_NS 30000000000ull  /* how long a source that does not answer is asked */
 #define ASK_NS 30000000000ull     /* longer than a job takes to answer */
 #define RECOVER_NS 60000000000ull /* and hold_s: devices are plugged in meanwhile */
 #define SILENCE_NS 30000000000ull
-#define WORDS_MAX (2 * WT_PLAN_WORDS_MAX + 24)
 
 /* ---- command lines ---- */
 
-struct line {
-	char *words[WORDS_MAX + 1];
-	unsigned count;
-	char hold[32], wait[32], target[WT_PLAN_WORD_MAX + WT_DEVICE_NAME_MAX + 2],
-		job[WT_DEVICE_NAME_MAX + 16];
-};
-
-static void add(struct line *line, const char *word)
-{
-	line->words[line->count++] = (char *)word; /* exec does not write to it */
-	line->words[line->count] = NULL;
-}
-
-static void add_all(struct line *line, const struct wt_plan_words *words)
-{
-	for (unsigned i = 0; i < words->count; i++)
-		add(line, words->words[i]);
-}
-
-static void add_option(struct line *line, const char *option, const char *value)
-{
-	if (!value)
-		return;
-	add(line, option);
-	add(line, value);
-}
-
-static void begin_line(
-	struct line *line, const struct wt_gang *gang, const struct wt_gang_end *end, const char *command)
-{
-	line->count = 0;
-	add_all(line, &end->prefix);
-	add(line, gang->plan->watari);
-	add(line, command);
-}
-
-static void add_devices(struct line *line, const struct wt_gang_end *end)
-{
-	add_option(line, "--qmp", end->qmp);
-	add_option(line, "--devices", end->devices);
-	add_option(line, "--device-host", end->device_host);
-	add_option(line, "--agent", end->devices ? end->agent : NULL);
-}
-
 /* `watari send` or `watari receive` */
 static void relay_line(
-	struct line *line, const struct wt_gang *gang, const struct wt_gang_vm *vm, bool source)
+	struct wt_gang_line *line, const struct wt_gang *gang, const struct wt_gang_vm *vm, bool source)
 {
 	const struct wt_gang_end *end = source ? &vm->from : &vm->to;
 
-	snprintf(line->hold, sizeof line->hold, "--hold=%us", gang->plan->hold_s);
-	snprintf(line->wait, sizeof line->wait, "--wait=%us", gang->plan->hold_s);
-	snprintf(line->target, sizeof line->target, "%s/%s", vm->address, vm->name);
-	begin_line(line, gang, end, source ? "send" : "receive");
-	add(line, "--json");
-	add(line, line->hold);
+	wt_gang_line_begin(line, gang->plan, end, source ? "send" : "receive");
+	wt_gang_line_add(line, "--json");
+	wt_gang_line_make(line, "--hold=%us", gang->plan->hold_s);
 	if (!source)
-		add(line, line->wait);
-	add_devices(line, end);
-	add_option(line, "--psk", end->psk);
+		wt_gang_line_make(line, "--wait=%us", gang->plan->hold_s);
+	wt_gang_line_add_qemu(line, end);
+	wt_gang_line_add_option(line, "--psk", end->psk);
+	wt_gang_line_add_option(line, "--tls-creds", end->tls_creds);
 	if (end->insecure)
-		add(line, "--insecure");
-	add_all(line, &end->options);
-	add(line, line->target);
+		wt_gang_line_add(line, "--insecure");
+	wt_gang_line_add_all(line, &end->options);
+	wt_gang_line_make(line, "%s/%s", vm->address, vm->name);
 }
 
-static void ask_line(
-	struct line *line, const struct wt_gang *gang, const struct wt_gang_vm *vm, enum wt_gang_ask ask)
+static void ask_line(struct wt_gang_line *line, const struct wt_gang *gang, const struct wt_gang_vm *vm,
+	enum wt_gang_ask ask)
 {
 	static const char *const commands[] = { "", "proceed", "proceed", "cancel", "cancel", "status",
 		"recover" };
 	bool receive = ask == WT_GANG_ASK_BACK || ask == WT_GANG_ASK_CANCEL_RECEIVE;
 
-	begin_line(line, gang, receive ? &vm->to : &vm->from, commands[ask]);
-	snprintf(line->job, sizeof line->job, "%s%s", vm->name, receive ? "-incoming" : "");
+	wt_gang_line_begin(line, gang->plan, receive ? &vm->to : &vm->from, commands[ask]);
 	if (ask == WT_GANG_ASK_RECOVER)
-		add_devices(line, &vm->from);
+		wt_gang_line_add_qemu(line, &vm->from);
 	else
-		add(line, line->job);
+		wt_gang_line_make(line, "%s%s", vm->name, receive ? "-incoming" : "");
 	if (ask == WT_GANG_ASK_STATUS)
-		add(line, "--json");
+		wt_gang_line_add(line, "--json");
 }
 
 /* ---- processes ---- */
@@ -142,7 +95,7 @@ static bool silent(const struct wt_gang *gang, uint64_t heard_ns)
 	return wt_loop_now_ns(gang->loop) >= heard_ns + hold_ns(gang) + SILENCE_NS;
 }
 
-static void begin(struct wt_gang_run_vm *vm, struct wt_gang_process *process, struct line *line)
+static void begin(struct wt_gang_run_vm *vm, struct wt_gang_process *process, const struct wt_gang_line *line)
 {
 	struct wt_error err = { 0 };
 
@@ -156,12 +109,11 @@ static void begin(struct wt_gang_run_vm *vm, struct wt_gang_process *process, st
 void wt_gang_vm_do(struct wt_gang *gang, unsigned number, enum wt_gang_action_kind kind)
 {
 	struct wt_gang_run_vm *vm = &gang->vms[number];
-	struct line line;
+	struct wt_gang_line line;
 
 	if (kind == WT_GANG_DO_START) {
-		line.count = 0;
-		add_all(&line, &vm->plan->to.prefix);
-		add_all(&line, &vm->plan->start);
+		wt_gang_line_begin(&line, gang->plan, &vm->plan->to, NULL);
+		wt_gang_line_add_all(&line, &vm->plan->start);
 		begin(vm, &vm->start, &line);
 		vm->start_until_ns = wt_loop_now_ns(gang->loop) + hold_ns(gang);
 	} else if (kind == WT_GANG_DO_RECEIVE || kind == WT_GANG_DO_SEND) {
@@ -225,7 +177,7 @@ void wt_gang_vm_ask(struct wt_gang *gang, unsigned number)
 	struct wt_gang_run_vm *vm = &gang->vms[number];
 	enum wt_gang_ask ask = next_ask(gang, number);
 	uint64_t now_ns = wt_loop_now_ns(gang->loop);
-	struct line line;
+	struct wt_gang_line line;
 
 	if (vm->asking || !ask || (now_ns < vm->ask_again_ns && !vm->status_known))
 		return;

@@ -40,7 +40,7 @@ static struct wt_hmp_block *find_block(struct wt_hmp_block *blocks, unsigned cou
 		size_t whole = strlen(blocks[i].name);
 
 		if (whole <= length || blocks[i].name[whole - length - 1] != '/' ||
-			strcmp(blocks[i].name + whole - length, region))
+			strcmp(blocks[i].name + whole - length, region) != 0)
 			continue;
 		if (found)
 			return NULL;
@@ -65,7 +65,7 @@ static int locate_range(struct wt_qmp *qmp, const struct wt_hmp_range *range, st
 	free(text);
 	if (r < 0)
 		return 0;
-	if (strcmp(region, range->region)) /* which lies above it there */
+	if (strcmp(region, range->region) != 0) /* which lies above it there */
 		return 0;
 	block = find_block(blocks, count, region);
 	if (!block)

@@ -50,6 +50,9 @@ int wt_handover_check_backends(const struct wt_handover_qemu *qemu, const char *
  * device, inode and offset of every block. */
 int wt_handover_check_memory(const struct wt_handover_qemu *old, const struct wt_handover_qemu *new,
 	struct wt_handover_memory *ret_memory, struct wt_error *err);
+/* Does this QEMU, told to ignore what is shared, leave out a shared block? From 8.1 on only files that have a
+ * name. */
+bool wt_handover_left_out(const struct wt_handover_qemu *qemu, const char *block);
 /* Is the block the same memory in both? */
 bool wt_handover_same(const struct wt_ram_block *old, const struct wt_ram_block *new);
 

@@ -13,6 +13,7 @@
 #include "handover_relay.h"
 #include "migration_settings.h"
 #include "passthrough.h"
+#include "record.h"
 #include "source_switch.h"
 
 struct wt_handover {
@@ -24,6 +25,7 @@ struct wt_handover {
 	struct wt_handover_relay *stream;
 	const char *stream_path; /* to which the old QEMU connects */
 	struct wt_handover_memory memory;
+	struct wt_record record; /* of this handover, for both QEMUs */
 	struct wt_timer deadline, poll, run, progress;
 	struct wt_error failure; /* the first thing that went wrong */
 	bool guest_running;      /* it ran before, and nobody has paused it since */

@@ -207,6 +207,11 @@ static bool is_named_file(const struct wt_handover_qemu *qemu, const char *id)
 	       !strcmp(type, "memory-backend-file");
 }
 
+bool wt_handover_left_out(const struct wt_handover_qemu *qemu, const char *block)
+{
+	return wt_qmp_version_number(qemu->qmp) < NAMED_FILES_ONLY || is_named_file(qemu, block);
+}
+
 int wt_handover_check_memory(const struct wt_handover_qemu *old, const struct wt_handover_qemu *new,
 	struct wt_handover_memory *ret_memory, struct wt_error *err)
 {
@@ -221,7 +226,7 @@ int wt_handover_check_memory(const struct wt_handover_qemu *old, const struct wt
 
 		if (other && wt_handover_same(block, other)) {
 			memory.shared_bytes += block->length;
-			if (!all_left_out && !is_named_file(old, block->name))
+			if (!wt_handover_left_out(old, block->name))
 				memory.walked_bytes += block->length;
 		} else if (wt_ram_is_main(block->name, block->length) || (block->shared && all_left_out) ||
 			   is_backend(backends, old->ram, block)) {

@@ -120,7 +120,8 @@ int wt_handover_prepare_old(struct wt_handover *h, struct wt_error *err)
 	settings.pause_before_switchover = settings.multifd = false;
 	settings.max_bandwidth = BANDWIDTH_MAX;
 	settings.downtime_limit_ms = DOWNTIME_MS;
-	return wt_migration_settings_write(h->old.qmp, &settings, err);
+	r = wt_record_write(h->old.qmp, &h->record, err);
+	return r ? r : wt_migration_settings_write(h->old.qmp, &settings, err);
 }
 
 static void migrate_reply(void *arg, json_t *result, const struct wt_error *err)
@@ -292,6 +293,10 @@ int wt_handover_prepare_new(struct wt_handover *h, struct wt_error *err)
 	settings.multifd = false;
 	/* One that was told to stop while it waits stays paused, even if it was started without -S. */
 	r = wt_qmp_call(h->new.qmp, "stop", NULL, WT_RELAY_QMP_NS, NULL, err);
+	if (!r)
+		r = wt_record_new(&h->record, err);
+	if (!r)
+		r = wt_record_write(h->new.qmp, &h->record, err);
 	if (!r)
 		r = wt_migration_settings_write(h->new.qmp, &settings, err);
 	if (!r)

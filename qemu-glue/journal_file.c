@@ -13,7 +13,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define BYTES_MAX (1u << 20)
+#define BYTES_MAX (1 << 20)
 
 static int failed(const struct wt_journal_file *j, const char *what, struct wt_error *err)
 {
@@ -50,11 +50,14 @@ int wt_journal_peek(struct wt_journal_file *j, const char *path, const char *com
 int wt_journal_text(const struct wt_journal_file *j, char **ret_text, struct wt_error *err)
 {
 	char *text = malloc(BYTES_MAX + 1);
-	ssize_t n = text ? pread(j->fd, text, BYTES_MAX, 0) : -1;
+	ssize_t n = text ? pread(j->fd, text, BYTES_MAX + 1, 0) : -1;
 
-	if (n < 0) {
+	if (n < 0 || n > BYTES_MAX) {
 		free(text);
-		return failed(j, "read", err);
+		return n < 0 ? failed(j, "read", err)
+			     : wt_error_set(err, EFBIG,
+				       "the journal %s has more than %d bytes, and no journal has", j->path,
+				       BYTES_MAX);
 	}
 	text[n] = '\0';
 	*ret_text = text;

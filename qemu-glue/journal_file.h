@@ -35,7 +35,7 @@ int wt_journal_open(struct wt_journal_file *journal, const char *path, const cha
  * work. */
 int wt_journal_peek(
 	struct wt_journal_file *journal, const char *path, const char *command, struct wt_error *err);
-/* All of it, with NUL behind it; the caller frees it. */
+/* All of it, with NUL behind it; the caller frees it. -EFBIG: more than journals have, 1 MiB. */
 int wt_journal_text(const struct wt_journal_file *journal, char **ret_text, struct wt_error *err);
 /* Reads all lines of the text, cuts off what is behind them, and goes on there. Answers what the last one
  * answered; 0: there is none. What is no JSON is taken as NULL. */

@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "record.h"
+
 #define WT_STREAM_CHUNK_MAX (256u << 10)
 
 enum wt_relay_message {
@@ -30,6 +32,8 @@ enum wt_relay_message {
 	WT_RELAY_DEVICES = 84,  /* source -> destination: JSON, prepare what the guest will need */
 	WT_RELAY_DEVICES_READY = 85, /* destination -> source: JSON, done; nothing was plugged in yet */
 	WT_RELAY_DEVICES_DONE = 86,  /* destination -> source: JSON, what has become of them; after RUNNING */
+	WT_RELAY_COMMON = 87,        /* source -> destination: what shared memory is there? */
+	WT_RELAY_COMMON_ANSWER = 88, /* destination -> source: JSON, that of common_memory.h */
 };
 
 enum {
@@ -41,6 +45,7 @@ enum {
 
 struct wt_relay_guest {
 	uint32_t flags;
+	struct wt_record record; /* of this migration; none: URI mode, which cannot ask its QEMUs */
 };
 
 struct wt_relay_ram_end {
@@ -58,7 +63,7 @@ struct wt_relay_digest {
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "structures go on the wire");
 _Static_assert(sizeof(struct wt_relay_ram_end) == 8, "goes on the wire");
-_Static_assert(sizeof(struct wt_relay_guest) == 4, "goes on the wire");
+_Static_assert(sizeof(struct wt_relay_guest) == 20, "goes on the wire");
 _Static_assert(sizeof(struct wt_relay_digest) == 32, "goes on the wire");
 
 #endif

@@ -6,6 +6,7 @@
  */
 #include "migration_settings.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -67,22 +68,51 @@ int wt_migration_settings_read(
 	return r;
 }
 
+static json_t *capability_list(const struct wt_migration_settings *settings)
+{
+	json_t *list = json_array();
+
+	for (size_t c = 0; list && c < CAPABILITIES; c++) {
+		bool state = *(const bool *)((const char *)settings + capabilities[c].at);
+
+		if (json_array_append_new(list, json_pack("{s:s,s:b}", "capability", capabilities[c].name,
+							"state", (int)state))) {
+			json_decref(list);
+			list = NULL;
+		}
+	}
+	return list;
+}
+
+static json_t *parameter_object(const struct wt_migration_settings *settings)
+{
+	json_t *values = json_object();
+
+	for (size_t p = 0; values && p < PARAMETERS; p++) {
+		uint64_t value = *(const uint64_t *)((const char *)settings + parameters[p].at);
+
+		if (json_object_set_new(values, parameters[p].name, json_integer((json_int_t)value))) {
+			json_decref(values);
+			values = NULL;
+		}
+	}
+	return values;
+}
+
+/* All of them or none: without one that is missing QEMU would migrate in another way. */
 int wt_migration_settings_write(
 	struct wt_qmp *qmp, const struct wt_migration_settings *settings, struct wt_error *err)
 {
-	json_t *list = json_array(), *values = json_object();
+	json_t *list = capability_list(settings), *values = parameter_object(settings);
+	json_t *arguments = list ? json_pack("{s:o}", "capabilities", list) : NULL;
 	int r;
 
-	for (size_t c = 0; c < CAPABILITIES; c++)
-		json_array_append_new(
-			list, json_pack("{s:s,s:b}", "capability", capabilities[c].name, "state",
-				      (int)*(const bool *)((const char *)settings + capabilities[c].at)));
-	for (size_t p = 0; p < PARAMETERS; p++)
-		json_object_set_new(values, parameters[p].name,
-			json_integer((json_int_t) *
-				     (const uint64_t *)((const char *)settings + parameters[p].at)));
-	r = wt_qmp_call(qmp, "migrate-set-capabilities", json_pack("{s:o}", "capabilities", list), TIMEOUT_NS,
-		NULL, err);
+	if (!arguments || !values) {
+		json_decref(arguments);
+		json_decref(values);
+		return wt_error_set(err, ENOMEM, "no memory for QEMU's migration settings");
+	}
+	r = wt_qmp_call(qmp, "migrate-set-capabilities", arguments, TIMEOUT_NS, NULL, err);
 	if (r) {
 		json_decref(values);
 		return r;

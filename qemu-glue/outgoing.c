@@ -70,6 +70,9 @@ static int gather(struct wt_outgoing *o, uint32_t block, uint64_t page, enum wt_
 	bool copied = content != WT_CONTENT_ZERO && !where->base;
 	int r;
 
+	if (where->number == WT_OUTGOING_LEFT_OUT)
+		return wt_error_set(err, EPROTO,
+			"QEMU sends pages of memory that both hosts have in common, and that it was told to leave out");
 	if (!o->taker || o->read_pages >= o->read_max)
 		return -EAGAIN;
 	if (run->extent.pages == 0 || run->extent.block != (uint32_t)where->number ||
@@ -104,10 +107,10 @@ static int on_block(void *arg, uint32_t index, const char *name, uint64_t length
 	wt_replay_block(o->replay, index, length);
 	blocks[index] = (struct outgoing_block){ .number = -1 };
 	r = o->events.block(o->arg, name, length, &blocks[index].number, &blocks[index].base, err);
-	*ret_in_place = blocks[index].number >= 0;
-	if (!r && *ret_in_place && wt_skip_offer_has(o->offer, blocks[index].base))
+	*ret_in_place = blocks[index].number != -1;
+	if (!r && blocks[index].number >= 0 && wt_skip_offer_has(o->offer, blocks[index].base))
 		wt_stream_block_absent(o->reader, index);
-	if (!r && *ret_in_place && !blocks[index].base && !o->run_bytes) {
+	if (!r && blocks[index].number >= 0 && !blocks[index].base && !o->run_bytes) {
 		o->run_bytes = malloc(EXTENT_PAGES * (size_t)WT_PAGE_SIZE);
 		if (!o->run_bytes)
 			return wt_error_set(err, ENOMEM, "no memory for copies of pages");
@@ -415,6 +418,11 @@ int wt_outgoing_offer(
 	struct wt_outgoing *o, const struct wt_skip_block *blocks, unsigned count, struct wt_error *err)
 {
 	return wt_skip_offer_open(o->path, blocks, count, &o->offer, err);
+}
+
+void wt_outgoing_allow_shared(struct wt_outgoing *o)
+{
+	wt_stream_allow_shared(o->reader);
 }
 
 void wt_outgoing_start(struct wt_outgoing *o, struct wt_server *server)

@@ -23,10 +23,13 @@
 
 struct wt_outgoing;
 
+#define WT_OUTGOING_LEFT_OUT (-2)
+
 struct wt_outgoing_events {
 	/*
 	 * A RAM block of the stream, in QEMU's order. *ret_number: the server's block that takes its pages;
-	 * -1 (as it is set before the call): they stay in the stripped stream. *ret_base: its memory as it is
+	 * -1 (as it is set before the call): they stay in the stripped stream; WT_OUTGOING_LEFT_OUT: there
+	 * are none, as QEMU leaves them out, and one that comes is trouble. *ret_base: its memory as it is
 	 * mapped here, length bytes, borrowed; NULL (as before the call): pages are copied out of the stream.
 	 */
 	int (*block)(void *arg, const char *name, uint64_t length, int *ret_number, const uint8_t **ret_base,
@@ -81,6 +84,9 @@ int wt_outgoing_take(struct wt_outgoing *outgoing, int fd, struct wt_error *err)
  * those that the callback `block` will tell. An error changes nothing. */
 int wt_outgoing_offer(struct wt_outgoing *outgoing, const struct wt_skip_block *blocks, unsigned count,
 	struct wt_error *err);
+
+/* Before QEMU comes: its stream may lack the pages of shared blocks (stream.h). */
+void wt_outgoing_allow_shared(struct wt_outgoing *outgoing);
 
 /* From now on pages are announced by this server, which must outlive the object; before, the stream is read
  * up to its list of blocks only. */

@@ -184,6 +184,8 @@ static int accept_all(struct wt_outgoing *o, struct wt_error *err)
 		feed = feed_add(o, fd, true);
 		r = feed ? identify(feed, err) : wt_error_set(err, ENOMEM, "no memory for a connection");
 	}
+	if (!r && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) /* it would be tried for ever */
+		r = wt_error_set(err, errno, "cannot accept QEMU's connection: %s", strerror(errno));
 	return r;
 }
 

@@ -201,7 +201,7 @@ static int check_migration(struct wt_qmp *qmp, bool is_source, bool leaving, str
 	if (r < 0)
 		return r;
 	status = text_of(answer, "status");
-	for (i = 0; i < sizeof over / sizeof *over && strcmp(status, over[i]); i++)
+	for (i = 0; i < sizeof over / sizeof *over && strcmp(status, over[i]) != 0; i++)
 		;
 	reason = first_reason(answer, leaving);
 	if (i == sizeof over / sizeof *over)
@@ -488,7 +488,7 @@ static struct wt_ram_block *find_backend_block(const struct wt_guest_ram *ram, c
 
 	for (i = 0; length && i < ram->count; i++) {
 		whole = strlen(ram->blocks[i].name);
-		if (whole < length || strcmp(ram->blocks[i].name + whole - length, id))
+		if (whole < length || strcmp(ram->blocks[i].name + whole - length, id) != 0)
 			continue;
 		if (whole == length || ram->blocks[i].name[whole - length - 1] == '/')
 			return &ram->blocks[i];
@@ -558,8 +558,8 @@ static int check_ram(
 		r = check_private(qmp, text_of(backend, "id"), is_true(backend, "share"), err);
 		if (r < 0)
 			break;
+		staged += !block->staged; /* QEMU may have listed it twice */
 		block->staged = true;
-		staged++;
 	}
 	json_decref(list);
 	if (r < 0)
@@ -657,7 +657,7 @@ static int check_waits(struct wt_qmp *qmp, struct wt_error *err)
 	r = ask_status(qmp, status, err);
 	if (r < 0)
 		return r;
-	if (strcmp(status, "inmigrate"))
+	if (strcmp(status, "inmigrate") != 0)
 		return wt_error_set(err, EPERM,
 			"the destination's QEMU does not wait for a migration (run state '%s'); start it with "
 			"-incoming defer -S",

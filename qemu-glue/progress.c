@@ -94,7 +94,7 @@ static void format_amounts(const struct wt_progress *p, char parts[PARTS][PART_M
 
 static void format_parts(const struct wt_progress *p, char parts[PARTS][PART_MAX])
 {
-	memset(parts, 0, PARTS * PART_MAX);
+	memset(parts, 0, (size_t)PARTS * PART_MAX);
 	format_amounts(p, parts);
 	snprintf(parts[PART_RATE], PART_MAX, "%" PRIu64 " MB/s", p->rate_bytes_per_s / 1000000);
 	if (p->dirty_bytes_per_s)

@@ -57,7 +57,7 @@ int wt_ram_users_check(const struct wt_guest_ram *ram, struct wt_error *err)
 		if (ram->blocks[b].shared && fstat(ram->blocks[b].fd, &files[b]))
 			r = wt_error_set(
 				err, errno, "cannot look at the file of block %s", ram->blocks[b].name);
-	while (!r && (entry = readdir(processes))) {
+	while (!r && processes && (entry = readdir(processes))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 
 		if (pid > 0 && pid != getpid())

@@ -5,6 +5,7 @@
  *   1. The destination runs only if the source has committed, or by the operator's word when the source is
  * unknown.
  *   2. Nothing is ended that may be the only copy of the guest.
+ *   3. Who was a destination of another migration is neither run nor ended.
  */
 #include "recover.h"
 
@@ -15,6 +16,8 @@ static enum wt_recover_verdict committed(enum wt_recover_destination destination
 		return WT_RECOVER_RUN_DESTINATION;
 	case WT_RECOVER_DESTINATION_RUNS:
 		return WT_RECOVER_QUIT_SOURCE;
+	case WT_RECOVER_DESTINATION_FOREIGN:
+		return WT_RECOVER_COMMITTED_ELSEWHERE;
 	case WT_RECOVER_DESTINATION_INCOMPLETE: /* a fresh QEMU: the one that was loaded is gone, it may have
 						   run */
 	default:

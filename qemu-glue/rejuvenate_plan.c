@@ -190,8 +190,8 @@ static void add_words(json_t *list, json_t *more)
 static json_t *gang_end(
 	const struct reader *r, const struct end *end, bool source, const char *option, json_t *value)
 {
-	static const char *const both[] = { "qmp", "psk", "insecure", "devices", "device_host", "agent",
-		NULL };
+	static const char *const both[] = { "qmp", "psk", "tls_creds", "insecure", "devices", "device_host",
+		"agent", NULL };
 	static const char *const there[] = { "address", "start", NULL };
 	json_t *made = json_object(), *options = json_array();
 	json_t *host = json_object_get(r->hosts, r->plan->hosts[end->host].name);
@@ -272,8 +272,8 @@ static int take_guest(struct reader *r, json_t *object, unsigned number)
 {
 	static const char *const keys[] = { "home", "away", "replica", NULL };
 	static const char *const stays[] = { "host", "qmp", "options", "handover_s", NULL };
-	static const char *const goes[] = { "host", "qmp", "psk", "insecure", "devices", "device_host",
-		"agent", "address", "start", "send", "receive", NULL };
+	static const char *const goes[] = { "host", "qmp", "psk", "tls_creds", "insecure", "devices",
+		"device_host", "agent", "address", "start", "send", "receive", NULL };
 	struct wt_rejuvenate_plan_guest *guest = &r->plan->guests[number];
 	struct wt_rejuvenate_guest *order = &r->plan->order.guest[number];
 	struct end *home = &r->ends[2 * number], *away = home + 1;

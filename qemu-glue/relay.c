@@ -12,6 +12,21 @@
 
 #include "locality.h"
 
+bool wt_relay_is_secure(const struct wt_relay_options *options)
+{
+	return options->psk_file || options->tls_creds;
+}
+
+static int load_credentials(struct wt_relay *relay, struct wt_error *err)
+{
+	const struct wt_relay_options *o = relay->options;
+
+	if (o->tls_creds)
+		return wt_credentials_x509(
+			o->tls_creds, o->tls_allowed, o->tls_allowed_count, &relay->credentials, err);
+	return o->psk_file ? wt_credentials_psk(o->psk_file, NULL, &relay->credentials, err) : 0;
+}
+
 int wt_relay_open(struct wt_relay *relay, const struct wt_relay_options *options,
 	const struct wt_qmp_events *events, void (*signalled)(void *arg, const char *signal_name),
 	const struct wt_job_command *commands, void *arg, struct wt_error *err)
@@ -39,8 +54,8 @@ int wt_relay_open(struct wt_relay *relay, const struct wt_relay_options *options
 			relay->loop, options->qmp_path, WT_RELAY_QMP_NS, events, arg, &relay->qmp, err);
 	if (!r && options->qmp_path)
 		r = wt_guest_ram_open(relay->qmp, &relay->ram, err);
-	if (!r && options->psk_file)
-		r = wt_psk_load(options->psk_file, NULL, &relay->psk, err);
+	if (!r)
+		r = load_credentials(relay, err);
 	return r;
 }
 
@@ -49,7 +64,7 @@ void wt_relay_close(struct wt_relay *relay)
 	if (relay->qmp)
 		wt_qmp_close(relay->qmp);
 	wt_guest_ram_close(relay->ram);
-	wt_psk_free(relay->psk);
+	wt_credentials_free(relay->credentials);
 	wt_job_close(relay->job);
 	wt_signals_close(&relay->signals);
 	if (relay->loop)

@@ -22,6 +22,7 @@
 #include "report.h"
 #include "signals.h"
 
+#define WT_RELAY_ALLOWED_MAX 32
 #define WT_RELAY_QMP_NS 10000000000ull /* how long QEMU may take to answer */
 
 /* What a relay that is no process of its own has in its place: see daemon.h. */
@@ -35,7 +36,10 @@ struct wt_relay_options {
 	const char *qmp_path;          /* NULL: no QMP, and no guest RAM found by it (relay.qmp, relay.ram) */
 	const char *name;              /* of the VM */
 	char job[WT_JOB_NAME_MAX + 1]; /* "": none, only without QMP */
-	const char *psk_file;          /* NULL: in the clear */
+	const char *psk_file;          /* or NULL */
+	const char *tls_creds;         /* folder with certificates, or NULL */
+	const char *tls_allowed[WT_RELAY_ALLOWED_MAX]; /* see wt_credentials_x509 */
+	unsigned tls_allowed_count;
 	const char *device;            /* RDMA device, or NULL */
 	unsigned fabrics;              /* WT_FABRIC_BIT()s; 0: all */
 	uint64_t reconnect_timeout_ns; /* how long a lost connection is tried again */
@@ -44,7 +48,8 @@ struct wt_relay_options {
 	const char *agent;             /* socket of the guest's agent, or NULL */
 	uint64_t hold_ns;              /* how long to wait for `watari proceed`, see hold.h; 0: not */
 	bool insecure, json;
-	bool daemon;                          /* asked for: the daemon of this host runs it */
+	bool data_plain; /* data over tcp is not encrypted, although the control connection is */
+	bool daemon;     /* asked for: the daemon of this host runs it */
 	const struct wt_relay_within *within; /* NULL: a process of its own */
 };
 
@@ -55,7 +60,7 @@ struct wt_relay {
 	struct wt_report report;
 	struct wt_qmp *qmp;
 	struct wt_guest_ram *ram;
-	struct wt_psk *psk; /* NULL: none */
+	struct wt_credentials *credentials; /* NULL: none */
 	struct wt_signals signals;
 	void *arg;
 };
@@ -72,6 +77,9 @@ enum {
 	WT_EXIT_USAGE = 2,
 	WT_EXIT_UNDECIDED = 3, /* the operator has to decide: see `watari recover` */
 };
+
+/* Whether the other end has to show who it is; otherwise in the clear, on loopback and unix sockets only. */
+bool wt_relay_is_secure(const struct wt_relay_options *options);
 
 /* Opens all of it, the job's socket first: nobody else's migration is disturbed by one that has the same
  * name. On failure wt_relay_close releases what there is. SIGINT and SIGTERM call `signalled`; commands are

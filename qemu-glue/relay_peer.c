@@ -16,8 +16,9 @@ struct wt_server_config wt_relay_server_config(
 {
 	return (struct wt_server_config){ .peer = *peer,
 		.name = options->name,
-		.psk = relay->psk,
+		.credentials = relay->credentials,
 		.fabrics = options->fabrics,
+		.data_plain = options->data_plain,
 		.device = options->device,
 		.connect_timeout_ns = CONNECT_NS,
 		.give_up_ns = options->reconnect_timeout_ns };
@@ -28,8 +29,9 @@ struct wt_puller_config wt_relay_puller_config(
 {
 	return (struct wt_puller_config){ .listen = *listen,
 		.name = options->name,
-		.psk = relay->psk,
+		.credentials = relay->credentials,
 		.fabrics = options->fabrics,
+		.data_plain = options->data_plain,
 		.device = options->device,
 		.give_up_ns = options->reconnect_timeout_ns };
 }

@@ -314,7 +314,7 @@ static int start(struct replica_server *s, struct wt_error *err)
 	if (!r)
 		r = check_replica(o, err);
 	if (!r)
-		r = wt_channel_listen(s->relay.loop, &o->listen, s->relay.psk, &listener_events, s,
+		r = wt_channel_listen(s->relay.loop, &o->listen, s->relay.credentials, &listener_events, s,
 			&s->listener, &port, err);
 	if (r)
 		return r;

@@ -7,6 +7,8 @@
  * another restore may follow.
  *   2. The guest is told to run when QEMU says that it has loaded all, and only if it ran when it was
  * stopped.
+ *   3. With --hold nothing is left half done: a QEMU that has been given a guest, and may not run it, is
+ * ended; it could not take another one.
  *
  * What is refused is refused before guest RAM is touched. The loop's thread; load.h has others.
  */
@@ -21,12 +23,14 @@
 #include <unistd.h>
 
 #include "destination_feed.h"
+#include "hold.h"
 #include "load.h"
 #include "machine_type.h"
 #include "preflight.h"
 #include "printable.h"
 #include "read_pages.h"
 #include "ram_users.h"
+#include "restore_devices.h"
 #include "restore_disks.h"
 
 #define POLL_NS 5000000ull
@@ -37,7 +41,9 @@
 enum restore_state {
 	RESTORE_READING = 1, /* RAM, out of the files */
 	RESTORE_LOADING,     /* QEMU, its device state */
+	RESTORE_HELD,        /* all is loaded, and waits for others; an event says so, and no state */
 	RESTORE_STARTING,
+	RESTORE_ATTACHING, /* it runs, and gets its devices; the same */
 	RESTORE_DONE,
 };
 
@@ -51,6 +57,8 @@ struct restore {
 	uint8_t *device_state;
 	struct wt_relay_socket place;
 	struct wt_feed feed;
+	struct wt_restore_devices devices;
+	struct wt_hold hold;
 	struct wt_timer poll, progress;
 	struct wt_rate read_rate, all_rate; /* of content; of all pages, with zeros */
 	uint64_t total_bytes;               /* of RAM */
@@ -64,12 +72,14 @@ static void trouble(struct restore *r, const struct wt_error *err)
 {
 	if (!r->failure.code)
 		r->failure = *err;
+	wt_hold_clear(&r->hold);
 	wt_loop_stop(r->relay.loop, 0);
 }
 
 static const char *state_name(enum restore_state state)
 {
-	static const char *const names[] = { "invalid", "reading", "loading", "starting", "done" };
+	static const char *const names[] = { "invalid", "reading", "loading", "held", "starting", "attaching",
+		"done" };
 
 	return names[state];
 }
@@ -112,16 +122,38 @@ static void try_run(void *arg, uint64_t now_ns)
 	wt_qmp_execute(r->relay.qmp, "cont", NULL, cont_reply, r);
 }
 
-static void loaded(struct restore *r)
+static void run(struct restore *r)
 {
-	r->loaded_ns = wt_report_now_ns();
-	wt_loop_timer_clear(r->relay.loop, &r->poll);
 	if (r->options->paused || !r->files->index->checkpoint->running) {
 		done(r);
 		return;
 	}
 	go(r, RESTORE_STARTING);
 	try_run(r, 0);
+}
+
+static void hold_ended(void *arg, bool told)
+{
+	struct restore *r = arg;
+	struct wt_error err = { 0 };
+
+	if (told) {
+		run(r);
+		return;
+	}
+	wt_error_set(&err, ETIMEDOUT, "nobody said watari proceed within %" PRIu64 " ms; see --hold",
+		r->options->common.hold_ns / 1000000);
+	trouble(r, &err);
+}
+
+static void loaded(struct restore *r)
+{
+	r->loaded_ns = wt_report_now_ns();
+	wt_loop_timer_clear(r->relay.loop, &r->poll);
+	r->state = RESTORE_HELD;
+	if (!wt_hold_begin(&r->hold, r->relay.loop, &r->relay.report, r->options->common.hold_ns,
+		    "all of it is loaded; waits for watari proceed", hold_ended, r))
+		run(r);
 }
 
 static void status_reply(void *arg, json_t *result, const struct wt_error *err)
@@ -165,8 +197,13 @@ static void qmp_event(void *arg, const char *name, json_t *data)
 {
 	struct restore *r = arg;
 
-	if (!strcmp(name, "RESUME") && r->state == RESTORE_STARTING)
-		done(r);
+	wt_restore_devices_qmp_event(&r->devices, name, data);
+	if (strcmp(name, "RESUME") != 0 || r->state != RESTORE_STARTING)
+		return;
+	wt_loop_timer_clear(r->relay.loop, &r->poll);
+	wt_relay_announce_self(r->relay.qmp);
+	r->state = RESTORE_ATTACHING;
+	wt_restore_devices_give(&r->devices);
 }
 
 static void qmp_closed(void *arg, const struct wt_error *err)
@@ -242,7 +279,7 @@ static void load_readable(void *arg, uint32_t events)
 		trouble(r, &err);
 }
 
-/* ---- beginning ---- */
+/* ---- what is there ---- */
 
 static int take_block(struct restore *r, unsigned number, struct wt_error *err)
 {
@@ -341,6 +378,46 @@ static void signalled(void *arg, const char *signal_name)
 	trouble(arg, &err);
 }
 
+/* ---- the job ---- */
+
+static int status(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
+{
+	const struct restore *r = arg;
+
+	*ret_result = json_pack("{s:s,s:s,s:s,s:s,s:b,s:s,s:i,s:f}", "job", r->options->common.job, "vm",
+		r->vm, "role", "restore", "state", state_name(r->state), "held", (int)r->hold.held, "peer",
+		r->options->directory, "pid", (int)getpid(), "elapsed_ms",
+		wt_report_ms_between(r->relay.report.start_ns, wt_report_now_ns()));
+	return 0;
+}
+
+static int cancel(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
+{
+	struct restore *r = arg;
+	struct wt_error why = { 0 };
+
+	if (r->state > RESTORE_HELD)
+		return wt_error_set(err, EBUSY, "too late to cancel: the guest runs");
+	wt_error_set(&why, ECANCELED, "cancelled by the operator");
+	trouble(r, &why);
+	*ret_result = json_pack("{s:s}", "text", "cancelled; the checkpoint is as it was");
+	return 0;
+}
+
+static int proceed(void *arg, json_t *request, json_t **ret_result, struct wt_error *err)
+{
+	return wt_hold_proceed(&((struct restore *)arg)->hold, ret_result, err);
+}
+
+static const struct wt_job_command commands[] = {
+	{ "status", status },
+	{ "cancel", cancel },
+	{ "proceed", proceed },
+	{ NULL, NULL },
+};
+
+/* ---- beginning ---- */
+
 static int check_qemu(struct restore *r, struct wt_error *err)
 {
 	int e = wt_preflight_destination(r->relay.qmp, r->relay.ram, err);
@@ -351,12 +428,45 @@ static int check_qemu(struct restore *r, struct wt_error *err)
 		e = check_machine(r, err);
 	if (!e)
 		e = wt_restore_disks_check(r->relay.qmp, r->files->index->checkpoint, err);
+	if (!e)
+		e = wt_restore_devices_open(&r->devices, &r->relay, err);
 	return e ? e : wt_feed_prepare(r->relay.qmp, err);
+}
+
+/* From now on guest RAM is written. */
+static void read_ram(void *arg)
+{
+	struct restore *r = arg;
+	struct wt_error err = { 0 };
+
+	if (wt_load_open(r->blocks, r->files->index->count, r->files->index->checkpoint->seed, 0, &r->load,
+		    &err)) {
+		trouble(r, &err);
+		return;
+	}
+	wt_loop_fd_set(r->relay.loop, wt_load_fd(r->load), EPOLLIN, load_readable, r);
+	go(r, RESTORE_READING);
+	progress_fired(r, wt_loop_now_ns(r->relay.loop));
+}
+
+static void devices_failed(void *arg, const struct wt_error *err)
+{
+	trouble(arg, err);
+}
+
+static void devices_given(void *arg)
+{
+	done(arg);
 }
 
 static int start(struct restore *r, struct wt_error *err)
 {
-	int e = wt_relay_open(&r->relay, &r->options->common, &qmp_events, signalled, NULL, r, err);
+	int e = wt_relay_open(&r->relay, &r->options->common, &qmp_events, signalled, commands, r, err);
+
+	r->devices.prepared = read_ram;
+	r->devices.failed = devices_failed;
+	r->devices.given = devices_given;
+	r->devices.arg = r;
 
 	wt_feed_init(&r->feed, r->relay.loop);
 	r->start_ns = wt_report_now_ns();
@@ -367,14 +477,8 @@ static int start(struct restore *r, struct wt_error *err)
 	if (!e)
 		e = read_state(r, err);
 	if (!e)
-		e = wt_load_open(r->blocks, r->files->index->count, r->files->index->checkpoint->seed, 0,
-			&r->load, err);
-	if (e)
-		return e;
-	wt_loop_fd_set(r->relay.loop, wt_load_fd(r->load), EPOLLIN, load_readable, r);
-	go(r, RESTORE_READING);
-	progress_fired(r, wt_loop_now_ns(r->relay.loop));
-	return 0;
+		wt_restore_devices_prepare(&r->devices);
+	return e ? e : -r->failure.code;
 }
 
 /* ---- the end ---- */
@@ -401,10 +505,38 @@ static void summary(struct restore *r)
 		text);
 }
 
+/* The guest never ran. */
+static void give_up(struct restore *r)
+{
+	struct wt_error ignored = { 0 };
+	bool given = r->state >= RESTORE_LOADING && r->state < RESTORE_ATTACHING;
+	char text[WT_ERROR_TEXT_MAX + 128];
+
+	wt_restore_devices_end(&r->devices);
+	given &= r->options->common.hold_ns > 0;
+	if (given)
+		wt_qmp_call(r->relay.qmp, "quit", NULL, WT_RELAY_QMP_NS, NULL, &ignored);
+	snprintf(text, sizeof text, "%s%s", wt_error_text(&r->failure),
+		given ? "; its QEMU was ended, and the checkpoint is as it was" : "");
+	wt_report_error(&r->relay.report, text);
+}
+
+static void tell_devices(struct restore *r)
+{
+	if (!r->devices.passthrough)
+		return;
+	wt_report_event(&r->relay.report, "devices",
+		json_pack("{s:o}", "devices", wt_passthrough_facts(r->devices.passthrough)),
+		wt_restore_devices_trouble(&r->devices)
+			? "the guest runs without a device that it should have"
+			: "the guest has its devices");
+}
+
 static void close_all(struct restore *r)
 {
 	if (r->load)
 		wt_loop_fd_clear(r->relay.loop, wt_load_fd(r->load));
+	wt_restore_devices_close(&r->devices);
 	wt_load_close(r->load);
 	wt_feed_end(&r->place, &r->feed);
 	wt_replica_close(r->files);
@@ -421,12 +553,13 @@ int wt_restore_run(const struct wt_restore_options *options)
 	if (!start(&r, &r.failure))
 		wt_loop_run(r.relay.loop);
 	if (r.state == RESTORE_DONE) {
+		wt_restore_devices_end(&r.devices); /* one that stays paused gets none */
 		if (r.run_tries)
-			wt_relay_announce_self(r.relay.qmp);
+			tell_devices(&r);
 		summary(&r);
 		code = WT_EXIT_OK;
 	} else {
-		wt_report_error(&r.relay.report, wt_error_text(&r.failure));
+		give_up(&r);
 	}
 	close_all(&r);
 	return code;

@@ -44,7 +44,7 @@ static inline bool wt_scan_literal(struct wt_scan *text, const char *literal)
 {
 	size_t length = strlen(literal);
 
-	if ((size_t)(text->end - text->begin) < length || memcmp(text->begin, literal, length))
+	if ((size_t)(text->end - text->begin) < length || memcmp(text->begin, literal, length) != 0)
 		return false;
 	text->begin += length;
 	return true;

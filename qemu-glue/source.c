@@ -199,6 +199,12 @@ static int stream_block(void *arg, const char *name, uint64_t length, int *ret_n
 {
 	struct wt_source *source = arg;
 
+	if (source->common) {
+		const struct wt_ram_block *common = wt_guest_ram_find(source->relay.ram, name);
+
+		*ret_number = common && common->shared ? WT_OUTGOING_LEFT_OUT : -1;
+		return 0;
+	}
 	for (int i = 0; source->served[i]; i++) {
 		const struct wt_ram_block *block = source->served[i];
 
@@ -268,7 +274,9 @@ static int open_outgoing(struct wt_source *source, struct wt_error *err)
 		r = wt_outgoing_listen(source->outgoing, source->place.path, err);
 	if (!r)
 		r = wt_outgoing_keep(source->outgoing, err);
-	if (!r && !source->options->no_feed)
+	if (!r && source->common)
+		wt_outgoing_allow_shared(source->outgoing);
+	else if (!r && !source->options->no_feed)
 		offer_feed(source);
 	if (!r)
 		wt_outgoing_start(source->outgoing, wt_source_server(source));
@@ -287,6 +295,7 @@ static int prepare_qemu(struct wt_source *source, struct wt_error *err)
 	source->before_known = true;
 	settings.return_path = settings.events = true;
 	settings.pause_before_switchover = false;
+	settings.ignore_shared = source->common != NULL;
 	settings.auto_converge |= o->auto_converge;
 	settings.max_bandwidth = o->max_rate ? o->max_rate : BANDWIDTH_MAX;
 	wt_source_digests_begin(source);
@@ -294,7 +303,9 @@ static int prepare_qemu(struct wt_source *source, struct wt_error *err)
 	settings.multifd = o->channels > 1;
 	if (settings.multifd)
 		settings.multifd_channels = o->channels;
-	r = wt_migration_settings_write(source->relay.qmp, &settings, err);
+	r = wt_record_write(source->relay.qmp, &source->record, err);
+	if (!r)
+		r = wt_migration_settings_write(source->relay.qmp, &settings, err);
 	return r ? r : open_outgoing(source, err);
 }
 
@@ -441,8 +452,9 @@ static int start(struct wt_source *source, struct wt_error *err)
 	r = wt_relay_open(
 		&source->relay, &o->common, &qmp_events, signalled, wt_source_commands, source, err);
 	if (!r)
-		if (!r)
-			r = wt_source_devices_open(source, err);
+		r = wt_record_new(&source->record, err);
+	if (!r)
+		r = wt_source_devices_open(source, err);
 	if (!r)
 		r = wt_preflight_source(source->relay.qmp, source->relay.ram, o->shared_storage,
 			wt_source_devices_leaving(source), &source->facts, err);
@@ -450,6 +462,8 @@ static int start(struct wt_source *source, struct wt_error *err)
 		r = wt_error_set(err, EINVAL,
 			"--verify compares all RAM, but this guest's balloon has free-page-hint=on, so QEMU leaves free "
 			"pages out; leave --verify out");
+	if (!r)
+		r = wt_source_common_open(source, err);
 	if (!r)
 		r = wt_source_memory_open(source, err);
 	if (!r)
@@ -522,8 +536,8 @@ static int conclude(struct wt_source *source)
 		break;
 	case WT_SOURCE_UNDECIDED:
 		snprintf(text, sizeof text,
-			"%s after the switchover was let go; the destination is loaded and paused. If this QEMU is really gone, "
-			"let it run there: watari recover --destination-qmp SOCKET --force-run",
+			"%s after the switchover was let go; the destination is loaded and paused. If this QEMU is really gone "
+			"and the guest is sent to no other, let it run there: watari recover --destination-qmp SOCKET --force-run",
 			wt_error_text(&source->failure));
 		break;
 	default:
@@ -547,6 +561,7 @@ static void close_all(struct wt_source *source)
 	wt_source_change_close(source);
 	wt_source_replica_close(source);
 	wt_memory_close(source->memory);
+	wt_common_memory_close(source->common);
 	wt_source_restart_close(source);
 	free(source->served);
 	json_decref(source->destination_facts);

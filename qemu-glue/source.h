@@ -25,8 +25,9 @@ struct wt_source_options {
 	uint64_t give_up_ns;            /* from the start to the guest's stop; 0: for ever */
 	const char *keep_replica; /* directory to keep the guest's RAM in when it has moved; NULL: not */
 	bool verify, keep_source, shared_storage, auto_converge;
-	bool no_warm_up; /* memory is not pulled before devices leave */
-	bool no_feed;    /* QEMU writes all of guest RAM, whatever is preloaded */
+	bool no_warm_up;    /* memory is not pulled before devices leave */
+	bool common_memory; /* both hosts have the guest's memory mapped: none of it is moved */
+	bool no_feed;       /* QEMU writes all of guest RAM, whatever is preloaded */
 };
 
 /* Runs one migration to its end; answers an exit code. */

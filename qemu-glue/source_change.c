@@ -9,6 +9,7 @@
  * Meanwhile, and until the new destination lacks little, QEMU is kept from stopping the guest
  * (source_gate.c).
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -402,6 +403,7 @@ static void open_next(struct wt_source *source)
 	struct wt_source_target *next = target_of(source, source->change.machine.next);
 	struct wt_error err = { 0 };
 
+	assert(next);
 	if (wt_source_server_open(next, &err))
 		wt_source_target_lost(next, WT_SOURCE_EV_TROUBLE, &err);
 }
@@ -530,6 +532,10 @@ int wt_source_retarget(struct wt_source *source, json_t *json, struct wt_error *
 		return wt_error_set(err, EOPNOTSUPP,
 			"the guest's devices were prepared at its destination (--devices), so that it cannot go to another "
 			"one; cancel, and send it there");
+	if (source->common)
+		return wt_error_set(err, EOPNOTSUPP,
+			"the guest's memory stays where it is (--common-memory), and nothing of it is on its way; cancel, and "
+			"send the guest to the other host");
 	if (source->outgoing)
 		wt_outgoing_check(source->outgoing, &replay);
 	for (unsigned i = 0; i < WT_TARGETS_MAX; i++)

@@ -9,6 +9,7 @@
 
 #include <watari/server.h>
 
+#include "common_memory.h"
 #include "digest_gate.h"
 #include "downtime_goal.h"
 #include "hold.h"
@@ -18,6 +19,7 @@
 #include "passthrough.h"
 #include "preflight.h"
 #include "progress.h"
+#include "record.h"
 #include "relay.h"
 #include "replica_writer.h"
 #include "source.h"
@@ -50,6 +52,8 @@ struct wt_source {
 	const struct wt_source_options *options;
 	const struct wt_ram_block **served; /* by the server's block number */
 	struct wt_preflight facts;
+	struct wt_record record;         /* of this migration, for both QEMUs */
+	struct wt_common_memory *common; /* NULL: the memory is moved */
 	struct wt_memory *memory;
 	struct wt_memory *former[WT_TARGETS_MAX]; /* of migrations that were given up for another destination
 						   */
@@ -100,6 +104,8 @@ int wt_source_memory_open(struct wt_source *source, struct wt_error *err);
 int wt_source_server_open(struct wt_source_target *target, struct wt_error *err);
 void wt_source_pump(struct wt_source *source);
 struct wt_relay_guest wt_source_guest(const struct wt_source *source);
+/* The destination has accepted the guest's memory. */
+void wt_source_accepted(struct wt_source *source);
 /* Figures of the current server, with all pages that were ever announced, by whichever. */
 void wt_source_stats(const struct wt_source *source, struct wt_server_stats *ret_stats);
 
@@ -206,6 +212,13 @@ void wt_source_devices_note_away(struct wt_source *source);
 json_t *wt_source_devices_json(const struct wt_source *source);
 void wt_source_devices_text(const struct wt_source *source, char *text, size_t size);
 void wt_source_devices_close(struct wt_source *source);
+
+/* source_common.c: looks whether memory can be in common, and marks it; asks the destination for it, false:
+ * memory is moved; its answer. */
+int wt_source_common_open(struct wt_source *source, struct wt_error *err);
+bool wt_source_common_ask(struct wt_source *source);
+int wt_source_common_answer(
+	struct wt_source *source, const uint8_t *payload, size_t length, struct wt_error *err);
 
 /* source_warm.c: the step WARM, done when it is over; there is room. */
 void wt_source_warm_begin(struct wt_source *source);

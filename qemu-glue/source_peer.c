@@ -95,6 +95,8 @@ static int current_message(
 	case WT_RELAY_DEVICES_READY:
 	case WT_RELAY_DEVICES_DONE:
 		return wt_source_devices_message(source, type, payload, length, err);
+	case WT_RELAY_COMMON_ANSWER:
+		return wt_source_common_answer(source, payload, length, err);
 	case WT_RELAY_DIGEST_ASK:
 		return answer_digest(source, payload, length, err);
 	default:
@@ -131,6 +133,13 @@ static int server_message(
 	}
 }
 
+void wt_source_accepted(struct wt_source *source)
+{
+	wt_loop_timer_clear(source->relay.loop, &source->deadline);
+	if (!wt_source_devices_begin(source))
+		wt_source_move(source);
+}
+
 static void server_ready(void *arg)
 {
 	struct wt_source_target *target = arg;
@@ -141,9 +150,8 @@ static void server_ready(void *arg)
 		return;
 	}
 	wt_relay_told_paths(&source->relay, target->server);
-	wt_loop_timer_clear(source->relay.loop, &source->deadline);
-	if (!wt_source_devices_begin(source))
-		wt_source_move(source);
+	if (!wt_source_common_ask(source))
+		wt_source_accepted(source);
 }
 
 static void server_room(void *arg)
@@ -225,7 +233,7 @@ int wt_source_memory_open(struct wt_source *source, struct wt_error *err)
 		const struct wt_ram_block *block = &ram->blocks[i];
 		int number;
 
-		if (!block->shared && !block->staged)
+		if (source->common || (!block->shared && !block->staged))
 			continue;
 		if (source->options->verify && (r = check_readable(block, err)))
 			return r;
@@ -260,7 +268,8 @@ int wt_source_server_open(struct wt_source_target *target, struct wt_error *err)
 struct wt_relay_guest wt_source_guest(const struct wt_source *source)
 {
 	return (struct wt_relay_guest){ .flags = (source->facts.guest_running ? WT_RELAY_GUEST_RUNNING : 0) |
-						 (source->options->verify ? WT_RELAY_GUEST_VERIFY : 0) };
+						 (source->options->verify ? WT_RELAY_GUEST_VERIFY : 0),
+		.record = source->record };
 }
 
 void wt_source_stats(const struct wt_source *source, struct wt_server_stats *ret_stats)

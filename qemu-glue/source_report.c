@@ -118,7 +118,7 @@ struct account {
 	/* Parts of the downtime: until QEMU has written all of RAM; until that has landed and the rest of the
 	 * stream is there; and so on. */
 	double last_pages_ms, state_ms, verify_ms, load_ms, commit_ms, start_ms;
-	uint64_t ram_bytes, moved_pages, in_place_pages, copied_pages, zero_pages;
+	uint64_t ram_bytes, common_bytes, moved_pages, in_place_pages, copied_pages, zero_pages;
 	uint64_t stream_bytes, tcp_bytes, verbs_bytes, control_bytes;
 	uint64_t digested_pages, replica_pages; /* with a replica at the destination */
 	unsigned channels;                      /* of QEMU's stream */
@@ -158,6 +158,8 @@ static struct account take_account(const struct wt_source *source)
 		a.state_ms = 0;
 	for (unsigned i = 0; source->served[i]; i++)
 		a.ram_bytes += source->served[i]->length;
+	if (source->common)
+		a.ram_bytes = a.common_bytes = wt_common_memory_bytes(source->common);
 	a.moved_pages = stats.announced_pages - stats.zero_pages;
 	a.copied_pages = stats.staged_pages;
 	a.in_place_pages = a.moved_pages - a.copied_pages;
@@ -202,6 +204,7 @@ static json_t *summary_json(const struct wt_source *source, const struct account
 		"replica_pages", (json_int_t)a->replica_pages);
 
 	json_object_set_new(fields, "channels", json_integer((json_int_t)a->channels));
+	json_object_set_new(fields, "common_bytes", json_integer((json_int_t)a->common_bytes));
 	json_object_set_new(fields, "feed", json_boolean(a->feed));
 	json_object_set_new(fields, "skipped_bytes", json_integer((json_int_t)a->skipped_bytes));
 	json_object_update(fields, times);
@@ -243,6 +246,12 @@ void wt_source_summary(struct wt_source *source)
 
 		snprintf(text + length, sizeof text - length, "\n  replica   %s was there already",
 			pages_text(a.replica_pages, copied));
+	}
+	if (a.common_bytes) {
+		size_t length = strlen(text);
+
+		snprintf(text + length, sizeof text - length, "\n  common    %s stayed where it is",
+			wt_progress_size(a.common_bytes, copied));
 	}
 	if (a.feed) {
 		size_t length = strlen(text);

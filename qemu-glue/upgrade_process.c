@@ -29,7 +29,7 @@
 static char *read_file(pid_t pid, const char *name, size_t *ret_length)
 {
 	size_t room = 65536, length = 0;
-	char path[64], *text = malloc(room);
+	char path[64], *text = malloc(room), *grown;
 	FILE *file;
 
 	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
@@ -38,7 +38,10 @@ static char *read_file(pid_t pid, const char *name, size_t *ret_length)
 		length += fread(text + length, 1, room - 1 - length, file);
 		if (length + 1 < room)
 			break;
-		text = realloc(text, room *= 2);
+		grown = realloc(text, room *= 2);
+		if (!grown)
+			free(text);
+		text = grown;
 	}
 	if (!file || !text) {
 		free(text);

@@ -289,9 +289,9 @@ static int look_up(
 	return !result && clear ? wt_address_check_clear(connect->name, connect->list, err) : result;
 }
 
-int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, const struct wt_psk *psk,
-	uint64_t timeout_ns, const struct wt_channel_events *events, void *arg,
-	struct wt_channel **ret_channel, struct wt_error *err)
+int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address,
+	const struct wt_credentials *credentials, uint64_t timeout_ns, const struct wt_channel_events *events,
+	void *arg, struct wt_channel **ret_channel, struct wt_error *err)
 {
 	struct wt_tls_context *context = NULL;
 	struct wt_channel *channel;
@@ -301,11 +301,11 @@ int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, c
 	if (result)
 		return result;
 	channel->timeout_ns = timeout_ns;
-	result = look_up(channel, address, !psk, err);
-	if (!result && psk) {
-		result = wt_tls_context_open(false, psk, &context, err);
+	result = look_up(channel, address, !credentials, err);
+	if (!result && credentials) {
+		result = wt_tls_context_open(false, credentials, &context, err);
 		if (!result)
-			result = wt_tls_open(context, channel->peer, &channel->tls, err);
+			result = wt_tls_open(context, channel->peer, address->host, &channel->tls, err);
 		wt_tls_context_close(context);
 	}
 	if (result) {

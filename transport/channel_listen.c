@@ -165,7 +165,7 @@ static int take(struct wt_channel_listener *listener, int fd, const struct socka
 		goto free_pending;
 	name_peer(listener, channel, address, length);
 	if (listener->context) {
-		result = wt_tls_open(listener->context, channel->peer, &channel->tls, err);
+		result = wt_tls_open(listener->context, channel->peer, NULL, &channel->tls, err);
 		if (result)
 			goto close_channel;
 	}
@@ -287,7 +287,7 @@ static int listen_tcp(struct wt_channel_listener *listener, const struct wt_addr
 
 	if (!address->host && !listener->context)
 		return wt_error_set(err, EPERM,
-			"%s would listen on every address, and without a key nothing is encrypted; give a key file, "
+			"%s would listen on every address, and without credentials nothing is encrypted; give --tls-creds or --psk, "
 			"or use a loopback address or a unix socket",
 			listener->name);
 	if (!address->host) {
@@ -383,9 +383,9 @@ static int listen_unix(struct wt_channel_listener *listener, const char *path, s
 	return 0;
 }
 
-int wt_channel_listen(struct wt_loop *loop, const struct wt_address *address, const struct wt_psk *psk,
-	const struct wt_channel_listener_events *events, void *arg, struct wt_channel_listener **ret_listener,
-	uint16_t *ret_port, struct wt_error *err)
+int wt_channel_listen(struct wt_loop *loop, const struct wt_address *address,
+	const struct wt_credentials *credentials, const struct wt_channel_listener_events *events, void *arg,
+	struct wt_channel_listener **ret_listener, uint16_t *ret_port, struct wt_error *err)
 {
 	struct wt_channel_listener *listener = calloc(1, sizeof *listener);
 	uint16_t port = 0;
@@ -398,8 +398,8 @@ int wt_channel_listen(struct wt_loop *loop, const struct wt_address *address, co
 	listener->arg = arg;
 	listener->fd = -1;
 	wt_address_name(address, listener->name, sizeof listener->name);
-	if (psk)
-		result = wt_tls_context_open(true, psk, &listener->context, err);
+	if (credentials)
+		result = wt_tls_context_open(true, credentials, &listener->context, err);
 	if (!result)
 		result = address->unix_path ? listen_unix(listener, address->unix_path, err)
 					    : listen_tcp(listener, address, &port, err);

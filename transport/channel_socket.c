@@ -108,8 +108,8 @@ int wt_address_check_clear(const char *name, const struct addrinfo *list, struct
 			continue;
 		wt_socket_name(list->ai_addr, list->ai_addrlen, peer, host, sizeof host);
 		return wt_error_set(err, EPERM,
-			"%s is not only on this host (its address is %s), and without a key nothing is encrypted; "
-			"give a key file, or use a loopback address or a unix socket",
+			"%s is not only on this host (its address is %s), and without credentials nothing is encrypted; "
+			"give --tls-creds or --psk, or use a loopback address or a unix socket",
 			name, host);
 	}
 	return 0;

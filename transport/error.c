@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-int wt_error_set(struct wt_error *err, int code, const char *format, ...)
+int(wt_error_set)(struct wt_error *err, int code, const char *format, ...)
 {
 	va_list args;
 

@@ -144,7 +144,7 @@ static const struct wt_channel_events channel_events = {
 
 static int try_connect(struct wt_link *link, struct wt_error *err)
 {
-	return wt_channel_connect(link->loop, &link->peer, link->psk, link->connect_timeout_ns,
+	return wt_channel_connect(link->loop, &link->peer, link->credentials, link->connect_timeout_ns,
 		&channel_events, link, &link->channel, err);
 }
 

@@ -39,16 +39,16 @@ struct wt_link {
 	bool awaited;           /* the peer expects this session: its first connection, too, is tried again */
 	bool gap;               /* bytes to the current channel were lost for want of memory */
 	struct wt_address peer; /* connector: borrowed strings */
-	const struct wt_psk *psk;
+	const struct wt_credentials *credentials;
 	uint64_t connect_timeout_ns, give_up_ns, lost_since_ns;
 	uint64_t bytes; /* of frames, both ways */
 	struct wt_timer timer;
 	struct wt_error failure, last_error;
 };
 
-/* Connector: set loop, events, arg, peer, psk and the times first. name: of the VM. id: WT_SESSION_ID_BYTES;
- * NULL: a random one. A first connection that fails ends the session, unless id is given: the peer expects it
- * then. */
+/* Connector: set loop, events, arg, peer, credentials and the times first. name: of the VM. id:
+ * WT_SESSION_ID_BYTES; NULL: a random one. A first connection that fails ends the session, unless id is
+ * given: the peer expects it then. */
 int wt_link_connect(struct wt_link *link, const char *name, const uint8_t *id, struct wt_error *err);
 /* Acceptor: set loop, events, arg and give_up_ns first. Takes the channel; rest: bytes behind the hello. */
 int wt_link_accept(struct wt_link *link, struct wt_channel *channel, const struct wt_hello *hello,

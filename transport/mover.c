@@ -236,7 +236,7 @@ void wt_mover_expect(struct wt_mover *m, const struct wt_extent *extent)
 			extent_bytes(extent));
 		return;
 	}
-	if (!m->sinks[WT_FABRIC_TCP] || block->fd < 0)
+	if ((!m->sinks[WT_FABRIC_TCP] && !m->sinks[WT_FABRIC_TLS]) || block->fd < 0)
 		return;
 	if (!m->populate && wt_populate_open(&m->populate))
 		return;

@@ -27,7 +27,7 @@
 #include "wire.h"
 
 #define WT_MOVER_PATHS_MAX 64
-#define WT_MOVER_FABRICS 4 /* by enum wt_fabric */
+#define WT_MOVER_FABRICS WT_FABRIC_COUNT
 
 struct wt_mover;
 

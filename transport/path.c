@@ -16,6 +16,8 @@ const struct wt_fabric_ops *wt_fabric_ops(enum wt_fabric fabric)
 	switch (fabric) {
 	case WT_FABRIC_TCP:
 		return &wt_path_tcp_ops;
+	case WT_FABRIC_TLS:
+		return &wt_path_tls_ops;
 	case WT_FABRIC_VERBS:
 #ifdef WATARI_HAVE_VERBS
 		return &wt_path_verbs_ops;
@@ -24,6 +26,7 @@ const struct wt_fabric_ops *wt_fabric_ops(enum wt_fabric fabric)
 #endif
 	case WT_FABRIC_SIM:
 	case WT_FABRIC_INVALID:
+	case WT_FABRIC_COUNT:
 		break;
 	}
 	return NULL;
@@ -34,11 +37,14 @@ const char *wt_fabric_name(enum wt_fabric fabric)
 	switch (fabric) {
 	case WT_FABRIC_TCP:
 		return "tcp";
+	case WT_FABRIC_TLS:
+		return "tls";
 	case WT_FABRIC_VERBS:
 		return "verbs";
 	case WT_FABRIC_SIM:
 		return "sim";
 	case WT_FABRIC_INVALID:
+	case WT_FABRIC_COUNT:
 		break;
 	}
 	return "invalid";

@@ -9,6 +9,7 @@
 #include <watari/path.h>
 
 extern const struct wt_fabric_ops wt_path_tcp_ops;
+extern const struct wt_fabric_ops wt_path_tls_ops;   /* the same, encrypted */
 extern const struct wt_fabric_ops wt_path_verbs_ops; /* only in builds with WATARI_HAVE_VERBS */
 
 #endif

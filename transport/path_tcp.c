@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * path_tcp.c - the tcp fabric: endpoints, regions and the life of a path. The table is at the end.
+ * path_tcp.c - the fabrics tcp and tls: endpoints, regions and the life of a path. Their tables are at the
+ * end.
  *
  * Owns an endpoint's regions and a path's socket and epoll descriptor.
  *   1. A region is in its endpoint's table from region_add to region_remove; serving threads touch its memory
@@ -10,8 +11,10 @@
  *   3. A path has a pull half (path_tcp_pull.c, no thread), a serve half (path_tcp_serve.c, one thread) or a
  *      peer half (path_tcp_peer.c, no thread), one of them; none while detached.
  *   4. `error` is set once and never cleared.
- * Threads: everything here runs in the owner's thread. Bytes travel in the clear, as those of verbs do; who
- * may connect is decided by the hello, what may be read by the keys, and both come over the control channel.
+ *   5. An endpoint has `dialling`, a listener `accepting`, and a path `tls`, exactly if they are of the
+ * fabric "tls". Threads: everything here runs in the owner's thread. Who may connect is decided by the hello,
+ * what may be read by the keys, and both come over the control channel. Without TLS bytes travel in the
+ * clear, as those of verbs.
  */
 #include "path_tcp.h"
 #include "path_fabrics.h"
@@ -29,19 +32,22 @@ static struct wt_region **bucket_of(struct wt_endpoint *endpoint, uint64_t key)
 	return &endpoint->buckets[key % WT_TCP_BUCKETS];
 }
 
-static int tcp_endpoint_open(
-	const char *device, const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err)
+static int endpoint_open(
+	bool encrypts, const char *device, struct wt_endpoint **ret_endpoint, struct wt_error *err)
 {
 	struct wt_endpoint *endpoint;
 	pthread_rwlockattr_t attr;
 
-	(void)peer_host; /* the kernel routes */
 	if (device && (strlen(device) >= IF_NAMESIZE || if_nametoindex(device) == 0))
 		return wt_error_set(
 			err, ENODEV, "there is no network interface %.32s here; see `ip link`", device);
 	endpoint = calloc(1, sizeof *endpoint);
 	if (!endpoint)
 		return wt_error_set(err, ENOMEM, "out of memory for a tcp endpoint");
+	if (encrypts && wt_tcp_tls_context_open(false, &endpoint->dialling, err) < 0) {
+		free(endpoint);
+		return -EIO;
+	}
 	if (device)
 		strcpy(endpoint->device, device);
 	/* Serving threads take the lock all the time; region_remove must not starve. */
@@ -51,6 +57,20 @@ static int tcp_endpoint_open(
 	pthread_rwlockattr_destroy(&attr);
 	*ret_endpoint = endpoint;
 	return 0;
+}
+
+static int tcp_endpoint_open(
+	const char *device, const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err)
+{
+	(void)peer_host; /* the kernel routes */
+	return endpoint_open(false, device, ret_endpoint, err);
+}
+
+static int tls_endpoint_open(
+	const char *device, const char *peer_host, struct wt_endpoint **ret_endpoint, struct wt_error *err)
+{
+	(void)peer_host;
+	return endpoint_open(true, device, ret_endpoint, err);
 }
 
 static void tcp_endpoint_close(struct wt_endpoint *endpoint)
@@ -67,6 +87,7 @@ static void tcp_endpoint_close(struct wt_endpoint *endpoint)
 		}
 	}
 	pthread_rwlock_destroy(&endpoint->lock);
+	wt_tcp_tls_context_close(endpoint->dialling);
 	free(endpoint);
 }
 
@@ -220,6 +241,8 @@ static void path_hang_up(struct wt_path *path)
 		wt_tcp_pull_stop(path);
 	if (path->peer)
 		wt_tcp_peer_stop(path);
+	wt_tcp_tls_close(path->tls);
+	path->tls = NULL;
 	close(path->socket);
 	path->socket = -1;
 	path->endpoint = NULL;
@@ -253,13 +276,15 @@ static bool path_idle(const struct wt_path *path)
 	return !path->pull || !wt_tcp_pull_outstanding(path);
 }
 
-/* Takes the socket, also when it fails. */
-static int path_start(struct wt_path *path, struct wt_endpoint *endpoint, int socket, struct wt_error *err)
+/* Takes socket and TLS, also when it fails. */
+static int path_start(struct wt_path *path, struct wt_endpoint *endpoint, int socket, struct wt_tcp_tls *tls,
+	struct wt_error *err)
 {
 	int status;
 
 	path->endpoint = endpoint;
 	path->socket = socket;
+	path->tls = tls;
 	status = wt_tcp_tune(socket, path->role);
 	if (status >= 0)
 		status = half_start(path);
@@ -279,7 +304,8 @@ static void tcp_request_refuse(struct wt_request *request)
 {
 	if (!request)
 		return;
-	wt_tcp_verdict_send(request->socket, WT_TCP_REFUSED);
+	wt_tcp_verdict_send(request, WT_TCP_REFUSED);
+	wt_tcp_tls_close(request->tls);
 	close(request->socket);
 	free(request);
 }
@@ -290,6 +316,10 @@ static int tcp_request_admit(struct wt_request *request, struct wt_endpoint *end
 	struct wt_path *path;
 	int status;
 
+	if (request->tls && role == WT_ROLE_PEER) {
+		tcp_request_refuse(request);
+		return -EOPNOTSUPP;
+	}
 	path = role_valid(role) ? path_new(role) : NULL;
 	if (!path) {
 		tcp_request_refuse(request);
@@ -297,13 +327,14 @@ static int tcp_request_admit(struct wt_request *request, struct wt_endpoint *end
 			       ? wt_error_set(err, ENOMEM, "out of memory or descriptors for a tcp path")
 			       : wt_error_set(err, EINVAL, "a path serves, pulls, or joins peers");
 	}
-	status = wt_tcp_verdict_send(request->socket, WT_TCP_ADMITTED);
+	status = wt_tcp_verdict_send(request, WT_TCP_ADMITTED);
 	if (status < 0) {
 		wt_error_set(
 			err, -status, "%s left before it was admitted: %s", request->peer, strerror(-status));
+		wt_tcp_tls_close(request->tls);
 		close(request->socket);
 	} else {
-		status = path_start(path, endpoint, request->socket, err);
+		status = path_start(path, endpoint, request->socket, request->tls, err);
 	}
 	free(request);
 	if (status < 0) {
@@ -317,12 +348,13 @@ static int tcp_request_admit(struct wt_request *request, struct wt_endpoint *end
 static int path_dial(struct wt_path *path, struct wt_endpoint *endpoint, const char *host, uint16_t port,
 	const uint8_t hello[WT_PATH_HELLO_BYTES], uint64_t timeout_ns, struct wt_error *err)
 {
+	struct wt_tcp_tls *tls = NULL;
 	int socket = -1;
-	int status = wt_tcp_dial(endpoint, host, port, hello, timeout_ns, &socket, err);
+	int status = wt_tcp_dial(endpoint, host, port, hello, timeout_ns, &socket, &tls, err);
 
 	if (status < 0)
 		return status;
-	return path_start(path, endpoint, socket, err);
+	return path_start(path, endpoint, socket, tls, err);
 }
 
 static int tcp_connect(struct wt_endpoint *endpoint, const char *host, uint16_t port,
@@ -334,6 +366,8 @@ static int tcp_connect(struct wt_endpoint *endpoint, const char *host, uint16_t 
 
 	if (!role_valid(role))
 		return wt_error_set(err, EINVAL, "a path serves, pulls, or joins peers");
+	if (endpoint->dialling && role == WT_ROLE_PEER)
+		return -EOPNOTSUPP;
 	path = path_new(role);
 	if (!path)
 		return wt_error_set(err, ENOMEM, "out of memory or descriptors for a tcp path");
@@ -410,7 +444,7 @@ static int tcp_arm(struct wt_path *path)
 		return 1;
 	if (path->pull)
 		wt_tcp_pull_arm(path);
-	return 0;
+	return path->pull && path->tls && wt_tcp_tls_more(path->tls);
 }
 
 static int tcp_fd(const struct wt_path *path)
@@ -431,31 +465,47 @@ static bool tcp_alive(struct wt_path *path)
 	return !path->error && path->socket >= 0;
 }
 
+static int tcp_listener_open(const char *host, uint16_t port, struct wt_listener **ret_listener,
+	uint16_t *ret_port, struct wt_error *err)
+{
+	return wt_tcp_listener_open(NULL, host, port, ret_listener, ret_port, err);
+}
+
+static int tls_listener_open(const char *host, uint16_t port, struct wt_listener **ret_listener,
+	uint16_t *ret_port, struct wt_error *err)
+{
+	struct wt_tcp_tls_context *accepting;
+	int status = wt_tcp_tls_context_open(true, &accepting, err);
+
+	if (status >= 0)
+		status = wt_tcp_listener_open(accepting, host, port, ret_listener, ret_port, err);
+	return status;
+}
+
+/* What both fabrics have in common. */
+#define OF_BOTH                                                                                             \
+	.endpoint_close = tcp_endpoint_close, .region_add = tcp_region_add, .region_file = tcp_region_file, \
+	.region_key = tcp_region_key, .region_remove = tcp_region_remove,                                   \
+	.listener_close = wt_tcp_listener_close, .listener_fd = wt_tcp_listener_fd,                         \
+	.listener_dropped = wt_tcp_listener_dropped, .listener_accept = wt_tcp_listener_accept,             \
+	.request_admit = tcp_request_admit, .request_refuse = tcp_request_refuse, .connect = tcp_connect,   \
+	.quiesce = tcp_quiesce, .resume = tcp_resume, .detach = tcp_detach, .attach = tcp_attach,           \
+	.close = tcp_close, .post = tcp_post, .poll = tcp_poll, .arm = tcp_arm, .fd = tcp_fd,               \
+	.depth = tcp_depth, .alive = tcp_alive
+
 const struct wt_fabric_ops wt_path_tcp_ops = {
 	.name = "tcp",
 	.fabric = WT_FABRIC_TCP,
 	.endpoint_open = tcp_endpoint_open,
-	.endpoint_close = tcp_endpoint_close,
-	.region_add = tcp_region_add,
-	.region_file = tcp_region_file,
-	.region_key = tcp_region_key,
-	.region_remove = tcp_region_remove,
-	.listener_open = wt_tcp_listener_open,
-	.listener_close = wt_tcp_listener_close,
-	.listener_fd = wt_tcp_listener_fd,
-	.listener_accept = wt_tcp_listener_accept,
-	.request_admit = tcp_request_admit,
-	.request_refuse = tcp_request_refuse,
-	.connect = tcp_connect,
-	.quiesce = tcp_quiesce,
-	.resume = tcp_resume,
-	.detach = tcp_detach,
-	.attach = tcp_attach,
-	.close = tcp_close,
-	.post = tcp_post,
-	.poll = tcp_poll,
-	.arm = tcp_arm,
-	.fd = tcp_fd,
-	.depth = tcp_depth,
-	.alive = tcp_alive,
+	.listener_open = tcp_listener_open,
+	OF_BOTH,
+};
+
+const struct wt_fabric_ops wt_path_tls_ops = {
+	.name = "tls",
+	.fabric = WT_FABRIC_TLS,
+	.endpoint_open = tls_endpoint_open,
+	.listener_open = tls_listener_open,
+	.listener_find = wt_tcp_listener_find,
+	OF_BOTH,
 };

@@ -12,11 +12,15 @@
  * A path of two peers (path_tcp_peer.c) carries frames both ways after the verdict: a message, a write, or a
  * request to read, each with its bytes behind it; and the answers to the peer's writes and reads, in the
  * order in which those came. An answer that carries bytes ends with a trailer, for the same reason as above.
+ *
+ * With the fabric "tls" all of this goes through TLS (path_tcp_tls.h). There are no peers there.
  */
 #ifndef WATARI_PATH_TCP_H
 #define WATARI_PATH_TCP_H
 
 #include <watari/path.h>
+
+#include "path_tcp_tls.h"
 
 #include <net/if.h>
 #include <pthread.h>
@@ -117,7 +121,8 @@ struct wt_region {
 };
 
 struct wt_endpoint {
-	char device[IF_NAMESIZE]; /* interface that connections are bound to, or "" */
+	char device[IF_NAMESIZE];            /* interface that connections are bound to, or "" */
+	struct wt_tcp_tls_context *dialling; /* NULL: in the clear */
 	/* Write-locked to change the buckets; serving threads copy from regions under the read lock. */
 	pthread_rwlock_t lock;
 	struct wt_region *buckets[WT_TCP_BUCKETS];
@@ -130,8 +135,9 @@ struct wt_tcp_peer;
 struct wt_path {
 	struct wt_endpoint *endpoint; /* NULL while detached */
 	enum wt_role role;
-	int socket; /* -1 while detached */
-	int epoll;  /* what the owner sleeps on; stays the same across detach and attach */
+	int socket;             /* -1 while detached */
+	struct wt_tcp_tls *tls; /* NULL: in the clear */
+	int epoll;              /* what the owner sleeps on; stays the same across detach and attach */
 	bool quiesced;
 	int error;                  /* 0, or the errno with which the path failed */
 	struct wt_tcp_pull *pull;   /* pulling end */
@@ -141,6 +147,7 @@ struct wt_path {
 
 struct wt_request {
 	int socket;
+	struct wt_tcp_tls *tls;
 	char peer[64];
 };
 
@@ -157,21 +164,26 @@ void wt_tcp_path_fail(struct wt_path *path, int code);
 
 /* path_tcp_connect.c */
 uint64_t wt_tcp_now_ns(void);
-/* Connects, greets and waits for the verdict; answers a connected socket, which does not block. */
+/* Connects, greets and waits for the verdict; answers a connected socket, which does not block, and TLS on
+ * it. */
 int wt_tcp_dial(const struct wt_endpoint *endpoint, const char *host, uint16_t port,
-	const uint8_t hello[WT_PATH_HELLO_BYTES], uint64_t timeout_ns, int *ret_socket, struct wt_error *err);
+	const uint8_t hello[WT_PATH_HELLO_BYTES], uint64_t timeout_ns, int *ret_socket,
+	struct wt_tcp_tls **ret_tls, struct wt_error *err);
 /* Latency and liveness of a connected socket. */
 int wt_tcp_tune(int socket, enum wt_role role);
 
 /* path_tcp_listen.c */
-int wt_tcp_listener_open(const char *host, uint16_t port, struct wt_listener **ret_listener,
-	uint16_t *ret_port, struct wt_error *err);
+/* accepting: NULL: in the clear; otherwise the listener's, unless it fails. */
+int wt_tcp_listener_open(struct wt_tcp_tls_context *accepting, const char *host, uint16_t port,
+	struct wt_listener **ret_listener, uint16_t *ret_port, struct wt_error *err);
 void wt_tcp_listener_close(struct wt_listener *listener);
 int wt_tcp_listener_fd(const struct wt_listener *listener);
 int wt_tcp_listener_accept(struct wt_listener *listener, struct wt_request **ret_request,
 	uint8_t ret_hello[WT_PATH_HELLO_BYTES]);
+void wt_tcp_listener_find(struct wt_listener *listener, wt_path_find_fn *find, void *arg);
+unsigned wt_tcp_listener_dropped(struct wt_listener *listener);
 /* Tells the peer; consumes nothing. */
-int wt_tcp_verdict_send(int socket, enum wt_tcp_admission admission);
+int wt_tcp_verdict_send(const struct wt_request *request, enum wt_tcp_admission admission);
 
 /* path_tcp_pull.c: start and stop with the connection; the socket stays the path's. */
 int wt_tcp_pull_start(struct wt_path *path);

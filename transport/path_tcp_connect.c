@@ -135,37 +135,52 @@ static int connect_any(const struct wt_endpoint *endpoint, const char *host, uin
 	return 0;
 }
 
+static ssize_t send_some(int socket, struct wt_tcp_tls *tls, const void *data, size_t length)
+{
+	ssize_t n = tls ? wt_tcp_tls_send(tls, data, length) : send(socket, data, length, MSG_NOSIGNAL);
+
+	return n < 0 && !tls ? -errno : n;
+}
+
+static ssize_t receive_some(int socket, struct wt_tcp_tls *tls, void *data, size_t length)
+{
+	struct iovec part = { .iov_base = data, .iov_len = length };
+	ssize_t n = tls ? wt_tcp_tls_receive(tls, &part, 1) : recv(socket, data, length, 0);
+
+	return n < 0 && !tls ? -errno : n;
+}
+
 /* All of it or an error; the socket is non-blocking. */
-static int send_all(int socket, const void *data, size_t length, uint64_t deadline_ns)
+static int send_all(int socket, struct wt_tcp_tls *tls, const void *data, size_t length, uint64_t deadline_ns)
 {
 	const uint8_t *at = data;
 	ssize_t n;
 	int status;
 
 	while (length) {
-		n = send(socket, at, length, MSG_NOSIGNAL);
+		n = send_some(socket, tls, at, length);
 		if (n > 0) {
 			at += n;
 			length -= (size_t)n;
 			continue;
 		}
-		if (errno == EINTR)
+		if (n == -EINTR)
 			continue;
-		status = errno == EAGAIN ? wait_for(socket, POLLOUT, deadline_ns) : -errno;
+		status = n == -EAGAIN ? wait_for(socket, POLLOUT, deadline_ns) : (int)n;
 		if (status < 0)
 			return status;
 	}
 	return 0;
 }
 
-static int receive_all(int socket, void *data, size_t length, uint64_t deadline_ns)
+static int receive_all(int socket, struct wt_tcp_tls *tls, void *data, size_t length, uint64_t deadline_ns)
 {
 	uint8_t *at = data;
 	ssize_t n;
 	int status;
 
 	while (length) {
-		n = recv(socket, at, length, 0);
+		n = receive_some(socket, tls, at, length);
 		if (n > 0) {
 			at += n;
 			length -= (size_t)n;
@@ -173,17 +188,38 @@ static int receive_all(int socket, void *data, size_t length, uint64_t deadline_
 		}
 		if (n == 0)
 			return -ECONNRESET;
-		if (errno == EINTR)
+		if (n == -EINTR)
 			continue;
-		status = errno == EAGAIN ? wait_for(socket, POLLIN, deadline_ns) : -errno;
+		status = n == -EAGAIN ? wait_for(socket, POLLIN, deadline_ns) : (int)n;
 		if (status < 0)
 			return status;
 	}
 	return 0;
 }
 
-static int greet(int socket, const char *host, uint16_t port, const uint8_t hello[WT_PATH_HELLO_BYTES],
+/* Both ends show that they have the hello's token. */
+static int shake_hands(int socket, struct wt_tcp_tls *tls, const char *host, uint16_t port,
 	uint64_t deadline_ns, struct wt_error *err)
+{
+	int status;
+
+	while ((status = wt_tcp_tls_handshake(tls)) == -EAGAIN) {
+		status = wait_for(socket, POLLIN, deadline_ns);
+		if (status < 0)
+			break;
+	}
+	if (status == -EACCES)
+		return wt_error_set(err, ECONNREFUSED,
+			"%s port %u refused the encrypted path; the session is unknown there or has ended",
+			host, (unsigned)port);
+	if (status < 0)
+		return wt_error_set(err, -status, "%s port %u took the connection but did not finish TLS: %s",
+			host, (unsigned)port, strerror(-status));
+	return 0;
+}
+
+static int greet(int socket, struct wt_tcp_tls *tls, const char *host, uint16_t port,
+	const uint8_t hello[WT_PATH_HELLO_BYTES], uint64_t deadline_ns, struct wt_error *err)
 {
 	struct wt_tcp_greeting greeting = {
 		.magic = htole32(WT_TCP_MAGIC_GREETING),
@@ -193,9 +229,9 @@ static int greet(int socket, const char *host, uint16_t port, const uint8_t hell
 	int status;
 
 	memcpy(greeting.hello, hello, WT_PATH_HELLO_BYTES);
-	status = send_all(socket, &greeting, sizeof greeting, deadline_ns);
+	status = send_all(socket, tls, &greeting, sizeof greeting, deadline_ns);
 	if (status >= 0)
-		status = receive_all(socket, &verdict, sizeof verdict, deadline_ns);
+		status = receive_all(socket, tls, &verdict, sizeof verdict, deadline_ns);
 	if (status < 0)
 		return wt_error_set(err, -status,
 			"%s port %u took the connection but did not answer the greeting: %s", host,
@@ -212,8 +248,10 @@ static int greet(int socket, const char *host, uint16_t port, const uint8_t hell
 }
 
 int wt_tcp_dial(const struct wt_endpoint *endpoint, const char *host, uint16_t port,
-	const uint8_t hello[WT_PATH_HELLO_BYTES], uint64_t timeout_ns, int *ret_socket, struct wt_error *err)
+	const uint8_t hello[WT_PATH_HELLO_BYTES], uint64_t timeout_ns, int *ret_socket,
+	struct wt_tcp_tls **ret_tls, struct wt_error *err)
 {
+	struct wt_tcp_tls *tls = NULL;
 	uint64_t now = wt_tcp_now_ns();
 	uint64_t deadline_ns = timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
 	int socket = -1;
@@ -222,11 +260,19 @@ int wt_tcp_dial(const struct wt_endpoint *endpoint, const char *host, uint16_t p
 	status = connect_any(endpoint, host, port, deadline_ns, &socket, err);
 	if (status < 0)
 		return status;
-	status = greet(socket, host, port, hello, deadline_ns, err);
+	if (endpoint->dialling) {
+		tls = wt_tcp_tls_open(endpoint->dialling, socket, hello);
+		status = tls ? shake_hands(socket, tls, host, port, deadline_ns, err)
+			     : wt_error_set(err, ENOMEM, "out of memory for a tcp path");
+	}
+	if (status >= 0)
+		status = greet(socket, tls, host, port, hello, deadline_ns, err);
 	if (status < 0) {
+		wt_tcp_tls_close(tls);
 		close(socket);
 		return status;
 	}
 	*ret_socket = socket;
+	*ret_tls = tls;
 	return 0;
 }

@@ -8,7 +8,9 @@
  *      beyond that pushes the oldest out: an honest greeting comes right behind the connection.
  *   2. None is older than WT_TCP_GREETING_AGE_MAX_NS after an accept; the timer fires when one becomes so.
  *   3. Out of descriptors, listening pauses for a moment instead of spinning.
- * Nothing is logged; who says nothing, or anything else than a greeting, is closed. Threads: the owner's.
+ *   4. With TLS the handshake comes before the greeting, and within the same time.
+ * Nothing is logged; who says nothing, or anything else than a greeting, is closed and counted. Threads: the
+ * owner's.
  */
 #include "path_tcp.h"
 
@@ -30,6 +32,8 @@
 
 struct half_open {
 	int socket;
+	struct wt_tcp_tls *tls; /* NULL: in the clear */
+	bool shaken;            /* TLS is agreed on */
 	uint64_t until_ns;
 	size_t got;
 	struct wt_tcp_greeting greeting;
@@ -40,6 +44,8 @@ struct wt_listener {
 	int socket;
 	int epoll;
 	int timer;
+	struct wt_tcp_tls_context *accepting; /* NULL: in the clear */
+	unsigned dropped;
 	uint64_t paused_until_ns; /* 0: listening */
 	unsigned count;
 	struct half_open halves[WT_TCP_HALF_OPEN_MAX];
@@ -127,8 +133,11 @@ void wt_tcp_listener_close(struct wt_listener *listener)
 
 	if (!listener)
 		return;
-	for (i = 0; i < listener->count; i++)
+	for (i = 0; i < listener->count; i++) {
+		wt_tcp_tls_close(listener->halves[i].tls);
 		close(listener->halves[i].socket);
+	}
+	wt_tcp_tls_context_close(listener->accepting);
 	if (listener->timer >= 0)
 		close(listener->timer);
 	if (listener->epoll >= 0)
@@ -138,15 +147,18 @@ void wt_tcp_listener_close(struct wt_listener *listener)
 	free(listener);
 }
 
-int wt_tcp_listener_open(const char *host, uint16_t port, struct wt_listener **ret_listener,
-	uint16_t *ret_port, struct wt_error *err)
+int wt_tcp_listener_open(struct wt_tcp_tls_context *accepting, const char *host, uint16_t port,
+	struct wt_listener **ret_listener, uint16_t *ret_port, struct wt_error *err)
 {
 	struct wt_listener *listener = calloc(1, sizeof *listener);
 	uint16_t bound = 0;
 	int status;
 
-	if (!listener)
+	if (!listener) {
+		wt_tcp_tls_context_close(accepting);
 		return wt_error_set(err, ENOMEM, "out of memory for a tcp listener");
+	}
+	listener->accepting = accepting;
 	listener->socket = -1;
 	listener->epoll = epoll_create1(EPOLL_CLOEXEC);
 	listener->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -174,6 +186,19 @@ int wt_tcp_listener_fd(const struct wt_listener *listener)
 	return listener->epoll;
 }
 
+void wt_tcp_listener_find(struct wt_listener *listener, wt_path_find_fn *find, void *arg)
+{
+	wt_tcp_tls_context_find(listener->accepting, find, arg);
+}
+
+unsigned wt_tcp_listener_dropped(struct wt_listener *listener)
+{
+	unsigned dropped = listener->dropped;
+
+	listener->dropped = 0;
+	return dropped;
+}
+
 /* Takes one out of the list; its socket stays open. */
 static void half_take(struct wt_listener *listener, unsigned at)
 {
@@ -187,22 +212,35 @@ static void half_drop(struct wt_listener *listener, unsigned at)
 {
 	int socket = listener->halves[at].socket;
 
+	wt_tcp_tls_close(listener->halves[at].tls);
 	half_take(listener, at);
 	close(socket);
+	listener->dropped++;
 }
 
 static void half_add(struct wt_listener *listener, int socket, const struct sockaddr *name, socklen_t length)
 {
+	struct wt_tcp_tls *tls = NULL;
 	struct half_open *half;
 
 	if (listener->count == WT_TCP_HALF_OPEN_MAX)
 		half_drop(listener, 0);
+	if (listener->accepting) {
+		tls = wt_tcp_tls_open(listener->accepting, socket, NULL);
+		if (!tls) {
+			close(socket);
+			return;
+		}
+	}
 	if (watch(listener, socket) < 0) {
+		wt_tcp_tls_close(tls);
 		close(socket);
 		return;
 	}
 	half = &listener->halves[listener->count++];
 	half->socket = socket;
+	half->tls = tls;
+	half->shaken = false;
 	half->until_ns = wt_tcp_now_ns() + WT_TCP_GREETING_AGE_MAX_NS;
 	half->got = 0;
 	if (getnameinfo(name, length, half->peer, sizeof half->peer, NULL, 0, NI_NUMERICHOST))
@@ -238,13 +276,32 @@ static void take_connections(struct wt_listener *listener)
 	}
 }
 
+static ssize_t half_receive(struct half_open *half)
+{
+	uint8_t *at = (uint8_t *)&half->greeting + half->got;
+	struct iovec part = { .iov_base = at, .iov_len = sizeof half->greeting - half->got };
+	ssize_t got;
+
+	if (half->tls)
+		return wt_tcp_tls_receive(half->tls, &part, 1);
+	got = recv(half->socket, at, part.iov_len, MSG_DONTWAIT);
+	return got < 0 ? -errno : got;
+}
+
 /* Answers 1 when the greeting is complete, 0 when not yet, negative when the connection is to be dropped. */
 static int half_read(struct half_open *half)
 {
-	ssize_t got = recv(half->socket, (uint8_t *)&half->greeting + half->got,
-		sizeof half->greeting - half->got, MSG_DONTWAIT);
+	ssize_t got;
+	int status;
 
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+	if (half->tls && !half->shaken) {
+		status = wt_tcp_tls_handshake(half->tls);
+		if (status < 0)
+			return status == -EAGAIN ? 0 : status;
+		half->shaken = true;
+	}
+	got = half_receive(half);
+	if (got == -EAGAIN || got == -EINTR)
 		return 0;
 	if (got <= 0)
 		return -ECONNRESET;
@@ -289,6 +346,7 @@ static int request_make(
 		return -ENOMEM;
 	}
 	request->socket = half->socket;
+	request->tls = half->tls;
 	memcpy(request->peer, half->peer, sizeof request->peer);
 	memcpy(ret_hello, half->greeting.hello, WT_PATH_HELLO_BYTES);
 	half_take(listener, at);
@@ -341,15 +399,19 @@ int wt_tcp_listener_accept(
 	return status;
 }
 
-int wt_tcp_verdict_send(int socket, enum wt_tcp_admission admission)
+int wt_tcp_verdict_send(const struct wt_request *request, enum wt_tcp_admission admission)
 {
 	struct wt_tcp_verdict verdict = {
 		.magic = htole32(WT_TCP_MAGIC_VERDICT),
 		.admission = htole32(admission),
 	};
-	ssize_t sent = send(socket, &verdict, sizeof verdict, MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t sent;
 
+	if (request->tls)
+		sent = wt_tcp_tls_send(request->tls, &verdict, sizeof verdict);
+	else if ((sent = send(request->socket, &verdict, sizeof verdict, MSG_DONTWAIT | MSG_NOSIGNAL)) < 0)
+		sent = -errno;
 	if (sent < 0)
-		return -errno;
+		return (int)sent;
 	return sent == sizeof verdict ? 0 : -EIO;
 }

@@ -123,7 +123,8 @@ static bool gather(
 			sent -= parts[i].length;
 			continue;
 		}
-		next->iov_base = (uint8_t *)parts[i].base + sent;
+		/* An answer's bytes are found below. */
+		next->iov_base = parts[i].base ? (uint8_t *)parts[i].base + sent : NULL;
 		next->iov_len = parts[i].length - sent;
 		(*inout_n)++;
 		if (i == 2 && out->answer) {

@@ -10,6 +10,8 @@
  *   5. Memory of an operation is written only inside poll; so a path that failed is silent at once.
  *   6. `outstanding` is what is still to come, trailers included. The socket wakes us for a part of that
  *      (`low_water` <= outstanding / LOW_WATER_PARTS, or 1), not for each packet.
+ *   7. With TLS bytes may wait in it: then arm says to poll again. Otherwise less than a record does, and the
+ *      socket has more to come than `low_water`.
  * No thread, no allocation after start. An answer that does not fit what was asked fails the path (-EPROTO).
  */
 #include "path_tcp.h"
@@ -77,27 +79,52 @@ unsigned wt_tcp_pull_outstanding(const struct wt_path *path)
 	return path->pull->count;
 }
 
+/* Requests, or records of them, that the socket has not taken. */
+static bool is_unsent(const struct wt_path *path)
+{
+	return path->pull->out_first < path->pull->out_end || (path->tls && wt_tcp_tls_unsent(path->tls));
+}
+
+static ssize_t send_some(struct wt_path *path, const uint8_t *data, size_t length)
+{
+	ssize_t sent;
+
+	if (path->tls)
+		return length ? wt_tcp_tls_send(path->tls, data, length) : wt_tcp_tls_flush(path->tls);
+	sent = send(path->socket, data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return sent < 0 ? -errno : sent;
+}
+
+static ssize_t receive_some(struct wt_path *path, struct msghdr *message)
+{
+	ssize_t got;
+
+	if (path->tls)
+		return wt_tcp_tls_receive(path->tls, message->msg_iov, (unsigned)message->msg_iovlen);
+	got = recvmsg(path->socket, message, MSG_DONTWAIT);
+	return got < 0 ? -errno : got;
+}
+
 static void flush(struct wt_path *path)
 {
 	struct wt_tcp_pull *pull = path->pull;
 	bool blocked;
 	ssize_t sent;
 
-	while (pull->out_first < pull->out_end) {
-		sent = send(path->socket, pull->out + pull->out_first, pull->out_end - pull->out_first,
-			MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (sent < 0 && errno == EINTR)
+	while (is_unsent(path)) {
+		sent = send_some(path, pull->out + pull->out_first, pull->out_end - pull->out_first);
+		if (sent == -EINTR)
 			continue;
-		if (sent < 0 && errno != EAGAIN) {
-			wt_tcp_path_fail(path, errno);
+		if (sent < 0 && sent != -EAGAIN) {
+			wt_tcp_path_fail(path, (int)-sent);
 			return;
 		}
 		if (sent < 0)
 			break;
 		pull->out_first += (size_t)sent;
 	}
-	blocked = pull->out_first < pull->out_end;
-	if (!blocked)
+	blocked = is_unsent(path);
+	if (pull->out_first == pull->out_end)
 		pull->out_first = pull->out_end = 0;
 	if (blocked == pull->watching_out)
 		return;
@@ -241,12 +268,12 @@ static size_t receive(struct wt_path *path, unsigned max, bool *ret_more)
 		message.msg_iovlen = 1;
 	}
 	do
-		got = recvmsg(path->socket, &message, MSG_DONTWAIT);
-	while (got < 0 && errno == EINTR);
-	if (got < 0 && errno == EAGAIN)
+		got = receive_some(path, &message);
+	while (got == -EINTR);
+	if (got == -EAGAIN)
 		return 0;
 	if (got <= 0 || !path->pull->count) {
-		wt_tcp_path_fail(path, got < 0 ? errno : got == 0 ? ECONNRESET : EPROTO);
+		wt_tcp_path_fail(path, got < 0 ? (int)-got : got == 0 ? ECONNRESET : EPROTO);
 		return 0;
 	}
 	*ret_more = (size_t)got == bytes;
@@ -275,7 +302,7 @@ int wt_tcp_pull_poll(struct wt_path *path, struct wt_completion *ret_completions
 	size_t total = 0;
 	bool more = true;
 
-	if (!path->error && pull->out_first < pull->out_end)
+	if (!path->error && is_unsent(path))
 		flush(path);
 	while (!path->error && more && done < max && total < RECEIVE_BYTES_MAX) {
 		unsigned room = max - done;

@@ -4,8 +4,9 @@
  *
  * Owns the thread, its queue of requests, and an eventfd that tells the owner that the thread has ended.
  *   1. The thread reads requests when it has none left to answer, and answers them in order.
- *   2. Served memory is touched only by a non-blocking sendmsg or sendfile under the endpoint's read lock;
- *      nobody waits for a slow peer with the lock held. After every wait the region is looked up anew.
+ *   2. Served memory is touched only by a non-blocking sendmsg or sendfile (with TLS: a copy, below) under
+ * the endpoint's read lock; nobody waits for a slow peer with the lock held. After every wait the region is
+ * looked up anew.
  *   3. Every request is answered by exactly its length in bytes and a trailer. What cannot be served is
  *      padded with zeros from there on, and the trailer says why.
  *   4. Memory that is gone (unmapped, file truncated) shows as EFAULT in sendmsg, or as the file's end, never
@@ -14,8 +15,10 @@
  *   6. Long answers from memory that is a file go from the file: no copy, no page faults here. What the
  *      socket has taken then are the pages, so the peer may read what is written to them until it has them;
  *      that is at least as new.
- * Threads: start, stop and error are called by the path's owner; the rest runs in the thread, which reads the
- * path's endpoint and socket only; these do not change while it runs.
+ *   7. With TLS answers are copied into `staged` under the lock, by a system call that answers EFAULT where
+ * memory is gone, and encrypted from there without it: what is encrypted does not change. Threads: start,
+ * stop and error are called by the path's owner; the rest runs in the thread, which reads the path's endpoint
+ * and socket only; these do not change while it runs.
  */
 #include "path_tcp.h"
 
@@ -38,6 +41,7 @@
 #define SEND_BYTES_MAX (1u << 20)  /* of one sendmsg, or somewhat more: how long the lock is held */
 #define FILE_BYTES_MIN (64u << 10) /* what is shorter is copied, many answers by one system call */
 #define STACK_BYTES (256u << 10)
+#define STAGED_BYTES (256u << 10)
 
 struct answer {
 	uint64_t id;
@@ -52,15 +56,18 @@ struct wt_tcp_serve {
 	pthread_t thread;
 	struct wt_endpoint *endpoint;
 	int socket;
-	int ended;        /* eventfd */
-	atomic_int error; /* 0 while the thread serves */
-	/* The thread's own. */
+	struct wt_tcp_tls *tls; /* NULL: in the clear */
+	int ended;              /* eventfd */
+	atomic_int error;       /* 0 while the thread serves */
+	/* The thread's own, like tls. */
 	struct answer answers[BATCH];
 	unsigned first;
 	unsigned count;
 	uint32_t sent; /* bytes of the first answer that the socket took */
 	bool alone;    /* send the first answer by itself: one further on faulted */
 	bool copying;  /* the file system of the memory knows no sendfile (huge pages) */
+	size_t staged_first, staged_end;
+	uint8_t *staged; /* STAGED_BYTES, with TLS */
 	size_t in_bytes;
 	uint8_t in[BATCH * sizeof(struct wt_tcp_request)];
 };
@@ -200,9 +207,103 @@ static int wait_for(const struct wt_tcp_serve *serve, short events)
 	return poll(&wait, 1, -1) < 0 && errno != EINTR ? -errno : 0;
 }
 
+/* ---- with TLS ---- */
+
+/* Copies memory that may be gone: how much could be had. */
+static size_t copy_out(uint8_t *to, const uint8_t *from, size_t bytes)
+{
+	struct iovec here = { .iov_base = to, .iov_len = bytes };
+	struct iovec there = { .iov_base = (void *)(uintptr_t)from, .iov_len = bytes };
+	ssize_t got = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
+
+	return got > 0 ? (size_t)got : 0;
+}
+
+/* The next part of the first answer, its bytes or its trailer, as much as there is room for. Under the lock.
+ */
+static size_t stage_part(struct wt_tcp_serve *serve, size_t room)
+{
+	struct answer *answer = &serve->answers[serve->first];
+	uint8_t *to = serve->staged + serve->staged_end;
+	const uint8_t *from;
+	size_t bytes, had = 0;
+
+	if (serve->sent >= answer->length) {
+		bytes = answer->length + sizeof answer->trailer - serve->sent;
+		bytes = bytes < room ? bytes : room;
+		answer->trailer.status = htole32(answer->status);
+		memcpy(to, (uint8_t *)&answer->trailer + (serve->sent - answer->length), bytes);
+		return bytes;
+	}
+	bytes = answer->length - serve->sent;
+	bytes = bytes < room ? bytes : room;
+	from = source_of(serve->endpoint, answer, NULL);
+	if (from) {
+		had = copy_out(to, from + serve->sent, bytes);
+		if (had < bytes)
+			answer->status = WT_TCP_STATUS_FAULT;
+	}
+	memset(to + had, 0, bytes - had);
+	return bytes;
+}
+
+static void stage(struct wt_tcp_serve *serve)
+{
+	serve->staged_first = serve->staged_end = 0;
+	pthread_rwlock_rdlock(&serve->endpoint->lock);
+	while (serve->first < serve->count && serve->staged_end < STAGED_BYTES) {
+		size_t bytes = stage_part(serve, STAGED_BYTES - serve->staged_end);
+
+		serve->staged_end += bytes;
+		advance(serve, bytes);
+	}
+	pthread_rwlock_unlock(&serve->endpoint->lock);
+}
+
+static int answer_all_encrypted(struct wt_tcp_serve *serve)
+{
+	int status = 0;
+
+	while (status >= 0) {
+		ssize_t sent;
+
+		if (serve->staged_first == serve->staged_end && serve->first < serve->count)
+			stage(serve);
+		if (serve->staged_first < serve->staged_end)
+			sent = wt_tcp_tls_send(serve->tls, serve->staged + serve->staged_first,
+				serve->staged_end - serve->staged_first);
+		else if (wt_tcp_tls_unsent(serve->tls))
+			sent = wt_tcp_tls_flush(serve->tls);
+		else
+			break;
+		if (sent == -EAGAIN)
+			status = wait_for(serve, POLLOUT);
+		else if (sent < 0)
+			status = (int)sent;
+		else
+			serve->staged_first += (size_t)sent;
+	}
+	return status;
+}
+
+static ssize_t receive(struct wt_tcp_serve *serve)
+{
+	struct iovec part = { .iov_base = serve->in + serve->in_bytes,
+		.iov_len = sizeof serve->in - serve->in_bytes };
+	ssize_t got;
+
+	if (serve->tls)
+		return wt_tcp_tls_receive(serve->tls, &part, 1);
+	got = recv(serve->socket, part.iov_base, part.iov_len, 0);
+	return got < 0 ? -errno : got;
+}
+
 static int answer_all(struct wt_tcp_serve *serve)
 {
 	int status = 0;
+
+	if (serve->tls)
+		return answer_all_encrypted(serve);
 
 	while (serve->first < serve->count && status >= 0) {
 		ssize_t sent;
@@ -258,17 +359,16 @@ static void *serve_main(void *arg)
 	int status = 0;
 
 	while (status >= 0) {
-		ssize_t got = recv(
-			serve->socket, serve->in + serve->in_bytes, sizeof serve->in - serve->in_bytes, 0);
+		ssize_t got = receive(serve);
 
-		if (got < 0 && errno == EAGAIN) {
+		if (got == -EAGAIN) {
 			status = wait_for(serve, POLLIN);
 			continue;
 		}
-		if (got < 0 && errno == EINTR)
+		if (got == -EINTR)
 			continue;
 		if (got <= 0) {
-			status = got < 0 ? -errno : -ECONNRESET;
+			status = got < 0 ? (int)got : -ECONNRESET;
 			break;
 		}
 		serve->in_bytes += (size_t)got;
@@ -313,6 +413,12 @@ int wt_tcp_serve_start(struct wt_path *path)
 		return -ENOMEM;
 	serve->endpoint = path->endpoint;
 	serve->socket = path->socket;
+	serve->tls = path->tls;
+	serve->staged = serve->tls ? malloc(STAGED_BYTES) : NULL;
+	if (serve->tls && !serve->staged) {
+		status = -ENOMEM;
+		goto free_serve;
+	}
 	serve->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (serve->ended < 0) {
 		status = -errno;
@@ -331,6 +437,7 @@ int wt_tcp_serve_start(struct wt_path *path)
 close_ended:
 	close(serve->ended);
 free_serve:
+	free(serve->staged);
 	free(serve);
 	return status;
 }
@@ -343,6 +450,7 @@ void wt_tcp_serve_stop(struct wt_path *path)
 	pthread_join(serve->thread, NULL);
 	epoll_ctl(path->epoll, EPOLL_CTL_DEL, serve->ended, NULL);
 	close(serve->ended);
+	free(serve->staged);
 	free(serve);
 	path->serve = NULL;
 }

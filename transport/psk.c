@@ -9,19 +9,16 @@
  *   1. Every line up to the one that is taken is well-formed; the first that is not is named by its number.
  *   2. No message contains key bytes.
  *   3. Every buffer that held key bytes is wiped before it is given back.
- *   4. The file is a regular one that only its owner may read or write: checked on the open descriptor.
- *
- * A loaded key is constant; any thread may read it.
+ *   4. The file is a regular one that only its owner may read or write.
  */
 #include "psk.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
+
+#include "secret_file.h"
 
 static int hex_digit(char c)
 {
@@ -122,91 +119,14 @@ wipe:
 	return result;
 }
 
-/* Refuses what is not a file that its owner alone may read. */
-static int check_file(int fd, const char *file, size_t *ret_size, struct wt_error *err)
+int wt_psk_load(const char *file, const char *identity, struct wt_psk *ret_psk, struct wt_error *err)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return wt_error_set(err, errno, "cannot look at the key file %s: %s", file, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return wt_error_set(err, EINVAL, "the key file %s is not a regular file", file);
-	if (st.st_mode & (S_IRWXG | S_IRWXO))
-		return wt_error_set(err, EPERM,
-			"the key file %s may be used by others (mode %04o); run `chmod 600 %s`, and make a "
-			"new key if it was read",
-			file, (unsigned)st.st_mode & 07777, file);
-	if (st.st_size > (off_t)WT_PSK_FILE_MAX)
-		return wt_error_set(err, EFBIG,
-			"the key file %s has %lld bytes, at most %u are allowed; is it "
-			"the right file?",
-			file, (long long)st.st_size, WT_PSK_FILE_MAX);
-	*ret_size = (size_t)st.st_size;
-	return 0;
-}
-
-/* Reads up to size bytes; a file that shrank meanwhile gives fewer. */
-static ssize_t read_all(int fd, char *text, size_t size)
-{
-	size_t have = 0;
-	ssize_t n;
-
-	while (have < size) {
-		n = read(fd, text + have, size - have);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		have += (size_t)n;
-	}
-	return (ssize_t)have;
-}
-
-int wt_psk_load(const char *file, const char *identity, struct wt_psk **ret_psk, struct wt_error *err)
-{
-	struct wt_psk *psk = NULL;
+	size_t length = 0;
 	char *text = NULL;
-	size_t size = 0;
-	ssize_t length;
-	int fd, result;
+	int result = wt_secret_file_read(file, S_IRWXG | S_IRWXO, &text, &length, err);
 
-	fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0)
-		return wt_error_set(err, errno, "cannot open the key file %s: %s", file, strerror(errno));
-	result = check_file(fd, file, &size, err);
-	if (result)
-		goto close_file;
-	psk = malloc(sizeof *psk);
-	text = malloc(size + 1);
-	if (!psk || !text) {
-		result = wt_error_set(err, ENOMEM, "out of memory while reading the key file %s", file);
-		goto free_text;
-	}
-	length = read_all(fd, text, size);
-	if (length < 0)
-		result = wt_error_set(
-			err, (int)-length, "cannot read the key file %s: %s", file, strerror((int)-length));
-	else
-		result = wt_psk_parse(text, (size_t)length, file, identity, psk, err);
-	explicit_bzero(text, size);
-	if (!result) {
-		*ret_psk = psk;
-		psk = NULL;
-	}
-free_text:
-	free(text);
-	free(psk);
-close_file:
-	close(fd);
+	if (!result)
+		result = wt_psk_parse(text, length, file, identity, ret_psk, err);
+	wt_secret_file_free(text, length);
 	return result;
-}
-
-void wt_psk_free(struct wt_psk *psk)
-{
-	if (!psk)
-		return;
-	explicit_bzero(psk, sizeof *psk);
-	free(psk);
 }

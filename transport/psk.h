@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * psk.h - what a pre-shared key is inside libwatari. Loading and freeing: channel.h.
+ * psk.h - what a pre-shared key is inside libwatari.
  */
 #ifndef WATARI_TRANSPORT_PSK_H
 #define WATARI_TRANSPORT_PSK_H
@@ -8,12 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <watari/channel.h>
+#include <watari/error.h>
 
 #define WT_PSK_IDENTITY_MAX 128 /* bytes; what every TLS library takes */
 #define WT_PSK_KEY_MIN 16       /* bytes */
 #define WT_PSK_KEY_MAX 64
-#define WT_PSK_FILE_MAX (1u << 20)
 
 struct wt_psk {
 	char identity[WT_PSK_IDENTITY_MAX + 1];
@@ -27,5 +26,7 @@ struct wt_psk {
  */
 int wt_psk_parse(const char *text, size_t length, const char *file, const char *identity,
 	struct wt_psk *ret_psk, struct wt_error *err);
+/* From a file that its owner alone may read. Wipe what was filled, when it is not needed any more. */
+int wt_psk_load(const char *file, const char *identity, struct wt_psk *ret_psk, struct wt_error *err);
 
 #endif

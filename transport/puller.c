@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "path_choice.h"
 #include "puller_internal.h"
 
 _Static_assert(WT_PLAN_SERVERS == WT_SERVERS_MAX && WT_PLAN_ALL == WT_PULLER_ALL, "servers");
@@ -100,8 +101,7 @@ int wt_puller_open(struct wt_loop *loop, const struct wt_puller_config *config,
 	}
 	p->loop = loop;
 	p->config = *config;
-	if (!p->config.fabrics)
-		p->config.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP) | WT_FABRIC_BIT(WT_FABRIC_VERBS);
+	p->config.fabrics = wt_path_choice(config->fabrics, config->credentials && !config->data_plain);
 	p->events = events;
 	p->arg = arg;
 	for (unsigned i = 0; i < WT_PLAN_SERVERS; i++)
@@ -132,9 +132,9 @@ void wt_puller_close(struct wt_puller *p)
 	free(p);
 }
 
-size_t wt_puller_unsent(const struct wt_puller *p)
+bool wt_puller_unsent(const struct wt_puller *p)
 {
-	return p->servers[0].link.session && !p->failed ? wt_session_retained(p->servers[0].link.session) : 0;
+	return p->servers[0].link.session && !p->failed && wt_session_owes_word(p->servers[0].link.session);
 }
 
 uint64_t wt_puller_next_seq(const struct wt_puller *p)
@@ -164,7 +164,7 @@ void wt_puller_stats(const struct wt_puller *p, struct wt_puller_stats *ret_stat
 {
 	wt_mover_stats(p->mover, ret_stats);
 	ret_stats->digested_pages = p->digested_pages;
-	for (unsigned fabric = 0; fabric < 4; fabric++) {
+	for (unsigned fabric = 0; fabric < WT_FABRIC_COUNT; fabric++) {
 		ret_stats->pulled_bytes[fabric] += p->replica_bytes[fabric];
 		ret_stats->replica_bytes += p->replica_bytes[fabric];
 	}

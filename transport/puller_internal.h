@@ -16,7 +16,7 @@
 #define GUESTS_MAX 16
 
 /* In the order of preference. */
-static const enum wt_fabric wt_puller_fabrics[] = { WT_FABRIC_VERBS, WT_FABRIC_TCP };
+static const enum wt_fabric wt_puller_fabrics[] = { WT_FABRIC_VERBS, WT_FABRIC_TLS, WT_FABRIC_TCP };
 #define FABRIC_COUNT (sizeof wt_puller_fabrics / sizeof wt_puller_fabrics[0])
 
 /* A connection that has not said its whole hello. */
@@ -93,7 +93,7 @@ struct wt_puller {
 	uint64_t digested_pages;
 	struct wt_wire_expect replica_expect; /* server 0 said so, before BLOCKS_END; server 0: it did not */
 	unsigned replica_number;              /* of the one on another host; 0: there never was one */
-	uint64_t replica_bytes[4];            /* read from it, by enum wt_fabric */
+	uint64_t replica_bytes[WT_FABRIC_COUNT]; /* read from it, by enum wt_fabric */
 
 	uint8_t payload[WT_WIRE_PAYLOAD_MAX];
 };

@@ -73,13 +73,39 @@ static void admit(struct wt_puller *p, const struct puller_listener *by, struct 
 		ops->close(path);
 }
 
+/* An encrypting fabric asks with which token somebody has to come who says that he belongs to a session. */
+static bool find_hello(
+	void *arg, const uint8_t id[WT_PATH_HELLO_ID_BYTES], uint8_t ret_hello[WT_PATH_HELLO_BYTES])
+{
+	struct wt_puller *p = arg;
+
+	for (unsigned i = 0; i < WT_PLAN_SERVERS; i++) {
+		const struct puller_server *s = &p->servers[i];
+
+		if (!s->ready || s->link.failed ||
+			memcmp(wt_session_id(s->link.session), id, WT_SESSION_ID_BYTES))
+			continue;
+		wt_wire_path_hello_encode(wt_session_id(s->link.session), s->token, ret_hello);
+		return true;
+	}
+	return false;
+}
+
 static void data_requests(struct wt_puller *p, const struct puller_listener *by)
 {
 	uint8_t hello[WT_PATH_HELLO_BYTES];
+	struct wt_error err = { 0 };
 	struct wt_request *request;
+	unsigned dropped;
 
 	while (by->ops->listener_accept(by->listener, &request, hello) == 0)
 		admit(p, by, request, hello);
+	dropped = by->ops->listener_dropped ? by->ops->listener_dropped(by->listener) : 0;
+	if (!dropped)
+		return;
+	wt_error_set(&err, EACCES, "%u data connection%s over %s without the session's token %s dropped",
+		dropped, dropped == 1 ? "" : "s", by->ops->name, dropped == 1 ? "was" : "were");
+	wt_puller_refused(p, &err);
 }
 
 static void data_readable(void *arg, uint32_t events)
@@ -151,6 +177,8 @@ static int listen_at(struct wt_puller *p, const struct wt_fabric_ops *ops, unsig
 		return r;
 	by->ops = ops;
 	by->number = number;
+	if (ops->listener_find)
+		ops->listener_find(by->listener, find_hello, p);
 	r = watch_data(p, by);
 	if (r) {
 		ops->listener_close(by->listener);
@@ -242,7 +270,7 @@ static const char *judge(struct wt_puller *p, const struct wt_hello *hello, char
 
 	if (hello->version_min > WT_WIRE_VERSION || hello->version_max < WT_WIRE_VERSION) {
 		snprintf(text, room,
-			"version %u of the protocol is spoken here, not %u; install the same watari",
+			"version %d of the protocol is spoken here, not %u; install the same watari",
 			WT_WIRE_VERSION, hello->version_max);
 		return text;
 	}
@@ -341,8 +369,8 @@ static const struct wt_channel_listener_events listener_events = { .accepted = a
 
 int wt_puller_listen(struct wt_puller *p, uint16_t *ret_port, struct wt_error *err)
 {
-	int r = wt_channel_listen(
-		p->loop, &p->config.listen, p->config.psk, &listener_events, p, &p->listener, &p->port, err);
+	int r = wt_channel_listen(p->loop, &p->config.listen, p->config.credentials, &listener_events, p,
+		&p->listener, &p->port, err);
 
 	if (!r && ret_port)
 		*ret_port = p->port;

@@ -26,7 +26,7 @@
 #define REFILL_MAX_NS 10000000000ull
 
 /* Fabrics in order of preference. */
-static const enum wt_fabric preference[] = { WT_FABRIC_VERBS, WT_FABRIC_TCP };
+static const enum wt_fabric preference[] = { WT_FABRIC_VERBS, WT_FABRIC_TLS, WT_FABRIC_TCP };
 #define FABRICS (sizeof preference / sizeof preference[0])
 
 struct wt_rails {
@@ -424,6 +424,17 @@ static void opened(void *arg, struct wt_rail *rail, const struct wt_error *err)
 
 /* ---- the watch ---- */
 
+/* Whether the puller listens for a fabric that is not among ours, while the other one over tcp is. */
+static bool offers(const struct wt_rails *rails, enum wt_fabric fabric)
+{
+	enum wt_fabric other = fabric == WT_FABRIC_TLS ? WT_FABRIC_TCP : WT_FABRIC_TLS;
+
+	for (unsigned i = 0; i < rails->peer.listeners; i++)
+		if (rails->peer.listener[i].fabric == fabric && rails->config.fabrics & WT_FABRIC_BIT(other))
+			return true;
+	return false;
+}
+
 static void give_up(struct wt_rails *rails, const char *what)
 {
 	struct wt_error err = { 0 };
@@ -431,6 +442,9 @@ static void give_up(struct wt_rails *rails, const char *what)
 	wt_rails_stop(rails);
 	if (rails->why.code)
 		wt_error_set(&err, rails->why.code, "%s: %s", what, rails->why.text);
+	else if (offers(rails, WT_FABRIC_TLS) || offers(rails, WT_FABRIC_TCP))
+		wt_error_set(&err, ENOTSUP,
+			"data over tcp would be encrypted at one end only; give --data-plain at both ends, or at none");
 	else
 		wt_error_set(&err, ENOTSUP, "no fabric that both ends have and may use; see `watari doctor`");
 	rails->events->failed(rails->arg, &err);

@@ -14,7 +14,7 @@
 
 #include "mover_remote.h"
 
-#define FABRICS 4 /* by enum wt_fabric */
+#define FABRICS WT_FABRIC_COUNT
 #define BATCH 32
 
 struct read {

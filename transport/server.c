@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "path_choice.h"
 #include "server_internal.h"
 #include "serving.h"
 
@@ -60,8 +61,7 @@ int wt_server_open(struct wt_loop *loop, const struct wt_server_config *config,
 	s->memory = config->memory;
 	s->phase = WT_SERVER_SERVING;
 	s->former = -1;
-	if (!s->config.fabrics)
-		s->config.fabrics = WT_FABRIC_BIT(WT_FABRIC_TCP) | WT_FABRIC_BIT(WT_FABRIC_VERBS);
+	s->config.fabrics = wt_path_choice(config->fabrics, config->credentials && !config->data_plain);
 	if (config->passive && config->may_discard) /* over verbs nothing would be left to read */
 		s->config.fabrics &= ~WT_FABRIC_BIT(WT_FABRIC_VERBS);
 	if (!s->config.paths)
@@ -74,7 +74,7 @@ int wt_server_open(struct wt_loop *loop, const struct wt_server_config *config,
 		.events = &link_events,
 		.arg = s,
 		.peer = config->peer,
-		.psk = config->psk,
+		.credentials = config->credentials,
 		.connect_timeout_ns = config->connect_timeout_ns,
 		.give_up_ns = config->give_up_ns };
 	*ret_server = s;

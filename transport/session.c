@@ -341,6 +341,15 @@ size_t wt_session_retained(const struct wt_session *s)
 	return s->retained_bytes;
 }
 
+bool wt_session_owes_word(const struct wt_session *s)
+{
+	const struct retained *message = s->head;
+
+	while (message && message->type < WT_MESSAGE_APPLICATION)
+		message = message->next;
+	return message != NULL;
+}
+
 const uint8_t *wt_session_id(const struct wt_session *s)
 {
 	return s->id;

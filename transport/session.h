@@ -75,6 +75,8 @@ void wt_session_tick(struct wt_session *session, uint64_t now_ns);
 uint64_t wt_session_heard_ns(const struct wt_session *session);
 /* Messages that the other side has not acknowledged; all of them, and in bytes. */
 size_t wt_session_retained(const struct wt_session *session);
+/* Whether one of the application's is among them. */
+bool wt_session_owes_word(const struct wt_session *session);
 const uint8_t *wt_session_id(const struct wt_session *session);
 
 /* A refusal as the acceptor sends it, in place of a welcome. */

@@ -25,7 +25,7 @@
 #include "plan.h"
 
 #define WT_WIRE_MAGIC 0x0149524154415700ull /* "\0WATARI\1" */
-#define WT_WIRE_VERSION 3
+#define WT_WIRE_VERSION 4
 #define WT_WIRE_FRAME_HEADER 24
 #define WT_WIRE_PAYLOAD_MAX (1u << 20)
 #define WT_WIRE_HELLO_BYTES 312

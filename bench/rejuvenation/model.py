@@ -47,7 +47,7 @@ class Reading:
     """How the text is understood where it leaves room; the default is the one that is used."""
     saved: float = 1.0            # part of a round that a cold reboot saves
     in_turn: bool = True          # guests are renewed one after the other, so each loses while each other one is down
-    down_within: bool = False     # a migration's downtime is a part of its time, and not lost twice
+    down_within: bool = True      # a migration's downtime is a part of its time, and not lost twice
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@
 #define SECOND_NS 1000000000ull
 
 static struct wt_loop *loop;
-static struct wt_psk *psk;
+static struct wt_credentials *credentials;
 static const char *file;
 static struct wt_error err;
 
@@ -78,7 +78,7 @@ static void serve(const char *host, const char *port)
 {
 	struct wt_server_config config = { .peer = { .host = host, .port = (uint16_t)atoi(port) },
 		.name = "example",
-		.psk = psk,
+		.credentials = credentials,
 		.connect_timeout_ns = 5 * SECOND_NS,
 		.give_up_ns = 10 * SECOND_NS };
 	struct wt_server_events events = { .ready = go_on, .room = go_on, .note = note, .failed = failed };
@@ -127,10 +127,10 @@ static void lost(void *arg, const struct wt_error *why)
 
 static void pull(const char *port)
 {
-	struct wt_puller_config config = { .listen = { .host = psk ? NULL : "127.0.0.1",
+	struct wt_puller_config config = { .listen = { .host = credentials ? NULL : "127.0.0.1",
 						   .port = (uint16_t)atoi(port) },
 		.name = "example",
-		.psk = psk,
+		.credentials = credentials,
 		.give_up_ns = 10 * SECOND_NS };
 	struct wt_puller_events events = {
 		.block = block, .message = message, .lost = lost, .failed = failed
@@ -155,12 +155,12 @@ int main(int argc, char **argv)
 	file = argv[2];
 	check(wt_loop_open(&loop));
 	if (argc > 4 + serves)
-		check(wt_psk_load(argv[4 + serves], NULL, &psk, &err));
+		check(wt_credentials_psk(argv[4 + serves], NULL, &credentials, &err));
 	if (serves)
 		serve(argv[3], argv[4]);
 	else
 		pull(argv[3]);
-	wt_psk_free(psk);
+	wt_credentials_free(credentials);
 	wt_loop_close(loop);
 	return 0;
 }

@@ -5,15 +5,18 @@
 mtype:recover_source = { recover_source_unknown, recover_source_committed, recover_source_busy,
 	recover_source_owns };
 mtype:recover_destination = { recover_destination_unknown, recover_destination_loaded,
-	recover_destination_incomplete, recover_destination_runs, recover_destination_none };
+	recover_destination_incomplete, recover_destination_runs, recover_destination_none,
+	recover_destination_foreign };
 mtype:verdict = { verdict_run_destination, verdict_quit_source, verdict_cancel_source, verdict_source_keeps,
-	verdict_committed_no_destination, verdict_ask, verdict_two, verdict_not_a_destination };
+	verdict_committed_no_destination, verdict_ask, verdict_two, verdict_not_a_destination,
+	verdict_committed_elsewhere };
 
 inline recover_decide_committed(destination, ret)
 {
 	if
 	:: destination == recover_destination_loaded -> ret = verdict_run_destination
 	:: destination == recover_destination_runs -> ret = verdict_quit_source
+	:: destination == recover_destination_foreign -> ret = verdict_committed_elsewhere
 	:: else -> ret = verdict_committed_no_destination
 	fi
 }

@@ -24,8 +24,8 @@ import sys
 import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ORDER = ["style", "unit", "contract", "asan", "tsan", "fuzz-smoke", "integration", "lab", "model", "fuzz", "faults", "soak",
-         "versions", "fresh"]
+ORDER = ["style", "unit", "contract", "asan", "tsan", "fuzz-smoke", "integration", "lab", "model", "fuzz", "analysis", "faults",
+         "campaign", "soak", "versions", "fresh"]
 
 
 def git(*words):

@@ -28,9 +28,13 @@ static int fabric_run(const struct wt_fabric_ops *fabric, const char *address)
 		return status == -ENODEV ? 77 : 1;
 	}
 	test_ops->endpoint_close(endpoint);
-	status = test_path_read() + test_path_life() + test_path_peer();
+	status = test_path_read() + test_path_life();
+	if (test_ops->fabric != WT_FABRIC_TLS) /* it has no peers */
+		status += test_path_peer();
 	if (test_ops->fabric == WT_FABRIC_TCP)
 		status += test_path_tcp(test_ops, test_host);
+	if (test_ops->fabric == WT_FABRIC_TLS)
+		status += test_path_tls(test_ops, test_host);
 	if (test_ops->fabric == WT_FABRIC_VERBS && test_path_verbs)
 		status += test_path_verbs(test_ops, test_host);
 	return status ? 1 : 0;
@@ -38,7 +42,7 @@ static int fabric_run(const struct wt_fabric_ops *fabric, const char *address)
 
 int main(int argc, char **argv)
 {
-	static const enum wt_fabric fabrics[] = { WT_FABRIC_TCP, WT_FABRIC_VERBS };
+	static const enum wt_fabric fabrics[] = { WT_FABRIC_TCP, WT_FABRIC_TLS, WT_FABRIC_VERBS };
 	int skipped = 0;
 	int failed = 0;
 	unsigned i;
@@ -50,7 +54,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	for (a = 1; a < argc; a += 2) {
-		if (strcmp(argv[a], "tcp") && strcmp(argv[a], "verbs")) {
+		if (strcmp(argv[a], "tcp") && strcmp(argv[a], "tls") && strcmp(argv[a], "verbs")) {
 			fprintf(stderr, "test_path: there is no fabric %s\n", argv[a]);
 			return 2;
 		}

@@ -3,8 +3,8 @@
  * test_path.h - what the files of the contract suite of path.h share.
  *
  * test_path_pair.c makes two connected ends of whatever fabric is under test; test_path_read.c and
- * test_path_life.c hold the cases that every fabric must pass; test_path_tcp.c and test_path_verbs.c speak to
- * one fabric below path.h; test_path.c runs them.
+ * test_path_life.c hold the cases that every fabric must pass; test_path_tcp.c, test_path_tls.c and
+ * test_path_verbs.c speak to one fabric below path.h; test_path.c runs them.
  */
 #ifndef WATARI_TEST_PATH_H
 #define WATARI_TEST_PATH_H
@@ -27,6 +27,10 @@
 /* The fabric under test, and an address of this host that it can reach. */
 extern const struct wt_fabric_ops *test_ops;
 extern const char *test_host;
+bool test_over_tcp(void); /* in the clear or encrypted */
+/* The hello with which the cases connect; and what an encrypting listener is told of it. */
+void test_hello(uint8_t ret_hello[WT_PATH_HELLO_BYTES]);
+void test_listener_find(struct wt_listener *listener);
 
 /* Two connected ends and their memory. */
 struct pair {
@@ -83,6 +87,7 @@ int test_path_read(void);
 int test_path_life(void);
 int test_path_peer(void);
 int test_path_tcp(const struct wt_fabric_ops *fabric, const char *address);
+int test_path_tls(const struct wt_fabric_ops *fabric, const char *address);
 /* Only in builds with verbs; elsewhere NULL. */
 int test_path_verbs(const struct wt_fabric_ops *fabric, const char *address) __attribute__((weak));
 

@@ -17,6 +17,31 @@
 const struct wt_fabric_ops *test_ops;
 const char *test_host;
 
+bool test_over_tcp(void)
+{
+	return test_ops->fabric == WT_FABRIC_TCP || test_ops->fabric == WT_FABRIC_TLS;
+}
+
+void test_hello(uint8_t ret_hello[WT_PATH_HELLO_BYTES])
+{
+	for (unsigned i = 0; i < WT_PATH_HELLO_BYTES; i++)
+		ret_hello[i] = (uint8_t)(0x80 + 5 * i);
+}
+
+static bool find_hello(
+	void *arg, const uint8_t id[WT_PATH_HELLO_ID_BYTES], uint8_t ret_hello[WT_PATH_HELLO_BYTES])
+{
+	(void)arg;
+	test_hello(ret_hello);
+	return memcmp(ret_hello, id, WT_PATH_HELLO_ID_BYTES) == 0;
+}
+
+void test_listener_find(struct wt_listener *listener)
+{
+	if (test_ops->listener_find)
+		test_ops->listener_find(listener, find_hello, NULL);
+}
+
 uint64_t test_now_ns(void)
 {
 	struct timespec now;
@@ -53,15 +78,12 @@ static void *dial_main(void *arg)
 
 void test_dial_start(struct dial *dial, struct wt_endpoint *endpoint, uint16_t port, enum wt_role role)
 {
-	unsigned i;
-
 	dial->endpoint = endpoint;
 	dial->port = port;
 	dial->role = role;
 	if (!dial->timeout_ns)
 		dial->timeout_ns = TEST_DEADLINE_NS;
-	for (i = 0; i < WT_PATH_HELLO_BYTES; i++)
-		dial->hello[i] = (uint8_t)(0x80 + 5 * i);
+	test_hello(dial->hello);
 	assert_int_equal(pthread_create(&dial->thread, NULL, dial_main, dial), 0);
 }
 
@@ -131,6 +153,7 @@ void test_pair_open(struct pair *pair, enum wt_role dialled)
 	assert_true(pair->key.length == TEST_MEMORY - 10);
 	assert_int_equal(test_ops->listener_open(test_host, 0, &pair->listener, &pair->port, &err), 0);
 	assert_int_not_equal(pair->port, 0);
+	test_listener_find(pair->listener);
 	if (dialled != WT_ROLE_INVALID)
 		test_pair_path(pair, dialled, &pair->serving, &pair->pulling);
 }

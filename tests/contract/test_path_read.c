@@ -23,7 +23,7 @@ static void read_refused(struct pair *pair, struct wt_op op)
 
 	assert_true(status < 0);
 	assert_true(result == 1 || result < 0);
-	if (test_ops->fabric == WT_FABRIC_TCP) {
+	if (test_over_tcp()) {
 		assert_true(test_ops->alive(pair->pulling));
 		test_read_ok(pair, 4096, 100);
 	}

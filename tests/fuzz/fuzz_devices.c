@@ -17,6 +17,19 @@
 #include "../../qemu-glue/device_map.h"
 #include "../../qemu-glue/gang_plan.h"
 #include "../../qemu-glue/rejuvenate_plan.h"
+#include "json_mutator.h"
+#include "text_file.h"
+
+static const char *const words[] = { "version", "deadlines_ms", "prepare", "detach", "unplug", "plug",
+	"attach", "recall", "devices", "id", "bus", "agent", "hosts", "vfio", "link_mac", "check", "release",
+	"device", "properties", "none", "parallel", "hold_s", "watari", "vms", "from", "to", "prefix",
+	"options", "qmp", "psk", "insecure", "device_host", "address", "start", "by", "handover",
+	"evacuation", "command", "command_s", "probe", "probe_s", "probe_differs", "room", "guests", "home",
+	"away", "host", "send", "receive", "replica", "handover_s", "do", "ping", "message", "ranks", "look",
+	"tell", "name", "what", "data", "timeout_ms", "ok", "ms", "busy", "error", "output", "rank", "pid",
+	"0000:81:00.1", "52:54:00:0a:0b:0c", "h2:4711", "a", "b", "web1", "web1-incoming", "--qmp",
+	"--device", "--json=1", "/x" };
+static const unsigned word_count = sizeof words / sizeof *words;
 
 #define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
 
@@ -71,6 +84,8 @@ static void try_map(const char *text, size_t length)
 			check_place(device, &device->places[k]);
 	}
 	wt_device_map_free(map);
+	PROMISE(!wt_device_map_read(text_file(text, length), &map, &err));
+	wt_device_map_free(map);
 }
 
 static void check_word(const char *word)
@@ -93,7 +108,8 @@ static void try_plan(const char *text, size_t length)
 		const struct wt_gang_vm *vm = &plan->vms[i];
 
 		PROMISE(wt_device_name_good(vm->name) && strlen(vm->name) <= WT_GANG_NAME_MAX);
-		PROMISE(!vm->from.psk == vm->from.insecure && !vm->to.psk == vm->to.insecure);
+		PROMISE(!!vm->from.psk + !!vm->from.tls_creds + vm->from.insecure == 1);
+		PROMISE(!!vm->to.psk + !!vm->to.tls_creds + vm->to.insecure == 1);
 		check_word(vm->address);
 		check_word(vm->from.qmp);
 		check_word(vm->to.qmp);
@@ -102,6 +118,8 @@ static void try_plan(const char *text, size_t length)
 		for (unsigned k = 0; k < vm->from.options.count; k++)
 			check_word(vm->from.options.words[k]);
 	}
+	wt_gang_plan_free(plan);
+	PROMISE(!wt_gang_plan_read(text_file(text, length), &plan, &err));
 	wt_gang_plan_free(plan);
 }
 
@@ -127,6 +145,8 @@ static void try_rejuvenation(const char *text, size_t length)
 			leaves == !!plan->guests[i].back);
 		check_word(plan->guests[i].qmp);
 	}
+	wt_rejuvenate_plan_free(plan);
+	PROMISE(!wt_rejuvenate_plan_read(text_file(text, length), &plan, &err));
 	wt_rejuvenate_plan_free(plan);
 }
 

@@ -95,13 +95,14 @@ static void write_main(struct stream_writer *w, bool flush_words)
 }
 
 /* Packets from 8 bytes each: flags, pages, the block and where its pages are. */
-static void write_packets(struct stream_writer *w, unsigned id, const uint8_t *data, size_t size)
+static void write_packets(
+	struct stream_writer *w, unsigned id, const char *uuid, const uint8_t *data, size_t size)
 {
 	static const char *const names[] = { "pc.ram", "vga.vram", "/rom@etc/acpi/tables", "" };
 
 	sw_be(w, 0x11223344, 4);
 	sw_be(w, 1, 4);
-	sw_bytes(w, "0123456789abcdef", 16);
+	sw_bytes(w, uuid, 16);
 	sw_be(w, id, 1);
 	sw_bytes(w, (uint8_t[39]){ 0 }, 39);
 	for (size_t at = 0; at + 8 <= size; at += 8) {
@@ -111,10 +112,10 @@ static void write_packets(struct stream_writer *w, unsigned id, const uint8_t *d
 
 		sw_be(w, 0x11223344, 4);
 		sw_be(w, 1, 4);
-		sw_be(w, p[0] < 200 ? p[0] & 1 : p[0], 4);
+		sw_be(w, p[0] < 200 ? p[0] & 1u : 1u << p[0] % 32, 4);
 		sw_be(w, p[3] < 250 ? 128 : p[3], 4);
 		sw_be(w, normal, 4);
-		sw_be(w, normal * WT_PAGE_SIZE, 4);
+		sw_be(w, normal * (p[3] == 249 ? 1 : WT_PAGE_SIZE), 4);
 		sw_be(w, 0, 8);
 		sw_be(w, zero, 4);
 		sw_bytes(w, (uint8_t[28]){ 0 }, 28);
@@ -146,6 +147,72 @@ static int feed(
 	return wt_multifd_advance(channel, piece, err);
 }
 
+/* Pages for a section of their own, from the input: two bytes each. */
+struct pages {
+	const uint8_t *data;
+	size_t left;
+};
+
+static bool next_page(void *arg, struct wt_stream_page *ret_page)
+{
+	static const uint8_t bytes[WT_PAGE_SIZE];
+	struct pages *pages = arg;
+
+	if (pages->left < 2)
+		return false;
+	*ret_page = (struct wt_stream_page){ .block = pages->data[0] % 3,
+		.page = pages->data[1] % 2,
+		.bytes = pages->data[1] & 2 ? bytes : NULL };
+	pages->data += 2;
+	pages->left -= 2;
+	return true;
+}
+
+static int add_bytes(void *arg, const uint8_t *bytes, size_t length, struct wt_error *err)
+{
+	sw_bytes(arg, bytes, length);
+	return 0;
+}
+
+/* What is written is a section: its type, pages, the word that ends RAM, its footer. */
+static void write_section(const struct wt_stream *stream, const uint8_t *data, size_t size)
+{
+	struct pages pages = { data, size < 64 ? size : 64 };
+	bool any = pages.left >= 2;
+	struct stream_writer w = { 0 };
+	struct wt_error err = { 0 };
+
+	PROMISE(!wt_stream_part_section(stream, next_page, &pages, add_bytes, &w, &err));
+	PROMISE(any ? w.length > 5 + 8 + 8 + 5 && w.data[0] == SW_PART && w.data[w.length - 5] == 0x7e
+		    : !w.length);
+	sw_free(&w);
+}
+
+/* There is a limit to how many channels there are. */
+static void open_all(struct wt_stream *stream)
+{
+	struct wt_multifd *channels[1024];
+	struct wt_error err = { 0 };
+	unsigned count = 0;
+
+	while (count < 1024 && !wt_multifd_open(stream, &channels[count], &err))
+		count++;
+	PROMISE(count < 1024 && err.text[0]);
+	while (count)
+		wt_multifd_close(channels[--count]);
+}
+
+/* None comes when the migration has begun. */
+static void open_late(struct wt_stream *stream, const uint8_t *bytes)
+{
+	struct wt_multifd *channel = NULL;
+	struct wt_error err = { 0 };
+
+	PROMISE(wt_multifd_open(stream, &channel, &err) < 0 ? err.text[0] != 0 : channel != NULL);
+	wt_multifd_close(channel);
+	PROMISE(!wt_multifd_magic(bytes));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct wt_multifd *channels[CHANNELS_MAX];
@@ -167,12 +234,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (wt_stream_open(&events, &offers, &stream))
 		abort();
 	absent_in = data[0] & 16 ? stream : NULL;
+	wt_multifd_close(NULL);
+	if (data[0] & 128)
+		open_all(stream);
 	for (unsigned c = 0; c < count; c++) {
 		PROMISE(wt_multifd_open(stream, &channels[c], &err) == 0);
 		if (absent_in)
 			wt_multifd_absent(channels[c]);
 		if (data[0] & 8)
-			write_packets(&input[c], c, data + 2 + c * share, share);
+			write_packets(&input[c], data[0] & 32 ? 1 : c,
+				data[0] & 64 && c ? "another machine!" : "0123456789abcdef",
+				data + 2 + c * share, share);
 		else
 			sw_bytes(&input[c], data + 2 + c * share, share);
 		next[c] = input[c].data;
@@ -190,8 +262,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			rc = wt_stream_advance(stream, 0, &err);
 		idle = left[c] == before ? idle + 1 : 0;
 	}
+	open_late(stream, main.data);
 	PROMISE(rc == 0 || (err.code == -rc && err.text[0]));
 	PROMISE(rc == 0 || wt_stream_advance(stream, 0, NULL) == rc);
+	write_section(stream, data, size);
+	PROMISE(wt_stream_break(stream, NULL) == rc);
+	for (unsigned c = 0; c < count; c++) {
+		PROMISE(wt_multifd_offset(channels[c]) <= input[c].length);
+		PROMISE(absent_in || !wt_multifd_absent_bytes(channels[c]));
+		rc = wt_multifd_finish(channels[c], &err);
+		PROMISE(rc == 0 || err.text[0]);
+	}
 	for (unsigned c = 0; c < count; c++) {
 		wt_multifd_close(channels[c]);
 		sw_free(&input[c]);

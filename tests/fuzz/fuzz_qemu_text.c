@@ -11,10 +11,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "../../qemu-glue/hmp_text.h"
 #include "../../qemu-glue/proc_maps.h"
 #include "../../qemu-glue/qmp_reader.h"
+#include "json_mutator.h"
+
+static const char *const words[] = { "QMP", "version", "qemu", "major", "minor", "micro", "event",
+	"timestamp", "seconds", "microseconds", "data", "id", "watari-1", "error", "class", "desc", "return",
+	"GenericError" };
+static const unsigned word_count = sizeof words / sizeof *words;
 
 #define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
 
@@ -25,6 +33,7 @@ static void try_maps(const char *text, size_t length)
 	struct wt_proc_maps *maps = NULL;
 	struct wt_error err = { 0 };
 	struct wt_proc_span span;
+	struct wt_proc_run run;
 	size_t i;
 
 	if (wt_proc_maps_parse(text, length, &maps, &err) < 0) {
@@ -41,6 +50,8 @@ static void try_maps(const char *text, size_t length)
 		wt_proc_maps_span(maps, map->start + whole / 2, whole, &span);
 		wt_proc_maps_span(maps, map->start, UINT64_MAX - map->start, &span);
 	}
+	for (i = 0; wt_proc_maps_run(maps, &i, &run);)
+		PROMISE(run.length && !wt_proc_maps_span(maps, run.address, run.length, &span));
 	wt_proc_maps_free(maps);
 }
 
@@ -67,6 +78,52 @@ static void try_monitor(const char *text, size_t length)
 	free(ranges);
 	if (!wt_hmp_parse_gpa2hva(text, length, name, &host))
 		PROMISE(host && strlen(name) <= WT_BLOCK_NAME_MAX);
+}
+
+/* What the kernel says of this process is understood. */
+static void try_own_maps(void)
+{
+	struct wt_proc_maps *maps = NULL;
+	struct wt_error err = { 0 };
+	const size_t page = 4096, pages = 4000;
+	char *many = mmap(NULL, pages * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	PROMISE(many != MAP_FAILED);
+	for (size_t i = 0; i < pages; i += 2) /* a long text */
+		PROMISE(!mprotect(many + i * page, page, PROT_NONE));
+	PROMISE(!wt_proc_maps_read(getpid(), &maps, &err) && maps->count);
+	wt_proc_maps_free(maps);
+	munmap(many, pages * page);
+	wt_proc_maps_free(NULL);
+	PROMISE(wt_proc_maps_read(-1, &maps, &err) < 0 && err.text[0]);
+}
+
+/* A command is one line, and the id in its answer is read as it was given. */
+static void try_command(const char *name, uint64_t id)
+{
+	static const char greeting[] =
+		"{\"QMP\":{\"version\":{\"qemu\":{\"major\":7,\"minor\":2,\"micro\":0}}}}\n";
+	char *line = wt_qmp_format_command(name, NULL, id), *answer = NULL, *buffer;
+	struct wt_qmp_reader reader = { 0 };
+	struct wt_qmp_message message;
+	struct wt_error err = { 0 };
+	size_t room;
+	int length;
+
+	if (!line)
+		return; /* no UTF-8 */
+	PROMISE(strchr(line, '\n') == line + strlen(line) - 1);
+	length = asprintf(&answer, "%s{\"return\":{},%s", greeting, strstr(line, "\"id\""));
+	PROMISE(length > 0 && !wt_qmp_reader_buffer(&reader, &buffer, &room) && room > (size_t)length);
+	memcpy(buffer, answer, (size_t)length);
+	wt_qmp_reader_advance(&reader, (size_t)length);
+	PROMISE(wt_qmp_reader_next(&reader, &message, &err) == 1 && message.kind == WT_QMP_GREETING);
+	wt_qmp_message_clear(&message);
+	PROMISE(wt_qmp_reader_next(&reader, &message, &err) == 1 && message.id == id);
+	wt_qmp_message_clear(&message);
+	wt_qmp_reader_clear(&reader);
+	free(answer);
+	free(line);
 }
 
 /* Answers a number that depends on every message, in order, and on the error. */
@@ -105,10 +162,16 @@ static uint64_t read_qmp(const char *text, size_t length, size_t piece)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data + 1;
+	static bool first = true;
 
+	if (first)
+		try_own_maps();
+	first = false;
 	if (size < 1)
 		return 0;
-	if (data[0] % 3 == 0)
+	if (data[0] == 255 && size > 1 && memchr(text, '\0', size - 1))
+		try_command(text, (uint64_t)size * 1000003);
+	else if (data[0] % 3 == 0)
 		try_maps(text, size - 1);
 	else if (data[0] % 3 == 1)
 		try_monitor(text, size - 1);

@@ -10,6 +10,7 @@
  * byte says whether the rest is the text, or lines (VM, then name, file and length of each block) of which a
  * text is made: few random texts are JSON.
  */
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,10 +21,28 @@
 #include "../../qemu-glue/replica_checkpoint.h"
 #include "../../qemu-glue/replica_index.h"
 #include "../../qemu-glue/replica_request.h"
+#include "json_mutator.h"
+
+static const char *const words[] = { "format", "requires", "layers", "vm", "blocks", "name", "length", "file",
+	"map_digest", "checkpoint", "generation", "seed", "running", "state_length", "state_digest",
+	"machine", "qemu", "id", "kind", "raw", "packed", "zstd", "disks", "device", "place", "overlay",
+	"files", "written_ns", "digest", "replica", "port", "session", "key", "ok", "error",
+	"0123456789abcdef", "0123456789abcdef0123456789abcdef", "ram-0-0123456789abcdef.raw",
+	"ram-1-0123456789abcdef.zst", "pc.ram", "../x" };
+static const unsigned word_count = sizeof words / sizeof *words;
 
 #define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_name(enum wt_replica_kind kind, unsigned number, uint64_t generation)
+{
+	char name[WT_REPLICA_FILE_MAX];
+
+	wt_replica_file_name(kind, number, generation, name);
+	PROMISE(wt_replica_is_file_name(name, strlen(name)));
+	PROMISE(!wt_replica_is_file_name(name, strlen(name) - 1));
+}
 
 static void check_checkpoint(const struct wt_replica_checkpoint *c)
 {
@@ -40,6 +59,7 @@ static void check_checkpoint(const struct wt_replica_checkpoint *c)
 	}
 	for (unsigned i = 0; i < c->layer_count; i++) {
 		PROMISE(c->layers[i].id && c->layers[i].id <= WT_REPLICA_LAYERS_MAX);
+		check_name(c->layers[i].kind, i, c->layers[i].generation);
 		for (unsigned k = 0; k < i; k++)
 			PROMISE(c->layers[i].id != c->layers[k].id &&
 				c->layers[i].generation != c->layers[k].generation);
@@ -50,14 +70,18 @@ static void check_promises(const struct wt_replica_index *index)
 {
 	uint64_t total = 0;
 
-	if (index->checkpoint)
+	if (index->checkpoint) {
 		check_checkpoint(index->checkpoint);
+		check_name(WT_REPLICA_STATE, 0, index->checkpoint->generation);
+		PROMISE(!wt_replica_index_names(index, "ram-9-.raw"));
+	}
 	PROMISE(index->vm[0] && index->count && index->count <= WT_BLOCKS_MAX);
 	for (unsigned i = 0; i < index->count; i++) {
 		const struct wt_replica_image *image = &index->images[i];
 
 		PROMISE(image->name[0] && image->file[0] && image->file[0] != '.' &&
 			!strchr(image->file, '/'));
+		PROMISE(wt_replica_index_names(index, image->file));
 		PROMISE(image->length && image->length % WT_PAGE_SIZE == 0);
 		total += image->length;
 		PROMISE(total <= INT64_MAX);
@@ -170,12 +194,24 @@ static void request_again(const struct wt_replica_request *request)
 	free(line);
 }
 
+/* A refusal comes as it was sent, printable. */
+static void try_answer(const char *text, size_t length)
+{
+	struct wt_error refusal = { 0 };
+	int r = wt_replica_answer_parse(text, length, &refusal);
+	char *line = wt_replica_answer_render(r ? refusal.text : NULL);
+
+	PROMISE(line && wt_replica_answer_parse(line, strlen(line), NULL) == (r ? -ECONNREFUSED : 0));
+	free(line);
+	wt_replica_is_file_name(refusal.text, strlen(refusal.text));
+}
+
 static void try_request(const char *text, size_t length)
 {
 	struct wt_replica_request request = { 0 };
 	struct wt_error err = { 0 };
 
-	wt_replica_answer_parse(text, length, NULL);
+	try_answer(text, length);
 	if (wt_replica_request_parse(text, length, &request, &err) < 0) {
 		PROMISE(err.code && err.text[0] && !request.blocks);
 		return;
@@ -185,9 +221,30 @@ static void try_request(const char *text, size_t length)
 	wt_replica_request_free(&request);
 }
 
+/* What cannot be written to an index, and one that is too long. */
+static void try_limits(void)
+{
+	struct wt_replica_image image = { .name = "\xff", .file = "f", .length = WT_PAGE_SIZE };
+	struct wt_replica_index index = { .vm = "vm", .count = 1, .images = &image }, *read = NULL;
+	struct wt_error err = { 0 };
+	char *text = NULL;
+
+	PROMISE(wt_replica_index_render(&index, &text, &err) == -EINVAL && !text);
+	strcpy(image.name, "m");
+	strcpy(index.vm, "\xff");
+	PROMISE(wt_replica_index_render(&index, &text, &err) == -EINVAL && !text);
+	PROMISE(wt_replica_index_parse("", WT_REPLICA_INDEX_MAX + 1, "fuzz", &read, &err) == -EFBIG && !read);
+	wt_replica_index_free(NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data + 1;
+	static bool first = true;
+
+	if (first)
+		try_limits();
+	first = false;
 
 	if (size < 1)
 		return 0;

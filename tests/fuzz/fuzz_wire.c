@@ -2,8 +2,8 @@
 /*
  * fuzz_wire.c - hostile bytes into every decoder of wire.h and into both sides of a session.
  *
- * The first byte chooses: a decoder, or a session fed with the rest. Whatever decodes is encoded and decoded
- * again: both must agree.
+ * The first byte chooses: a decoder, a session fed with the rest, or one whose peer does what the rest says.
+ * Whatever decodes is encoded and decoded again: both must agree.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -147,16 +147,18 @@ static int message(void *arg, unsigned type, const uint8_t *bytes, size_t length
 	return 0;
 }
 
+static const struct wt_session_events session_events = { .output = output, .message = message };
+static const uint8_t session_id[WT_SESSION_ID_BYTES];
+
+/* Whatever comes, in pieces. */
 static void fuzz_session(const uint8_t *data, size_t size, bool connector)
 {
-	static const struct wt_session_events events = { .output = output, .message = message };
-	static const uint8_t id[WT_SESSION_ID_BYTES];
 	struct wt_hello hello = { .version_min = WT_WIRE_VERSION, .version_max = WT_WIRE_VERSION };
 	struct wt_error err = { 0 };
 	struct wt_session *session;
 	unsigned messages = 0;
 
-	if (wt_session_open(connector, id, "fuzz", &events, &messages, &session))
+	if (wt_session_open(connector, session_id, "fuzz", &session_events, &messages, &session))
 		return;
 	if (connector)
 		wt_session_connect(session, 1);
@@ -177,11 +179,113 @@ static void fuzz_session(const uint8_t *data, size_t size, bool connector)
 	wt_session_close(session);
 }
 
+/* A peer that knows the protocol, and breaks it now and then. */
+struct peer {
+	struct wt_session *session;
+	bool connector;
+	unsigned messages; /* that the session has passed on */
+	uint64_t now_ns, sent;
+	struct wt_error err;
+};
+
+static int put_frame(struct peer *p, struct wt_frame frame, const uint8_t *bytes)
+{
+	uint8_t head[WT_WIRE_FRAME_HEADER];
+	int r;
+
+	wt_wire_frame_encode(&frame, head);
+	r = wt_session_input(p->session, head, sizeof head, p->now_ns, &p->err);
+	return r ? r : wt_session_input(p->session, bytes, frame.length, p->now_ns, &p->err);
+}
+
+/* A connection; `received` is what the peer says that it has. */
+static int renew(struct peer *p, uint64_t received, unsigned version)
+{
+	struct wt_hello hello = {
+		.version_min = WT_WIRE_VERSION, .version_max = WT_WIRE_VERSION, .received = received
+	};
+	struct wt_welcome welcome = { .version = (uint16_t)version, .received = received, .text = "why" };
+	uint8_t bytes[WT_WIRE_WELCOME_BYTES];
+
+	hello.session_id[0] = version == 1;
+	wt_session_disconnect(p->session);
+	check(wt_session_is_down(p->session) && !wt_session_is_up(p->session));
+	if (!p->connector)
+		return wt_session_accept(p->session, &hello, p->now_ns, &p->err);
+	wt_session_connect(p->session, p->now_ns);
+	if (version)
+		wt_wire_welcome_encode(&welcome, bytes);
+	else
+		wt_session_refusal("no", bytes);
+	return wt_session_input(p->session, bytes, sizeof bytes, p->now_ns, &p->err);
+}
+
+static int speak(struct peer *p, uint8_t verb, uint8_t value, const uint8_t *bytes, size_t length)
+{
+	struct wt_frame frame = { .length = (uint32_t)length,
+		.type = (uint16_t)(16 + value),
+		.number = p->messages + 1,
+		.ack = p->sent < value ? p->sent : value };
+
+	switch (verb % 9) {
+	case 0:
+		frame.type = WT_MESSAGE_KEEPALIVE;
+		frame.number = frame.length = 0;
+		return put_frame(p, frame, bytes);
+	case 1:
+		frame.ack = value;
+		return put_frame(p, frame, bytes);
+	case 2:
+		frame.number += value % 2;
+		return put_frame(p, frame, bytes);
+	case 3:
+		if (!wt_session_send(p->session, 64 + value, bytes, length, p->now_ns))
+			p->sent++;
+		return 0;
+	case 4:
+		p->now_ns += (uint64_t)value * 100000000;
+		wt_session_tick(p->session, p->now_ns);
+		return 0;
+	case 5:
+		return renew(p, value < p->sent ? value : p->sent, WT_WIRE_VERSION - value % 8 / 7);
+	case 6:
+		wt_session_bye(p->session, "enough");
+		return 0;
+	case 7:
+		frame.type = value ? WT_MESSAGE_BYE : value;
+		frame.number = 0;
+		return put_frame(p, frame, bytes);
+	default:
+		return put_frame(p, frame, bytes);
+	}
+}
+
+static void fuzz_talk(const uint8_t *data, size_t size, bool connector)
+{
+	struct peer p = { .connector = connector, .now_ns = 1 };
+	size_t at = 0;
+
+	if (wt_session_open(connector, session_id, "fuzz", &session_events, &p.messages, &p.session))
+		return;
+	check(!memcmp(wt_session_id(p.session), session_id, sizeof session_id));
+	if (renew(&p, 0, size % 11 ? WT_WIRE_VERSION : size % 3))
+		check(p.err.code != 0);
+	while (!p.err.code && size - at >= 3) {
+		size_t length = data[at + 2] < size - at - 3 ? data[at + 2] : size - at - 3;
+		int r = speak(&p, data[at], data[at + 1], data + at + 3, length);
+
+		check(!r == !p.err.code && wt_session_heard_ns(p.session) <= p.now_ns);
+		check(p.sent || !wt_session_retained(p.session));
+		at += 3 + length;
+	}
+	wt_session_close(p.session);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (!size)
 		return 0;
-	switch (data[0] % 4) {
+	switch (data[0] % 6) {
 	case 0:
 		fuzz_payloads(data + 1, size - 1);
 		fuzz_base(data + 1, size - 1);
@@ -191,8 +295,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 1:
 		fuzz_greetings(data + 1, size - 1);
 		break;
-	default:
+	case 2:
+	case 3:
 		fuzz_session(data + 1, size - 1, data[0] % 2);
+		break;
+	default:
+		fuzz_talk(data + 1, size - 1, data[0] % 2);
 		break;
 	}
 	return 0;

@@ -2,31 +2,17 @@
 /*
  * fuzz_wire_seeds.c - writes the seed corpus of fuzz_wire: `fuzz_wire_seeds DIRECTORY`.
  *
- * A seed is a zero byte, which chooses the decoders of messages, and one message of each type.
+ * A zero byte chooses the decoders of messages, and one message of each type follows; then greetings, and
+ * what a peer does.
  */
-#include <stdio.h>
-
+#include "seed_file.h"
 #include "wire.h"
 
-static const char *directory;
 static uint8_t payload[WT_WIRE_PAYLOAD_MAX];
-static int failed;
 
 static void write_seed(const char *name, size_t length)
 {
-	char path[4096];
-	FILE *file;
-
-	snprintf(path, sizeof path, "%s/%s", directory, name);
-	file = fopen(path, "wb");
-	if (!file) {
-		perror(path);
-		failed = 1;
-		return;
-	}
-	fputc(0, file);
-	fwrite(payload, 1, length, file);
-	failed |= fclose(file);
+	seed_bytes(name, 0, payload, length);
 }
 
 static void write_data(void)
@@ -112,16 +98,55 @@ static void write_digests(void)
 	write_seed("replica_unreadable", wt_wire_answer_encode(&answer, payload));
 }
 
+static void write_greetings(void)
+{
+	const struct wt_hello hello = {
+		.version_min = WT_WIRE_VERSION, .version_max = WT_WIRE_VERSION, .name = "vm"
+	};
+	const struct wt_welcome welcome = { .version = WT_WIRE_VERSION }, refusal = { .text = "no" };
+
+	wt_wire_hello_encode(&hello, payload);
+	seed_bytes("hello", 1, payload, WT_WIRE_HELLO_BYTES);
+	wt_wire_welcome_encode(&welcome, payload);
+	seed_bytes("welcome", 1, payload, WT_WIRE_WELCOME_BYTES);
+	wt_wire_welcome_encode(&refusal, payload);
+	seed_bytes("refusal", 1, payload, WT_WIRE_WELCOME_BYTES);
+}
+
+/* Each verb of fuzz_wire's peer, at both ends: verb, value, length, bytes. */
+static void write_talks(void)
+{
+	static const uint8_t talk[] = { 8, 60, 2, 'h', 'i', 3, 0, 1, 'x', 0, 1, 0, 3, 1, 2, 'y', 'z', 4, 30,
+		0, 5, 1, 0, 8, 1, 200, 1, 2, 3, 0, 2, 0, 6, 0, 0 };
+	static const uint8_t bye[] = { 7, 1, 3, 'b', 'y', 'e' }, future[] = { 1, 9, 0 }, gap[] = { 2, 1, 0 },
+			     none[] = { 7, 0, 0 };
+	char name[16];
+
+	for (int end = 4; end < 6; end++) {
+		const struct {
+			const char *name;
+			const uint8_t *bytes;
+			size_t length;
+		} talks[] = { { "talk", talk, sizeof talk }, { "bye", bye, sizeof bye },
+			{ "future", future, sizeof future }, { "gap", gap, sizeof gap },
+			{ "none", none, sizeof none } };
+
+		for (unsigned i = 0; i < sizeof talks / sizeof *talks; i++) {
+			snprintf(name, sizeof name, "%s%d", talks[i].name, end);
+			seed_bytes(name, end, talks[i].bytes, talks[i].length);
+		}
+	}
+}
+
 int main(int argc, char **argv)
 {
-	if (argc != 2) {
-		fprintf(stderr, "usage: %s DIRECTORY\n", argv[0]);
+	if (!seeds_begin(argc, argv))
 		return 2;
-	}
-	directory = argv[1];
 	write_data();
 	write_base();
 	write_helpers();
 	write_digests();
-	return failed ? 1 : 0;
+	write_greetings();
+	write_talks();
+	return seeds_failed ? 1 : 0;
 }

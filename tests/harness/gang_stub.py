@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""gang_stub.py send|receive|proceed|cancel|status|recover ... - stands for watari in tests of its coordinator, where no
+"""gang_stub.py send|receive|checkpoint|restore|proceed|cancel|status|recover ... - stands for watari in tests of its coordinator, where no
 QEMU is wanted: the same words, events and exit codes, and a file for each QEMU at the path of its QMP socket.
 
 The file of a source says "running device", "running", or "postmigrate"; that of a destination "inmigrate", "loaded",
 "running", or "running device". STUB_FAIL in the environment makes a guest fail at a point: NAME:POINT, ... with the points
-refuse (its devices do not leave), move (after it was told to), run (after the commit: its destination is lost). STUB_HANG:
-NAME stays in its move until it is cancelled.
+refuse (its devices do not leave), move (after it was told to), run (after the commit: its destination is lost), save (before
+it holds), load (the same), sync (after it was told to go on). STUB_HANG: NAME stays in its move, or works, until it is cancelled.
+What checkpoint and restore do is in the file `order` in $XDG_RUNTIME_DIR, in order: WHAT NAME.
 """
 
 import contextlib
@@ -128,9 +129,13 @@ def options(argv):
     for at, word in enumerate(argv):
         if word.startswith("--hold="):
             found["hold"] = float(word[7:].rstrip("s"))
+        elif word.startswith(("--job=", "--name=")):
+            found[word[2:word.index("=")]] = word[word.index("=") + 1:]
+        elif word == "--base":
+            found["base"] = argv[at + 1]
         elif word == "--qmp":
             found["qmp"] = argv[at + 1]
-    found["name"] = argv[-1].rsplit("/", 1)[-1]
+    found["name"], found["directory"] = argv[-1].rsplit("/", 1)[-1], argv[-1]
     return found
 
 
@@ -238,6 +243,86 @@ def receive(argv):
     emit("devices", devices=[{"name": "ib0", "what": "e1000e", "error": None}])
 
 
+def happened(what, name):
+    with open(os.path.join(os.environ["XDG_RUNTIME_DIR"], "order"), "a", encoding="utf-8") as file:
+        file.write(f"{what} {name}\n")
+
+
+def hold(o, what, work):
+    """It works, holds, and is told to go on; what: of the guest meanwhile. Ends otherwise."""
+    said = {}
+
+    def word(text):
+        def take():
+            if text == "proceed" and not job.held:
+                raise Job.Refused("this job does not hold, or not yet; see --hold")
+            said[text] = True
+            return "taken"
+        return take
+
+    job = Job(o["job"], {name: word(name) for name in ("proceed", "cancel")})
+    if os.environ.get("STUB_HANG") == o["name"]:
+        job.wait(lambda: said, 60)
+    failure = work() if not said else None
+    if not failure and not said:
+        happened(what, o["name"])
+        job.held = True
+        emit("held", timeout_ms=o["hold"] * 1000)
+        job.wait(lambda: said, o["hold"])
+        job.held = False
+    return failure or (None if "proceed" in said else "cancelled by the operator" if said else "nobody said watari proceed")
+
+
+def checkpoint(argv):
+    o = options(argv)
+    name, qmp = o["name"], o["qmp"]
+
+    def work():
+        if read(qmp) != "running":
+            return f"{qmp}: no guest runs here"
+        if "base" in o and not read(f"{o['base']}/ram"):
+            return "the base is no checkpoint"
+        os.mkdir(o["directory"])
+        if fails(name, "save"):
+            return "No space left on device"
+        write(qmp, "stopped")
+        return None
+
+    why = hold(o, "stopped", work)
+    if not why:
+        happened("goes-on", name)
+    if os.path.exists(qmp):
+        write(qmp, "running")
+    if not why and fails(name, "sync"):
+        why = "the disk has gone"
+    if why:
+        end(f"{why}; the guest goes on")
+    write(f"{o['directory']}/ram", f"{name} on {o.get('base', 'nothing')}")
+    emit("summary", written_bytes=1000, state_bytes=10, downtime_ms=5.0)
+
+
+def restore(argv):
+    o = options(argv)
+    name, qmp = o["name"], o["qmp"]
+
+    def work():
+        if read(qmp) != "inmigrate":
+            return f"{qmp}: this QEMU awaits nothing"
+        if not read(f"{o['directory']}/ram") or fails(name, "load"):
+            return "the checkpoint is damaged"
+        write(qmp, "loaded")
+        return None
+
+    why = hold(o, "loaded", work)
+    if why:
+        if read(qmp) == "loaded":
+            os.unlink(qmp)
+        end(why)
+    happened("runs", name)
+    write(qmp, "running")
+    emit("summary", running=True)
+
+
 def recover(argv):
     qmp = options(argv)["qmp"]
     found = read(qmp)
@@ -257,8 +342,9 @@ def tell(command, argv):
 
 def main():
     command, argv = sys.argv[1], sys.argv[2:]
-    if command in ("send", "receive", "recover"):
-        {"send": send, "receive": receive, "recover": recover}[command](argv)
+    roles = {"send": send, "receive": receive, "checkpoint": checkpoint, "restore": restore, "recover": recover}
+    if command in roles:
+        roles[command](argv)
     else:
         tell(command, argv)
 

@@ -8,6 +8,7 @@ import shlex
 import signal
 
 from .cases import SMALL, expect, still_fine
+from .common_memory import long_file
 from .gang import free_port
 from .guests import Guest
 from .hosts import wait_for
@@ -65,18 +66,25 @@ class Elsewhere(Guest):
 
 
 class Resident:
-    """A guest of a host that is renewed. away: the host that it goes to; without, it gets another QEMU."""
+    """A guest of a host that is renewed. away: the host that it goes to; without, it gets another QEMU. common: both hosts have its
+    memory in common."""
 
-    def __init__(self, host, image, name, at, away=None):
+    def __init__(self, host, image, name, at, away=None, common=False):
         self.name = name
-        self.first = Guest(host, image, **SMALL)
+        ram = long_file(f"{host.run_dir}/{name}.ram", SMALL["mb"]) if common else {}
+        self.first = Guest(host, image, **{**SMALL, **ram})
         self.home = Elsewhere(self.first, "")
         self.plan = {"home": {"host": at, "qmp": self.first.qmp}}
         if not away:
             return
         self.away = Elsewhere(self.first, "-away")
         self.kept = f"{host.run_dir}/{name}.kept"
-        self.plan = {"home": self.home.end(at, name), "away": self.away.end(away, name), "replica": self.kept}
+        self.plan = {"home": self.home.end(at, name), "away": self.away.end(away, name)}
+        if common:
+            for end in self.plan.values():
+                end.update(send=["--common-memory"], receive=["--common-memory"])
+        else:
+            self.plan["replica"] = self.kept
 
     def at_home(self):
         """It runs there, its memory right, and nowhere else."""

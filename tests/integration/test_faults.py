@@ -244,6 +244,44 @@ def case_sample(host, image):
         run_cells([host], image, kind, choose.sample(DEATHS, SAMPLE))
 
 
+def case_earlier(host, image):
+    """A destination of an earlier attempt is left loaded; the guest moves to another one; `recover` is asked about the first."""
+    need_sabotage()
+    source = Guest(host, image, **SMALL)
+    source.wait_reports(2)
+    orphan = Guest(host, image, incoming=True, **SMALL)
+    attempt = Migration(source, orphan, receive=HURRY, env={"WATARI_DIE_BEFORE": "committing"})
+    attempt.sender.wait(60)
+    expect(attempt.receiver.wait(90) == 3, f"receive: {attempt.receiver.tail()}")
+    wait_for(lambda: source.status() == "running", "the guest at the source")
+    expect(orphan.status() != "running", "the first destination runs")
+
+    destination = Guest(host, image, incoming=True, **SMALL)
+    Migration(source, destination, send=["--keep-source"]).succeed()
+    running(source, orphan, destination)
+    for options in ((), ("--force-run",)):
+        answer, said = recover(host, source, orphan, *options)
+        print(f"  asked about the first: {said}", flush=True)
+        expect(answer == 3 and "another destination" in said, f"recover: exit code {answer}: {said}")
+        expect(alive(source) and alive(orphan) and orphan.status() != "running", "recover has touched what is not its own")
+    still_fine(destination)
+    answer, said = recover(host, source, destination)
+    expect(answer == 0, f"recover: exit code {answer}: {said}")
+    source.ended()
+
+    third = Guest(host, image, incoming=True, **SMALL)
+    attempt = Migration(destination, third, receive=HURRY, env={"WATARI_STOP_BEFORE": "streaming"})
+    wait_for(lambda: any(e.get("state") == "streaming" for e in events(attempt.sender)), "the second move")
+    attempt.sender.kill()
+    attempt.receiver.wait(90)
+    answer, said = recover(host, destination, orphan)
+    print(f"  asked by a source that has its guest: {said}", flush=True)
+    expect(answer == 0 and "another migration's" in said and alive(orphan), f"recover: exit code {answer}: {said}")
+    still_fine(destination)
+    for guest in (orphan, destination, third):
+        guest.quit()
+
+
 def case_plain(host, image):
     run_cells([host], image, "plain", DEATHS)
 

@@ -4,6 +4,7 @@
 probes scripts, their guests real.
 
   renews    one host by handover, one by evacuation and come-back with replicas, one after the other
+  common    ... with memory that both hosts have in common: out and home, and none of it is moved
   command   the host's command fails; another plan, a journal that was removed: the guest stays away
   late      it never returns; the host does not come back, or answers as before: guests stay away, and it goes on from there
   room      there is no room for the second guest: the first one stays away, then all are brought home
@@ -93,6 +94,18 @@ def case_renews(host, image):
     code, process = run.run("--resume")
     expect(code == 1, "one that is over was resumed")
     print(f"  {refused(process, 'there is nothing to resume')}", flush=True)
+
+
+def case_common(host, image):
+    beta = Beta(host)
+    resident = Resident(host, image, "db0", "beta", "gamma", common=True)
+    resident.first.wait_reports(1)
+    run = Rejuvenation(host, {"beta": beta.plan, "gamma": {}}, [resident])
+    code, process = run.run()
+    done(code, process, run, [resident], beta)
+    told = summary(process)
+    expect(told["sent_bytes"] < 4 << 20, f"memory was moved: {told}")
+    print(f"  out and home, {told['sent_bytes']} bytes; longest stop {told['worst_downtime_ms']:.0f} ms", flush=True)
 
 
 def case_command(host, image):

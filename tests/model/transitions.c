@@ -42,10 +42,10 @@ static const char *const recover_sources[] = { "recover_source_unknown", "recove
 	"recover_source_busy", "recover_source_owns" };
 static const char *const recover_destinations[] = { "recover_destination_unknown",
 	"recover_destination_loaded", "recover_destination_incomplete", "recover_destination_runs",
-	"recover_destination_none" };
+	"recover_destination_none", "recover_destination_foreign" };
 static const char *const verdicts[] = { "", "verdict_run_destination", "verdict_quit_source",
 	"verdict_cancel_source", "verdict_source_keeps", "verdict_committed_no_destination", "verdict_ask",
-	"verdict_two", "verdict_not_a_destination" };
+	"verdict_two", "verdict_not_a_destination", "verdict_committed_elsewhere" };
 
 static char *rest; /* of the line */
 static char whole[1024];

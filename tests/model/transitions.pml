@@ -97,7 +97,7 @@ proctype all_of_recover()
 	byte i, j, flags;
 
 	for (i : 1 .. 4) {
-		for (j : 1 .. 5) {
+		for (j : 1 .. 6) {
 			for (flags : 0 .. 3) {
 				d_step {
 					source = i;

@@ -57,6 +57,8 @@ MUTANTS = [
        "\tif (wt_pageset_next(&plan->maps[extent->block].busy, extent->page, extent->page + extent->pages) <\n"
        "\t\textent->page + extent->pages) {\n\t\tentry->left = 0;\n\t\tack(plan, seq);\n\t\tplan->next_seq++;\n"
        "\t\treturn 0;\n\t}\n")]),
+    ("a destination does not know which migration it is of", "qemu-glue/destination.c",
+     [("\treturn wt_record_write(d->relay.qmp, &d->guest.record, err);", "\treturn 0;")]),
     ("newer content overtakes older", "transport/plan.c",
      [("\tentry->what.priority = place_of(plan, extent, what->priority);\n",
        "\tentry->what.priority = what->priority;\n")]),

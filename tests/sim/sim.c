@@ -341,7 +341,8 @@ static bool mild(void)
 /* Loaded and paused, and the source's record says so: `watari recover` lets it run. */
 static bool recoverable(const struct sim_qemu *source, struct sim_qemu *destination)
 {
-	if (!sim_qemu_alive(destination) || !sim_qemu_loaded(destination) || !sim_qemu_committed(source))
+	if (!sim_qemu_alive(destination) || !sim_qemu_loaded(destination) || !sim_qemu_committed(source) ||
+		!sim_qemu_same_record(source, destination))
 		return false;
 	sim_qemu_check_running(destination);
 	return true;

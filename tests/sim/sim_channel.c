@@ -231,9 +231,9 @@ static struct wt_channel *channel_new(struct wt_loop *loop, struct sim_party *pa
 	return c;
 }
 
-int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, const struct wt_psk *psk,
-	uint64_t timeout_ns, const struct wt_channel_events *events, void *arg,
-	struct wt_channel **ret_channel, struct wt_error *err)
+int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address,
+	const struct wt_credentials *credentials, uint64_t timeout_ns, const struct wt_channel_events *events,
+	void *arg, struct wt_channel **ret_channel, struct wt_error *err)
 {
 	struct wt_channel *c = channel_new(loop, sim_current), *peer;
 	struct wt_channel_listener *listener = listeners;
@@ -305,9 +305,9 @@ void wt_channel_set_events(struct wt_channel *c, const struct wt_channel_events 
 	c->arg = arg;
 }
 
-int wt_channel_listen(struct wt_loop *loop, const struct wt_address *address, const struct wt_psk *psk,
-	const struct wt_channel_listener_events *events, void *arg, struct wt_channel_listener **ret_listener,
-	uint16_t *ret_port, struct wt_error *err)
+int wt_channel_listen(struct wt_loop *loop, const struct wt_address *address,
+	const struct wt_credentials *credentials, const struct wt_channel_listener_events *events, void *arg,
+	struct wt_channel_listener **ret_listener, uint16_t *ret_port, struct wt_error *err)
 {
 	struct wt_channel_listener *listener = calloc(1, sizeof *listener);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * sim_glue.c - small leaves of both relays: how RAM is found, what is asked beforehand, the job's commands,
- * reports. Replaces qemu-glue's guest_ram.c, preflight.c, job.c, report.c and sabotage.c, and transport's
- * populate.c, and wraps the few calls of the C library that would look outside (CMake: --wrap).
+ * reports. Replaces qemu-glue's guest_ram.c, preflight.c, common_check.c, job.c, report.c and sabotage.c, and
+ * transport's populate.c, and wraps the few calls of the C library that would look outside (CMake: --wrap).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@
 
 #include <watari/server.h>
 
+#include "common_memory.h"
 #include "guest_ram.h"
 #include "job.h"
 #include "populate.h"
@@ -87,6 +88,13 @@ int wt_preflight_devices(struct wt_qmp *qmp, struct wt_preflight *facts, struct 
 }
 
 int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram, struct wt_error *err)
+{
+	return 0;
+}
+
+/* Nobody here has memory in common. */
+int wt_common_memory_check(struct wt_qmp *qmp, struct wt_guest_ram *ram, const char *socket_path,
+	bool is_source, struct wt_error *err)
 {
 	return 0;
 }

@@ -259,6 +259,11 @@ bool sim_qemu_loaded(const struct sim_qemu *qemu)
 	return qemu->loaded;
 }
 
+bool sim_qemu_same_record(const struct sim_qemu *a, const struct sim_qemu *b)
+{
+	return a->record[0] && strcmp(a->record, b->record) == 0;
+}
+
 bool sim_qemu_committed(const struct sim_qemu *qemu)
 {
 	return qemu->committed;
@@ -360,6 +365,23 @@ static int cont(struct sim_qemu *qemu, struct wt_error *err)
 	return 0;
 }
 
+static int object_del(struct sim_qemu *qemu, struct wt_error *err)
+{
+	if (!qemu->record[0])
+		return wt_error_set(err, EREMOTEIO, "there is no such object");
+	qemu->record[0] = '\0';
+	return 0;
+}
+
+static int object_add(struct sim_qemu *qemu, json_t *arguments, struct wt_error *err)
+{
+	if (qemu->record[0])
+		return wt_error_set(err, EREMOTEIO, "there is such an object");
+	snprintf(qemu->record, sizeof qemu->record, "%s",
+		json_string_value(json_object_get(arguments, "data")));
+	return 0;
+}
+
 static int act(struct sim_qemu *qemu, const char *command, json_t *arguments, struct wt_error *err)
 {
 	const char *uri = json_string_value(json_object_get(arguments, "uri"));
@@ -376,6 +398,10 @@ static int act(struct sim_qemu *qemu, const char *command, json_t *arguments, st
 		return sim_destination_incoming(qemu, uri, err);
 	else if (strcmp(command, "cont") == 0)
 		return cont(qemu, err);
+	else if (strcmp(command, "object-del") == 0)
+		return object_del(qemu, err);
+	else if (strcmp(command, "object-add") == 0)
+		return object_add(qemu, arguments, err);
 	else if (strcmp(command, "quit") == 0)
 		sim_qemu_die(qemu);
 	else if (strcmp(command, "stop") && strcmp(command, "announce-self"))

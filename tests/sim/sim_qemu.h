@@ -60,6 +60,8 @@ bool sim_qemu_owns(const struct sim_qemu *qemu);
 bool sim_qemu_begun(const struct sim_qemu *qemu);
 bool sim_qemu_loaded(const struct sim_qemu *qemu);
 bool sim_qemu_committed(const struct sim_qemu *qemu);
+/* Both have one, of one migration. */
+bool sim_qemu_same_record(const struct sim_qemu *a, const struct sim_qemu *b);
 const struct sim_block *sim_qemu_blocks(const struct sim_qemu *qemu, unsigned *ret_count);
 /* A guest that runs at the destination finds its memory as it wrote it. */
 void sim_qemu_check_running(struct sim_qemu *qemu);

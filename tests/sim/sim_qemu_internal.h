@@ -21,6 +21,7 @@ struct sim_qemu {
 	const char *status, *migration;
 	bool resumes; /* the migration stopped a running guest */
 	json_t *capabilities, *parameters;
+	char record[40]; /* of record.h; empty: none */
 	struct wt_timer dies;
 
 	struct sim_guest guest;

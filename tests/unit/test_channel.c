@@ -25,7 +25,7 @@
 
 #include <watari/channel.h>
 
-#include "psk.h"
+#include "credentials.h"
 
 #define SECOND 1000000000ull
 #define MS 1000000ull
@@ -67,10 +67,10 @@ struct world {
 	char dir[32], path[64];
 };
 
-static const struct wt_psk key = { "alice", { 1, 2, 3 }, 32 };
-static const struct wt_psk other_key = { "alice", { 1, 2, 4 }, 32 };
-static const struct wt_psk other_identity = { "bob", { 1, 2, 3 }, 32 };
-static const struct wt_psk long_key = { "alice", { 9, 8, 7 }, 64 };
+static const struct wt_credentials key = { .psk = { "alice", { 1, 2, 3 }, 32 } };
+static const struct wt_credentials other_key = { .psk = { "alice", { 1, 2, 4 }, 32 } };
+static const struct wt_credentials other_identity = { .psk = { "bob", { 1, 2, 3 }, 32 } };
+static const struct wt_credentials long_key = { .psk = { "alice", { 9, 8, 7 }, 64 } };
 static uint8_t pattern[2 * PATTERN];
 
 static void close_end(struct end *end)
@@ -307,22 +307,23 @@ static bool never(const struct world *w)
 
 /* ---- steps ---- */
 
-static void listen_here(struct world *w, const char *host, const struct wt_psk *psk)
+static void listen_here(struct world *w, const char *host, const struct wt_credentials *credentials)
 {
 	struct wt_error err = { 0 };
 
 	w->address = (struct wt_address){ .host = host, .unix_path = host ? NULL : w->path };
-	if (wt_channel_listen(w->loop, &w->address, psk, &listener_events, w, &w->listener, &w->port, &err))
+	if (wt_channel_listen(
+		    w->loop, &w->address, credentials, &listener_events, w, &w->listener, &w->port, &err))
 		fail_msg("listen: %s", err.text);
 	w->address.port = w->port;
 }
 
-static void connect_there(struct world *w, const struct wt_psk *psk, uint64_t timeout_ns)
+static void connect_there(struct world *w, const struct wt_credentials *credentials, uint64_t timeout_ns)
 {
 	struct wt_error err = { 0 };
 
-	if (wt_channel_connect(
-		    w->loop, &w->address, psk, timeout_ns, &events, &w->client, &w->client.channel, &err))
+	if (wt_channel_connect(w->loop, &w->address, credentials, timeout_ns, &events, &w->client,
+		    &w->client.channel, &err))
 		fail_msg("connect: %s", err.text);
 	assert_int_equal(w->client.opened + w->client.closed, 0); /* never out of the call itself */
 }
@@ -361,14 +362,14 @@ static void expect_error(const struct wt_error *err, int code, const char *text)
 
 /* ---- moving bytes ---- */
 
-static void transfer(struct world *w, const char *host, const struct wt_psk *psk)
+static void transfer(struct world *w, const char *host, const struct wt_credentials *credentials)
 {
-	listen_here(w, host, psk);
+	listen_here(w, host, credentials);
 	w->client.to_send = BIG;
 	w->server.to_send = BIG + 12345;
 	w->client.pause_every = 3000017;
 	w->server.pause_every = 5000011;
-	connect_there(w, psk, 10 * SECOND);
+	connect_there(w, credentials, 10 * SECOND);
 	wait_for(w, all_received);
 	assert_true(w->client.drained > 0 && w->server.drained > 0);
 	assert_true(w->client.queued_max < QUEUE_MAX + 200000);
@@ -637,7 +638,7 @@ static void test_bad_addresses_are_refused(void **state)
 	char path[200];
 	const struct {
 		struct wt_address address;
-		const struct wt_psk *psk;
+		const struct wt_credentials *credentials;
 		int code;
 		const char *text;
 		bool listen;
@@ -667,11 +668,11 @@ static void test_bad_addresses_are_refused(void **state)
 	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
 		wt_error_clear(&err);
 		if (cases[i].listen)
-			result = wt_channel_listen(w->loop, &cases[i].address, cases[i].psk, &listener_events,
-				w, &listener, NULL, &err);
+			result = wt_channel_listen(w->loop, &cases[i].address, cases[i].credentials,
+				&listener_events, w, &listener, NULL, &err);
 		else
-			result = wt_channel_connect(w->loop, &cases[i].address, cases[i].psk, SECOND, &events,
-				&w->client, &channel, &err);
+			result = wt_channel_connect(w->loop, &cases[i].address, cases[i].credentials, SECOND,
+				&events, &w->client, &channel, &err);
 		expect_error(&err, cases[i].code, cases[i].text);
 		assert_int_equal(result, -cases[i].code);
 	}
@@ -854,8 +855,8 @@ static bool nobody_left(const struct world *w)
 	       (!w->server.channel || w->server.closed);
 }
 
-static void close_in(void **state, const struct wt_psk *psk, enum closes client, enum closes server,
-	bool accepted, bool listener)
+static void close_in(void **state, const struct wt_credentials *credentials, enum closes client,
+	enum closes server, bool accepted, bool listener)
 {
 	struct world *w;
 
@@ -866,15 +867,15 @@ static void close_in(void **state, const struct wt_psk *psk, enum closes client,
 	w->accepted_closes = accepted ? CLOSE_IN_OPEN : CLOSE_NEVER;
 	w->close_listener = listener;
 	w->client.to_send = w->server.to_send = 300000;
-	listen_here(w, "127.0.0.1", psk);
-	connect_there(w, psk, 10 * SECOND);
+	listen_here(w, "127.0.0.1", credentials);
+	connect_there(w, credentials, 10 * SECOND);
 	wait_for(w, nobody_left);
 	teardown(state);
 }
 
 static void test_close_in_every_callback(void **state)
 {
-	static const struct wt_psk *const psks[] = { NULL, &key };
+	static const struct wt_credentials *const psks[] = { NULL, &key };
 	size_t i;
 	int where;
 

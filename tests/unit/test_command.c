@@ -85,6 +85,27 @@ static void test_defaults(void **state)
 	assert_string_equal(d.listen.host, "127.0.0.1");
 }
 
+static void test_who_the_other_end_is(void **state)
+{
+	struct wt_source_options o;
+	struct wt_destination_options d;
+
+	assert_int_equal(parse_send("--qmp q --tls-creds /pki h:1/n", &o), WT_COMMAND_RUN);
+	assert_string_equal(o.common.tls_creds, "/pki");
+	assert_int_equal(o.common.tls_allowed_count, 0);
+	assert_int_equal(
+		parse_receive("--qmp q --tls-creds /pki --tls-allow a.test --tls-allow @/list :1/n", &d),
+		WT_COMMAND_RUN);
+	assert_int_equal(d.common.tls_allowed_count, 2);
+	assert_string_equal(d.common.tls_allowed[1], "@/list");
+	assert_null(d.listen.host); /* not only on loopback */
+	assert_int_equal(parse_send("--qmp q h:1/n", &o), WT_EXIT_USAGE);
+	assert_int_equal(parse_send(BASE "--tls-creds /pki h:1/n", &o), WT_EXIT_USAGE);
+	assert_int_equal(parse_send("--qmp q --tls-creds /pki --insecure h:1/n", &o), WT_EXIT_USAGE);
+	assert_int_equal(parse_send(BASE "--insecure h:1/n", &o), WT_EXIT_USAGE);
+	assert_int_equal(parse_send(BASE "--tls-allow a h:1/n", &o), WT_EXIT_USAGE);
+}
+
 static void test_converging(void **state)
 {
 	struct wt_source_options o;
@@ -285,6 +306,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_devices),
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_who_the_other_end_is),
 		cmocka_unit_test(test_converging),
 		cmocka_unit_test(test_holds),
 		cmocka_unit_test(test_replicas),

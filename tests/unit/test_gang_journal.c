@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "gang_journal.h"
@@ -226,6 +227,27 @@ static void test_look(void **state)
 	unlink(path);
 }
 
+/* What is longer than any journal is not read in part, and not cut off. */
+static void test_long(void **state)
+{
+	struct wt_gang_plan *plan = make_plan("");
+	struct wt_gang_journal j;
+	struct wt_gang_order order;
+	size_t length = (1u << 20) + 1;
+	char *text = malloc(length);
+	struct stat file;
+
+	assert_non_null(text);
+	memset(text, '\n', length);
+	write_text(text, length);
+	assert_int_equal(open_it(&j, plan, true, &order, "has more than"), -EFBIG);
+	assert_int_equal(stat(path, &file), 0);
+	assert_int_equal(file.st_size, length);
+	free(text);
+	wt_gang_plan_free(plan);
+	unlink(path);
+}
+
 /* A journal that cannot be written: nothing may be done. */
 static void test_full(void **state)
 {
@@ -250,6 +272,7 @@ int main(void)
 		cmocka_unit_test(test_torn),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_look),
+		cmocka_unit_test(test_long),
 		cmocka_unit_test(test_full),
 	};
 

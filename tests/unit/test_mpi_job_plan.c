@@ -22,6 +22,7 @@ static char folder[] = "/tmp/test_mpi_job_plan.XXXXXX";
 
 static int ask(const char *lines, struct wt_job_plan *ret_plan, struct wt_error *err)
 {
+	static const char *const more[] = { "--journal", "j", NULL };
 	char path[128];
 	FILE *file;
 
@@ -31,7 +32,7 @@ static int ask(const char *lines, struct wt_job_plan *ret_plan, struct wt_error 
 	fprintf(file, "#!/bin/sh\n%s\n", lines);
 	fclose(file);
 	assert_int_equal(chmod(path, 0755), 0);
-	return wt_job_plan_ask(path, "p.json", "j", ret_plan, err);
+	return wt_job_plan_ask(path, "p.json", more, ret_plan, err);
 }
 
 static void test_good(void **state)
@@ -59,6 +60,7 @@ static void test_good(void **state)
 /* What it says of itself is the sentence, also behind other lines. */
 static void test_failed(void **state)
 {
+	const char *const none[] = { NULL };
 	struct wt_error err = { 0 };
 	struct wt_job_plan plan = { 0 };
 
@@ -66,7 +68,7 @@ static void test_failed(void **state)
 		ask("echo gang idle; echo failed plan p.json: no good; exit 1", &plan, &err), -EINVAL);
 	assert_string_equal(wt_error_text(&err), "plan p.json: no good");
 	err = (struct wt_error){ 0 };
-	assert_int_equal(wt_job_plan_ask("/nowhere/watari", "p.json", NULL, &plan, &err), -EINVAL);
+	assert_int_equal(wt_job_plan_ask("/nowhere/watari", "p.json", none, &plan, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "/nowhere/watari cannot be run"));
 	assert_int_equal(plan.count, 0);
 }

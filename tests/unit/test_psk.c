@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "psk.h"
+#include "secret_file.h"
 
 #define KEY16 "000102030405060708090a0b0c0d0e0f"
 #define KEY32 KEY16 "F0F1F2F3F4F5F6F7F8F9FAFBFCFDFEFF"
@@ -108,7 +109,7 @@ static void write_file(const char *file, const char *text, mode_t mode)
 static void test_files(void **state)
 {
 	char dir[] = "/tmp/wt-test-psk-XXXXXX", file[64];
-	struct wt_psk *psk = NULL;
+	struct wt_psk psk = { 0 };
 	struct wt_error err = { 0 };
 	mode_t mode;
 
@@ -119,9 +120,8 @@ static void test_files(void **state)
 
 	write_file(file, "alice:" KEY16 "\n", 0600);
 	assert_int_equal(wt_psk_load(file, "alice", &psk, &err), 0);
-	assert_string_equal(psk->identity, "alice");
-	wt_psk_free(psk);
-	psk = NULL;
+	assert_string_equal(psk.identity, "alice");
+	memset(&psk, 0, sizeof psk);
 	for (mode = 1; mode < 0100; mode <<= 1) {
 		write_file(file, "alice:" KEY16 "\n", 0600 | mode);
 		wt_error_clear(&err);
@@ -132,17 +132,16 @@ static void test_files(void **state)
 	wt_error_clear(&err);
 	assert_int_equal(wt_psk_load(file, NULL, &psk, &err), -EINVAL);
 	write_file(file, "", 0600);
-	assert_int_equal(truncate(file, WT_PSK_FILE_MAX + 1), 0);
+	assert_int_equal(truncate(file, WT_SECRET_FILE_MAX + 1), 0);
 	wt_error_clear(&err);
 	assert_int_equal(wt_psk_load(file, NULL, &psk, &err), -EFBIG);
 	unlink(file);
 	assert_int_equal(mkfifo(file, 0600), 0); /* must not wait for a writer */
 	wt_error_clear(&err);
 	assert_int_equal(wt_psk_load(file, NULL, &psk, &err), -EINVAL);
-	assert_null(psk);
+	assert_int_equal(psk.key_length, 0);
 	unlink(file);
 	rmdir(dir);
-	wt_psk_free(NULL);
 }
 
 int main(void)

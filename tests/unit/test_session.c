@@ -287,6 +287,31 @@ static int count_only(void *arg, unsigned type, const uint8_t *payload, size_t l
 	return 0;
 }
 
+/* Whoever waits for his last word waits for that only: a peer that has gone acknowledges no more. */
+static void test_words_that_are_owed(void **state)
+{
+	static const struct wt_session_events listening = {
+		.output = output, .message = count_only, .up = up
+	};
+
+	open_sides();
+	wt_session_close(acceptor.session);
+	wt_session_open(false, session_id, "vm", &listening, &acceptor, &acceptor.session);
+	settle();
+	assert_int_equal(wt_session_send(connector.session, WT_MESSAGE_PATHS_LOST, "\1", 1, now_ns), 0);
+	assert_true(wt_session_retained(connector.session) > 0);
+	assert_false(wt_session_owes_word(connector.session));
+	assert_int_equal(wt_session_send(connector.session, WT_MESSAGE_APPLICATION, NULL, 0, now_ns), 0);
+	assert_true(wt_session_owes_word(connector.session));
+	while (wt_session_retained(connector.session)) {
+		wt_session_tick(acceptor.session, now_ns += WT_SESSION_KEEPALIVE_NS);
+		deliver(&to_acceptor, WIRE_BYTES);
+		deliver(&to_connector, WIRE_BYTES);
+	}
+	assert_false(wt_session_owes_word(connector.session));
+	close_sides();
+}
+
 /* A side that only listens acknowledges after a megabyte, without waiting for its clock. */
 static void test_bulk_is_acknowledged_without_a_tick(void **state)
 {
@@ -501,6 +526,7 @@ int main(void)
 		cmocka_unit_test(test_random_cuts),
 		cmocka_unit_test(test_new_hello_on_a_session_that_is_up),
 		cmocka_unit_test(test_retained_is_bounded),
+		cmocka_unit_test(test_words_that_are_owed),
 		cmocka_unit_test(test_bulk_is_acknowledged_without_a_tick),
 		cmocka_unit_test(test_keepalive_only_when_silent),
 		cmocka_unit_test(test_hostile_frames),

@@ -47,6 +47,7 @@
 #include <watari/error.h>
 
 #define WT_PATH_HELLO_BYTES 48
+#define WT_PATH_HELLO_ID_BYTES 16       /* its first bytes say whose it is; the rest is secret */
 #define WT_PATH_READ_MAX (1u << 20)     /* the longest single read or write, bytes */
 #define WT_PATH_MESSAGE_MAX (66u << 10) /* the longest message, head and all, bytes */
 
@@ -55,6 +56,8 @@ enum wt_fabric {
 	WT_FABRIC_TCP = 1,
 	WT_FABRIC_VERBS = 2,
 	WT_FABRIC_SIM = 3,
+	WT_FABRIC_TLS = 4, /* tcp, encrypted; the hello's token is the key */
+	WT_FABRIC_COUNT = 5,
 };
 
 /* Sets of fabrics are bit masks of WT_FABRIC_BIT(). */
@@ -92,6 +95,10 @@ struct wt_region;
 struct wt_listener;
 struct wt_request;
 struct wt_path;
+
+/* Fills in the whole hello that begins with this id; false: there is none. */
+typedef bool wt_path_find_fn(
+	void *arg, const uint8_t id[WT_PATH_HELLO_ID_BYTES], uint8_t ret_hello[WT_PATH_HELLO_BYTES]);
 
 struct wt_op {
 	enum wt_op_kind kind;
@@ -153,6 +160,13 @@ struct wt_fabric_ops {
 		uint16_t *ret_port, struct wt_error *err);
 	void (*listener_close)(struct wt_listener *listener);
 	int (*listener_fd)(const struct wt_listener *listener);
+	/*
+	 * NULL where a fabric has no use for it. An encrypting one asks while it accepts: without the hello
+	 * that the other end says it has, nobody is admitted.
+	 */
+	void (*listener_find)(struct wt_listener *listener, wt_path_find_fn *find, void *arg);
+	/* NULL where a fabric does not know. How many have come since the last call and were turned away. */
+	unsigned (*listener_dropped)(struct wt_listener *listener);
 	/* Takes one request, or answers -EAGAIN. Never blocks; a peer that says nothing is dropped in time.
 	 */
 	int (*listener_accept)(struct wt_listener *listener, struct wt_request **ret_request,

@@ -39,8 +39,9 @@ struct wt_puller;
 struct wt_puller_config {
 	struct wt_address listen;
 	const char *name; /* of the VM; another one is refused */
-	const struct wt_psk *psk;
-	unsigned fabrics;      /* WT_FABRIC_BIT()s to offer; 0: all */
+	const struct wt_credentials *credentials;
+	unsigned fabrics;      /* WT_FABRIC_BIT()s to offer; 0: all; tcp means tls where data is encrypted */
+	bool data_plain;       /* data over tcp is not encrypted, although there are credentials */
 	const char *data_host; /* address that servers shall use for data; NULL: that of `listen` */
 	const char *device;
 	uint64_t give_up_ns;
@@ -108,8 +109,8 @@ struct wt_puller_replica {
 struct wt_puller_stats {
 	enum wt_fabric fabric; /* of the last path that was used */
 	unsigned paths;
-	uint64_t pulled_bytes[4];              /* by enum wt_fabric */
-	uint64_t server_bytes[WT_SERVERS_MAX]; /* pulled, by server */
+	uint64_t pulled_bytes[WT_FABRIC_COUNT]; /* by enum wt_fabric */
+	uint64_t server_bytes[WT_SERVERS_MAX];  /* pulled, by server */
 	uint64_t pulled_pages, zero_pages, repeated_pages;
 	uint64_t replica_pages;  /* that the old copy had */
 	uint64_t replica_bytes;  /* read from the replica on another host; in server_bytes, too */
@@ -126,8 +127,9 @@ uint64_t wt_puller_next_seq(const struct wt_puller *puller);
 /* What was announced, and the base. */
 bool wt_puller_all_landed(const struct wt_puller *puller);
 int wt_puller_send(struct wt_puller *puller, unsigned type, const void *payload, size_t length);
-/* Bytes of messages that the peer has not acknowledged. */
-size_t wt_puller_unsent(const struct wt_puller *puller);
+/* Whether the peer has not acknowledged a message of the application's. What transport itself has said behind
+ * that (a path is lost, when the peer has gone in peace) nobody need wait for. */
+bool wt_puller_unsent(const struct wt_puller *puller);
 uint64_t wt_puller_heard_ns(const struct wt_puller *puller);
 /*
  * There is an old copy: in `blocks_end` only. The server then digests what it announces, and what is the same

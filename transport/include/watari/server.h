@@ -43,13 +43,16 @@ struct wt_server;
 struct wt_server_config {
 	struct wt_memory *memory; /* what is served, with all its blocks */
 	struct wt_address peer;
-	const char *name;         /* of the VM, as the puller expects it */
-	const struct wt_psk *psk; /* NULL: in the clear, loopback and unix sockets only */
-	unsigned fabrics;         /* WT_FABRIC_BIT()s that may be used; 0: all */
-	unsigned paths;           /* how many to open; 0: a default */
-	const char *device;       /* RDMA device; NULL: the one that routes to the peer */
-	bool may_discard; /* the memory may get holes while it is served: never pin it, serve copies over
-			     verbs */
+	const char *name;                         /* of the VM, as the puller expects it */
+	const struct wt_credentials *credentials; /* NULL: in the clear, loopback and unix sockets only */
+	unsigned fabrics; /* WT_FABRIC_BIT()s that may be used; 0: all; tcp means tls where data is encrypted
+			   */
+	bool data_plain;  /* data over tcp is not encrypted, although there are credentials; as at the puller
+			   */
+	unsigned paths;   /* how many to open; 0: a default */
+	const char *device; /* RDMA device; NULL: the one that routes to the peer */
+	bool may_discard;   /* the memory may get holes while it is served: never pin it, serve copies over
+			       verbs */
 	/* A helper: the memory does not change, nothing is announced. The puller expects this session. */
 	bool passive;
 	const uint8_t *session_id; /* WT_SERVER_SESSION_ID_BYTES; NULL: a random one */

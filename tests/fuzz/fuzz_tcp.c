@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fuzz_tcp.c - libFuzzer harness of data connections over tcp: a peer that connects, and then says what the
+ * input says to a serving end, a pulling end, or an equal one. Checked besides memory safety:
+ *   1. memory that is not granted is neither read nor written;
+ *   2. every operation that was posted completes once;
+ *   3. a path that failed says so for ever, and nothing is written afterwards.
+ * The first byte chooses the end, and whether the input is bytes as they are, or words of which the peer
+ * makes messages of the right shape.
+ */
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "path_tcp.h"
+
+#define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
+#define MEMORY 65536u
+#define GUARD 0x5a
+#define POSTS 4u
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Of this end: what peers may read, what our reads go to, what peers may write, what nobody may touch. */
+static struct {
+	uint8_t served[MEMORY], sink[MEMORY], target[MEMORY], guard[MEMORY];
+} memory, before;
+
+static const struct wt_fabric_ops *ops;
+static struct wt_endpoint *endpoint;
+static struct wt_listener *listener;
+static struct wt_region *served, *sink, *target;
+static struct wt_key served_key, target_key;
+static uint16_t port;
+
+static void open_all(void)
+{
+	struct wt_error err = { 0 };
+
+	ops = wt_fabric_ops(WT_FABRIC_TCP);
+	memset(memory.served, 1, MEMORY);
+	memset(memory.guard, GUARD, MEMORY);
+	before = memory;
+	PROMISE(!ops->endpoint_open(NULL, NULL, &endpoint, &err));
+	PROMISE(!ops->listener_open("127.0.0.1", 0, &listener, &port, &err));
+	PROMISE(!ops->region_add(endpoint, memory.served, MEMORY, WT_ACCESS_SERVE, &served, &err));
+	PROMISE(!ops->region_add(endpoint, memory.sink, MEMORY, WT_ACCESS_SINK, &sink, &err));
+	PROMISE(!ops->region_add(endpoint, memory.target, MEMORY, WT_ACCESS_TARGET, &target, &err));
+	ops->region_key(served, &served_key);
+	ops->region_key(target, &target_key);
+}
+
+/* Leaves nothing behind when it is closed. */
+static int dial(void)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)
+	};
+	struct linger at_once = { .l_onoff = 1 };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	PROMISE(fd >= 0 && !connect(fd, (struct sockaddr *)&address, sizeof address));
+	PROMISE(!setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once));
+	return fd;
+}
+
+static void put(int fd, const void *bytes, size_t length)
+{
+	PROMISE(send(fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT) != 0 || !length);
+}
+
+/* What was said must be the greeting, or nobody is let in. */
+static void try_greeting(const uint8_t *data, size_t size)
+{
+	uint8_t hello[WT_PATH_HELLO_BYTES];
+	struct wt_request *request = NULL;
+	int fd = dial(), r = -EAGAIN;
+	size_t half = size / 2;
+
+	put(fd, data, half);
+	r = ops->listener_accept(listener, &request, hello);
+	put(fd, data + half, size - half);
+	for (int i = 0; i < 3 && r == -EAGAIN; i++)
+		r = ops->listener_accept(listener, &request, hello);
+	if (!r) {
+		PROMISE(size >= sizeof(struct wt_tcp_greeting) && !memcmp(data, "WTTH\1\0\0\0", 8));
+		PROMISE(!memcmp(hello, data + 8, sizeof hello));
+		ops->request_refuse(request);
+	}
+	close(fd);
+	ops->listener_accept(listener, &request, hello);
+}
+
+/* A path of which the other end is a plain socket. */
+static struct wt_path *admit(int fd, enum wt_role role)
+{
+	struct wt_tcp_greeting greeting = { .magic = htole32(WT_TCP_MAGIC_GREETING),
+		.version = htole32(WT_TCP_VERSION) };
+	struct wt_tcp_verdict verdict;
+	uint8_t hello[WT_PATH_HELLO_BYTES];
+	struct wt_request *request = NULL;
+	struct wt_error err = { 0 };
+	struct wt_path *path = NULL;
+	int r = -EAGAIN;
+
+	put(fd, &greeting, sizeof greeting);
+	for (int i = 0; i < 100 && r == -EAGAIN; i++)
+		r = ops->listener_accept(listener, &request, hello);
+	PROMISE(!r && !ops->request_admit(request, endpoint, role, &path, &err));
+	PROMISE(recv(fd, &verdict, sizeof verdict, MSG_WAITALL) == sizeof verdict);
+	return path;
+}
+
+/* ---- what the peer says: words of four bytes make messages ---- */
+
+static uint64_t address_of(uint8_t word)
+{
+	return word < 250 ? (uint64_t)word * 256 : UINT64_MAX - word;
+}
+
+static void put_request(int fd, const uint8_t *word, unsigned number)
+{
+	struct wt_tcp_request request = { .id = htole64(number),
+		.address = htole64(served_key.address + address_of(word[1])),
+		.key = htole64(word[0] & 1   ? target_key.key
+			       : word[0] & 2 ? 7
+					     : served_key.key),
+		.length = htole32(word[2] * (word[0] & 4 ? 8192u : 128u)),
+		.magic = htole32(word[0] & 64 ? 0 : WT_TCP_MAGIC_REQUEST) };
+
+	put(fd, &request, sizeof request);
+}
+
+/* Bytes of one that was asked for, and what became of them. */
+static void put_answer(int fd, const uint8_t *word, unsigned number)
+{
+	static const uint8_t bytes[MEMORY];
+	struct wt_tcp_trailer trailer = { .id = htole64(word[0] & 1 ? word[1] : number),
+		.status = htole32(word[0] & 2 ? word[2] % 8 : WT_TCP_STATUS_OK),
+		.magic = htole32(word[0] & 64 ? 0 : WT_TCP_MAGIC_TRAILER) };
+
+	put(fd, bytes, word[0] & 4 ? word[3] : 512 * (number + 1));
+	put(fd, &trailer, sizeof trailer);
+}
+
+static void put_frame(int fd, const uint8_t *word, unsigned number)
+{
+	static const uint8_t bytes[MEMORY];
+	unsigned kind = word[0] % 8;
+	uint32_t length = word[2] * (word[0] & 32 ? 300u : 16u);
+	struct wt_tcp_frame frame = { .magic = htole32(word[0] & 64 && word[3] & 1 ? 0 : WT_TCP_MAGIC_FRAME),
+		.kind = htole16((uint16_t)kind),
+		.status = htole16((uint16_t)(word[0] & 16 ? word[3] % 6 : WT_TCP_STATUS_OK)),
+		.length = htole32(length),
+		.address = htole64(WT_TCP_ADDRESS + address_of(word[1])),
+		.key = htole64(word[3] & 2                 ? 7
+			       : kind == WT_TCP_FRAME_READ ? served_key.key
+							   : target_key.key) };
+	struct wt_tcp_trailer trailer = { .status = htole32(word[3] % 6),
+		.magic = htole32(WT_TCP_MAGIC_TRAILER) };
+
+	if (kind == WT_TCP_FRAME_DATA && !(word[0] & 16))
+		frame.length = htole32(length = 512 * (number / 2 + 1)); /* what was asked for */
+	put(fd, &frame, sizeof frame);
+	if (kind == WT_TCP_FRAME_MESSAGE || kind == WT_TCP_FRAME_WRITE || kind == WT_TCP_FRAME_DATA)
+		put(fd, bytes, length < MEMORY ? length : MEMORY);
+	if (kind == WT_TCP_FRAME_DATA)
+		put(fd, &trailer, sizeof trailer);
+}
+
+static void speak(int fd, enum wt_role role, const uint8_t *data, size_t size, bool words)
+{
+	unsigned number = 0;
+
+	if (!words)
+		put(fd, data, size);
+	for (size_t at = 0; words && at + 4 <= size && number < 64; at += 4, number++) {
+		if (role == WT_ROLE_SERVE)
+			put_request(fd, data + at, number);
+		else if (role == WT_ROLE_PULL)
+			put_answer(fd, data + at, number);
+		else
+			put_frame(fd, data + at, number);
+	}
+}
+
+/* ---- this end ---- */
+
+static unsigned post(struct wt_path *path, enum wt_role role)
+{
+	static const uint8_t head[16];
+	unsigned posted = 0;
+
+	for (unsigned i = 0; i < POSTS; i++) {
+		struct wt_op op = { .kind = role == WT_ROLE_PEER && i % 2 ? WT_OP_WRITE : WT_OP_READ,
+			.length = 512 * (i + 1),
+			.cookie = i,
+			.local = memory.sink + i * 8192,
+			.local_region = sink,
+			.remote_address = WT_TCP_ADDRESS,
+			.remote_key = 3 };
+
+		posted += ops->post(path, &op, 1) == 1;
+	}
+	if (role == WT_ROLE_PEER) {
+		struct wt_op message = {
+			.kind = WT_OP_SEND, .cookie = POSTS, .head = head, .head_length = sizeof head
+		};
+
+		posted += ops->post(path, &message, 1) == 1;
+	}
+	return posted;
+}
+
+static void look_at(const uint8_t *message, uint32_t length)
+{
+	volatile uint8_t ends = length ? message[0] ^ message[length - 1] : 0;
+
+	(void)ends;
+}
+
+/* Answers how many operations have completed; *ret_error: the path's. */
+static unsigned poll_some(struct wt_path *path, bool messages, unsigned rounds, bool *seen, int *ret_error)
+{
+	struct wt_completion list[16];
+	unsigned completed = 0;
+
+	*ret_error = 0;
+	for (unsigned round = 0; round < rounds && !*ret_error; round++) {
+		int n = ops->poll(path, list, 16);
+
+		if (n < 0)
+			*ret_error = n;
+		for (int i = 0; i < n; i++) {
+			if (messages && list[i].message) {
+				PROMISE(list[i].length <= WT_PATH_MESSAGE_MAX);
+				look_at(list[i].message, list[i].length);
+				continue;
+			}
+			PROMISE(list[i].cookie <= POSTS && !seen[list[i].cookie]);
+			seen[list[i].cookie] = true;
+			completed++;
+		}
+		if (!n)
+			ops->arm(path);
+	}
+	return completed;
+}
+
+static void try_end(enum wt_role role, const uint8_t *data, size_t size, bool words)
+{
+	bool seen[POSTS + 1] = { false };
+	unsigned posted = 0, completed;
+	int fd = dial(), error, again;
+	struct wt_path *path = admit(fd, role);
+	uint8_t drain[4096];
+
+	if (role != WT_ROLE_SERVE)
+		posted = post(path, role);
+	speak(fd, role, data, size, words);
+	if (role == WT_ROLE_SERVE) {
+		struct pollfd wait = { .fd = fd, .events = POLLIN };
+
+		shutdown(fd, SHUT_WR);
+		while (poll(&wait, 1, 1000) > 0 && recv(fd, drain, sizeof drain, 0) > 0)
+			;
+	} else {
+		completed = poll_some(path, role == WT_ROLE_PEER, 8, seen, &error);
+		shutdown(fd, SHUT_WR);
+		while (recv(fd, drain, sizeof drain, MSG_DONTWAIT) > 0)
+			;
+		if (!error)
+			completed += poll_some(path, role == WT_ROLE_PEER, 16, seen, &error);
+		PROMISE(completed <= posted && (!error || completed == posted));
+		poll_some(path, role == WT_ROLE_PEER, 1, seen, &again);
+		PROMISE(!error || again == error);
+	}
+	ops->alive(path);
+	ops->close(path);
+	close(fd);
+	PROMISE(!memcmp(memory.guard, before.guard, MEMORY) && !memcmp(memory.served, before.served, MEMORY));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const enum wt_role roles[] = { WT_ROLE_SERVE, WT_ROLE_PULL, WT_ROLE_PEER };
+
+	if (!ops)
+		open_all();
+	if (size < 1)
+		return 0;
+	if (data[0] % 4 == 3)
+		try_greeting(data + 1, size - 1);
+	else
+		try_end(roles[data[0] % 4], data + 1, size - 1, data[0] & 4);
+	return 0;
+}
