@@ -41,9 +41,9 @@ static struct wt_channel_listener_events listener_events;
 static void *listener_arg;
 static unsigned channels;
 
-int wt_channel_listen(struct wt_loop *loop, const struct wt_address *address, const struct wt_psk *psk,
-	const struct wt_channel_listener_events *events, void *arg, struct wt_channel_listener **ret_listener,
-	uint16_t *ret_port, struct wt_error *err)
+int wt_channel_listen(struct wt_loop *loop, const struct wt_address *address,
+	const struct wt_credentials *credentials, const struct wt_channel_listener_events *events, void *arg,
+	struct wt_channel_listener **ret_listener, uint16_t *ret_port, struct wt_error *err)
 {
 	listener_events = *events;
 	listener_arg = arg;
@@ -57,9 +57,9 @@ void wt_channel_listener_close(struct wt_channel_listener *listener)
 	listener_events.accepted = NULL;
 }
 
-int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address, const struct wt_psk *psk,
-	uint64_t timeout_ns, const struct wt_channel_events *events, void *arg,
-	struct wt_channel **ret_channel, struct wt_error *err)
+int wt_channel_connect(struct wt_loop *loop, const struct wt_address *address,
+	const struct wt_credentials *credentials, uint64_t timeout_ns, const struct wt_channel_events *events,
+	void *arg, struct wt_channel **ret_channel, struct wt_error *err)
 {
 	return wt_error_set(err, ECONNREFUSED, "nobody is there");
 }

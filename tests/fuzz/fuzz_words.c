@@ -19,6 +19,7 @@
 #include "../../qemu-glue/stream_tail.h"
 #include "../../qemu-glue/upgrade_command.h"
 #include "../../transport/psk.h"
+#include "../../transport/secret_file.h"
 #include "json_mutator.h"
 #include "text_file.h"
 
@@ -138,40 +139,37 @@ static void check_key(const struct wt_psk *psk)
 
 static void try_keys(const char *text, size_t length)
 {
-	struct wt_psk psk, *loaded = NULL, *named = NULL;
+	struct wt_psk psk, loaded = { 0 }, named = { 0 };
 	struct wt_error err = { 0 }, of_file = { 0 }, of_name = { 0 };
 	int r = wt_psk_parse(text, length, "fuzz", NULL, &psk, &err);
 
 	PROMISE(wt_psk_load(text_file(text, length), NULL, &loaded, &of_file) == r);
 	wt_psk_load(text_file(text, length), "alice", &named, &of_name);
-	PROMISE(!named || !strcmp(named->identity, "alice"));
+	PROMISE(!named.key_length || !strcmp(named.identity, "alice"));
 	if (r) {
-		PROMISE(err.code && err.text[0] && of_file.code == err.code && !loaded);
+		PROMISE(err.code && err.text[0] && of_file.code == err.code && !loaded.key_length);
 	} else {
 		check_key(&psk);
-		PROMISE(!strcmp(psk.identity, loaded->identity) && psk.key_length == loaded->key_length &&
-			!memcmp(psk.key, loaded->key, psk.key_length));
+		PROMISE(!strcmp(psk.identity, loaded.identity) && psk.key_length == loaded.key_length &&
+			!memcmp(psk.key, loaded.key, psk.key_length));
 	}
-	wt_psk_free(loaded);
-	wt_psk_free(named);
 }
 
 /* Files that are none, or that others may read. */
 static void try_key_files(void)
 {
 	const char *path = text_file("alice:00", 8);
-	struct wt_psk *psk = NULL;
+	struct wt_psk psk = { 0 };
 	struct wt_error err = { 0 };
-	char *long_text = calloc(1, WT_PSK_FILE_MAX + 1);
+	char *long_text = calloc(1, WT_SECRET_FILE_MAX + 1);
 
 	PROMISE(!chmod(path, 0640) && wt_psk_load(path, NULL, &psk, &err) == -EPERM);
 	PROMISE(!chmod(path, 0600) && wt_psk_load("/", NULL, &psk, &err) == -EINVAL);
 	PROMISE(wt_psk_load("/nothing", NULL, &psk, &err) == -ENOENT);
 	PROMISE(long_text &&
-		wt_psk_load(text_file(long_text, WT_PSK_FILE_MAX + 1), NULL, &psk, &err) == -EFBIG);
+		wt_psk_load(text_file(long_text, WT_SECRET_FILE_MAX + 1), NULL, &psk, &err) == -EFBIG);
 	free(long_text);
-	wt_psk_free(NULL);
-	PROMISE(!psk && err.text[0]);
+	PROMISE(!psk.key_length && err.text[0]);
 }
 
 /* ---- an old QEMU's command line ---- */
