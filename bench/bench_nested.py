@@ -65,7 +65,7 @@ class Course:
 
     def network(self, mb):
         found = self.move(mb, {}, incoming={"ram_options": ",prealloc=on"})
-        if found["moved"] < WORK[mb] << 20:
+        if found["moved"] < 0.9 * (WORK[mb] << 20):  # every sixteenth content is all zero
             raise Failure(f"only {found['moved']} bytes were moved: the guest had less in use than it should")
         return found
 
@@ -77,7 +77,7 @@ def main():
         return 77
     image = build_guest()
     big, small, copied = [], [], []
-    with common_lab((BIG, SMALL) * args.runs, "2560M") as hosts:
+    with common_lab((BIG, SMALL) * args.runs, "2560M", populated=True) as hosts:
         course = Course(hosts, image)
         for number in range(args.runs):
             big.append(course.stays(BIG, 2 * number))

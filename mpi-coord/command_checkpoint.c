@@ -37,12 +37,15 @@ static int refuse(const struct wt_guests *g, const struct wt_error *err)
 /* The gang has ended with this code. Answers the exit code. */
 static int come_back(struct wt_guests *g, int gang)
 {
+	bool saved = !gang || gang == WT_EXIT_STANDS; /* then it has said what is wrong with it */
 	const char *name = g->options.name;
 	struct wt_error err = { 0 };
 	char text[TEXT_MAX];
 	int status;
 
 	wt_sabotage_before("checkpoint.find");
+	if (gang < 0) /* it was killed, and guests may be held */
+		wt_guests_run_gang(g, "--undo");
 	status = wt_guests_find_patiently(g, WT_GUESTS_FROM_ONLY, &err);
 	if (status >= 0) {
 		wt_sabotage_before("checkpoint.resume");
@@ -53,14 +56,26 @@ static int come_back(struct wt_guests *g, int gang)
 	if (status < 0) {
 		snprintf(text, sizeof text,
 			"%s, but: %s; the ranks of job %s wait: watari-mpi resume, with --agent for each guest, lets them go on",
-			gang ? "nothing was saved" : "the job was saved", wt_error_text(&err), name);
-		return wt_guests_tell_end(g, gang ? "unfinished" : "saved",
+			saved ? "the job was saved" : "nothing was saved", wt_error_text(&err), name);
+		return wt_guests_tell_end(g, saved ? "saved" : "unfinished",
 			status == -ENOENT ? WT_EXIT_FAILED : WT_EXIT_STANDS, text);
 	}
-	if (!gang)
-		return wt_guests_tell_end(g, "saved", WT_EXIT_OK, "is saved, and runs");
+	if (saved)
+		return wt_guests_tell_end(g, "saved", gang, "is saved, and runs");
 	snprintf(text, sizeof text, "job %s was not saved, and runs as before", name);
 	return wt_guests_tell_end(g, "failed", WT_EXIT_FAILED, text);
+}
+
+/* A guest that is silent may be held by what a coordinator that was killed has left. */
+static int find_free(struct wt_guests *g, struct wt_error *err)
+{
+	int status = wt_guests_find(g, WT_GUESTS_FROM_ONLY, err);
+
+	if (status != -EHOSTUNREACH)
+		return status;
+	wt_guests_run_gang(g, "--undo");
+	wt_error_clear(err);
+	return wt_guests_find(g, WT_GUESTS_FROM_ONLY, err);
 }
 
 static int save(struct wt_guests *g)
@@ -73,7 +88,7 @@ static int save(struct wt_guests *g)
 		status = wt_guests_wait_gang(
 			g, "somebody works in that folder already; waiting until that is over", &err);
 	if (status >= 0)
-		status = wt_guests_find(g, WT_GUESTS_FROM_ONLY, &err);
+		status = find_free(g, &err);
 	if (status >= 0) {
 		wt_command_describe(&g->reaches, &g->options, note, sizeof note);
 		status = wt_guests_find(g, WT_GUESTS_FROM_ONLY, &err);

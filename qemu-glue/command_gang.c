@@ -9,6 +9,7 @@
 #include "command.h"
 #include "gang.h"
 #include "gang_agents.h"
+#include "report.h"
 
 static const char usage[] =
 	"usage: watari gang PLAN.json [options]\n"
@@ -20,6 +21,7 @@ static const char usage[] =
 	"With --restore all run again from DIR, at their destinations. See docs/CHECKPOINT.md.\n"
 	"  --of JOB         whose checkpoint it is; a DIR of another job is refused (default: job)\n"
 	"  --note TEXT      more of that, for people\n"
+	"  --undo           with one of these: only call back what a coordinator that was killed has left\n"
 	"  --journal FILE   what was done so far (default: PLAN.json.journal); the relays' output is beside it\n"
 	"  --resume         go on with a gang whose coordinator has ended\n"
 	"  --agents         only say where the guests' agents are, for watari-mpi\n"
@@ -33,6 +35,7 @@ enum {
 	OPT_RESTORE,
 	OPT_OF,
 	OPT_NOTE,
+	OPT_UNDO,
 	OPT_JSON,
 	OPT_HELP
 };
@@ -40,8 +43,8 @@ enum {
 static const struct option options[] = { { "journal", 1, NULL, OPT_JOURNAL },
 	{ "resume", 0, NULL, OPT_RESUME }, { "agents", 0, NULL, OPT_AGENTS },
 	{ "checkpoint", 1, NULL, OPT_CHECKPOINT }, { "restore", 1, NULL, OPT_RESTORE },
-	{ "of", 1, NULL, OPT_OF }, { "note", 1, NULL, OPT_NOTE }, { "json", 0, NULL, OPT_JSON },
-	{ "help", 0, NULL, OPT_HELP }, { 0 } };
+	{ "of", 1, NULL, OPT_OF }, { "note", 1, NULL, OPT_NOTE }, { "undo", 0, NULL, OPT_UNDO },
+	{ "json", 0, NULL, OPT_JSON }, { "help", 0, NULL, OPT_HELP }, { 0 } };
 
 struct request {
 	struct wt_gang_options gang;
@@ -72,6 +75,8 @@ static bool take(int option, struct request *request)
 	case OPT_NOTE:
 		o->note = optarg;
 		return true;
+	case OPT_UNDO:
+		return o->undo = true;
 	case OPT_JSON:
 		return o->json = true;
 	default:
@@ -85,6 +90,8 @@ static bool check(const struct wt_gang_options *o)
 
 	if ((o->checkpoint && o->restore) || ((o->checkpoint || o->restore) && (o->resume || o->journal)))
 		wrong = "--checkpoint, --restore, and a move with --journal or --resume are three things; give one of them";
+	else if (o->undo && !o->checkpoint && !o->restore)
+		wrong = "--undo is for --checkpoint and --restore";
 	else if (!o->checkpoint && (o->job || o->note))
 		wrong = "--of and --note are for --checkpoint";
 	else if (o->job && !wt_job_name_good(o->job))
@@ -112,7 +119,7 @@ int wt_command_gang(int argc, char **argv)
 	if (o->checkpoint && !o->job)
 		o->job = "job";
 	if (!o->journal && asprintf(&journal, "%s.journal", o->plan) < 0)
-		return WT_EXIT_FAILED;
+		return wt_report_no_memory();
 	if (!o->journal)
 		o->journal = journal;
 	if (request.agents)

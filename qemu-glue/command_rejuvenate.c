@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "rejuvenate.h"
+#include "report.h"
 
 static const char usage[] =
 	"usage: watari rejuvenate PLAN.json [options]\n"
@@ -31,7 +32,7 @@ static int run(struct wt_rejuvenate_options *o)
 	int code;
 
 	if (!o->journal && asprintf(&journal, "%s.journal", o->plan) < 0)
-		return WT_EXIT_FAILED;
+		return wt_report_no_memory();
 	if (!o->journal)
 		o->journal = journal;
 	code = wt_rejuvenate_run(o);

@@ -187,7 +187,7 @@ int wt_gang_run(const struct wt_gang_options *options)
 	int code;
 
 	if (!gang)
-		return WT_EXIT_FAILED;
+		return wt_report_no_memory();
 	gang->options = options;
 	gang->journal.file.fd = gang->signals.fd = -1;
 	wt_report_open(&gang->report, options->json);

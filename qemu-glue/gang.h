@@ -14,6 +14,7 @@ struct wt_gang_options {
 	const char *plan, *journal;       /* paths */
 	const char *checkpoint, *restore; /* a job's folder (job_folder.h); NULL: they move */
 	const char *job, *note;           /* checkpoint: whose it is, and more of that for people, or NULL */
+	bool undo; /* only call back what a coordinator of before has left, with checkpoint or restore */
 	bool resume, json;
 };
 

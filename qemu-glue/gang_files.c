@@ -159,7 +159,8 @@ static int check_path(const struct files *f, struct wt_error *err)
 static int open_folder(struct files *f, struct wt_error *err)
 {
 	const struct wt_gang_options *o = f->options;
-	int r = wt_job_folder_open(&f->folder, o->restore ? o->restore : o->checkpoint, !o->restore, err);
+	int r = wt_job_folder_open(
+		&f->folder, o->restore ? o->restore : o->checkpoint, !o->restore && !o->undo, err);
 
 	if (!r && o->restore)
 		r = wt_job_folder_check_plan(&f->folder, f->plan, err);
@@ -190,7 +191,7 @@ static int start(struct files *f, struct wt_error *err)
 	f->step.arg = f;
 	f->step.start = o->restore;
 	r = wt_gang_step_open(&f->step, err);
-	if (!r && !o->restore)
+	if (!r && !o->restore && !o->undo)
 		r = wt_job_folder_begin(&f->folder, &f->record.generation, err);
 	return r ? r : wt_signals_open(&f->signals, f->loop, signalled, f, err);
 }
@@ -306,7 +307,7 @@ static int run(const struct wt_gang_options *options)
 	int code;
 
 	if (!f)
-		return WT_EXIT_FAILED;
+		return wt_report_no_memory();
 	f->options = options;
 	f->signals.fd = f->folder.lock_fd = -1;
 	f->start_ns = wt_report_now_ns();
@@ -315,6 +316,8 @@ static int run(const struct wt_gang_options *options)
 		snprintf(text, sizeof text, "%s; nothing was begun", wt_error_text(&err));
 		wt_report_error(&f->report, text);
 		code = WT_EXIT_FAILED;
+	} else if (options->undo) {
+		code = WT_EXIT_OK;
 	} else {
 		sabotage(f, "begin");
 		wt_gang_step_begin(&f->step);

@@ -277,7 +277,7 @@ int wt_rejuvenate_run(const struct wt_rejuvenate_options *options)
 	int code;
 
 	if (!run)
-		return WT_EXIT_FAILED;
+		return wt_report_no_memory();
 	run->options = options;
 	run->journal.file.fd = run->signals.fd = -1;
 	run->worst_downtime_ms = -1;

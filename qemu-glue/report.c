@@ -114,3 +114,9 @@ void wt_report_error(struct wt_report *report, const char *text)
 	fprintf(report->err, "watari: %s\n", text);
 	fflush(report->err);
 }
+
+int wt_report_no_memory(void)
+{
+	fputs("watari: out of memory; nothing was begun\n", stderr);
+	return 1;
+}

@@ -34,6 +34,8 @@ unsigned wt_report_columns(const struct wt_report *report);
 void wt_report_progress(struct wt_report *report, json_t *fields, const char *text);
 /* One sentence on standard error, and an "error" event with --json. */
 void wt_report_error(struct wt_report *report, const char *text);
+/* A command that could not even begin says so. Answers its exit code, 1. */
+int wt_report_no_memory(void);
 
 /* CLOCK_MONOTONIC in ns. */
 uint64_t wt_report_now_ns(void);

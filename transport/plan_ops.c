@@ -48,7 +48,8 @@ bool wt_plan_peek(struct wt_plan *plan, unsigned number, uint64_t now_ns, struct
 		choice->kind = CHOSE_NOTHING;
 		return false;
 	}
-	if (!wt_work_is_local(&choice->work) && !wt_plan_may_pay(plan, path->server, now_ns)) {
+	assert(path || wt_work_is_local(&choice->work));
+	if (path && !wt_work_is_local(&choice->work) && !wt_plan_may_pay(plan, path->server, now_ns)) {
 		choice->kind = CHOSE_NOTHING;
 		return false;
 	}

@@ -16,6 +16,7 @@
  * The quiet time is counted in turns of a timer, so that a puller that was stopped itself does not blame the
  * replica. The loop's thread.
  */
+#include <assert.h>
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -200,6 +201,7 @@ static void take_read(struct puller_replica *r, const struct wt_reader_done *don
 	struct wt_puller *p = r->puller;
 	struct slot *slot = slot_of(r, done->tag);
 
+	assert(slot); /* it was read for */
 	slot->reads--;
 	if (done->status) {
 		uint64_t from = done->extent.page - slot->of->extent.page;

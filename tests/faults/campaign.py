@@ -75,8 +75,9 @@ class Calls:
             os.unlink(fired)
         words = {"": f"{site.call} {site.offset} {how.rstrip('+')} {'1+' if how.endswith('+') else '1'}", "FIRED": fired}
         left, said = self.scenario.run({component: migrations.preload(**words, **self.scenario.words)})
-        if not any(call in site.call for call in MAY_LEAVE):
-            migrations.leftovers(self.world, self.scenario.keeps)
+        if any(call in site.call for call in MAY_LEAVE):
+            self.world.clear()
+        migrations.leftovers(self.world, self.scenario.keeps)
         if not os.path.exists(fired):
             return "not reached", said
         if any(word.startswith("recover: ") for word in said):

@@ -77,6 +77,10 @@ class World:
         """Everything of a point that went wrong."""
         self.host.end_processes()
         self.guest = self.next = None
+        self.clear()
+
+    def clear(self):
+        """Files that relays have left."""
         for path in self.left_over() - self.usual:
             os.unlink(path)
 

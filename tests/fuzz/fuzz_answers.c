@@ -190,7 +190,8 @@ static void ask_disks(json_t *list)
 		const char *name;
 
 		wt_disk_writable(disk);
-		PROMISE(wt_disk_label(disk) && wt_disk_place(disk));
+		PROMISE(strlen(wt_disk_label(disk)) <=
+			strlen(wt_disk_label(disk)) + strlen(wt_disk_place(disk)));
 		image = wt_disk_image(disk);
 		name = wt_disk_text(image, "filename");
 		wt_disk_path((pid_t)i, name, path);

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,34 +25,65 @@
 
 #define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
 #define MEMORY 65536u
+#define SERVED (4 * MEMORY) /* what is longer than MEMORY is sent from the file */
 #define GUARD 0x5a
 #define POSTS 4u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Of this end: what peers may read, what our reads go to, what peers may write, what nobody may touch. */
+/* Of this end: what our reads go to, what peers may write, what nobody may touch. */
 static struct {
-	uint8_t served[MEMORY], sink[MEMORY], target[MEMORY], guard[MEMORY];
+	uint8_t sink[MEMORY], target[MEMORY], guard[MEMORY];
 } memory, before;
+
+static uint8_t *readable, as_it_was[SERVED]; /* what peers may read, in a file */
 
 static const struct wt_fabric_ops *ops;
 static struct wt_endpoint *endpoint;
 static struct wt_listener *listener;
-static struct wt_region *served, *sink, *target;
-static struct wt_key served_key, target_key;
+static struct wt_region *served, *gone, *sink, *target;
+static struct wt_key served_key, gone_key, target_key;
 static uint16_t port;
+
+static uint8_t *map_file(size_t length, int *ret_fd)
+{
+	void *bytes;
+
+	*ret_fd = memfd_create("fuzz", MFD_CLOEXEC);
+	PROMISE(*ret_fd >= 0 && !ftruncate(*ret_fd, (off_t)length));
+	bytes = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, *ret_fd, 0);
+	PROMISE(bytes != MAP_FAILED);
+	return bytes;
+}
+
+/* Memory whose file has been cut off: it can be looked for, and is not there. */
+static void open_gone(void)
+{
+	struct wt_error err = { 0 };
+	int fd;
+	uint8_t *bytes = map_file(SERVED, &fd);
+
+	PROMISE(!ops->region_add(endpoint, bytes, SERVED, WT_ACCESS_SERVE, &gone, &err));
+	ops->region_key(gone, &gone_key);
+	PROMISE(!ftruncate(fd, 0));
+}
 
 static void open_all(void)
 {
 	struct wt_error err = { 0 };
+	int fd;
 
 	ops = wt_fabric_ops(WT_FABRIC_TCP);
-	memset(memory.served, 1, MEMORY);
+	readable = map_file(SERVED, &fd);
+	memset(readable, 1, SERVED);
+	memcpy(as_it_was, readable, SERVED);
 	memset(memory.guard, GUARD, MEMORY);
 	before = memory;
 	PROMISE(!ops->endpoint_open(NULL, NULL, &endpoint, &err));
 	PROMISE(!ops->listener_open("127.0.0.1", 0, &listener, &port, &err));
-	PROMISE(!ops->region_add(endpoint, memory.served, MEMORY, WT_ACCESS_SERVE, &served, &err));
+	PROMISE(!ops->region_add(endpoint, readable, SERVED, WT_ACCESS_SERVE, &served, &err));
+	ops->region_file(served, fd, 0);
+	open_gone();
 	PROMISE(!ops->region_add(endpoint, memory.sink, MEMORY, WT_ACCESS_SINK, &sink, &err));
 	PROMISE(!ops->region_add(endpoint, memory.target, MEMORY, WT_ACCESS_TARGET, &target, &err));
 	ops->region_key(served, &served_key);
@@ -126,13 +158,20 @@ static uint64_t address_of(uint8_t word)
 	return word < 250 ? (uint64_t)word * 256 : UINT64_MAX - word;
 }
 
+static uint64_t key_of(uint8_t word)
+{
+	if (word & 1)
+		return target_key.key;
+	if (word & 8)
+		return gone_key.key;
+	return word & 2 ? 7 : served_key.key;
+}
+
 static void put_request(int fd, const uint8_t *word, unsigned number)
 {
 	struct wt_tcp_request request = { .id = htole64(number),
 		.address = htole64(served_key.address + address_of(word[1])),
-		.key = htole64(word[0] & 1   ? target_key.key
-			       : word[0] & 2 ? 7
-					     : served_key.key),
+		.key = htole64(key_of(word[0])),
 		.length = htole32(word[2] * (word[0] & 4 ? 8192u : 128u)),
 		.magic = htole32(word[0] & 64 ? 0 : WT_TCP_MAGIC_REQUEST) };
 
@@ -286,7 +325,7 @@ static void try_end(enum wt_role role, const uint8_t *data, size_t size, bool wo
 	ops->alive(path);
 	ops->close(path);
 	close(fd);
-	PROMISE(!memcmp(memory.guard, before.guard, MEMORY) && !memcmp(memory.served, before.served, MEMORY));
+	PROMISE(!memcmp(memory.guard, before.guard, MEMORY) && !memcmp(readable, as_it_was, SERVED));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

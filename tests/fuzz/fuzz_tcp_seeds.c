@@ -17,6 +17,8 @@ int main(int argc, char **argv)
 	static const uint8_t greeting[56] = { 'W', 'T', 'T', 'H', 1 }, late[56] = { 'W', 'T', 'T', 'H', 9 };
 	static const uint8_t requests[] = { 0, 0, 8, 0, 0, 3, 16, 0, 4, 0, 7, 0, 1, 0, 8, 0, 2, 0, 8, 0, 0,
 		251, 8, 0 };
+	static const uint8_t long_ones[] = { 4, 0, 16, 0, 0, 0, 8, 0, 4, 9, 12, 0, 8, 0, 8, 0, 0, 0, 8, 0, 8,
+		0, 1, 0 };
 	static const uint8_t nothing[] = { 0, 0, 0, 0 }, stranger[] = { 0, 0, 8, 0, 64, 0, 8, 0 };
 	static const uint8_t answers[] = { 0, 0, 0, 0, 2, 0, 2, 0, 2, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
 	static const uint8_t wrong_id[] = { 1, 5, 0, 0 }, wrong_status[] = { 2, 0, 7, 0 },
@@ -36,6 +38,7 @@ int main(int argc, char **argv)
 	seed_bytes("half", GREETING, greeting, 20);
 	seed_text("stranger", GREETING, "GET / HTTP/1.0\r\n\r\n");
 	seed_bytes("requests", SERVE | WORDS, requests, sizeof requests);
+	seed_bytes("long", SERVE | WORDS, long_ones, sizeof long_ones);
 	seed_bytes("nothing", SERVE | WORDS, nothing, sizeof nothing);
 	seed_bytes("magic", SERVE | WORDS, stranger, sizeof stranger);
 	seed_text("bytes", SERVE, "bytes");

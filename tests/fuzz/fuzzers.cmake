@@ -51,7 +51,8 @@ foreach(name fuzz_mpi fuzz_mpi_seeds)
 endforeach()
 
 watari_fuzzer(fuzz_words ${glue}/target.c ${glue}/retarget_request.c ${glue}/source_retarget.c ${glue}/source_switch.c
-  ${glue}/stream_tail.c ${glue}/upgrade_command.c ${glue}/gang_relay.c ${glue}/printable.c ${transport}/psk.c ${transport}/error.c)
+  ${glue}/stream_tail.c ${glue}/upgrade_command.c ${glue}/gang_relay.c ${glue}/printable.c ${transport}/psk.c ${transport}/secret_file.c
+  ${transport}/error.c)
 watari_fuzzer(fuzz_journals ${glue}/journal_file.c ${glue}/gang_journal.c ${glue}/gang_order.c ${glue}/gang_plan.c
   ${glue}/rejuvenate_journal.c ${glue}/rejuvenate_order.c ${glue}/rejuvenate_plan.c ${glue}/plan_reader.c ${glue}/device_map.c
   ${glue}/printable.c ${transport}/error.c)
@@ -59,9 +60,9 @@ watari_fuzz_program(fuzz_frame_seeds ${glue}/frame.c ${glue}/page_map.c ${glue}/
 watari_fuzzer(fuzz_answers ${glue}/preflight.c ${glue}/disk_info.c ${glue}/machine_type.c ${glue}/device_qemu.c
   ${glue}/handover_check.c ${transport}/error.c)
 file(GLOB path_tcp CONFIGURE_DEPENDS ${transport}/path_tcp*.c)
-watari_fuzzer(fuzz_tcp ${path_tcp} ${transport}/path.c ${transport}/error.c)
+watari_fuzzer(fuzz_tcp ${path_tcp} ${transport}/tls_base.c ${transport}/path.c ${transport}/error.c)
 file(GLOB puller CONFIGURE_DEPENDS ${transport}/*.c)
-list(FILTER puller EXCLUDE REGEX "/(announce|channel|path_verbs|server|rails?\\.c|serving|memory\\.c|psk)")
+list(FILTER puller EXCLUDE REGEX "/(announce|channel|path_verbs|server|rails?\\.c|serving|memory\\.c|psk|credentials)")
 watari_fuzzer(fuzz_puller ${puller})
 watari_fuzz_program(fuzz_puller_seeds ${wire})
 foreach(name tcp answers multifd qemu_text devices replica words journals)

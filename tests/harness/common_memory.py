@@ -36,16 +36,17 @@ def nvdimm_mb(ram_mb):
 
 
 @contextlib.contextmanager
-def common_lab(sizes, mem="1536M", options=()):
-    """Two hosts; /dev/dax0.0 and so on of both are one memory, each with room for a guest of so many MiB."""
+def common_lab(sizes, mem="1536M", populated=False):
+    """Two hosts; /dev/dax0.0 and so on of both are one memory, each with room for a guest of so many MiB. populated: all of it is
+    mapped in both hosts' QEMUs before they begin."""
     directory = tempfile.mkdtemp(prefix="watari-common-", dir="/dev/shm")
     total = sum(nvdimm_mb(mb) for mb in sizes)
     words = [f"-M nvdimm=on -m {mem},slots={len(sizes)},maxmem={total + 8192}M"]
     for number, mb in enumerate(sizes):
-        words.append(f"-object memory-backend-file,id=nv{number},share=on,prealloc=on,mem-path={directory}/{number},"
+        words.append(f"-object memory-backend-file,id=nv{number},share=on,prealloc={'on' if populated else 'off'},mem-path={directory}/{number},"
                      f"size={nvdimm_mb(mb)}M -device nvdimm,memdev=nv{number}")
     try:
-        with lab(2, mem, ["--qemu", " ".join(words), *options]) as hosts:
+        with lab(2, mem, ["--qemu", " ".join(words)]) as hosts:
             for host, script in zip(hosts, (MAKE, FIND)):
                 code, text = host.call(["sh", "-c", script % {"modules": MODULES}], 120)
                 if code:

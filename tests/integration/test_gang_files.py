@@ -33,7 +33,7 @@ class Files:
         self.members = [StubMember(host, f"vm{number}", number) for number in range(GUESTS)]
         self.log = f"{host.run_dir}/order"
         self.run_here()
-        self.gang = Gang(host, self.members, **{"watari": STUB, "hold_s": 20, **plan})
+        self.gang = Gang(host, self.members, **{"watari": STUB, "hold_s": 60, **plan})
 
     def run_here(self):
         for member in self.members:
@@ -56,7 +56,7 @@ class Files:
     def run(self, code, result, *words, env=None):
         """Its sentences on standard error."""
         process = self.start(*words, env=env)
-        found = process.wait(60)
+        found = process.wait(120)
         expect(found == code, f"exit code {found}, not {code}: {process.tail(12)}")
         if result:
             expect(summary(process)["result"] == result, f"{summary(process)}")
@@ -118,7 +118,7 @@ def case_fails(host, image):
     process = f.start("--checkpoint", f.folder, "--of", "weather", env={"STUB_HANG": "vm1"})
     wait_for(lambda: len((read(f.log) or "").splitlines()) == GUESTS - 1, "those that hold")
     os.kill(process.child.pid, signal.SIGTERM)
-    expect(process.wait(30) == 1 and f.whole() == good and f.where("from") == {"running"}, f"{process.tail()}")
+    expect(process.wait(120) == 1 and f.whole() == good and f.where("from") == {"running"}, f"{process.tail()}")
 
     f.crash()
     said = f.restore(1, "failed", env={"STUB_FAIL": "vm1:load"})
@@ -180,14 +180,17 @@ def case_dies(host, image):
     for point in ("save.begin", "save.going", "save.commit", "save.committed"):
         before = read(f"{f.folder}/job.json")
         process = f.start("--checkpoint", f.folder, "--of", "weather", env={"WATARI_DIE_BEFORE": point})
-        expect(process.wait(30) == -signal.SIGKILL, f"{point}: {process.tail()}")
+        expect(process.wait(120) == -signal.SIGKILL, f"{point}: {process.tail()}")
         expect((read(f"{f.folder}/job.json") == before) == (point != "save.committed"), f"{point}: what does the folder hold?")
+        if point == "save.going":
+            f.run(0, None, "--checkpoint", f.folder, "--of", "weather", "--undo")
+            expect(f.where("from") == {"running"}, f"{point}: guests are held: {f.where('from')}")
         f.save()
         f.whole()
     for point in ("restore.begin", "restore.going", "restore.over"):
         f.crash()
         process = f.start("--restore", f.folder, env={"WATARI_DIE_BEFORE": point})
-        expect(process.wait(30) == -signal.SIGKILL, f"{point}: {process.tail()}")
+        expect(process.wait(120) == -signal.SIGKILL, f"{point}: {process.tail()}")
         if point == "restore.going":
             f.restore(1, None)  # what is left of it is called back; its QEMUs are gone
             expect(not {"running", "loaded"} & f.where("to"), f"{point}: {f.where('to')}")

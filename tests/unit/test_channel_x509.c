@@ -167,7 +167,7 @@ static void shake(struct meeting *m)
 
 static void open_end(struct meeting *m, int end, const char *who, const char *allowed, const char *host)
 {
-	struct wt_tls_context *context;
+	struct wt_tls_context *context = NULL;
 
 	if (load(who, &allowed, allowed ? 1 : 0, &m->credentials[end], &m->err[end]) ||
 		wt_tls_context_open(end == SERVER, m->credentials[end], &context, &m->err[end]))
