@@ -152,8 +152,10 @@ def says(port, *words):
 
 def hello(name):
     """Of watari's protocol, for a guest."""
+    with open(os.path.join(ROOT, "transport", "wire.h")) as file:
+        version = int(re.search(r"WT_WIRE_VERSION (\d+)", file.read())[1]).to_bytes(2, "little")
     text = name.encode()
-    return (b"\0WATARI\1" + b"\x04\0\x04\0" + os.urandom(16) + bytes(8) + len(text).to_bytes(2, "little") + text).ljust(312, b"\0")
+    return (b"\0WATARI\1" + 2 * version + os.urandom(16) + bytes(8) + len(text).to_bytes(2, "little") + text).ljust(312, b"\0")
 
 
 # ---- the rows: (target) ----
