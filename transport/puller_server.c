@@ -122,7 +122,7 @@ static int take_regions_clear(
 {
 	struct wt_puller *p = s->puller;
 
-	if (length != 1 || payload[0] > WT_FABRIC_SIM || !p->started)
+	if (length != 1 || payload[0] >= WT_FABRIC_COUNT || !p->started)
 		return wt_error_set(err, EPROTO, "the server's message on regions is malformed");
 	if (!wt_puller_is_replica(s))
 		wt_mover_regions_clear(p->mover, s->number, (enum wt_fabric)payload[0]);

@@ -241,7 +241,7 @@ static int landed(struct wt_server *s, const uint8_t *payload, size_t length, st
 
 static int paths_lost(struct wt_server *s, const uint8_t *payload, size_t length, struct wt_error *err)
 {
-	if (!s->peer_known || length < 1 || length > 2 || payload[0] > WT_FABRIC_SIM)
+	if (!s->peer_known || length < 1 || length > 2 || payload[0] >= WT_FABRIC_COUNT)
 		return wt_error_set(err, EPROTO, "the puller's message on lost paths is malformed");
 	if (s->rails)
 		wt_rails_lost(s->rails, (enum wt_fabric)payload[0], length == 2 ? payload[1] : WT_RAILS_ALL);

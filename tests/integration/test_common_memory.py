@@ -4,6 +4,7 @@
 machine here; host VMs are those of tests/lab/test_common_memory_lab.py.
 
   stays     a guest moves, and its memory stays in its file; then once more
+  versions  7.2 and 10.0, to and fro
   unlike    memory that is not the same, has another size, has no room behind it or is private, and the word at one end
             only: refused, the guest runs on
   aborts    the destination fails behind the stop: the guest runs on, on memory that the other QEMU had mapped
@@ -46,6 +47,21 @@ def case_stays(host, image):
         still_fine(guest)
     capabilities = {c["capability"]: c["state"] for c in guest.call("query-migrate-capabilities")[1]}
     expect(not capabilities["x-ignore-shared"], "the next migration would leave the memory out")
+    guest.wait_round()
+
+
+def case_versions(host, image):
+    shape = {"machine": "pc-q35-7.2"}  # both versions have it
+    guest, ram = first(host, image, version="7.2", **shape)
+    for version in ("10.0", "7.2", "7.2", "10.0"):
+        ram["version"] = version
+        new = Guest(host, image, incoming=True, **ram)
+        told = move(guest, new).succeed()
+        expect(told["moved_bytes"] == 0, f"memory was moved: {told}")
+        print(f"  to {version}: {told['total_ms']:.0f} ms, {told['downtime_ms']:.1f} ms down", flush=True)
+        guest.ended()
+        guest = new
+        still_fine(guest)
     guest.wait_round()
 
 

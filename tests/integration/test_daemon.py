@@ -131,6 +131,12 @@ def threads(process):
     return len(os.listdir(f"/proc/{process.child.pid}/task"))
 
 
+def held(host, daemon):
+    """What it has without sessions; after a first one that failed, since a sanitizer has a thread of its own from then on."""
+    refused(client(host, "send", f"{host.run_dir}/no.qmp", "127.0.0.1:1/none"), "no.qmp")
+    return descriptors(daemon), threads(daemon)
+
+
 def idle(daemon, before):
     """It has as many descriptors and threads as before."""
     wait_for(lambda: (descriptors(daemon), threads(daemon)) == before, f"the daemon's return to {before}, it has "
@@ -148,7 +154,7 @@ def case_moves(host, image):
     refused(client(host, "send", source.qmp, "127.0.0.1:1/vm"), "no watari daemon runs here")
     daemon = start_daemon(host)
     refused(host.start([watari(), "daemon"], "second"), "runs here already")
-    before = descriptors(daemon), threads(daemon)
+    before = held(host, daemon)
     install_key([host])
     pair = begin(host, source, destination, *SLOW, secure=("--psk", "keys.psk"), cwd=host.run_dir)
     moving(pair[0])
@@ -185,6 +191,32 @@ def case_moves(host, image):
     expect(os.listdir(f"{host.run_dir}/watari") == [], "the daemon leaves files behind")
 
 
+def strangers(host):
+    """Who asks for nonsense is told so, and nothing begins."""
+    def ask(request, descriptors):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
+            asking.settimeout(30)
+            asking.connect(f"{host.run_dir}/watari/.daemon.sock")
+            if request is None:
+                return None
+            if descriptors:
+                socket.send_fds(asking, [request], descriptors)
+            else:
+                asking.send(request)
+            return json.loads(asking.recv(4096))["error"]
+
+    directory = os.open(host.run_dir, os.O_RDONLY)
+    try:
+        three = [2, 2, directory]
+        ask(None, ())
+        for request, descriptors in ((b"{}", ()), (b"{}", three[:2]), (b"{}", [*three, directory])):
+            expect("comes with three descriptors" in ask(request, descriptors), f"{len(descriptors)} descriptors")
+        for request in (b"{}", b"send", b'{"argv":[]}', b'{"argv":["send",7]}', b'{"argv":["doctor"]}', b'{"argv":{"0":"send"}}'):
+            expect("runs send and receive only" in ask(request, three), f"{request}")
+    finally:
+        os.close(directory)
+
+
 def case_limits(host, image):
     """What goes beyond a limit is refused with a sentence, and what runs goes on."""
     qmps = start_stubs(host, 4)
@@ -194,6 +226,7 @@ def case_limits(host, image):
             "--max-pinned is more than the 65536 bytes")
     expect(host.call([watari(), "daemon", "--max-memory", "much"])[0] == 2, "--max-memory takes anything")
     daemon = start_daemon(host, "--max-sessions", "2", wrap=wrap)
+    strangers(host)
     waiting = [client(host, "receive", qmps[i], f"127.0.0.1:0/vm{i}") for i in range(2)]
     for one in waiting:
         port_of(one)
@@ -220,7 +253,7 @@ def case_many(host, image):
     source.wait_reports(2)
     destination = Guest(host, image, incoming=True, **SMALL)
     daemon = start_daemon(host)
-    before = descriptors(daemon), threads(daemon)
+    before = held(host, daemon)
     waiting = [client(host, "receive", qmp, f"127.0.0.1:0/stub{number}") for number, qmp in enumerate(qmps)]
     silent = [socket.create_connection(("127.0.0.1", port_of(one))) for one in waiting]
     each = (descriptors(daemon) - before[0]) / MANY

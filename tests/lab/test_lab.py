@@ -11,6 +11,7 @@
   contract   the contract suite of paths over verbs
   bench      the benchmarks over verbs, and perftest beside them
   soak       a guest moves to and fro over verbs, many times (WATARI_SOAK, default 20)
+  daemon     the same through one daemon on each host, which pins memory while a guest moves, and keeps nothing
   rails      a guest moves over two RDMA devices, of which one breaks in the middle and comes back
   fabrics    memory is served to another host while RDMA breaks in the middle and comes back: verbs, tcp, verbs
 """
@@ -25,7 +26,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.cases import SMALL as NATIVE, expect, main, need_sabotage, refused, still_fine  # noqa: E402
 from harness.guests import Guest  # noqa: E402
 from harness.hosts import ROOT, lab, wait_for  # noqa: E402
-from harness.migration import BUILD, Migration, events, install_key  # noqa: E402
+from harness.migration import BUILD, Migration, events, install_key, watari  # noqa: E402
 from harness.uri import Receiver, Sender  # noqa: E402
 from harness.wire import perftest, watari_wire  # noqa: E402
 
@@ -102,6 +103,47 @@ def case_plugged(image):
         summary = Migration(source, destination, keys=keys, send=[*verbs, "--verify"]).succeed(240)
         expect(summary["copied_pages"] > 0, f"RAM with a balloon was served in place: {summary}")
         destination.wait_round()
+
+
+def daemon_held(host):
+    """{name: KiB or count} of the host's daemon, when no other watari runs there"""
+    code, text = host.call(["sh", "-c", "p=$(pgrep -o -x watari) && echo fds: $(ls /proc/$p/fd | wc -l) && "
+                                        "grep -E '^(VmPin|VmLck|Threads|RssAnon):' /proc/$p/status"])
+    expect(code == 0, f"the daemon on {host.name}: {text}")
+    return {line.split(":")[0]: int(line.split(":")[1].split()[0]) for line in text.splitlines()}
+
+
+def case_daemon(image):
+    """Over verbs, to and fro (WATARI_SOAK times, default 6)."""
+    times = int(os.environ.get("WATARI_SOAK", "6"))
+    with lab(2) as hosts:
+        keys = install_key(hosts)
+        for host in hosts:
+            daemon = host.start([watari(), "daemon", "--json"], "daemon")
+            wait_for(lambda p=daemon: events(p) or not p.running(), "the daemon")
+        guest, counts = Guest(hosts[0], image, **SMALL), []
+        guest.wait_reports(2)
+        for number in range(times):
+            here = hosts[number % 2]
+            after = Guest(hosts[1 - number % 2], image, incoming=True, **SMALL)
+            slow = [] if number else ["--max-rate", "4M", "--downtime-limit", "20s"]
+            attempt = Migration(guest, after, keys=keys[::-1] if number % 2 else keys, receive=["--daemon"],
+                                send=[*SEND, "--daemon", "--fabric", "verbs", *slow])
+            if slow:
+                wait_for(lambda: any(e.get("remaining_bytes") for e in events(attempt.sender)), "the transfer", 120)
+                pinned = daemon_held(here)["VmPin"]
+                expect(pinned > 0, "nothing is pinned over verbs")
+            expect(attempt.succeed(300)["fabric"] == "verbs", "not over verbs")
+            guest.ended()
+            guest = after
+            for host in hosts:
+                wait_for(lambda h=host: daemon_held(h)["VmPin"] == 0, f"pinned memory on {host.name} that is let go", 120)
+            counts.append([daemon_held(host) for host in hosts])
+            print(f"  {number + 1}: {counts[-1]}", flush=True)
+        guest.wait_round()
+        print(f"  {pinned} KiB were pinned in the first one's midst", flush=True)
+        for first, last in zip(counts[1], counts[-1]):
+            expect(last["fds"] <= first["fds"] and last["Threads"] <= first["Threads"], f"something stays: {first}, {last}")
 
 
 class Allocated:

@@ -184,6 +184,23 @@ static void test_rates(void **state)
 	}
 }
 
+static void test_bytes(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes; /* 0: refused */
+	} sizes[] = { { "1", 1 }, { "64K", 65536 }, { "1.5M", 1572864 }, { "16G", 16ull << 30 }, { "0", 0 },
+		{ "", 0 }, { "G", 0 }, { "-1G", 0 }, { "1GB", 0 }, { "1T", 0 }, { "1e30", 0 }, { "nan", 0 } };
+	uint64_t bytes;
+
+	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		bytes = 77;
+		assert_int_equal(
+			wt_command_bytes("--max-memory", sizes[i].text, &bytes), sizes[i].bytes != 0);
+		assert_int_equal(bytes, sizes[i].bytes ? sizes[i].bytes : 77);
+	}
+}
+
 static void test_refused(void **state)
 {
 	static const char *const lines[] = { "", BASE, BASE "h:1/n more", BASE "h:1", BASE "h:65536/n",
@@ -294,6 +311,7 @@ int main(void)
 		cmocka_unit_test(test_holds),
 		cmocka_unit_test(test_replicas),
 		cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_job_names),
 		cmocka_unit_test(test_help),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_report.c - progress on a terminal (a pseudo terminal of a known width): one line that never wraps.
+ * test_report.c - progress on a terminal (a pseudo terminal of a known width): one line that never wraps; how
+ * much is told.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,9 +12,12 @@
 
 #include <pty.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include <watari/limits.h>
 
 #include "../../qemu-glue/progress.h"
 #include "../../qemu-glue/report.h"
@@ -98,11 +102,40 @@ static void test_unknown_width(void **state)
 	assert_int_equal(columns_of(3), 1);
 }
 
+/* Past the limit only errors and the summary are told. */
+static void test_volume(void **state)
+{
+	static char note[64u << 10];
+	char *text = NULL;
+	size_t length = 0, full;
+	FILE *out = open_memstream(&text, &length), *err = fopen("/dev/null", "w");
+	struct wt_report report;
+
+	assert_true(out && err);
+	wt_report_open_on(&report, true, out, err);
+	memset(note, 'n', sizeof note - 1);
+	for (unsigned i = 0; i < 2 * WT_LIMIT_LOG_BYTES / sizeof note; i++)
+		wt_report_event(&report, "note", json_pack("{s:s}", "text", note), NULL);
+	full = length;
+	assert_true(full > WT_LIMIT_LOG_BYTES && full < WT_LIMIT_LOG_BYTES + 2 * sizeof note);
+	wt_report_progress(&report, json_object(), "");
+	wt_report_event(&report, "state", json_object(), NULL);
+	assert_int_equal(length, full);
+	wt_report_event(&report, "summary", json_object(), NULL);
+	wt_report_error(&report, "why");
+	assert_non_null(strstr(text + full, "\"summary\""));
+	assert_non_null(strstr(text + full, "\"why\""));
+	fclose(out);
+	fclose(err);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_width),
 		cmocka_unit_test(test_unknown_width),
+		cmocka_unit_test(test_volume),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
