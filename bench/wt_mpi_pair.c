@@ -97,6 +97,7 @@ int main(int argc, char **argv)
 	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
 	memory = malloc((size_t)WINDOW * LARGE);
 	if (!memory || iterations < 100) {
+		free(memory);
 		MPI_Abort(MPI_COMM_WORLD, 2);
 		return 2;
 	}

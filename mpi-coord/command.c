@@ -110,7 +110,7 @@ static bool take_words(
 	bool folder = wanted == WT_COMMAND_CHECKPOINT || wanted == WT_COMMAND_RESTART;
 	int name = count - plan - folder; /* how many are left for it */
 
-	if (name < 0 || name > (wanted != WT_COMMAND_RESTART))
+	if (name < 0 || name > (wanted == WT_COMMAND_RESTART ? 0 : 1))
 		return false;
 	if (plan)
 		options->plan = words[0];

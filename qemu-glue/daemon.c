@@ -244,7 +244,7 @@ static void client_new(struct daemon *d, int fd)
 		wt_error_set(&err, EAGAIN, "too many ask the daemon at once");
 	else if (wt_loop_fd_set(d->loop, fd, EPOLLIN, client_ready, client))
 		wt_error_set(&err, ENOMEM, "the daemon has no memory for one more who asks");
-	if (err.code) {
+	if (!client || err.code) {
 		answer_error(fd, &err);
 		close(fd);
 		free(client);

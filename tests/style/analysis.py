@@ -45,7 +45,7 @@ CPPCHECK = [
     "--suppress=arithOperationsOnVoidPointer",
     # It is not a compiler: what it cannot read gcc and clang do.
     "--suppress=internalAstError",
-    f"--library={ROOT}/tests/style/jansson.cfg",
+    f"--library={ROOT}/tests/style/cppcheck.cfg",
 ]
 TOOLS = {"tidy": "clang-tidy", "cppcheck": "cppcheck", "gcc": "gcc"}
 
