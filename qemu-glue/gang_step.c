@@ -67,8 +67,12 @@ static void tell(struct wt_gang_step *step, struct wt_gang_step_vm *vm)
 
 static void note(struct wt_gang_step_vm *vm, const char *what)
 {
-	if (!vm->why[0] && what[0])
-		snprintf(vm->why, sizeof vm->why, "%s", what);
+	size_t length = strnlen(what, sizeof vm->why - 1);
+
+	if (vm->why[0])
+		return;
+	memcpy(vm->why, what, length);
+	vm->why[length] = '\0';
 }
 
 static void note_said(struct wt_gang_step_vm *vm, const struct wt_gang_process *process)
