@@ -399,7 +399,7 @@ static void add_option(struct builder *b, const char *option, const char *given,
 	other = renamed(b->plan, argument);
 	if (!strcmp(option, "chardev") && !strncmp(argument, "file,", 5) &&
 		!wt_upgrade_option(argument, "backend", "append", value, sizeof value))
-		add_text(b, "%s,append=on", argument);
+		add_text(b, "%s,append=on", other ? other : argument);
 	else
 		add(b, other ? other : argument);
 	free(other);

@@ -89,6 +89,10 @@ static void test_names(void **state)
 		"/new/qemu -qmp unix:/run/a.sock.watari-12,server=on,wait=off -chardev "
 		"{\"backend\":\"socket\",\"path\":\"/run/b.sock.watari-12\"} -pidfile /run/a.pid.watari-12 -append "
 		"x=/run/a.sockets " END);
+	plan.old_argv = ARGV("-chardev", "file,id=c,path=/run/a.pid");
+	plan.names = &names[2];
+	plan.name_count = 1;
+	expect(&plan, "/new/qemu -chardev file,id=c,path=/run/a.pid.watari-12,append=on " END);
 	assert_int_equal(wt_upgrade_name(&names[2], "/run/c.sock", 12, &err), 0);
 	refuse(plan, "/run/c.sock, which is not on its command line");
 }
