@@ -7,7 +7,7 @@ set(transport ${CMAKE_SOURCE_DIR}/transport)
 set(glue ${CMAKE_SOURCE_DIR}/qemu-glue)
 set(mpi ${CMAKE_SOURCE_DIR}/mpi-coord)
 add_custom_target(fuzzers)
-set(WATARI_SMOKE_SECONDS 10 CACHE STRING "How long each fuzzer runs in the tests with label fuzz-smoke")
+set(WATARI_SMOKE_SECONDS 6 CACHE STRING "How long each fuzzer runs in the tests with label fuzz-smoke")
 
 function(watari_fuzz_program name)
   add_executable(${name} ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/${name}.c ${ARGN})

@@ -45,7 +45,7 @@ DEATHS = [(relay, relay, when, state) for relay, state in HOLDS for when in ("BE
 CUTS = [(victim, relay, "BEFORE", state) for victim in ("network", "network for a while") for relay, state in HOLDS
         if state != "done"]
 SEND_FOR = {"verifying": ["--verify"]}  # what makes a migration come to the state
-SAMPLE = 3  # of each kind
+SAMPLE = 2  # of each kind
 
 
 class World:
