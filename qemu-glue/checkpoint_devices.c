@@ -9,6 +9,8 @@
  */
 #include "checkpoint_internal.h"
 
+#include "relay_devices.h"
+
 /* All have left: is anything else in the way? */
 static void step(void *arg, enum wt_device_step_kind kind)
 {
@@ -42,22 +44,7 @@ static const struct wt_passthrough_events events = { .step = step, .failed = fai
 
 int wt_checkpoint_devices_open(struct wt_checkpoint *c, struct wt_error *err)
 {
-	const struct wt_relay_options *o = &c->options->common;
-	/* As in a handover: what is taken away here is given back here. */
-	struct wt_passthrough_config config = { .loop = c->relay.loop,
-		.report = &c->relay.report,
-		.map_path = o->device_map,
-		.host = o->device_host,
-		.root = "",
-		.agent_path = o->agent,
-		.source = true,
-		.handover = true };
-	int r;
-
-	if (!o->device_map)
-		return 0;
-	r = wt_passthrough_open(&config, &events, c, &c->passthrough, err);
-	return r ? r : wt_passthrough_check(c->passthrough, c->relay.qmp, err);
+	return wt_relay_devices_open(&c->relay, WT_RELAY_DEVICES_RETURN, &events, c, &c->passthrough, err);
 }
 
 const char *const *wt_checkpoint_devices_leaving(const struct wt_checkpoint *c)

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "destination_internal.h"
+#include "relay_devices.h"
 #include "relay_peer.h"
 
 static void send_json(struct wt_destination *d, unsigned type)
@@ -54,19 +55,8 @@ static const struct wt_passthrough_events events = { .step = step, .failed = fai
 
 int wt_destination_devices_open(struct wt_destination *d, struct wt_error *err)
 {
-	const struct wt_relay_options *o = &d->options->common;
-	struct wt_passthrough_config config = { .loop = d->relay.loop,
-		.report = &d->relay.report,
-		.map_path = o->device_map,
-		.host = o->device_host,
-		.root = "",
-		.agent_path = o->agent };
-	int r;
-
-	if (!o->device_map)
-		return 0;
-	r = wt_passthrough_open(&config, &events, d, &d->devices.passthrough, err);
-	return r ? r : wt_passthrough_check(d->devices.passthrough, d->relay.qmp, err);
+	return wt_relay_devices_open(
+		&d->relay, WT_RELAY_DEVICES_ARRIVE, &events, d, &d->devices.passthrough, err);
 }
 
 /* The source names the devices. What is wrong with them ends this reception, not the session's protocol. */

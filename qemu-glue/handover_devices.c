@@ -14,6 +14,7 @@
 
 #include "handover_internal.h"
 #include "preflight.h"
+#include "relay_devices.h"
 #include "relay_peer.h"
 
 /* All have left: is anything else in the way? */
@@ -51,21 +52,8 @@ static const struct wt_passthrough_events events = { .step = step, .failed = fai
 
 int wt_handover_devices_open(struct wt_handover *h, struct wt_error *err)
 {
-	const struct wt_relay_options *o = &h->options->common;
-	struct wt_passthrough_config config = { .loop = h->relay.loop,
-		.report = &h->relay.report,
-		.map_path = o->device_map,
-		.host = o->device_host,
-		.root = "",
-		.agent_path = o->agent,
-		.source = true,
-		.handover = true };
-	int r;
-
-	if (!o->device_map)
-		return 0;
-	r = wt_passthrough_open(&config, &events, h, &h->devices.passthrough, err);
-	return r ? r : wt_passthrough_check(h->devices.passthrough, h->old.qmp, err);
+	return wt_relay_devices_open(
+		&h->relay, WT_RELAY_DEVICES_RETURN, &events, h, &h->devices.passthrough, err);
 }
 
 int wt_handover_devices_check_new(struct wt_handover *h, struct wt_error *err)

@@ -5,6 +5,8 @@
  */
 #include "restore_devices.h"
 
+#include "relay_devices.h"
+
 /* The only step of the owner's is MOVE: all is prepared. */
 static void step(void *arg, enum wt_device_step_kind kind)
 {
@@ -34,20 +36,8 @@ static const struct wt_passthrough_events events = { .step = step, .failed = fai
 
 int wt_restore_devices_open(struct wt_restore_devices *d, struct wt_relay *relay, struct wt_error *err)
 {
-	const struct wt_relay_options *o = relay->options;
-	struct wt_passthrough_config config = { .loop = relay->loop,
-		.report = &relay->report,
-		.map_path = o->device_map,
-		.host = o->device_host,
-		.root = "",
-		.agent_path = o->agent };
-	int r;
-
 	d->relay = relay;
-	if (!o->device_map)
-		return 0;
-	r = wt_passthrough_open(&config, &events, d, &d->passthrough, err);
-	return r ? r : wt_passthrough_check(d->passthrough, relay->qmp, err);
+	return wt_relay_devices_open(relay, WT_RELAY_DEVICES_ARRIVE, &events, d, &d->passthrough, err);
 }
 
 void wt_restore_devices_prepare(struct wt_restore_devices *d)

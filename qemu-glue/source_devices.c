@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "printable.h"
+#include "relay_devices.h"
 #include "relay_peer.h"
 #include "source_internal.h"
 
@@ -126,20 +127,8 @@ static const struct wt_passthrough_events events = { .step = step, .failed = fai
 
 int wt_source_devices_open(struct wt_source *source, struct wt_error *err)
 {
-	const struct wt_relay_options *o = &source->options->common;
-	struct wt_passthrough_config config = { .loop = source->relay.loop,
-		.report = &source->relay.report,
-		.map_path = o->device_map,
-		.host = o->device_host,
-		.root = "",
-		.agent_path = o->agent,
-		.source = true };
-	int r;
-
-	if (!o->device_map)
-		return 0;
-	r = wt_passthrough_open(&config, &events, source, &source->devices.passthrough, err);
-	return r ? r : wt_passthrough_check(source->devices.passthrough, source->relay.qmp, err);
+	return wt_relay_devices_open(
+		&source->relay, WT_RELAY_DEVICES_LEAVE, &events, source, &source->devices.passthrough, err);
 }
 
 const char *const *wt_source_devices_leaving(const struct wt_source *source)
