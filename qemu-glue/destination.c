@@ -113,6 +113,12 @@ static void send_text(struct wt_destination *d, unsigned type, const char *text)
 
 static void try_run(void *arg, uint64_t now_ns);
 
+static void run_later(struct wt_destination *d)
+{
+	wt_loop_timer_set(
+		d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop) + RUN_RETRY_NS, try_run, d);
+}
+
 static void cont_reply(void *arg, json_t *result, const struct wt_error *err)
 {
 	struct wt_destination *d = arg;
@@ -123,16 +129,7 @@ static void cont_reply(void *arg, json_t *result, const struct wt_error *err)
 		wt_destination_trouble(d, err);
 		return;
 	}
-	wt_loop_timer_set(
-		d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop) + RUN_RETRY_NS, try_run, d);
-}
-
-static void try_run(void *arg, uint64_t now_ns)
-{
-	struct wt_destination *d = arg;
-
-	d->run_tries++;
-	wt_qmp_execute(d->relay.qmp, "cont", NULL, cont_reply, d);
+	run_later(d);
 }
 
 /* A guest that stays paused gives no sign of itself: its QEMU must answer. */
@@ -142,12 +139,15 @@ static void paused_reply(void *arg, json_t *result, const struct wt_error *err)
 		wt_destination_event(arg, WT_DESTINATION_EV_RUNNING);
 }
 
-static void do_run(struct wt_destination *d)
+static void try_run(void *arg, uint64_t now_ns)
 {
-	if (d->guest.flags & WT_RELAY_GUEST_RUNNING)
-		try_run(d, 0);
-	else
-		wt_qmp_execute(d->relay.qmp, "query-status", NULL, paused_reply, d);
+	struct wt_destination *d = arg;
+	bool runs = d->guest.flags & WT_RELAY_GUEST_RUNNING;
+
+	d->run_tries += runs;
+	if (wt_qmp_execute(
+		    d->relay.qmp, runs ? "cont" : "query-status", NULL, runs ? cont_reply : paused_reply, d))
+		run_later(d);
 }
 
 static void send_running(struct wt_destination *d)
@@ -197,7 +197,7 @@ static void carry_out(struct wt_destination *d, unsigned actions)
 	if (actions & WT_DESTINATION_DO_SEND_READY)
 		wt_puller_send(d->puller, WT_RELAY_READY, NULL, 0);
 	if (actions & WT_DESTINATION_DO_RUN)
-		do_run(d);
+		try_run(d, 0);
 	if (actions & WT_DESTINATION_DO_SEND_RUNNING)
 		send_running(d);
 	if (actions & WT_DESTINATION_DO_SEND_FAILED)

@@ -107,8 +107,6 @@ class Plain:
     def prepare(self):
         """Before each migration."""
 
-
-
     def run(self, env):
         """One migration; env: for each component. Answers (who is left, what was said)."""
         world, host = self.world, self.world.host
@@ -135,7 +133,7 @@ class Plain:
     def after(self, source, destination, sender, receiver, before):
         world = self.world
         said = [word for word in (judged(sender, "send") if sender else None, judged(receiver, "receive")) if word]
-        if sender and sender.child.returncode == 0:
+        if sender and sender.child.returncode == 0 and not any("has not ended yet" in word for word in said):
             wait_for(lambda: not source.alive(), "the end of the source's QEMU", 15)
         states = [source.status(), destination.status()]
         if states.count("running") > 1:
