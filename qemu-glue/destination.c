@@ -26,6 +26,8 @@
 #define WATCH_NS 250000000ull
 #define RUN_RETRY_NS 50000000ull
 #define RUN_TRIES 200 /* a disk lock that the source releases late */
+#define RUN_ANSWER_NS 10000000000ull
+#define RUN_UNANSWERED 3
 #define LINGER_NS 1000000000ull
 #define QUIT_NS 10000000000ull
 
@@ -113,10 +115,9 @@ static void send_text(struct wt_destination *d, unsigned type, const char *text)
 
 static void try_run(void *arg, uint64_t now_ns);
 
-static void run_later(struct wt_destination *d)
+static void run_at(struct wt_destination *d, uint64_t delay_ns)
 {
-	wt_loop_timer_set(
-		d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop) + RUN_RETRY_NS, try_run, d);
+	wt_loop_timer_set(d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop) + delay_ns, try_run, d);
 }
 
 static void cont_reply(void *arg, json_t *result, const struct wt_error *err)
@@ -129,7 +130,8 @@ static void cont_reply(void *arg, json_t *result, const struct wt_error *err)
 		wt_destination_trouble(d, err);
 		return;
 	}
-	run_later(d);
+	d->unanswered = 0;
+	run_at(d, RUN_RETRY_NS);
 }
 
 /* A guest that stays paused gives no sign of itself: its QEMU must answer. */
@@ -143,11 +145,22 @@ static void try_run(void *arg, uint64_t now_ns)
 {
 	struct wt_destination *d = arg;
 	bool runs = d->guest.flags & WT_RELAY_GUEST_RUNNING;
+	const char *command = runs ? "cont" : "query-status";
+	struct wt_error err = { 0 };
 
+	if (d->machine.state != WT_DESTINATION_STARTING)
+		return;
+	if (d->unanswered >= RUN_UNANSWERED) {
+		wt_error_set(&err, ETIMEDOUT, "QEMU did not answer QMP command '%s' within 30 s", command);
+		wt_destination_trouble(d, &err);
+		return;
+	}
 	d->run_tries += runs;
-	if (wt_qmp_execute(
-		    d->relay.qmp, runs ? "cont" : "query-status", NULL, runs ? cont_reply : paused_reply, d))
-		run_later(d);
+	run_at(d, RUN_ANSWER_NS);
+	if (!wt_qmp_execute(d->relay.qmp, command, NULL, runs ? cont_reply : paused_reply, d))
+		d->unanswered++;
+	else
+		run_at(d, RUN_RETRY_NS);
 }
 
 static void send_running(struct wt_destination *d)
@@ -568,7 +581,6 @@ static void listen_again(void *arg, uint64_t now_ns)
 static int start(struct wt_destination *d, struct wt_error *err)
 {
 	const struct wt_destination_options *o = d->options;
-	char text[128];
 	int r;
 
 	r = wt_relay_open(&d->relay, &o->common, &qmp_events, signalled, wt_destination_commands, d, err);
@@ -584,8 +596,7 @@ static int start(struct wt_destination *d, struct wt_error *err)
 	if (r)
 		return r;
 	wt_destination_replica_open(d);
-	snprintf(text, sizeof text, "waiting for %.80s on port %u", o->common.name, d->port);
-	wt_report_event(&d->relay.report, "listening", json_pack("{s:i}", "port", (int)d->port), text);
+	wt_report_listening(&d->relay.report, o->common.name, d->port);
 	wt_loop_timer_set(d->relay.loop, &d->poll, wt_loop_now_ns(d->relay.loop) + WATCH_NS, poll_fired, d);
 	wt_destination_progress(d);
 	return 0;

@@ -116,7 +116,7 @@ class Plain:
         common = ["--json", "--psk", world.key, "--reconnect-timeout", "2s"]
         receiver = host.start([watari(), "receive", "--qmp", destination.qmp, *common, *self.receive_options, f"{self.address}:0/vm"],
                               "receive", env=env.get("receiver"))
-        wait_for(lambda: port_of(receiver) or not receiver.running(), "watari receive to listen", DEADLINE_S)
+        wait_for(lambda: port_of(receiver) or untold(receiver) or not receiver.running(), "watari receive to listen", DEADLINE_S)
         sender = None
         if port_of(receiver):
             sender = host.start([watari(), "send", "--qmp", source.qmp, *common, *self.send_options,
@@ -185,6 +185,11 @@ class Replica(Plain):
 
 def port_of(process):
     return next((event["port"] for event in events(process) if event["event"] == "listening"), None)
+
+
+def untold(process):
+    """It had no memory to say where it listens: nobody can come."""
+    return any(event["event"] == "untold" for event in events(process))
 
 
 def ended(process, name):
