@@ -113,11 +113,12 @@ static void send_text(struct wt_destination *d, unsigned type, const char *text)
 		wt_puller_send(d->puller, type, text, strlen(text));
 }
 
-static void try_run(void *arg, uint64_t now_ns);
+static void run_again(void *arg, uint64_t now_ns);
 
 static void run_at(struct wt_destination *d, uint64_t delay_ns)
 {
-	wt_loop_timer_set(d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop) + delay_ns, try_run, d);
+	wt_loop_timer_set(
+		d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop) + delay_ns, run_again, d);
 }
 
 static void cont_reply(void *arg, json_t *result, const struct wt_error *err)
@@ -141,26 +142,32 @@ static void paused_reply(void *arg, json_t *result, const struct wt_error *err)
 		wt_destination_event(arg, WT_DESTINATION_EV_RUNNING);
 }
 
-static void try_run(void *arg, uint64_t now_ns)
+static void try_run(struct wt_destination *d)
+{
+	bool runs = d->guest.flags & WT_RELAY_GUEST_RUNNING;
+
+	d->run_tries += runs;
+	run_at(d, RUN_ANSWER_NS);
+	if (!wt_qmp_execute(
+		    d->relay.qmp, runs ? "cont" : "query-status", NULL, runs ? cont_reply : paused_reply, d))
+		d->unanswered++;
+	else
+		run_at(d, RUN_RETRY_NS);
+}
+
+static void run_again(void *arg, uint64_t now_ns)
 {
 	struct wt_destination *d = arg;
-	bool runs = d->guest.flags & WT_RELAY_GUEST_RUNNING;
-	const char *command = runs ? "cont" : "query-status";
 	struct wt_error err = { 0 };
 
 	if (d->machine.state != WT_DESTINATION_STARTING)
 		return;
-	if (d->unanswered >= RUN_UNANSWERED) {
-		wt_error_set(&err, ETIMEDOUT, "QEMU did not answer QMP command '%s' within 30 s", command);
-		wt_destination_trouble(d, &err);
+	if (d->unanswered < RUN_UNANSWERED) {
+		try_run(d);
 		return;
 	}
-	d->run_tries += runs;
-	run_at(d, RUN_ANSWER_NS);
-	if (!wt_qmp_execute(d->relay.qmp, command, NULL, runs ? cont_reply : paused_reply, d))
-		d->unanswered++;
-	else
-		run_at(d, RUN_RETRY_NS);
+	wt_error_set(&err, ETIMEDOUT, "QEMU did not answer for 30 s when it was to run the guest");
+	wt_destination_trouble(d, &err);
 }
 
 static void send_running(struct wt_destination *d)
@@ -210,7 +217,7 @@ static void carry_out(struct wt_destination *d, unsigned actions)
 	if (actions & WT_DESTINATION_DO_SEND_READY)
 		wt_puller_send(d->puller, WT_RELAY_READY, NULL, 0);
 	if (actions & WT_DESTINATION_DO_RUN)
-		try_run(d, 0);
+		try_run(d);
 	if (actions & WT_DESTINATION_DO_SEND_RUNNING)
 		send_running(d);
 	if (actions & WT_DESTINATION_DO_SEND_FAILED)
