@@ -113,14 +113,11 @@ class Plain:
         source, destination = world.pair()
         before = source.last()
         self.prepare()
-        common = ["--json", "--psk", world.key, "--reconnect-timeout", "2s"]
-        receiver = host.start([watari(), "receive", "--qmp", destination.qmp, *common, *self.receive_options, f"{self.address}:0/vm"],
-                              "receive", env=env.get("receiver"))
+        receiver = self.relay("receive", destination.qmp, self.receive_options, f"{self.address}:0/vm", env.get("receiver"))
         wait_for(lambda: port_of(receiver) or untold(receiver) or not receiver.running(), "watari receive to listen", DEADLINE_S)
         sender = None
         if port_of(receiver):
-            sender = host.start([watari(), "send", "--qmp", source.qmp, *common, *self.send_options,
-                                 f"{self.address}:{port_of(receiver)}/vm"], "send", env=env.get("sender"))
+            sender = self.relay("send", source.qmp, self.send_options, f"{self.address}:{port_of(receiver)}/vm", env.get("sender"))
             ended(sender, "watari send")
         end_receiver(receiver)
         try:
@@ -129,6 +126,11 @@ class Plain:
             for process in (sender, receiver):
                 if process:
                     host.processes.remove(process)
+
+    def relay(self, verb, qmp, options, target, env):
+        """The command, started."""
+        return self.world.host.start([watari(), verb, "--qmp", qmp, "--json", "--psk", self.world.key, "--reconnect-timeout", "2s",
+                                      *options, target], verb, env=env)
 
     def after(self, source, destination, sender, receiver, before):
         world = self.world
