@@ -90,7 +90,7 @@ SCENARIOS = {
     "plain": lambda world: Calls(migrations.Plain(world)), "replica": lambda world: Calls(migrations.Replica(world), but=migrations.Plain),
     "daemon": lambda world: Calls(daemons.Daemon(world)), "gang": lambda world: Calls(gangs.Together(world)), "quiesce": lambda world: Calls(jobs.Quiesce(world)),
     "resume": lambda world: Calls(jobs.Resume(world)), "rank": lambda world: Calls(jobs.Rank(world)),
-    "verbs": lambda world: Calls(migrations.Verbs(world)),
+    "verbs": lambda world: Calls(migrations.Verbs(world)), "daemon-verbs": lambda world: Calls(daemons.DaemonVerbs(world)),
     "steps": steps.Steps, "network": networks.Networks, "limits": limits.Limits}
 
 

@@ -12,15 +12,23 @@ import signal
 from harness.hosts import Failure, wait_for
 from harness.migration import events, watari
 
-from migrations import DEADLINE_S, Plain, judged
+from migrations import DEADLINE_S, Plain, Verbs, judged
+
+
+def queue_pairs(pid):
+    """How many a process has; 0 where there is no RDMA device."""
+    if not os.path.isdir("/sys/class/infiniband"):
+        return 0
+    told = subprocess.run(["rdma", "-j", "resource", "show", "qp"], check=True, capture_output=True, text=True).stdout
+    return sum(found.get("pid") == pid for found in json.loads(told or "[]"))
 
 
 def has(daemon):
-    """(descriptors, threads, pinned KiB)"""
+    """(descriptors, threads, pinned KiB, queue pairs)"""
     at = f"/proc/{daemon.child.pid}"
     with open(f"{at}/status", encoding="ascii") as file:
         pinned = next(int(line.split()[1]) for line in file if line.startswith("VmPin:"))
-    return len(os.listdir(f"{at}/fd")), len(os.listdir(f"{at}/task")), pinned
+    return len(os.listdir(f"{at}/fd")), len(os.listdir(f"{at}/task")), pinned, queue_pairs(daemon.child.pid)
 
 
 class Daemon(Plain):
@@ -62,3 +70,7 @@ class Daemon(Plain):
             self.usual = has(daemon)
         wait_for(lambda: has(daemon) == self.usual, f"the daemon's return to {self.usual}, it has {has(daemon)}; {said}: that", 15)
         return left, said
+
+
+class DaemonVerbs(Daemon, Verbs):
+    """Over verbs; inside of a lab host."""
