@@ -93,7 +93,8 @@ class Steps:
                 judged(process, name)
         codes = [process.child.returncode for process in relays.values()]
         committed = any(e.get("state") == "starting" for e in events(attempt.receiver))
-        left, said = test_faults.after(source, destination, committed, codes, cell, "plain")
+        left, said = test_faults.after(source, destination, committed, codes, cell, "plain",
+                                       stays=attempt.sender.find("has not ended yet"))
         self.world.guest = left
         if left:
             wait_for(lambda: left.status() == "running", "the guest that is left to run", 10)
