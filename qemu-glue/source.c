@@ -232,7 +232,7 @@ static int stream_block(void *arg, const char *name, uint64_t length, int *ret_n
 	for (int i = 0; source->served[i]; i++) {
 		const struct wt_ram_block *block = source->served[i];
 
-		if (strcmp(block->name, name))
+		if (strcmp(block->name, name) != 0)
 			continue;
 		if (length != block->length)
 			return wt_error_set(err, EPROTO,

@@ -67,7 +67,7 @@ static void send_running(struct wt_uri_destination *d)
 
 	wt_puller_stats(d->puller, &stats);
 	facts = json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "status", "loaded", "tcp_bytes",
-		(json_int_t)(stats.pulled_bytes[WT_FABRIC_TCP] + stats.pulled_bytes[WT_FABRIC_TLS]),
+		(json_int_t)stats.pulled_bytes[WT_FABRIC_TCP] + (json_int_t)stats.pulled_bytes[WT_FABRIC_TLS],
 		"verbs_bytes", (json_int_t)stats.pulled_bytes[WT_FABRIC_VERBS], "pulled_pages",
 		(json_int_t)stats.pulled_pages, "zero_pages", (json_int_t)stats.zero_pages, "repeated_pages",
 		(json_int_t)stats.repeated_pages, "compared_pages", (json_int_t)d->verify.compared_pages);
