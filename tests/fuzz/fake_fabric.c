@@ -61,6 +61,7 @@ struct wt_path {
 static struct wt_listener *listeners[LISTENERS];
 static struct wt_path *paths[PATHS];
 static atomic_uint open_count;
+static fake_may_serve *may_serve;
 
 /* Memory of the harness is not the product's to run out of. */
 void *__real_calloc(size_t count, size_t size);
@@ -79,6 +80,11 @@ static void drop(void *object)
 	if (object)
 		atomic_fetch_sub(&open_count, 1);
 	free(object);
+}
+
+void fake_serve_only(fake_may_serve *function)
+{
+	may_serve = function;
 }
 
 unsigned fake_open_count(void)
@@ -124,6 +130,7 @@ static int region_add(struct wt_endpoint *endpoint, void *base, size_t length, u
 	struct wt_region **ret_region, struct wt_error *err)
 {
 	PROMISE(base && length && access);
+	PROMISE(!(access & WT_ACCESS_SERVE) || (may_serve && may_serve(base, length)));
 	if (failing_now(FAKE_FAIL_REGION))
 		return wt_error_set(err, ENOMEM, "the limit of locked memory");
 	*ret_region = make(sizeof **ret_region);

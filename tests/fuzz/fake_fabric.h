@@ -8,6 +8,7 @@
 #define WT_TEST_FAKE_FABRIC_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <watari/path.h>
@@ -35,6 +36,9 @@ void fake_complete_always(unsigned tag, uint8_t fill);
 void fake_break(unsigned tag, int error);
 /* The token for this session is asked for, as an encrypting fabric does. */
 bool fake_find(const uint8_t id[WT_PATH_HELLO_ID_BYTES], uint8_t ret_hello[WT_PATH_HELLO_BYTES]);
+/* Whether this memory may be offered to others: asked of each region that is served. */
+typedef bool fake_may_serve(const void *base, size_t length);
+void fake_serve_only(fake_may_serve *may_serve);
 /* Objects that are open. */
 unsigned fake_open_count(void);
 
