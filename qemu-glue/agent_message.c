@@ -205,18 +205,29 @@ static void take_shown(json_t *object, const char *key, char *ret_text, size_t s
 		wt_printable(text, strlen(text), ret_text, size);
 }
 
+/* Optional; false: it is there and wrong. */
+static bool take_rank(json_t *object, char ret_rank[WT_DEVICE_NAME_MAX + 1])
+{
+	const char *rank = json_string_value(json_object_get(object, "rank"));
+
+	if (!rank)
+		return true;
+	if (!wt_device_name_good(rank))
+		return false;
+	strcpy(ret_rank, rank);
+	return true;
+}
+
 int wt_agent_answer_parse(
 	const char *line, size_t length, struct wt_agent_answer *ret_answer, struct wt_error *err)
 {
 	struct wt_agent_answer answer = { 0 };
-	const char *rank;
 	json_int_t ms, pid;
 	json_t *object;
 	int r = load(line, length, &object, &answer.id, err);
 
 	if (r)
 		return r;
-	rank = json_string_value(json_object_get(object, "rank"));
 	pid = json_integer_value(json_object_get(object, "pid"));
 	answer.pid = pid > 0 && pid <= INT32_MAX ? (uint32_t)pid : 0;
 	ms = json_integer_value(json_object_get(object, "ms"));
@@ -227,12 +238,10 @@ int wt_agent_answer_parse(
 	take_shown(object, "error", answer.error, sizeof answer.error);
 	if (!answer.ok && !answer.error[0])
 		strcpy(answer.error, "it gives no reason");
-	if (rank && !wt_device_name_good(rank))
+	if (!take_rank(object, answer.rank))
 		r = malformed(err, "its rank");
 	else if (!take_data(object, "output", &answer.output))
 		r = malformed(err, "its output");
-	if (rank && !r)
-		strcpy(answer.rank, rank);
 	json_decref(object);
 	if (r)
 		return r;

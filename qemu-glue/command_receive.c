@@ -147,7 +147,7 @@ int wt_command_receive_options(int argc, char **argv, struct wt_destination_opti
 
 int wt_command_receive(int argc, char **argv)
 {
-	struct wt_destination_options o;
+	struct wt_destination_options o = { 0 };
 	json_t *words;
 	int code;
 

@@ -130,7 +130,7 @@ static enum wt_recover_source source_state(const struct party *p)
 static bool foreign(const struct party *p, const struct party *source)
 {
 	return source->qmp && !wt_record_equal(&p->record, &source->record) &&
-	       (strcmp(p->run_state, "running") || source_state(source) == WT_RECOVER_SOURCE_COMMITTED);
+	       (strcmp(p->run_state, "running") != 0 || source_state(source) == WT_RECOVER_SOURCE_COMMITTED);
 }
 
 static enum wt_recover_destination destination_state(const struct party *p, const struct party *source)

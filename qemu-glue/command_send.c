@@ -176,7 +176,7 @@ int wt_command_send_options(int argc, char **argv, struct wt_source_options *ret
 
 int wt_command_send(int argc, char **argv)
 {
-	struct wt_source_options o;
+	struct wt_source_options o = { 0 };
 	json_t *words;
 	int code;
 

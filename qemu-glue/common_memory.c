@@ -129,11 +129,13 @@ int wt_common_memory_open(
 	int r = memory ? 0 : wt_error_set(err, ENOMEM, "no memory for %u blocks", ram->count);
 
 	for (unsigned i = 0; !r && i < ram->count; i++) {
+		struct spare *spare = &memory->spares[memory->count];
+
 		if (!ram->blocks[i].shared)
 			continue;
-		r = open_spare(&ram->blocks[i], &memory->spares[memory->count], err);
+		r = open_spare(&ram->blocks[i], spare, err);
 		memory->count += !r;
-		if (!r && !is_free(memory->spares[memory->count - 1].page))
+		if (!r && !is_free(spare->page))
 			r = wt_error_set(err, EPERM,
 				"the last page of the file of block %s is in use: a file belongs to one guest, and that page to "
 				"watari",
@@ -177,7 +179,7 @@ static void mark_text(const struct page *page, char ret_text[2 * MARK_BYTES + 1]
 	uint8_t mark[MARK_BYTES];
 
 	memcpy(mark, page->mark, sizeof mark);
-	for (unsigned i = 0; i < MARK_BYTES; i++)
+	for (size_t i = 0; i < MARK_BYTES; i++)
 		snprintf(ret_text + 2 * i, 3, "%02x", mark[i]);
 }
 

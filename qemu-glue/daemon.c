@@ -171,18 +171,18 @@ static ssize_t receive(int fd, char *text, size_t size, int ret_fds[WT_DAEMON_FD
 	struct cmsghdr *head;
 	size_t count = 0;
 
-	if (n <= 0)
-		return n ? -errno : 0;
+	if (n < 0)
+		return -errno;
 	head = CMSG_FIRSTHDR(&message);
 	if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS)
 		count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 	if (count)
 		memcpy(ret_fds, CMSG_DATA(head), count * sizeof(int));
-	if (count == WT_DAEMON_FDS && !(message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)))
+	if (n && count == WT_DAEMON_FDS && !(message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)))
 		return n;
 	for (size_t i = 0; i < count; i++)
 		close(ret_fds[i]);
-	return -EBADF;
+	return n || count ? -EBADF : 0;
 }
 
 static int begin(struct client *client, const char *text, size_t length, const int fds[WT_DAEMON_FDS],
@@ -211,7 +211,7 @@ static void client_ready(void *arg, uint32_t events)
 {
 	struct client *client = arg;
 	static char text[WT_DAEMON_REQUEST_MAX + 1]; /* of the loop's thread only */
-	int fds[WT_DAEMON_FDS];
+	int fds[WT_DAEMON_FDS] = { -1, -1, -1 };
 	struct wt_error err = { 0 };
 	ssize_t n;
 
@@ -396,8 +396,10 @@ static int finish(struct daemon *d)
 	wt_job_place_leave(&d->place);
 	if (d->sessions)
 		return WT_EXIT_UNDECIDED;
-	while (d->clients)
-		client_free(d->clients);
+	for (struct client *client = d->clients, *next; client; client = next) {
+		next = client->next;
+		client_free(client);
+	}
 	if (d->fd >= 0)
 		close(d->fd);
 	if (d->loop)

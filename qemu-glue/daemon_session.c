@@ -134,6 +134,7 @@ static void session_done(void *arg, uint32_t events)
 
 static int copy_words(struct wt_daemon_session *s, json_t *argv)
 {
+	const char *verb = json_string_value(json_array_get(argv, 0));
 	json_t *word;
 	size_t i;
 
@@ -147,7 +148,7 @@ static int copy_words(struct wt_daemon_session *s, json_t *argv)
 			return json_is_string(word) ? -ENOMEM : -EINVAL;
 		s->argc++;
 	}
-	return s->argc && (!strcmp(s->argv[0], "send") || !strcmp(s->argv[0], "receive")) ? 0 : -EINVAL;
+	return verb && (!strcmp(verb, "send") || !strcmp(verb, "receive")) ? 0 : -EINVAL;
 }
 
 static FILE *open_lines(int fd)

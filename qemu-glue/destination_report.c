@@ -64,7 +64,7 @@ json_t *wt_destination_facts(const struct wt_destination *d)
 	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f}", "status",
 		d->guest.flags & WT_RELAY_GUEST_RUNNING ? "running" : "paused", "qemu",
 		wt_qmp_version(d->relay.qmp), "tcp_bytes",
-		(json_int_t)(stats.pulled_bytes[WT_FABRIC_TCP] + stats.pulled_bytes[WT_FABRIC_TLS]),
+		(json_int_t)stats.pulled_bytes[WT_FABRIC_TCP] + (json_int_t)stats.pulled_bytes[WT_FABRIC_TLS],
 		"verbs_bytes", (json_int_t)stats.pulled_bytes[WT_FABRIC_VERBS], "pulled_pages",
 		(json_int_t)stats.pulled_pages, "zero_pages", (json_int_t)stats.zero_pages, "repeated_pages",
 		(json_int_t)stats.repeated_pages, "compared_pages", (json_int_t)d->verify.compared_pages,

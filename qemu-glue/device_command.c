@@ -32,6 +32,7 @@ extern char **environ;
 
 struct wt_device_run {
 	struct wt_loop *loop;
+	char *words[WT_DEVICE_WORDS_MAX + 1]; /* with name and address put in */
 	char program[128];
 	pid_t pid;
 	int pid_fd, output_fd;
@@ -54,6 +55,8 @@ static void run_free(struct wt_device_run *run)
 		wt_loop_fd_clear(run->loop, run->output_fd);
 		close(run->output_fd);
 	}
+	for (unsigned i = 0; run->words[i]; i++)
+		free(run->words[i]);
 	free(run);
 }
 
@@ -174,7 +177,7 @@ static char *expand(const char *word, const char *name, const char *address)
 	return strndup(text, length);
 }
 
-static int spawn(struct wt_device_run *run, char *const *words, int output)
+static int spawn(struct wt_device_run *run, int output)
 {
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attributes;
@@ -195,34 +198,30 @@ static int spawn(struct wt_device_run *run, char *const *words, int output)
 	posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&files, output, 1);
 	posix_spawn_file_actions_adddup2(&files, output, 2);
-	code = posix_spawn(&run->pid, words[0], &files, &attributes, words, environ);
+	code = posix_spawn(&run->pid, run->words[0], &files, &attributes, run->words, environ);
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&attributes);
 	return -code;
 }
 
+/* What it made before it failed is in run. */
 static int start(struct wt_device_run *run, const struct wt_device_command *command, const char *name,
 	const char *address)
 {
-	char *words[WT_DEVICE_WORDS_MAX + 1] = { NULL };
 	int pipes[2], r = 0;
 
 	assert(command->count);
 	if (pipe2(pipes, O_CLOEXEC))
 		return -errno;
+	run->output_fd = pipes[0];
 	fcntl(pipes[0], F_SETFL, O_NONBLOCK);
 	for (unsigned i = 0; i < command->count && !r; i++)
-		r = (words[i] = expand(command->words[i], name, address)) ? 0 : -ENOMEM;
+		r = (run->words[i] = expand(command->words[i], name, address)) ? 0 : -ENOMEM;
 	if (!r)
-		r = spawn(run, words, pipes[1]);
-	for (unsigned i = 0; i < command->count; i++)
-		free(words[i]);
+		r = spawn(run, pipes[1]);
 	close(pipes[1]);
-	if (r) {
-		close(pipes[0]);
+	if (r)
 		return r;
-	}
-	run->output_fd = pipes[0];
 	run->pid_fd = (int)syscall(SYS_pidfd_open, run->pid, 0);
 	if (run->pid_fd >= 0)
 		r = wt_loop_fd_set(run->loop, run->pid_fd, EPOLLIN, on_end, run);
@@ -254,7 +253,7 @@ int wt_device_run_start(struct wt_loop *loop, const struct wt_device_command *co
 	if (r) {
 		wt_error_set(
 			err, -r, "%s of the device map cannot be started: %s", run->program, strerror(-r));
-		free(run);
+		run_free(run);
 		return r;
 	}
 	wt_loop_timer_set(

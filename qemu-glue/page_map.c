@@ -50,18 +50,19 @@ static size_t file_length(uint64_t pages)
 	return WT_PAGE_MAP_HEADER + (size_t)pages * sizeof(struct wt_page_entry);
 }
 
-static int map_file(int fd, uint64_t pages, int protection, struct wt_page_map *ret_map)
+/* False: errno says why not. */
+static bool map_file(int fd, uint64_t pages, int protection, struct wt_page_map *ret_map)
 {
 	size_t length = file_length(pages);
 	void *file = mmap(NULL, length, protection, MAP_SHARED, fd, 0);
 
 	if (file == MAP_FAILED)
-		return -errno;
+		return false;
 	*ret_map = (struct wt_page_map){ .file = file,
 		.length = length,
 		.entries = (struct wt_page_entry *)((uint8_t *)file + WT_PAGE_MAP_HEADER),
 		.pages = pages };
-	return 0;
+	return true;
 }
 
 int wt_page_map_create(
@@ -70,10 +71,11 @@ int wt_page_map_create(
 	struct wt_page_map_header header = { .pages = pages, .generation = generation };
 	int r = posix_fallocate(fd, 0, (off_t)file_length(pages));
 
-	r = r ? -r : map_file(fd, pages, PROT_READ | PROT_WRITE, ret_map);
+	if (!r && !map_file(fd, pages, PROT_READ | PROT_WRITE, ret_map))
+		r = errno;
 	if (r)
-		return wt_error_set(err, -r, "cannot make the map of %llu pages: %s",
-			(unsigned long long)pages, strerror(-r));
+		return wt_error_set(err, r, "cannot make the map of %llu pages: %s",
+			(unsigned long long)pages, strerror(r));
 	memcpy(header.magic, WT_PAGE_MAP_MAGIC, sizeof header.magic);
 	memcpy(ret_map->file, &header, sizeof header);
 	return 0;
@@ -119,9 +121,8 @@ int wt_page_map_open(int fd, const char *path, uint64_t pages, uint64_t generati
 		return wt_error_set(err, EBADMSG,
 			"%s has %lld bytes, and the map of this block has %zu; it is cut short, or was changed",
 			path, (long long)st.st_size, file_length(pages));
-	r = map_file(fd, pages, PROT_READ, &map);
-	if (r)
-		return wt_error_set(err, -r, "cannot map %s: %s", path, strerror(-r));
+	if (!map_file(fd, pages, PROT_READ, &map))
+		return wt_error_set(err, errno, "cannot map %s: %s", path, strerror(errno));
 	r = check_header(&map, path, generation, digest, err);
 	if (r) {
 		wt_page_map_close(&map);

@@ -28,7 +28,7 @@ int wt_record_write(struct wt_qmp *qmp, const struct wt_record *record, struct w
 	char text[TEXT_BYTES];
 	int r;
 
-	for (unsigned i = 0; i < WT_RECORD_BYTES; i++)
+	for (size_t i = 0; i < WT_RECORD_BYTES; i++)
 		snprintf(text + 2 * i, 3, "%02x", record->bytes[i]);
 	r = wt_qmp_call(qmp, "object-del", json_pack("{s:s}", "id", RECORD_ID), QMP_NS, NULL, &none);
 	if (r && none.code != EREMOTEIO) { /* which says that there is none */

@@ -276,7 +276,7 @@ static int take_guest(struct reader *r, json_t *object, unsigned number)
 		"device_host", "agent", "address", "start", "send", "receive", NULL };
 	struct wt_rejuvenate_plan_guest *guest = &r->plan->guests[number];
 	struct wt_rejuvenate_guest *order = &r->plan->order.guest[number];
-	struct end *home = &r->ends[2 * number], *away = home + 1;
+	struct end *home = &r->ends[2 * (size_t)number], *away = home + 1;
 	int code = wt_plan_keys(&r->text, object, keys);
 	uint8_t by = WT_REJUVENATE_BY_NOTHING;
 

@@ -20,7 +20,7 @@
 
 #define DIGEST_KEY ",\n  \"digest\": \""
 #define DIGEST_END "\"\n}"
-#define DIGEST_HEX (2 * WT_REPLICA_DIGEST_BYTES)
+#define DIGEST_HEX ((size_t)2 * WT_REPLICA_DIGEST_BYTES)
 
 static const char *const suffixes[] = { ".raw", ".pgs", ".zst", ".map", ".bin" };
 
@@ -394,7 +394,7 @@ int wt_replica_digest_check(
 	static const size_t tail = sizeof DIGEST_KEY - 1 + DIGEST_HEX + sizeof DIGEST_END - 1;
 	uint8_t here[WT_REPLICA_DIGEST_BYTES], there[WT_REPLICA_DIGEST_BYTES] = { 0 };
 	char hex[DIGEST_HEX + 1] = { 0 };
-	const char *at = text + length - tail;
+	const char *at = text + (length > tail ? length - tail : 0);
 
 	if (!json_object_get(root, "digest"))
 		return 0;

@@ -321,8 +321,9 @@ int wt_replica_read(const struct wt_replica_block *block, uint64_t page, uint32_
 		return -EINVAL;
 	while (page < end && !r) {
 		r = wt_replica_run_at(block, page, end, &run);
-		if (!r)
-			r = read_run(&run, to);
+		if (r)
+			return r;
+		r = read_run(&run, to);
 		page += run.pages;
 		to += (size_t)run.pages << WT_PAGE_SHIFT;
 	}

@@ -152,7 +152,7 @@ int wt_replica_create(
 		*ret_writer = writer;
 		return 0;
 	}
-	if (writer->made)
+	if (writer->directory && writer->made)
 		rmdir(writer->directory);
 	writer_free(writer);
 	return r;

@@ -212,7 +212,7 @@ static uint32_t digest(struct worker *w, struct saved_block *b, struct batch *ba
 		wt_page_digest(bytes + ((size_t)i << WT_PAGE_SHIFT), w->save->options.seed,
 			batch->entries[i].digest);
 		if (!old || !old->place ||
-			memcmp(old->digest, batch->entries[i].digest, WT_PAGE_DIGEST_BYTES)) {
+			memcmp(old->digest, batch->entries[i].digest, WT_PAGE_DIGEST_BYTES) != 0) {
 			count++;
 			continue;
 		}
@@ -578,12 +578,9 @@ static int start_worker(struct wt_save *s, struct worker *w)
 	w->save = s;
 	if (s->options.kind == WT_REPLICA_FRAMES) {
 		w->pages = malloc((size_t)GRANULE_PAGES * WT_PAGE_SIZE);
-		w->frames = malloc(GRANULE_PAGES * PAGE_FRAME_BYTES + wt_frame_bound());
-		if (!w->pages || !w->frames) {
-			free(w->pages);
-			free(w->frames);
+		w->frames = malloc((size_t)GRANULE_PAGES * PAGE_FRAME_BYTES + wt_frame_bound());
+		if (!w->pages || !w->frames)
 			return -ENOMEM;
-		}
 	}
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->more, NULL);
@@ -634,8 +631,9 @@ void wt_save_close(struct wt_save *s)
 		pthread_cond_signal(&s->workers[i].more);
 		pthread_mutex_unlock(&s->workers[i].lock);
 	}
-	for (unsigned i = 0; i < s->started; i++) {
+	for (unsigned i = 0; i < s->started; i++)
 		pthread_join(s->workers[i].thread, NULL);
+	for (unsigned i = 0; s->workers && i < s->options.threads; i++) { /* of one that did not start, too */
 		free(s->workers[i].pages);
 		free(s->workers[i].frames);
 	}

@@ -246,7 +246,7 @@ json_t *wt_source_devices_json(const struct wt_source *source)
 		wt_report_ms_between(wt_passthrough_gone_ns(p), source->end_ns), "plug_ms",
 		sum_ms(there, "plug_ms"), "attach_ms", sum_ms(there, "attach_ms"), "warm_up_ms",
 		wt_report_ms_between(source->warm.begin_ns, source->warm.end_ns), "warm_up_bytes",
-		(json_int_t)(stats.warm_pages << WT_PAGE_SHIFT), "there", there, "trouble",
+		(json_int_t)stats.warm_pages * WT_PAGE_SIZE, "there", there, "trouble",
 		wt_passthrough_trouble(p) ? wt_error_text(wt_passthrough_trouble(p)) : NULL);
 	json_decref(here);
 	return object;

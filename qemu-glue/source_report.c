@@ -191,7 +191,7 @@ static json_t *summary_json(const struct wt_source *source, const struct account
 	json_t *fields = json_pack("{s:s,s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:b}", "vm",
 		source->options->common.name, "fabric", a->fabric, "qemu", wt_qmp_version(source->relay.qmp),
 		"mode", "driven", "total_ms", a->total_ms, "downtime_ms", a->downtime_ms, "ram_bytes",
-		(json_int_t)a->ram_bytes, "moved_bytes", (json_int_t)(a->moved_pages << WT_PAGE_SHIFT),
+		(json_int_t)a->ram_bytes, "moved_bytes", (json_int_t)a->moved_pages * WT_PAGE_SIZE,
 		"verified", (int)source->options->verify);
 	json_t *times = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}", "last_pages_ms", a->last_pages_ms, "state_ms",
 		a->state_ms, "verify_ms", a->verify_ms, "load_ms", a->load_ms, "commit_ms", a->commit_ms,

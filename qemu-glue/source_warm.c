@@ -55,7 +55,7 @@ static bool find_data(struct wt_source_warm *warm, const struct wt_ram_block *bl
 		return false;
 	warm->data_end = warm->offset + WT_PAGE_SIZE;
 	while (warm->data_end < block->length &&
-		warm->data_end - warm->offset < RUN_PAGES_MAX * WT_PAGE_SIZE &&
+		warm->data_end - warm->offset < (uint64_t)RUN_PAGES_MAX * WT_PAGE_SIZE &&
 		wt_hole_end(block->fd, first + warm->data_end, end) - first == warm->data_end)
 		warm->data_end += WT_PAGE_SIZE;
 	return true;

@@ -158,7 +158,7 @@ static int config_sub_step(struct wt_stream *stream)
 			return STREAM_MORE;
 		return wt_stream_take_pass(stream, head + 16);
 	}
-	if (strcmp(name, "configuration/target-page-bits"))
+	if (strcmp(name, "configuration/target-page-bits") != 0)
 		return wt_stream_refuse(stream, EPROTO,
 			"the configuration has a part '%s' whose length is not known; this QEMU is too new",
 			name);
@@ -214,7 +214,7 @@ static int section_open_step(struct wt_stream *stream)
 			"device '%s' puts its state before RAM, so its end cannot be found; remove it from the guest "
 			"(virtio-mem does this)",
 			name);
-	if (strcmp(name, RAM_SECTION_NAME)) {
+	if (strcmp(name, RAM_SECTION_NAME) != 0) {
 		if (!strcmp(name, "dirty-bitmap"))
 			hint = "; turn the capability dirty-bitmaps off";
 		else if (!strcmp(name, "block"))

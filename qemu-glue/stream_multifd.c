@@ -159,7 +159,7 @@ static int introduction_step(struct wt_multifd *c)
 			continue;
 		if (other->id == p[24])
 			return refuse(c, EPROTO, "there are two channels %u", p[24]);
-		if (memcmp(other->uuid, c->uuid, sizeof c->uuid))
+		if (memcmp(other->uuid, c->uuid, sizeof c->uuid) != 0)
 			return refuse(c, EPROTO, "channels %u and %u are of two machines", other->id, p[24]);
 	}
 	c->id = p[24];

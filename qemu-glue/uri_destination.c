@@ -67,7 +67,7 @@ static void send_running(struct wt_uri_destination *d)
 
 	wt_puller_stats(d->puller, &stats);
 	facts = json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "status", "loaded", "tcp_bytes",
-		(json_int_t)(stats.pulled_bytes[WT_FABRIC_TCP] + stats.pulled_bytes[WT_FABRIC_TLS]),
+		(json_int_t)stats.pulled_bytes[WT_FABRIC_TCP] + (json_int_t)stats.pulled_bytes[WT_FABRIC_TLS],
 		"verbs_bytes", (json_int_t)stats.pulled_bytes[WT_FABRIC_VERBS], "pulled_pages",
 		(json_int_t)stats.pulled_pages, "zero_pages", (json_int_t)stats.zero_pages, "repeated_pages",
 		(json_int_t)stats.repeated_pages, "compared_pages", (json_int_t)d->verify.compared_pages);
@@ -370,7 +370,6 @@ static void listen_again(void *arg, uint64_t now_ns)
 static int start(struct wt_uri_destination *d, struct wt_error *err)
 {
 	const struct wt_uri_destination_options *o = d->options;
-	char text[128];
 	int r;
 
 	d->watch_fd = -1;
@@ -383,8 +382,7 @@ static int start(struct wt_uri_destination *d, struct wt_error *err)
 		r = listen_here(d, o->listen.port, err);
 	if (r)
 		return r;
-	snprintf(text, sizeof text, "waiting for %.80s on port %u", o->common.name, d->port);
-	wt_report_event(&d->relay.report, "listening", json_pack("{s:i}", "port", (int)d->port), text);
+	wt_report_listening(&d->relay.report, o->common.name, d->port);
 	wt_uri_destination_progress(d);
 	return 0;
 }

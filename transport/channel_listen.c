@@ -311,7 +311,10 @@ static int listen_tcp(struct wt_channel_listener *listener, const struct wt_addr
 			listener->name);
 	else if (result)
 		wt_error_set(err, -result, "cannot listen on %s: %s", listener->name, strerror(-result));
-	if (!result && ret_port && getsockname(listener->fd, (struct sockaddr *)&bound, &length) == 0)
+	if (!result && ret_port && getsockname(listener->fd, (struct sockaddr *)&bound, &length)) {
+		result = wt_error_set(err, errno, "the port of %s cannot be found out: %s", listener->name,
+			strerror(errno));
+	} else if (!result && ret_port)
 		*ret_port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
 							      : ((struct sockaddr_in *)&bound)->sin_port);
 free_list:

@@ -191,7 +191,7 @@ def case_moves(host, image):
     expect(os.listdir(f"{host.run_dir}/watari") == [], "the daemon leaves files behind")
 
 
-def strangers(host):
+def strangers(host, daemon):
     """Who asks for nonsense is told so, and nothing begins."""
     def ask(request, descriptors):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
@@ -209,8 +209,12 @@ def strangers(host):
     try:
         three = [2, 2, directory]
         ask(None, ())
-        for request, descriptors in ((b"{}", ()), (b"{}", three[:2]), (b"{}", [*three, directory])):
-            expect("comes with three descriptors" in ask(request, descriptors), f"{len(descriptors)} descriptors")
+        for some in ((), three[:2], [*three, directory]):
+            expect("comes with three descriptors" in ask(b"{}", some), f"{len(some)} descriptors")
+        had = descriptors(daemon)
+        for some in (three, three[:1]):
+            expect("comes with three descriptors" in ask(b"", some), f"an empty request with {len(some)} descriptors")
+        expect(descriptors(daemon) <= had, "the daemon keeps the descriptors of an empty request")
         for request in (b"{}", b"send", b'{"argv":[]}', b'{"argv":["send",7]}', b'{"argv":["doctor"]}', b'{"argv":{"0":"send"}}'):
             expect("runs send and receive only" in ask(request, three), f"{request}")
     finally:
@@ -226,7 +230,7 @@ def case_limits(host, image):
             "--max-pinned is more than the 65536 bytes")
     expect(host.call([watari(), "daemon", "--max-memory", "much"])[0] == 2, "--max-memory takes anything")
     daemon = start_daemon(host, "--max-sessions", "2", wrap=wrap)
-    strangers(host)
+    strangers(host, daemon)
     waiting = [client(host, "receive", qmps[i], f"127.0.0.1:0/vm{i}") for i in range(2)]
     for one in waiting:
         port_of(one)

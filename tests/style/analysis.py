@@ -5,7 +5,8 @@
     analysis.py tidy|cppcheck|gcc [FILE...]
 
 tidy: clang-tidy with the checks of .clang-tidy. cppcheck: warnings and errors. gcc: -fanalyzer. WATARI_BUILD is a build directory
-with compile_commands.json, whose flags are used. A finding that is wrong is suppressed where it is, with the reason beside it:
+with compile_commands.json, whose flags are used. WATARI_JOBS says how many files are looked at at a time, otherwise as many as
+there are processors. A finding that is wrong is suppressed where it is, with the reason beside it:
 NOLINT (tidy), cppcheck-suppress, `#pragma GCC diagnostic` (gcc).
 """
 import concurrent.futures
@@ -17,6 +18,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDERS = ("transport", "qemu-glue", "mpi-coord", "bench")
@@ -95,14 +97,14 @@ def main():
         print(f"{TOOLS[tool]} is missing: scripts/setup installs it")
         return 77
     files = {file: entry for file, entry in commands().items() if not chosen or file in chosen}
-    bad = {}
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    bad, began = {}, time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("WATARI_JOBS") or os.cpu_count())) as pool:
         for lines in pool.map(lambda item: findings(tool, *item), sorted(files.items())):
             for line in lines:
                 if line not in bad:  # of a header: once
                     print(line, flush=True)
                 bad[line] = True
-    print(f"{tool}: {len(files)} files, {len(bad)} findings")
+    print(f"{tool}: {len(files)} files, {len(bad)} findings, in {time.monotonic() - began:.0f} s")
     return 1 if bad or not files else 0
 
 

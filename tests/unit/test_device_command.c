@@ -9,9 +9,23 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
+#include <errno.h>
 #include <string.h>
 
 #include "device_command.h"
+
+int __real_wt_loop_fd_set(struct wt_loop *loop, int fd, uint32_t events, wt_loop_fd_fn *fn, void *arg);
+int __wrap_wt_loop_fd_set(struct wt_loop *loop, int fd, uint32_t events, wt_loop_fd_fn *fn, void *arg);
+
+static unsigned fail_watch; /* this one from now on; 0: none */
+
+int __wrap_wt_loop_fd_set(struct wt_loop *loop, int fd, uint32_t events, wt_loop_fd_fn *fn, void *arg)
+{
+	if (fail_watch && !--fail_watch)
+		return -ENOSPC;
+	return __real_wt_loop_fd_set(loop, fd, events, fn, arg);
+}
 
 struct seen {
 	struct wt_loop *loop;
@@ -90,6 +104,41 @@ static void test_not_there(void **state)
 	wt_loop_close(loop);
 }
 
+static unsigned descriptors(void)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	unsigned count = 0;
+
+	assert_non_null(directory);
+	while (readdir(directory))
+		count++;
+	closedir(directory);
+	return count;
+}
+
+/* A command that runs, but cannot be followed, is ended, and leaves nothing behind that the loop would call.
+ */
+static void test_not_followed(void **state)
+{
+	struct wt_device_command command = { .count = 2, .words = { (char *)"/bin/sleep", (char *)"600" } };
+	struct wt_device_run *handle;
+	struct wt_error err = { 0 };
+	struct wt_loop *loop;
+	unsigned before;
+
+	assert_int_equal(wt_loop_open(&loop), 0);
+	before = descriptors();
+	for (unsigned i = 1; i <= 2; i++) {
+		fail_watch = i;
+		assert_int_equal(
+			wt_device_run_start(loop, &command, "ib0", "", 1000, told, NULL, &handle, &err),
+			-ENOSPC);
+		assert_int_equal(fail_watch, 0);
+		assert_int_equal(descriptors(), before);
+	}
+	wt_loop_close(loop);
+}
+
 static void test_ended(void **state)
 {
 	struct wt_device_command command = { .count = 2, .words = { (char *)"/bin/sleep", (char *)"600" } };
@@ -112,6 +161,7 @@ int main(void)
 		cmocka_unit_test(test_deadline),
 		cmocka_unit_test(test_output),
 		cmocka_unit_test(test_not_there),
+		cmocka_unit_test(test_not_followed),
 		cmocka_unit_test(test_ended),
 	};
 

@@ -26,12 +26,16 @@ int wt_error_set(struct wt_error *err, int code, const char *format, ...)
 
 #ifdef WATARI_ANALYSIS
 /* For analyzers that look at one file at a time: what it answers is negative. */
-#define wt_error_set(err, code, ...) ((wt_error_set)(err, code, __VA_ARGS__), wt_error_negative(code))
-static inline int wt_error_negative(int code)
+#define wt_error_set(err, code, ...) \
+	((wt_error_set)(err, code, __VA_ARGS__), __builtin_constant_p(code) ? -(code) : wt_error_negative())
+int wt_error_any(void);
+static inline int wt_error_negative(void) /* of errno: clang does not see that -x < 0 if x > 0 */
 {
-	if (code <= 0)
+	int answer = wt_error_any();
+
+	if (answer >= 0)
 		__builtin_unreachable();
-	return -code;
+	return answer;
 }
 #endif
 
