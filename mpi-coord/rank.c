@@ -28,6 +28,7 @@
 #include "thread.h"
 
 #define CONNECTIONS_MAX 8
+#define REST_MS 100
 #define LET_GO_MS 200
 
 struct connection {
@@ -44,6 +45,7 @@ struct wt_rank {
 	int listener;     /* -1: none */
 	int ending;       /* eventfd */
 	bool broken_told; /* in this quiesce */
+	bool resting;     /* no descriptor for who wants to be let in: not asked in the next turn */
 	struct wt_gate gate;
 	struct connection connections[CONNECTIONS_MAX];
 	int last_number;
@@ -230,8 +232,10 @@ static void meet(struct wt_rank *rank)
 	int fd = accept4(rank->listener, NULL, NULL, SOCK_CLOEXEC);
 	unsigned i;
 
-	if (fd < 0)
+	if (fd < 0) {
+		rank->resting = errno != EAGAIN && errno != EINTR && errno != ECONNABORTED;
 		return;
+	}
 	for (i = 0; i < CONNECTIONS_MAX; i++) {
 		if (rank->connections[i].fd >= 0)
 			continue;
@@ -267,8 +271,10 @@ static bool turn(struct wt_rank *rank)
 												   : -1;
 	unsigned i;
 
+	if (rank->resting && timeout < 0)
+		timeout = REST_MS;
 	fds[0] = (struct pollfd){ .fd = rank->ending, .events = POLLIN };
-	fds[1] = (struct pollfd){ .fd = rank->listener, .events = POLLIN };
+	fds[1] = (struct pollfd){ .fd = rank->resting ? -1 : rank->listener, .events = POLLIN };
 	fds[2] = (struct pollfd){ .fd = wt_mesh_listener_fd(rank->mesh, WT_LINK_TCP), .events = POLLIN };
 	fds[3] = (struct pollfd){ .fd = wt_mesh_listener_fd(rank->mesh, WT_LINK_VERBS), .events = POLLIN };
 	fds[4] = (struct pollfd){ .fd = quiet ? -1 : wt_mesh_paths_fd(rank->mesh), .events = POLLIN };
@@ -280,6 +286,7 @@ static bool turn(struct wt_rank *rank)
 		return false;
 	if (fds[0].revents)
 		return false;
+	rank->resting = false;
 	for (i = 0; i < CONNECTIONS_MAX; i++)
 		if (fds[5 + i].revents && rank->connections[i].fd >= 0)
 			hear(rank, &rank->connections[i]);

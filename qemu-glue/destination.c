@@ -26,6 +26,8 @@
 #define WATCH_NS 250000000ull
 #define RUN_RETRY_NS 50000000ull
 #define RUN_TRIES 200 /* a disk lock that the source releases late */
+#define RUN_ANSWER_NS 10000000000ull
+#define RUN_UNANSWERED 3
 #define LINGER_NS 1000000000ull
 #define QUIT_NS 10000000000ull
 
@@ -111,7 +113,13 @@ static void send_text(struct wt_destination *d, unsigned type, const char *text)
 		wt_puller_send(d->puller, type, text, strlen(text));
 }
 
-static void try_run(void *arg, uint64_t now_ns);
+static void run_again(void *arg, uint64_t now_ns);
+
+static void run_at(struct wt_destination *d, uint64_t delay_ns)
+{
+	wt_loop_timer_set(
+		d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop) + delay_ns, run_again, d);
+}
 
 static void cont_reply(void *arg, json_t *result, const struct wt_error *err)
 {
@@ -123,16 +131,8 @@ static void cont_reply(void *arg, json_t *result, const struct wt_error *err)
 		wt_destination_trouble(d, err);
 		return;
 	}
-	wt_loop_timer_set(
-		d->relay.loop, &d->deadline, wt_loop_now_ns(d->relay.loop) + RUN_RETRY_NS, try_run, d);
-}
-
-static void try_run(void *arg, uint64_t now_ns)
-{
-	struct wt_destination *d = arg;
-
-	d->run_tries++;
-	wt_qmp_execute(d->relay.qmp, "cont", NULL, cont_reply, d);
+	d->unanswered = 0;
+	run_at(d, RUN_RETRY_NS);
 }
 
 /* A guest that stays paused gives no sign of itself: its QEMU must answer. */
@@ -142,12 +142,32 @@ static void paused_reply(void *arg, json_t *result, const struct wt_error *err)
 		wt_destination_event(arg, WT_DESTINATION_EV_RUNNING);
 }
 
-static void do_run(struct wt_destination *d)
+static void try_run(struct wt_destination *d)
 {
-	if (d->guest.flags & WT_RELAY_GUEST_RUNNING)
-		try_run(d, 0);
+	bool runs = d->guest.flags & WT_RELAY_GUEST_RUNNING;
+
+	d->run_tries += runs;
+	run_at(d, RUN_ANSWER_NS);
+	if (!wt_qmp_execute(
+		    d->relay.qmp, runs ? "cont" : "query-status", NULL, runs ? cont_reply : paused_reply, d))
+		d->unanswered++;
 	else
-		wt_qmp_execute(d->relay.qmp, "query-status", NULL, paused_reply, d);
+		run_at(d, RUN_RETRY_NS);
+}
+
+static void run_again(void *arg, uint64_t now_ns)
+{
+	struct wt_destination *d = arg;
+	struct wt_error err = { 0 };
+
+	if (d->machine.state != WT_DESTINATION_STARTING)
+		return;
+	if (d->unanswered < RUN_UNANSWERED) {
+		try_run(d);
+		return;
+	}
+	wt_error_set(&err, ETIMEDOUT, "QEMU did not answer for 30 s when it was to run the guest");
+	wt_destination_trouble(d, &err);
 }
 
 static void send_running(struct wt_destination *d)
@@ -197,7 +217,7 @@ static void carry_out(struct wt_destination *d, unsigned actions)
 	if (actions & WT_DESTINATION_DO_SEND_READY)
 		wt_puller_send(d->puller, WT_RELAY_READY, NULL, 0);
 	if (actions & WT_DESTINATION_DO_RUN)
-		do_run(d);
+		try_run(d);
 	if (actions & WT_DESTINATION_DO_SEND_RUNNING)
 		send_running(d);
 	if (actions & WT_DESTINATION_DO_SEND_FAILED)
@@ -568,7 +588,6 @@ static void listen_again(void *arg, uint64_t now_ns)
 static int start(struct wt_destination *d, struct wt_error *err)
 {
 	const struct wt_destination_options *o = d->options;
-	char text[128];
 	int r;
 
 	r = wt_relay_open(&d->relay, &o->common, &qmp_events, signalled, wt_destination_commands, d, err);
@@ -584,8 +603,7 @@ static int start(struct wt_destination *d, struct wt_error *err)
 	if (r)
 		return r;
 	wt_destination_replica_open(d);
-	snprintf(text, sizeof text, "waiting for %.80s on port %u", o->common.name, d->port);
-	wt_report_event(&d->relay.report, "listening", json_pack("{s:i}", "port", (int)d->port), text);
+	wt_report_listening(&d->relay.report, o->common.name, d->port);
 	wt_loop_timer_set(d->relay.loop, &d->poll, wt_loop_now_ns(d->relay.loop) + WATCH_NS, poll_fired, d);
 	wt_destination_progress(d);
 	return 0;

@@ -71,6 +71,7 @@ struct wt_destination {
 	struct wt_timer poll, progress, deadline;
 	struct wt_error failure;
 	uint64_t run_tries, linger_until_ns;
+	unsigned unanswered;                        /* of the last tries to run the guest */
 	uint64_t entered_ns[WT_DESTINATION_STATES]; /* when each state began; 0: never */
 	uint64_t stream_bytes;                      /* of the stripped stream */
 	struct wt_rate rate;

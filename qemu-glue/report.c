@@ -61,23 +61,39 @@ static bool may_tell(struct wt_report *report, const char *event, size_t bytes)
 	return !over || strcmp(event, "error") == 0 || strcmp(event, "summary") == 0;
 }
 
-static void print_json(struct wt_report *report, const char *event, json_t *fields)
+/* The line of an event, allocated; NULL: no memory. */
+static char *event_line(const struct wt_report *report, const char *event, json_t *fields)
 {
 	json_t *object = json_object();
-	char *text;
+	double time_ms = (double)(wt_report_now_ns() - report->start_ns) / 1e6;
+	char *text = NULL;
 
-	json_object_set_new(object, "event", json_string(event));
-	json_object_set_new(
-		object, "time_ms", json_real((double)(wt_report_now_ns() - report->start_ns) / 1e6));
-	if (fields)
-		json_object_update(object, fields);
-	text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(12));
-	if (text && may_tell(report, event, strlen(text))) {
+	if (!json_object_set_new(object, "event", json_string(event)) &&
+		!json_object_set_new(object, "time_ms", json_real(time_ms)) &&
+		(!fields || !json_object_update(object, fields)))
+		text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(12));
+	json_decref(object);
+	return text;
+}
+
+/* There is no memory for the event. Half of it would mean something else. */
+static void untold(struct wt_report *report, const char *event)
+{
+	fprintf(report->out, "{\"event\":\"untold\",\"of\":\"%s\"}\n", event);
+	fflush(report->out);
+}
+
+static void print_json(struct wt_report *report, const char *event, json_t *fields)
+{
+	char *text = event_line(report, event, fields);
+
+	if (!text) {
+		untold(report, event);
+	} else if (may_tell(report, event, strlen(text))) {
 		fprintf(report->out, "%s\n", text);
 		fflush(report->out);
 	}
 	free(text);
-	json_decref(object);
 }
 
 void wt_report_event(struct wt_report *report, const char *event, json_t *fields, const char *text)
@@ -89,6 +105,18 @@ void wt_report_event(struct wt_report *report, const char *event, json_t *fields
 		fprintf(report->err, "watari: %s\n", text);
 	}
 	json_decref(fields);
+}
+
+void wt_report_listening(struct wt_report *report, const char *name, uint16_t port)
+{
+	json_t *fields = json_pack("{s:i}", "port", (int)port);
+	char text[128];
+
+	snprintf(text, sizeof text, "waiting for %.80s on port %u", name, port);
+	if (!fields && report->json)
+		untold(report, "listening");
+	else
+		wt_report_event(report, "listening", fields, text);
 }
 
 void wt_report_progress(struct wt_report *report, json_t *fields, const char *text)

@@ -3,8 +3,9 @@
  * report.h - what people and machines are told while a migration runs.
  *
  * On a terminal: one line that is rewritten. Otherwise: a line per phase. With --json: one JSON object per
- * line, each with "event" and "time_ms". Errors always go to standard error as one sentence. After
- * WT_LIMIT_LOG_BYTES of lines nothing is told but errors and the summary.
+ * line, each with "event" and "time_ms"; what there is no memory to tell is "untold", with "of". Errors
+ * always go to standard error as one sentence. After WT_LIMIT_LOG_BYTES of lines nothing is told but errors
+ * and the summary.
  */
 #ifndef WATARI_QEMU_REPORT_H
 #define WATARI_QEMU_REPORT_H
@@ -28,6 +29,8 @@ void wt_report_open(struct wt_report *report, bool json);
 void wt_report_open_on(struct wt_report *report, bool json, FILE *out, FILE *err);
 /* An event; fields (or NULL) is stolen. text: what a person reads, NULL: nothing. */
 void wt_report_event(struct wt_report *report, const char *event, json_t *fields, const char *text);
+/* The event "listening": what has this name may come to the port now. */
+void wt_report_listening(struct wt_report *report, const char *name, uint16_t port);
 /* How wide a progress line may be on the terminal; 0: any width, nobody sees it. */
 unsigned wt_report_columns(const struct wt_report *report);
 /* Progress: rewrites the terminal's line. */

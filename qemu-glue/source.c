@@ -13,9 +13,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "messages.h"
 #include "relay_peer.h"
@@ -38,8 +41,13 @@ static void status_reply(void *arg, json_t *result, const struct wt_error *err)
 	struct wt_source *source = arg;
 	const char *status = json_string_value(json_object_get(result, "status"));
 
-	if (source->migrating && status && strcmp(status, "postmigrate") == 0)
+	if (!source->migrating || !status)
+		return;
+	if (strcmp(status, "postmigrate") == 0)
 		wt_source_event(source, WT_SOURCE_EV_QEMU_COMPLETED);
+	else if (source->machine.state == WT_SOURCE_ABORTING && !source->migrate_taken)
+		wt_source_event(
+			source, WT_SOURCE_EV_QEMU_FAILED); /* "completed" was said of an earlier one */
 }
 
 /* By the migration. */
@@ -72,8 +80,13 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	const char *why = json_string_value(json_object_get(result, "error-desc"));
 
 	source->asking = false;
-	if (!status || !source->migrating)
+	if (!source->migrating)
 		return;
+	if (!status) { /* it never began to */
+		if (result && source->machine.state == WT_SOURCE_ABORTING)
+			wt_source_event(source, WT_SOURCE_EV_QEMU_FAILED);
+		return;
+	}
 	wt_source_take_figures(source, result);
 	wt_source_gate(source);
 	if (source->machine.state == WT_SOURCE_STREAMING) {
@@ -97,11 +110,11 @@ static void ask_qemu(struct wt_source *source)
 
 	if (!source->migrating || source->asking)
 		return;
-	source->asking = true;
 	if (source->outgoing)
 		wt_outgoing_stats(source->outgoing, &stats);
 	source->asked_pages = stats.read_pages;
-	wt_qmp_execute(source->relay.qmp, "query-migrate", NULL, migrate_info_reply, source);
+	source->asking =
+		!wt_qmp_execute(source->relay.qmp, "query-migrate", NULL, migrate_info_reply, source);
 }
 
 static void poll_fired(void *arg, uint64_t now_ns)
@@ -154,6 +167,13 @@ static const struct wt_qmp_events qmp_events = { .event = qmp_event, .closed = q
 
 /* ---- actions ---- */
 
+/* It may migrate all the same. */
+static void migrate_unanswered(struct wt_source *source)
+{
+	source->migrating = true;
+	wt_error_set(&source->failure, ETIMEDOUT, "QEMU did not answer QMP command 'migrate' within 30 s");
+}
+
 static void deadline_fired(void *arg, uint64_t now_ns)
 {
 	struct wt_source *source = arg;
@@ -161,6 +181,8 @@ static void deadline_fired(void *arg, uint64_t now_ns)
 	if (source->machine.state == WT_SOURCE_CONNECTING)
 		wt_error_set(
 			&source->failure, ETIMEDOUT, "the destination did not accept the guest within 30 s");
+	else if (source->machine.state == WT_SOURCE_STREAMING)
+		migrate_unanswered(source);
 	else if (source->machine.state == WT_SOURCE_STOPPED)
 		wt_error_set(&source->failure, ETIMEDOUT,
 			"the switchover took longer than %" PRIu64 " ms; see --switchover-timeout",
@@ -186,6 +208,8 @@ static void migrate_reply(void *arg, json_t *result, const struct wt_error *err)
 
 	source->migrating = true;
 	source->migrate_taken = result != NULL;
+	if (source->machine.state == WT_SOURCE_STREAMING)
+		wt_loop_timer_clear(source->relay.loop, &source->deadline);
 	if (result)
 		return;
 	source->failure = source->failure.code ? source->failure : *err;
@@ -339,7 +363,13 @@ static void do_migrate(struct wt_source *source)
 		wt_loop_timer_set(source->relay.loop, &source->patience,
 			wt_loop_now_ns(source->relay.loop) + source->options->give_up_ns, patience_fired,
 			source);
-	wt_qmp_execute(source->relay.qmp, "migrate", json_pack("{s:s}", "uri", uri), migrate_reply, source);
+	set_deadline(source, ACCEPT_NS);
+	if (wt_qmp_execute(
+		    source->relay.qmp, "migrate", json_pack("{s:s}", "uri", uri), migrate_reply, source)) {
+		wt_error_set(&err, ENOMEM, "no memory to tell QEMU to migrate");
+		migrate_reply(source, NULL, &err);
+		return;
+	}
 	wt_report_event(&source->relay.report, "migrating", NULL, "the guest's memory is on its way");
 }
 
@@ -475,15 +505,22 @@ static int start(struct wt_source *source, struct wt_error *err)
 	return r;
 }
 
-/* Done, or long enough waited: the last messages have been acknowledged, and a QEMU that was told to quit
- * has. */
+/* A QEMU that was told to quit, and has not ended yet. */
+static bool quitting(const struct wt_source *source)
+{
+	struct pollfd ended = { .fd = source->quit_fd, .events = POLLIN };
+
+	if (source->machine.state != WT_SOURCE_DONE || source->options->keep_source)
+		return false;
+	return source->quit_fd < 0 ? !source->qemu_gone : poll(&ended, 1, 0) == 0;
+}
+
+/* Done, or long enough waited: the last messages have been acknowledged, and QEMU has ended. */
 static void linger_fired(void *arg, uint64_t now_ns)
 {
 	struct wt_source *source = arg;
-	bool quitting = source->machine.state == WT_SOURCE_DONE && !source->options->keep_source &&
-			!source->qemu_gone;
 
-	if (now_ns >= source->linger_until_ns || (!quitting && !wt_source_unsent(source)))
+	if (now_ns >= source->linger_until_ns || (!quitting(source) && !wt_source_unsent(source)))
 		wt_loop_stop(source->relay.loop, 0);
 	else
 		wt_loop_timer_set(
@@ -494,9 +531,16 @@ static void linger(struct wt_source *source)
 {
 	uint64_t now_ns = wt_loop_now_ns(source->relay.loop);
 
+	source->quit_fd = (int)syscall(SYS_pidfd_open, wt_qmp_pid(source->relay.qmp), 0);
 	source->linger_until_ns = now_ns + LINGER_NS;
 	wt_loop_timer_set(source->relay.loop, &source->deadline, now_ns + POLL_NS, linger_fired, source);
 	wt_loop_run(source->relay.loop);
+	if (quitting(source))
+		wt_report_error(&source->relay.report,
+			"the guest runs at the destination; its old QEMU here was told to quit and has not ended yet: it is "
+			"paused and must not be continued, end it");
+	if (source->quit_fd >= 0)
+		close(source->quit_fd);
 }
 
 /* What has become of the guest after an abort. */

@@ -81,6 +81,7 @@ struct wt_source {
 	} said;
 	uint64_t asked_pages; /* read_pages of the question that is under way */
 	uint64_t linger_until_ns;
+	int quit_fd;               /* pidfd of the QEMU that was told to quit, or negative */
 	json_t *destination_facts; /* what the destination said when it ran */
 	bool migrating;            /* QEMU has answered to `migrate` */
 	bool migrate_taken;        /* ... and has begun: what stopped the guest may have been that */

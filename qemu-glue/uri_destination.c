@@ -370,7 +370,6 @@ static void listen_again(void *arg, uint64_t now_ns)
 static int start(struct wt_uri_destination *d, struct wt_error *err)
 {
 	const struct wt_uri_destination_options *o = d->options;
-	char text[128];
 	int r;
 
 	d->watch_fd = -1;
@@ -383,8 +382,7 @@ static int start(struct wt_uri_destination *d, struct wt_error *err)
 		r = listen_here(d, o->listen.port, err);
 	if (r)
 		return r;
-	snprintf(text, sizeof text, "waiting for %.80s on port %u", o->common.name, d->port);
-	wt_report_event(&d->relay.report, "listening", json_pack("{s:i}", "port", (int)d->port), text);
+	wt_report_listening(&d->relay.report, o->common.name, d->port);
 	wt_uri_destination_progress(d);
 	return 0;
 }

@@ -315,7 +315,10 @@ static int listen_tcp(struct wt_channel_listener *listener, const struct wt_addr
 			listener->name);
 	else if (result)
 		wt_error_set(err, -result, "cannot listen on %s: %s", listener->name, strerror(-result));
-	if (!result && ret_port && getsockname(listener->fd, &bound.any, &length) == 0)
+	if (!result && ret_port && getsockname(listener->fd, &bound.any, &length))
+		result = wt_error_set(err, errno, "the port of %s cannot be found out: %s", listener->name,
+			strerror(errno));
+	else if (!result && ret_port)
 		*ret_port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 free_list:
 	if (list)

@@ -207,14 +207,13 @@ struct wt_tcp_tls *wt_tcp_tls_open(
 	if (hello)
 		memcpy(tls->hello, hello, WT_PATH_HELLO_BYTES);
 	tls->ssl = SSL_new(context->ctx);
-	bio = tls->ssl ? bio_open(tls) : NULL;
+	bio = tls->ssl && SSL_set_app_data(tls->ssl, tls) ? bio_open(tls) : NULL;
 	if (!bio) {
 		SSL_free(tls->ssl);
 		free(tls);
 		return NULL;
 	}
 	SSL_set_bio(tls->ssl, bio, bio);
-	SSL_set_app_data(tls->ssl, tls);
 	if (context->server)
 		SSL_set_accept_state(tls->ssl);
 	else

@@ -24,6 +24,7 @@ sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.
 from harness.hosts import Failure  # noqa: E402
 
 import calls  # noqa: E402
+import daemons  # noqa: E402
 import gangs  # noqa: E402
 import jobs  # noqa: E402
 import limits  # noqa: E402
@@ -87,9 +88,9 @@ class Calls:
 
 SCENARIOS = {
     "plain": lambda world: Calls(migrations.Plain(world)), "replica": lambda world: Calls(migrations.Replica(world), but=migrations.Plain),
-    "gang": lambda world: Calls(gangs.Together(world)), "quiesce": lambda world: Calls(jobs.Quiesce(world)),
+    "daemon": lambda world: Calls(daemons.Daemon(world)), "gang": lambda world: Calls(gangs.Together(world)), "quiesce": lambda world: Calls(jobs.Quiesce(world)),
     "resume": lambda world: Calls(jobs.Resume(world)), "rank": lambda world: Calls(jobs.Rank(world)),
-    "verbs": lambda world: Calls(migrations.Verbs(world)),
+    "verbs": lambda world: Calls(migrations.Verbs(world)), "daemon-verbs": lambda world: Calls(daemons.DaemonVerbs(world)),
     "steps": steps.Steps, "network": networks.Networks, "limits": limits.Limits}
 
 

@@ -107,22 +107,17 @@ class Plain:
     def prepare(self):
         """Before each migration."""
 
-
-
     def run(self, env):
         """One migration; env: for each component. Answers (who is left, what was said)."""
         world, host = self.world, self.world.host
         source, destination = world.pair()
         before = source.last()
         self.prepare()
-        common = ["--json", "--psk", world.key, "--reconnect-timeout", "2s"]
-        receiver = host.start([watari(), "receive", "--qmp", destination.qmp, *common, *self.receive_options, f"{self.address}:0/vm"],
-                              "receive", env=env.get("receiver"))
-        wait_for(lambda: port_of(receiver) or not receiver.running(), "watari receive to listen", DEADLINE_S)
+        receiver = self.relay("receive", destination.qmp, self.receive_options, f"{self.address}:0/vm", env.get("receiver"))
+        wait_for(lambda: port_of(receiver) or untold(receiver) or not receiver.running(), "watari receive to listen", DEADLINE_S)
         sender = None
         if port_of(receiver):
-            sender = host.start([watari(), "send", "--qmp", source.qmp, *common, *self.send_options,
-                                 f"{self.address}:{port_of(receiver)}/vm"], "send", env=env.get("sender"))
+            sender = self.relay("send", source.qmp, self.send_options, f"{self.address}:{port_of(receiver)}/vm", env.get("sender"))
             ended(sender, "watari send")
         end_receiver(receiver)
         try:
@@ -132,10 +127,15 @@ class Plain:
                 if process:
                     host.processes.remove(process)
 
+    def relay(self, verb, qmp, options, target, env):
+        """The command, started."""
+        return self.world.host.start([watari(), verb, "--qmp", qmp, "--json", "--psk", self.world.key, "--reconnect-timeout", "2s",
+                                      *options, target], verb, env=env)
+
     def after(self, source, destination, sender, receiver, before):
         world = self.world
         said = [word for word in (judged(sender, "send") if sender else None, judged(receiver, "receive")) if word]
-        if sender and sender.child.returncode == 0:
+        if sender and sender.child.returncode == 0 and not any("has not ended yet" in word for word in said):
             wait_for(lambda: not source.alive(), "the end of the source's QEMU", 15)
         states = [source.status(), destination.status()]
         if states.count("running") > 1:
@@ -187,6 +187,11 @@ class Replica(Plain):
 
 def port_of(process):
     return next((event["port"] for event in events(process) if event["event"] == "listening"), None)
+
+
+def untold(process):
+    """It had no memory to say where it listens: nobody can come."""
+    return any(event["event"] == "untold" for event in events(process))
 
 
 def ended(process, name):

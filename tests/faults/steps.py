@@ -18,7 +18,6 @@ from harness.hosts import Failure, wait_for  # noqa: E402
 from harness.migration import Migration, events  # noqa: E402
 
 from migrations import judged  # noqa: E402
-from tiny import Tiny  # noqa: E402
 
 STILL_S = 7  # longer than any patience of a relay here
 PATIENCE = ["--reconnect-timeout", "2s"]
@@ -26,13 +25,6 @@ OPTIONS = {"disk": False, "paused": False}
 STILLS = [(victim, relay, "STILL", state) for relay, state in test_faults.HOLDS for victim in (relay, "source", "destination")
           if state != "done" or victim == relay]
 KINDS = {"DIES": "killed", "STILL": "stopped", "network": "cut"}
-
-
-class StepGuest(Tiny):
-    """A Tiny with the words of harness.guests.Guest that test_faults uses."""
-
-    def ended(self, timeout_s=15):
-        wait_for(lambda: not self.alive(), f"the end of QEMU {self.name}", timeout_s)
 
 
 def stand_still(attempt, source, destination, cell):
@@ -101,7 +93,8 @@ class Steps:
                 judged(process, name)
         codes = [process.child.returncode for process in relays.values()]
         committed = any(e.get("state") == "starting" for e in events(attempt.receiver))
-        left, said = test_faults.after(source, destination, committed, codes, cell, "plain")
+        left, said = test_faults.after(source, destination, committed, codes, cell, "plain",
+                                       stays=attempt.sender.find("has not ended yet"))
         self.world.guest = left
         if left:
             wait_for(lambda: left.status() == "running", "the guest that is left to run", 10)

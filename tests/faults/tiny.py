@@ -50,6 +50,9 @@ class Tiny:
     def alive(self):
         return self.process.running()
 
+    def ended(self, timeout_s=15):
+        wait_for(lambda: not self.alive(), f"the end of QEMU {self.name}", timeout_s)
+
     def ask(self, command, arguments=None):
         """The answer; None when QEMU cannot be reached."""
         try:

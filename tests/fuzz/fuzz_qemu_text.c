@@ -113,7 +113,7 @@ static void try_command(const char *name, uint64_t id)
 	if (!line)
 		return; /* no UTF-8 */
 	PROMISE(strchr(line, '\n') == line + strlen(line) - 1);
-	length = asprintf(&answer, "%s{\"return\":{},%s", greeting, strstr(line, "\"id\""));
+	length = asprintf(&answer, "%s{\"return\":{},%s", greeting, strstr(line, "\"id\":\""));
 	PROMISE(length > 0 && !wt_qmp_reader_buffer(&reader, &buffer, &room) && room > (size_t)length);
 	memcpy(buffer, answer, (size_t)length);
 	wt_qmp_reader_advance(&reader, (size_t)length);

@@ -125,11 +125,12 @@ def living(source, destination):
     return [guest for guest in (source, destination) if alive(guest)]
 
 
-def after(source, destination, committed, codes, cell, kind):
-    """What is left: (the only guest, or None; what was said). codes are those of `send` and `receive`."""
+def after(source, destination, committed, codes, cell, kind, stays=False):
+    """What is left: (the only guest, or None; what was said). codes are those of `send` and `receive`; stays: `send` said that the
+    source's QEMU has not ended."""
     code, received = codes
     said = "nothing to recover"
-    if code == 0 and alive(destination):
+    if code == 0 and alive(destination) and not stays:
         source.ended()
     left = living(source, destination)
     died_with_it = committed and cell[0] == "destination"

@@ -4,6 +4,7 @@
 
   sample  some points
   verbs   each call of libibverbs and librdmacm fails in each way; results are kept in faults/ of the build, so it is resumed
+  daemon  the same in a daemon, which gives back its queue pairs and what it has pinned
 """
 
 import os
@@ -27,13 +28,13 @@ def copy(source, target):
         shutil.copyfile(source, target)
 
 
-def campaign(*options):
-    results = kept(os.path.join(BUILD, "faults"), "verbs", "1/1")
+def campaign(scenario, *options):
+    results = kept(os.path.join(BUILD, "faults"), scenario, "1/1")
     with lab(1) as (host,):
         env = {"WATARI_BUILD": BUILD, "WATARI_ACCEL": "kvm", "WATARI_RDMA_ADDRESS": host.address}
-        there = os.path.join(host.out_dir, "verbs.jsonl")
+        there = os.path.join(host.out_dir, f"{scenario}.jsonl")
         copy(results, there)
-        process = host.start(["/usr/bin/python3", CAMPAIGN, "verbs", "--out", there, *options], "campaign", env=env, verbose=True)
+        process = host.start(["/usr/bin/python3", CAMPAIGN, scenario, "--out", there, *options], "campaign", env=env, verbose=True)
         try:
             code = process.wait(4800)
         finally:
@@ -42,12 +43,20 @@ def campaign(*options):
         expect(code == 0, f"exit code {code}: see above")
 
 
+def whole(scenario):
+    campaign(scenario, "--for", os.environ.get("WATARI_FAULT_SECONDS", "4500"))
+
+
 def case_sample(image):
-    campaign("--sample", "6")
+    campaign("verbs", "--sample", "6")
 
 
 def case_verbs(image):
-    campaign("--for", os.environ.get("WATARI_FAULT_SECONDS", "4500"))
+    whole("verbs")
+
+
+def case_daemon(image):
+    whole("daemon-verbs")
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ MUTANTS = [
     ("bytes of a replica are digested before all have come", "transport/puller_replica_remote.c",
      [("\treturn !slot->reads && !left;\n", "\treturn !left;\n")]),
     ("a puller that has drained reads on from its replica", "transport/puller_retarget.c",
-     [("\t\twt_puller_replica_pause(p);\n", "")]),
+     [("\t\twt_puller_replica_pause(p);\n", "")], 12000),
     ("what a replica owed when it was given up is waited for", "transport/puller_replica_remote.c",
      [("\t\tslot_owes_nothing(r, &r->slots[i]);\n", "\t\t(void)slot_owes_nothing;\n")]),
 ]

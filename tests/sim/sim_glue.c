@@ -286,6 +286,11 @@ void wt_report_progress(struct wt_report *report, json_t *fields, const char *te
 	json_decref(fields);
 }
 
+void wt_report_listening(struct wt_report *report, const char *name, uint16_t port)
+{
+	wt_report_event(report, "listening", NULL, NULL);
+}
+
 void wt_report_error(struct wt_report *report, const char *text)
 {
 	sim_trace("%s: error: %s", sim_party_name(sim_current), text);
