@@ -12,7 +12,7 @@
   bench      the benchmarks over verbs, and perftest beside them
   soak       a guest moves to and fro over verbs, many times (WATARI_SOAK, default 20)
   daemon     the same through one daemon on each host, which pins memory while a guest moves, and keeps nothing
-  valgrind   the same with both ends in valgrind
+  valgrind   the same with both ends in valgrind; by hand, on a quiet machine: it has not come to its end yet
   rails      a guest moves over two RDMA devices, of which one breaks in the middle and comes back
   fabrics    memory is served to another host while RDMA breaks in the middle and comes back: verbs, tcp, verbs
 """
