@@ -152,6 +152,12 @@ static int check_room(const struct daemon *d, struct wt_error *err)
 
 /* ---- requests ---- */
 
+static void close_all(const int *fds, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		close(fds[i]);
+}
+
 /* One message with its descriptors: its length, 0 at the end; -errno; -EBADF: not the descriptors of a
  * request. */
 static ssize_t receive(int fd, char *text, size_t size, int ret_fds[WT_DAEMON_FDS])
@@ -193,8 +199,7 @@ static int begin(struct client *client, const char *text, size_t length, const i
 	int r = check_room(d, err);
 
 	if (r)
-		for (int i = 0; i < WT_DAEMON_FDS; i++)
-			close(fds[i]);
+		close_all(fds, WT_DAEMON_FDS);
 	else
 		r = wt_daemon_session_start(d->loop, json_object_get(request, "argv"), fds, session_ended,
 			client, &client->session, err);
@@ -203,7 +208,16 @@ static int begin(struct client *client, const char *text, size_t length, const i
 		return r;
 	d->strangers--;
 	d->sessions++;
+	send(client->fd, WT_DAEMON_BEGUN, strlen(WT_DAEMON_BEGUN), MSG_DONTWAIT | MSG_NOSIGNAL);
 	return 0;
+}
+
+/* It had waited too long for us to hear it. */
+static bool is_gone(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 /* A stranger that asks, or a client that is over. */
@@ -225,9 +239,9 @@ static void client_ready(void *arg, uint32_t events)
 		return;
 	if (n == -EBADF)
 		wt_error_set(&err, EPROTO, "a request to the daemon comes with three descriptors");
-	else if (n > 0)
-		begin(client, text, (size_t)n, fds, &err);
-	if (n > 0 && !err.code)
+	else if (n > 0 && is_gone(client->fd))
+		close_all(fds, WT_DAEMON_FDS);
+	else if (n > 0 && !begin(client, text, (size_t)n, fds, &err))
 		return;
 	if (err.code)
 		answer_error(client->fd, &err);

@@ -9,7 +9,7 @@
  * is told as if by a signal.
  *
  * A request is one message, {"argv": ["send", ...]}, with three descriptors: output, error, directory. The
- * answer is {"code": N}, or {"error": SENTENCE} if nothing was begun.
+ * answer is {"error": SENTENCE} if nothing was begun, else {"begun": true}, and at the end {"code": N}.
  */
 #ifndef WATARI_QEMU_DAEMON_H
 #define WATARI_QEMU_DAEMON_H
@@ -18,7 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WT_DAEMON_PLACE ".daemon"         /* among jobs */
+#define WT_DAEMON_PLACE ".daemon" /* among jobs */
+#define WT_DAEMON_BEGUN "{\"begun\":true}"
 #define WT_DAEMON_REQUEST_MAX (64u << 10) /* bytes */
 #define WT_DAEMON_FDS 3                   /* output, error, directory */
 

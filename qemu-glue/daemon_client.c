@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 #include "job_place.h"
 #include "printable.h"
 #include "relay.h"
+
+#define BEGIN_MS 10000
 
 static volatile sig_atomic_t daemon_fd = -1;
 
@@ -115,6 +118,21 @@ static int take_answer(const char *text, size_t length)
 	return result;
 }
 
+/* A daemon that has no descriptor left hears nobody. */
+static int wait_begun(int fd)
+{
+	struct pollfd answers = { .fd = fd, .events = POLLIN };
+	int r;
+
+	do
+		r = poll(&answers, 1, BEGIN_MS);
+	while (r < 0 && errno == EINTR);
+	return r > 0 ? 0
+		     : complain(
+			       "the daemon has not begun this within 10 s; it may be out of descriptors or memory");
+}
+
+/* Its answer in the end; after word that it has begun. */
 static int wait_answer(int fd)
 {
 	char text[4096];
@@ -123,6 +141,8 @@ static int wait_answer(int fd)
 	do
 		n = recv(fd, text, sizeof text, 0);
 	while (n < 0 && errno == EINTR);
+	if (n == (ssize_t)strlen(WT_DAEMON_BEGUN) && memcmp(text, WT_DAEMON_BEGUN, (size_t)n) == 0)
+		return wait_answer(fd);
 	if (n > 0)
 		return take_answer(text, (size_t)n);
 	complain("the daemon ended before this migration did; watari recover tells which guest may run");
@@ -142,11 +162,13 @@ int wt_daemon_ask(json_t *words)
 		code = complain(strerror(-fd));
 	else if (!text || strlen(text) > WT_DAEMON_REQUEST_MAX)
 		code = complain("these options are too long, or not UTF-8, for the daemon");
-	else if ((r = send_request(fd, text)))
+	else if ((r = send_request(fd, text)) && r != -EPIPE) /* there it has answered already */
 		code = complain(strerror(-r));
 	else {
 		watch_signals(fd);
-		code = wait_answer(fd);
+		code = wait_begun(fd);
+		if (!code)
+			code = wait_answer(fd);
 	}
 	if (fd >= 0)
 		close(fd);

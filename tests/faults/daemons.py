@@ -45,7 +45,7 @@ class Daemon(Plain):
         host = self.world.host
         daemon = host.start([watari(), "daemon", "--json"], "daemon", env=env.get("daemon"))
         try:
-            wait_for(lambda: events(daemon) or not daemon.running(), "the daemon", DEADLINE_S)
+            wait_for(lambda: any(e["event"] != "error" for e in events(daemon)) or not daemon.running(), "the daemon", 5)
             left, said = self.in_it(daemon, env.get("daemon"))
             if daemon.running():
                 daemon.signal(signal.SIGTERM)

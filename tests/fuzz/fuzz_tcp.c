@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fuzz_tcp.c - libFuzzer harness of data connections over tcp: a peer that connects, and then says what the
+ * fuzz_tcp.c - libFuzzer harness of data connections over tcp: a peer that was let in, and then says what the
  * input says to a serving end, a pulling end, or an equal one. Checked besides memory safety:
  *   1. memory that is not granted is neither read nor written;
  *   2. every operation that was posted completes once;
  *   3. a path that failed says so for ever, and nothing is written afterwards.
- * The first byte chooses the end, and whether the input is bytes as they are, or words of which the peer
- * makes messages of the right shape.
+ * The first byte is a choice (fuzz_tcp.h): the end, whether the peer speaks through TLS, and whether the
+ * input is bytes as they are, or words of which the peer makes messages of the right shape. FAILS: two bytes
+ * more say which call of the path's fails.
  */
-#include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,9 +20,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "failing.h"
+#include "fuzz_tcp.h"
 #include "path_tcp.h"
+#include "tcp_failing.h"
+#include "tcp_peer.h"
 
-#define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
 #define MEMORY 65536u
 #define SERVED (4 * MEMORY) /* what is longer than MEMORY is sent from the file */
 #define GUARD 0x5a
@@ -36,14 +38,24 @@ static struct {
 	uint8_t sink[MEMORY], target[MEMORY], guard[MEMORY];
 } memory, before;
 
+static struct {
+	unsigned which, how;
+} failing; /* of the input */
+
 static uint8_t *readable, as_it_was[SERVED]; /* what peers may read, in a file */
 
 static const struct wt_fabric_ops *ops;
 static struct wt_endpoint *endpoint;
-static struct wt_listener *listener;
+static struct {
+	const struct wt_fabric_ops *ops;
+	struct wt_listener *listener;
+	uint16_t port;
+} listeners[2]; /* in the clear, with TLS */
 static struct wt_region *served, *gone, *sink, *target;
 static struct wt_key served_key, gone_key, target_key;
-static uint16_t port;
+
+ssize_t __real_recv(int fd, void *bytes, size_t length, int flags);
+int __real_poll(struct pollfd *list, nfds_t count, int timeout_ms);
 
 static uint8_t *map_file(size_t length, int *ret_fd)
 {
@@ -68,6 +80,15 @@ static void open_gone(void)
 	PROMISE(!ftruncate(fd, 0));
 }
 
+static void open_listener(unsigned number, enum wt_fabric fabric)
+{
+	struct wt_error err = { 0 };
+
+	listeners[number].ops = wt_fabric_ops(fabric);
+	PROMISE(!listeners[number].ops->listener_open(
+		"127.0.0.1", 0, &listeners[number].listener, &listeners[number].port, &err));
+}
+
 static void open_all(void)
 {
 	struct wt_error err = { 0 };
@@ -80,7 +101,9 @@ static void open_all(void)
 	memset(memory.guard, GUARD, MEMORY);
 	before = memory;
 	PROMISE(!ops->endpoint_open(NULL, NULL, &endpoint, &err));
-	PROMISE(!ops->listener_open("127.0.0.1", 0, &listener, &port, &err));
+	open_listener(0, WT_FABRIC_TCP);
+	open_listener(1, WT_FABRIC_TLS);
+	listeners[1].ops->listener_find(listeners[1].listener, tcp_peer_find, NULL);
 	PROMISE(!ops->region_add(endpoint, readable, SERVED, WT_ACCESS_SERVE, &served, &err));
 	ops->region_file(served, fd, 0);
 	open_gone();
@@ -90,64 +113,35 @@ static void open_all(void)
 	ops->region_key(target, &target_key);
 }
 
-/* Leaves nothing behind when it is closed. */
-static int dial(void)
-{
-	struct sockaddr_in address = {
-		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)
-	};
-	struct linger at_once = { .l_onoff = 1 };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	PROMISE(fd >= 0 && !connect(fd, (struct sockaddr *)&address, sizeof address));
-	PROMISE(!setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once));
-	return fd;
-}
-
-static void put(int fd, const void *bytes, size_t length)
-{
-	PROMISE(send(fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT) != 0 || !length);
-}
-
-/* What was said must be the greeting, or nobody is let in. */
-static void try_greeting(const uint8_t *data, size_t size)
-{
-	uint8_t hello[WT_PATH_HELLO_BYTES];
-	struct wt_request *request = NULL;
-	int fd = dial(), r = -EAGAIN;
-	size_t half = size / 2;
-
-	put(fd, data, half);
-	r = ops->listener_accept(listener, &request, hello);
-	put(fd, data + half, size - half);
-	for (int i = 0; i < 3 && r == -EAGAIN; i++)
-		r = ops->listener_accept(listener, &request, hello);
-	if (!r) {
-		PROMISE(size >= sizeof(struct wt_tcp_greeting) && !memcmp(data, "WTTH\1\0\0\0", 8));
-		PROMISE(!memcmp(hello, data + 8, sizeof hello));
-		ops->request_refuse(request);
-	}
-	close(fd);
-	ops->listener_accept(listener, &request, hello);
-}
-
-/* A path of which the other end is a plain socket. */
-static struct wt_path *admit(int fd, enum wt_role role)
+/* A path of which the other end is ours. NULL: a call that failed was needed. */
+static struct wt_path *admit(struct tcp_peer *peer, enum wt_role role)
 {
 	struct wt_tcp_greeting greeting = { .magic = htole32(WT_TCP_MAGIC_GREETING),
 		.version = htole32(WT_TCP_VERSION) };
+	struct wt_listener *listener = listeners[peer->ssl != NULL].listener;
 	struct wt_tcp_verdict verdict;
 	uint8_t hello[WT_PATH_HELLO_BYTES];
 	struct wt_request *request = NULL;
 	struct wt_error err = { 0 };
 	struct wt_path *path = NULL;
+	bool greeted = false;
 	int r = -EAGAIN;
 
-	put(fd, &greeting, sizeof greeting);
-	for (int i = 0; i < 100 && r == -EAGAIN; i++)
+	for (int i = 0; i < 1000 && r == -EAGAIN; i++) {
+		struct pollfd wait = { .fd = ops->listener_fd(listener), .events = POLLIN };
+
+		__real_poll(&wait, 1, i > 10 ? 1 : 0);
+		if (!greeted && (!peer->ssl || tcp_peer_shake(peer))) {
+			tcp_peer_put(peer, &greeting, sizeof greeting);
+			greeted = true;
+		}
 		r = ops->listener_accept(listener, &request, hello);
-	PROMISE(!r && !ops->request_admit(request, endpoint, role, &path, &err));
-	PROMISE(recv(fd, &verdict, sizeof verdict, MSG_WAITALL) == sizeof verdict);
+	}
+	PROMISE(!r);
+	failing_set(failing.which, failing.how);
+	r = ops->request_admit(request, endpoint, role, &path, &err);
+	PROMISE(failing.which || (peer->ssl && role == WT_ROLE_PEER) || !r);
+	PROMISE(!path || tcp_peer_take(peer, &verdict, sizeof verdict) == sizeof verdict || failing.which);
 	return path;
 }
 
@@ -167,7 +161,7 @@ static uint64_t key_of(uint8_t word)
 	return word & 2 ? 7 : served_key.key;
 }
 
-static void put_request(int fd, const uint8_t *word, unsigned number)
+static void put_request(struct tcp_peer *peer, const uint8_t *word, unsigned number)
 {
 	struct wt_tcp_request request = { .id = htole64(number),
 		.address = htole64(served_key.address + address_of(word[1])),
@@ -175,22 +169,22 @@ static void put_request(int fd, const uint8_t *word, unsigned number)
 		.length = htole32(word[2] * (word[0] & 4 ? 8192u : 128u)),
 		.magic = htole32(word[0] & 64 ? 0 : WT_TCP_MAGIC_REQUEST) };
 
-	put(fd, &request, sizeof request);
+	tcp_peer_put(peer, &request, sizeof request);
 }
 
 /* Bytes of one that was asked for, and what became of them. */
-static void put_answer(int fd, const uint8_t *word, unsigned number)
+static void put_answer(struct tcp_peer *peer, const uint8_t *word, unsigned number)
 {
 	static const uint8_t bytes[MEMORY];
 	struct wt_tcp_trailer trailer = { .id = htole64(word[0] & 1 ? word[1] : number),
 		.status = htole32(word[0] & 2 ? word[2] % 8 : WT_TCP_STATUS_OK),
 		.magic = htole32(word[0] & 64 ? 0 : WT_TCP_MAGIC_TRAILER) };
 
-	put(fd, bytes, word[0] & 4 ? word[3] : 512 * (number + 1));
-	put(fd, &trailer, sizeof trailer);
+	tcp_peer_put(peer, bytes, word[0] & 4 ? word[3] : 512 * (number + 1));
+	tcp_peer_put(peer, &trailer, sizeof trailer);
 }
 
-static void put_frame(int fd, const uint8_t *word, unsigned number)
+static void put_frame(struct tcp_peer *peer, const uint8_t *word, unsigned number)
 {
 	static const uint8_t bytes[MEMORY];
 	unsigned kind = word[0] % 8;
@@ -208,26 +202,28 @@ static void put_frame(int fd, const uint8_t *word, unsigned number)
 
 	if (kind == WT_TCP_FRAME_DATA && !(word[0] & 16))
 		frame.length = htole32(length = 512 * (number / 2 + 1)); /* what was asked for */
-	put(fd, &frame, sizeof frame);
+	tcp_peer_put(peer, &frame, sizeof frame);
 	if (kind == WT_TCP_FRAME_MESSAGE || kind == WT_TCP_FRAME_WRITE || kind == WT_TCP_FRAME_DATA)
-		put(fd, bytes, length < MEMORY ? length : MEMORY);
+		tcp_peer_put(peer, bytes, length < MEMORY ? length : MEMORY);
 	if (kind == WT_TCP_FRAME_DATA)
-		put(fd, &trailer, sizeof trailer);
+		tcp_peer_put(peer, &trailer, sizeof trailer);
 }
 
-static void speak(int fd, enum wt_role role, const uint8_t *data, size_t size, bool words)
+static void speak(struct tcp_peer *peer, enum wt_role role, const uint8_t *data, size_t size, uint8_t choice)
 {
 	unsigned number = 0;
 
-	if (!words)
-		put(fd, data, size);
-	for (size_t at = 0; words && at + 4 <= size && number < 64; at += 4, number++) {
+	if (!(choice & WORDS) && choice & PAST_TLS)
+		tcp_peer_put_plain(peer, data, size);
+	else if (!(choice & WORDS))
+		tcp_peer_put(peer, data, size);
+	for (size_t at = 0; choice & WORDS && at + 4 <= size && number < 64; at += 4, number++) {
 		if (role == WT_ROLE_SERVE)
-			put_request(fd, data + at, number);
+			put_request(peer, data + at, number);
 		else if (role == WT_ROLE_PULL)
-			put_answer(fd, data + at, number);
+			put_answer(peer, data + at, number);
 		else
-			put_frame(fd, data + at, number);
+			put_frame(peer, data + at, number);
 	}
 }
 
@@ -294,51 +290,76 @@ static unsigned poll_some(struct wt_path *path, bool messages, unsigned rounds, 
 	return completed;
 }
 
-static void try_end(enum wt_role role, const uint8_t *data, size_t size, bool words)
+/* All that the peer is sent, until there is nothing more to come. */
+static void drain(struct tcp_peer *peer)
+{
+	struct pollfd wait = { .fd = peer->fd, .events = POLLIN };
+	uint8_t bytes[4096];
+
+	while (__real_poll(&wait, 1, 1000) > 0 && __real_recv(peer->fd, bytes, sizeof bytes, 0) > 0)
+		;
+}
+
+static void poll_both(struct wt_path *path, struct tcp_peer *peer, unsigned posted, bool messages)
 {
 	bool seen[POSTS + 1] = { false };
-	unsigned posted = 0, completed;
-	int fd = dial(), error, again;
-	struct wt_path *path = admit(fd, role);
-	uint8_t drain[4096];
+	uint8_t bytes[4096];
+	unsigned completed;
+	int error, again;
 
-	if (role != WT_ROLE_SERVE)
-		posted = post(path, role);
-	speak(fd, role, data, size, words);
+	completed = poll_some(path, messages, 8, seen, &error);
+	tcp_peer_end(peer);
+	while (tcp_peer_take(peer, bytes, sizeof bytes))
+		;
+	if (!error)
+		completed += poll_some(path, messages, 16, seen, &error);
+	PROMISE(completed <= posted && (!error || completed == posted));
+	poll_some(path, messages, 1, seen, &again);
+	PROMISE(!error || again == error);
+}
+
+static void try_path(struct wt_path *path, struct tcp_peer *peer, enum wt_role role, const uint8_t *data,
+	size_t size, uint8_t choice)
+{
+	unsigned posted = role == WT_ROLE_SERVE ? 0 : post(path, role);
+
+	speak(peer, role, data, size, choice);
 	if (role == WT_ROLE_SERVE) {
-		struct pollfd wait = { .fd = fd, .events = POLLIN };
-
-		shutdown(fd, SHUT_WR);
-		while (poll(&wait, 1, 1000) > 0 && recv(fd, drain, sizeof drain, 0) > 0)
-			;
+		tcp_peer_end(peer);
+		drain(peer);
 	} else {
-		completed = poll_some(path, role == WT_ROLE_PEER, 8, seen, &error);
-		shutdown(fd, SHUT_WR);
-		while (recv(fd, drain, sizeof drain, MSG_DONTWAIT) > 0)
-			;
-		if (!error)
-			completed += poll_some(path, role == WT_ROLE_PEER, 16, seen, &error);
-		PROMISE(completed <= posted && (!error || completed == posted));
-		poll_some(path, role == WT_ROLE_PEER, 1, seen, &again);
-		PROMISE(!error || again == error);
+		poll_both(path, peer, posted, role == WT_ROLE_PEER);
 	}
 	ops->alive(path);
 	ops->close(path);
-	close(fd);
+}
+
+static void try_end(enum wt_role role, const uint8_t *data, size_t size, uint8_t choice)
+{
+	struct tcp_peer peer;
+	struct wt_path *path;
+
+	PROMISE(tcp_peer_dial(&peer, listeners[(choice & THROUGH_TLS) != 0].port, choice & THROUGH_TLS));
+	path = admit(&peer, role);
+	if (path)
+		try_path(path, &peer, role, data, size, choice);
+	failing_set(0, 0);
+	tcp_peer_close(&peer);
 	PROMISE(!memcmp(memory.guard, before.guard, MEMORY) && !memcmp(readable, as_it_was, SERVED));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const enum wt_role roles[] = { WT_ROLE_SERVE, WT_ROLE_PULL, WT_ROLE_PEER };
+	static const enum wt_role roles[] = { WT_ROLE_SERVE, WT_ROLE_PULL, WT_ROLE_PEER, WT_ROLE_SERVE };
+	uint8_t choice = size ? data[0] : 0;
+	size_t begin = choice & FAILS ? 3 : 1;
 
 	if (!ops)
 		open_all();
-	if (size < 1)
+	if (size < begin)
 		return 0;
-	if (data[0] % 4 == 3)
-		try_greeting(data + 1, size - 1);
-	else
-		try_end(roles[data[0] % 4], data + 1, size - 1, data[0] & 4);
+	failing.which = choice & FAILS ? data[1] % FAIL_COUNT : 0;
+	failing.how = choice & FAILS ? data[2] : 0;
+	try_end(roles[choice & END], data + begin, size - begin, choice);
 	return 0;
 }

@@ -4,17 +4,37 @@
  */
 #include <stdint.h>
 
+#include "failing.h"
+#include "fuzz_tcp.h"
 #include "seed_file.h"
+#include "tcp_failing.h"
 
-#define SERVE 0
-#define PULL 1
-#define PEER 2
-#define GREETING 3
-#define WORDS 4
+/* In the clear and through TLS, and with each call failing that such a path makes. */
+static void seeds_of(const char *name, int choice, const void *bytes, size_t length)
+{
+	static const uint8_t functions[] = { FAIL_CALLOC, FAIL_MALLOC, FAIL_EPOLL_CREATE, FAIL_EPOLL_CTL,
+		FAIL_EVENTFD, FAIL_PTHREAD_CREATE, FAIL_SETSOCKOPT, FAIL_RECV, FAIL_RECVMSG, FAIL_SEND,
+		FAIL_SENDMSG, FAIL_SENDFILE, FAIL_POLL, FAIL_READV };
+	static const uint8_t ways[] = { 0, 1, 1 << FAILING_CODE_BITS, 2 << FAILING_CODE_BITS,
+		3 << FAILING_CODE_BITS, FAILING_LONG };
+	uint8_t input[64];
+	char file[64];
+
+	for (int tls = 0; tls <= THROUGH_TLS; tls += THROUGH_TLS) {
+		snprintf(file, sizeof file, "%s_%d", name, tls);
+		seed_bytes(file, choice | tls, bytes, length);
+		for (unsigned i = 0; i < sizeof functions * sizeof ways; i++) {
+			input[0] = functions[i / sizeof ways];
+			input[1] = ways[i % sizeof ways];
+			memcpy(input + 2, bytes, length);
+			snprintf(file, sizeof file, "%s_%d_%u", name, tls, i);
+			seed_bytes(file, choice | tls | FAILS, input, length + 2);
+		}
+	}
+}
 
 int main(int argc, char **argv)
 {
-	static const uint8_t greeting[56] = { 'W', 'T', 'T', 'H', 1 }, late[56] = { 'W', 'T', 'T', 'H', 9 };
 	static const uint8_t requests[] = { 0, 0, 8, 0, 0, 3, 16, 0, 4, 0, 7, 0, 1, 0, 8, 0, 2, 0, 8, 0, 0,
 		251, 8, 0 };
 	static const uint8_t long_ones[] = { 4, 0, 16, 0, 0, 0, 8, 0, 4, 9, 12, 0, 8, 0, 8, 0, 0, 0, 8, 0, 8,
@@ -33,20 +53,19 @@ int main(int argc, char **argv)
 
 	if (!seeds_begin(argc, argv))
 		return 2;
-	seed_bytes("greeting", GREETING, greeting, sizeof greeting);
-	seed_bytes("late", GREETING, late, sizeof late);
-	seed_bytes("half", GREETING, greeting, 20);
-	seed_text("stranger", GREETING, "GET / HTTP/1.0\r\n\r\n");
-	seed_bytes("requests", SERVE | WORDS, requests, sizeof requests);
-	seed_bytes("long", SERVE | WORDS, long_ones, sizeof long_ones);
+	seeds_of("requests", SERVE | WORDS, requests, sizeof requests);
+	seeds_of("long", SERVE | WORDS, long_ones, sizeof long_ones);
 	seed_bytes("nothing", SERVE | WORDS, nothing, sizeof nothing);
 	seed_bytes("magic", SERVE | WORDS, stranger, sizeof stranger);
 	seed_text("bytes", SERVE, "bytes");
-	seed_bytes("answers", PULL | WORDS, answers, sizeof answers);
+	seed_text("bytes_tls", SERVE | THROUGH_TLS, "bytes");
+	seed_text("past_tls", SERVE | THROUGH_TLS | PAST_TLS, "\x17\x03\x03");
+	seed_bytes("talk_tls", PEER | THROUGH_TLS, talk, sizeof talk);
+	seeds_of("answers", PULL | WORDS, answers, sizeof answers);
 	seed_bytes("wrong_id", PULL | WORDS, wrong_id, sizeof wrong_id);
 	seed_bytes("wrong_status", PULL | WORDS, wrong_status, sizeof wrong_status);
 	seed_bytes("short", PULL | WORDS, short_one, sizeof short_one);
-	seed_bytes("talk", PEER | WORDS, talk, sizeof talk);
+	seeds_of("talk", PEER | WORDS, talk, sizeof talk);
 	seed_bytes("writes", PEER | WORDS, writes, sizeof writes);
 	seed_bytes("reads", PEER | WORDS, reads, sizeof reads);
 	seed_bytes("messages", PEER | WORDS, messages, sizeof messages);

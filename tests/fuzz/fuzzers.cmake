@@ -6,6 +6,7 @@ set(fuzz_flags -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 set(transport ${CMAKE_SOURCE_DIR}/transport)
 set(glue ${CMAKE_SOURCE_DIR}/qemu-glue)
 set(mpi ${CMAKE_SOURCE_DIR}/mpi-coord)
+set(fuzz ${CMAKE_CURRENT_SOURCE_DIR}/fuzz)
 add_custom_target(fuzzers)
 set(WATARI_SMOKE_SECONDS 6 CACHE STRING "How long each fuzzer runs in the tests with label fuzz-smoke")
 
@@ -27,6 +28,13 @@ function(watari_fuzzer name)
   add_test(NAME fuzz-long.${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/run_long $<TARGET_FILE:${name}>
     ${WATARI_FUZZ_SECONDS})
   watari_test(fuzz-long.${name} fuzz ${patience} full)
+endfunction()
+
+# watari_failing(NAME FUNCTION...): these fail when the input says so, see failing.h
+function(watari_failing name)
+  foreach(function ${ARGN})
+    target_link_options(${name} PRIVATE -Wl,--wrap=${function})
+  endforeach()
 endfunction()
 
 set(stream_reader ${glue}/stream.c ${glue}/stream_ram.c ${glue}/stream_part.c ${glue}/stream_multifd.c ${transport}/error.c)
@@ -60,11 +68,25 @@ watari_fuzz_program(fuzz_frame_seeds ${glue}/frame.c ${glue}/page_map.c ${glue}/
 watari_fuzzer(fuzz_answers ${glue}/preflight.c ${glue}/disk_info.c ${glue}/machine_type.c ${glue}/device_qemu.c
   ${glue}/handover_check.c ${transport}/error.c)
 file(GLOB path_tcp CONFIGURE_DEPENDS ${transport}/path_tcp*.c)
-watari_fuzzer(fuzz_tcp ${path_tcp} ${transport}/tls_base.c ${transport}/path.c ${transport}/error.c)
+foreach(name fuzz_tcp fuzz_tcp_listen)
+  watari_fuzzer(${name} ${path_tcp} ${transport}/tls_base.c ${transport}/path.c ${transport}/error.c ${fuzz}/failing.c
+    ${fuzz}/tcp_failing.c ${fuzz}/tcp_peer.c)
+  watari_failing(${name} calloc malloc epoll_create1 epoll_ctl eventfd timerfd_create pthread_create socket setsockopt connect bind listen
+    getsockname getaddrinfo getnameinfo accept4 recv recvmsg send sendmsg sendfile poll process_vm_readv SSL_new
+    SSL_CTX_new)
+endforeach()
+watari_failing(fuzz_tcp_listen wt_tcp_now_ns)
 file(GLOB puller CONFIGURE_DEPENDS ${transport}/*.c)
-list(FILTER puller EXCLUDE REGEX "/(announce|channel|path_verbs|server|rails?\\.c|serving|memory\\.c|psk|credentials)")
-watari_fuzzer(fuzz_puller ${puller})
+list(FILTER puller EXCLUDE REGEX "/(announce|channel|path_tcp|path_verbs|path\\.c|digest_pool|tls_base|server|rails?\\.c|serving|memory\\.c|psk|credentials)")
+set(fakes ${fuzz}/failing.c ${fuzz}/fake_channel.c ${fuzz}/fake_fabric.c ${fuzz}/fake_pool.c)
+watari_fuzzer(fuzz_puller ${puller} ${fakes})
+watari_failing(fuzz_puller calloc malloc realloc reallocarray aligned_alloc getrandom epoll_ctl clock_gettime)
 watari_fuzz_program(fuzz_puller_seeds ${wire})
-foreach(name tcp answers multifd qemu_text devices replica words journals)
+file(GLOB server CONFIGURE_DEPENDS ${transport}/*.c)
+list(FILTER server EXCLUDE REGEX "/(channel|path_tcp|path_verbs|path\\.c|digest_pool|tls_base|task|puller|mover|plan|replica_reader|psk|credentials)")
+watari_fuzzer(fuzz_server ${server} ${fakes} ${fuzz}/fake_task.c)
+watari_failing(fuzz_server calloc malloc realloc reallocarray getrandom epoll_ctl pread mmap clock_gettime)
+watari_fuzz_program(fuzz_server_seeds ${wire})
+foreach(name tcp tcp_listen answers multifd qemu_text devices replica words journals)
   watari_fuzz_program(fuzz_${name}_seeds)
 endforeach()

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tcp_failing.h - which calls of the tcp fabric fail when an input of fuzz_tcp or fuzz_tcp_listen says so.
+ */
+#ifndef WT_TEST_TCP_FAILING_H
+#define WT_TEST_TCP_FAILING_H
+
+enum {
+	FAIL_CALLOC = 1,
+	FAIL_MALLOC,
+	FAIL_EPOLL_CREATE,
+	FAIL_EPOLL_CTL,
+	FAIL_EVENTFD,
+	FAIL_TIMERFD,
+	FAIL_PTHREAD_CREATE,
+	FAIL_SOCKET,
+	FAIL_SETSOCKOPT,
+	FAIL_CONNECT,
+	FAIL_BIND,
+	FAIL_LISTEN,
+	FAIL_GETSOCKNAME,
+	FAIL_GETADDRINFO,
+	FAIL_GETNAMEINFO,
+	FAIL_ACCEPT,
+	FAIL_RECV,
+	FAIL_RECVMSG,
+	FAIL_SEND,
+	FAIL_SENDMSG,
+	FAIL_SENDFILE,
+	FAIL_POLL,
+	FAIL_READV, /* process_vm_readv */
+	FAIL_SSL_NEW,
+	FAIL_SSL_CTX_NEW,
+	FAIL_COUNT,
+};
+
+#endif
