@@ -619,7 +619,7 @@ static int connect_socket(
 
 static int negotiate(struct wt_qmp *qmp, const char *path, uint64_t deadline_ns, struct wt_error *err)
 {
-	uint64_t now;
+	uint64_t now, left_ns;
 	int r, no = 0;
 
 	r = wait_for(qmp, &qmp->reader.greeted, deadline_ns);
@@ -632,8 +632,8 @@ static int negotiate(struct wt_qmp *qmp, const char *path, uint64_t deadline_ns,
 		return wt_error_set(err, -r, "%s: %s", path, qmp->end.code ? qmp->end.text : strerror(-r));
 	setsockopt(qmp->fd, SOL_SOCKET, SO_PASSCRED, &no, sizeof no);
 	now = wt_loop_now_ns(qmp->loop);
-	return wt_qmp_call(
-		qmp, "qmp_capabilities", NULL, deadline_ns > now ? deadline_ns - now : 0, NULL, err);
+	left_ns = deadline_ns > now + NS_PER_S ? deadline_ns - now : NS_PER_S;
+	return wt_qmp_call(qmp, "qmp_capabilities", NULL, left_ns, NULL, err);
 }
 
 int wt_qmp_open(struct wt_loop *loop, const char *socket_path, uint64_t timeout_ns,

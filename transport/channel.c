@@ -18,6 +18,7 @@
  */
 #include "channel_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,7 @@ static void turn(struct wt_channel *channel, bool readable);
 void wt_channel_enter(struct wt_channel *channel)
 {
 	channel->entered++;
+	assert(channel->entered);
 }
 
 void wt_channel_leave(struct wt_channel *channel)

@@ -17,6 +17,7 @@
  */
 #include "channel_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -66,10 +67,9 @@ static void leave(struct wt_channel_listener *listener)
 	free(listener);
 }
 
-static void pending_remove(struct pending *pending)
+static void pending_remove(struct wt_channel_listener *listener, struct pending *pending)
 {
-	struct wt_channel_listener *listener = pending->listener;
-
+	assert(!pending->previous == (pending == listener->oldest));
 	*(pending->previous ? &pending->previous->next : &listener->oldest) = pending->next;
 	*(pending->next ? &pending->next->previous : &listener->newest) = pending->previous;
 	listener->pending_count--;
@@ -100,7 +100,7 @@ static void on_handshake_done(void *arg)
 	struct wt_channel *channel = pending->channel;
 
 	listener->entered++;
-	pending_remove(pending);
+	pending_remove(listener, pending);
 	wt_channel_set_events(channel, NULL, NULL);
 	listener->events.accepted(listener->arg, channel);
 	leave(listener);
@@ -113,7 +113,7 @@ static void on_handshake_failed(void *arg, const struct wt_error *err)
 	struct wt_channel *channel = pending->channel;
 
 	listener->entered++;
-	pending_remove(pending);
+	pending_remove(listener, pending);
 	wt_channel_close(channel);
 	refuse(listener, err);
 	leave(listener);
@@ -128,7 +128,7 @@ static void drop_oldest(struct wt_channel_listener *listener)
 		"%s was dropped: more than %d peers connected to %s and did not finish the "
 		"TLS handshake",
 		channel->peer, PENDING_MAX, listener->name);
-	pending_remove(listener->oldest);
+	pending_remove(listener, listener->oldest);
 	wt_channel_close(channel);
 	refuse(listener, &err);
 }
@@ -280,7 +280,11 @@ static int bind_everywhere(struct wt_channel_listener *listener, uint16_t port)
 static int listen_tcp(struct wt_channel_listener *listener, const struct wt_address *address,
 	uint16_t *ret_port, struct wt_error *err)
 {
-	struct sockaddr_storage bound = { 0 };
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} bound = { 0 };
 	struct addrinfo *list = NULL, *item;
 	socklen_t length = sizeof bound;
 	int result;
@@ -311,12 +315,11 @@ static int listen_tcp(struct wt_channel_listener *listener, const struct wt_addr
 			listener->name);
 	else if (result)
 		wt_error_set(err, -result, "cannot listen on %s: %s", listener->name, strerror(-result));
-	if (!result && ret_port && getsockname(listener->fd, (struct sockaddr *)&bound, &length)) {
+	if (!result && ret_port && getsockname(listener->fd, &bound.any, &length))
 		result = wt_error_set(err, errno, "the port of %s cannot be found out: %s", listener->name,
 			strerror(errno));
-	} else if (!result && ret_port)
-		*ret_port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-							      : ((struct sockaddr_in *)&bound)->sin_port);
+	else if (!result && ret_port)
+		*ret_port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 free_list:
 	if (list)
 		freeaddrinfo(list);
@@ -432,7 +435,7 @@ void wt_channel_listener_close(struct wt_channel_listener *listener)
 	listener->closed = true;
 	while (listener->oldest) {
 		channel = listener->oldest->channel;
-		pending_remove(listener->oldest);
+		pending_remove(listener, listener->oldest);
 		wt_channel_close(channel);
 	}
 	wt_loop_timer_clear(listener->loop, &listener->rest);

@@ -13,6 +13,7 @@
  */
 #include "channel_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,7 @@ static void chunks_consume(struct wt_chunks *chunks, size_t length)
 
 	while (length) {
 		head = chunks->head;
+		assert(head);
 		here = min_size(length, head->end - head->start);
 		head->start += here;
 		length -= here;

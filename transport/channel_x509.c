@@ -294,8 +294,7 @@ void wt_x509_subject(X509 *certificate, char *ret_text, size_t size)
 	BIO *bio = BIO_new(BIO_s_mem());
 	int length = 0;
 
-	if (bio && X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0,
-			   XN_FLAG_RFC2253 | ASN1_STRFLGS_ESC_CTRL) >= 0)
+	if (bio && X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) >= 0)
 		length = BIO_read(bio, ret_text, (int)size - 1);
 	ret_text[length > 0 ? length : 0] = '\0';
 	for (char *c = ret_text; *c; c++)

@@ -111,7 +111,7 @@ static int port_of(int socket, uint16_t *ret_port)
 		struct sockaddr any;
 		struct sockaddr_in v4;
 		struct sockaddr_in6 v6;
-	} name;
+	} name = { 0 };
 	socklen_t length = sizeof name;
 
 	if (getsockname(socket, &name.any, &length) < 0)

@@ -173,7 +173,7 @@ void wt_verbs_cm_release(struct wt_verbs_cm *cm)
 static int resolve_one(
 	struct wt_verbs_cm *cm, struct sockaddr *address, uint64_t deadline_ns, struct wt_error *err)
 {
-	struct rdma_cm_event event;
+	struct rdma_cm_event event = { 0 };
 	uint64_t now = wt_verbs_now_ns();
 	int status;
 

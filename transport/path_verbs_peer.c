@@ -32,7 +32,7 @@
 static int memory_new(struct wt_verbs_peer *peer)
 {
 	size_t words = (peer->works_max + peer->receives_max) * sizeof(struct wt_verbs_word);
-	size_t bytes = (2 * WT_VERBS_RING_BYTES + words + 4095) & ~(size_t)4095;
+	size_t bytes = ((size_t)2 * WT_VERBS_RING_BYTES + words + 4095) & ~(size_t)4095;
 
 	peer->memory = aligned_alloc(4096, bytes);
 	if (!peer->memory)

@@ -8,6 +8,7 @@ host) and `out` for files that this machine reads while they grow (logs).
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -89,11 +90,14 @@ class Process:
 
 
 class Host:
-    """This machine, or a network namespace of it."""
+    """This machine, or a network namespace of it. wrap: a command that runs each `watari` that is started here. patience: how
+    many times as long as usual is waited for what it says."""
 
     where = "native"
     accel = "tcg"
     opened = []
+    wrap = shlex.split(os.environ.get("WATARI_WRAP", ""))
+    patience = 1
 
     @classmethod
     def close_all(cls):
@@ -110,9 +114,12 @@ class Host:
         self.prefix = ["ip", "netns", "exec", netns] if netns else []
         self.run_dir = self.out_dir = tempfile.mkdtemp(prefix=f"watari-{name}-")
 
+    def wrapped(self, argv):
+        return [*self.wrap, *argv] if os.path.basename(argv[0]) == "watari" else argv
+
     def start(self, argv, name, env=None, verbose=False):
         """The job sockets of what is started are in run_dir, so cases that run side by side may use one name."""
-        process = Process(self.prefix + argv, f"{self.name}:{name}", verbose,
+        process = Process(self.prefix + self.wrapped(argv), f"{self.name}:{name}", verbose,
                           env={**os.environ, "XDG_RUNTIME_DIR": self.run_dir, **(env or {})})
         self.processes.append(process)
         return process
@@ -194,6 +201,7 @@ class LabHost(Host):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def start(self, argv, name, env=None, verbose=False):
+        argv = self.wrapped(argv)
         if env:
             argv = ["env", *(f"{key}={value}" for key, value in env.items()), *argv]
         return Process(self.prefix + argv, f"{self.name}:{name}", verbose)

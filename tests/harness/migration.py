@@ -46,7 +46,7 @@ class Receive:
         self.address = address
         self.process = guest.host.start([watari(), "receive", "--qmp", guest.qmp, "--json", *options, f"{address}:{port}/vm"],
                                         "receive", env=env, verbose=verbose)
-        wait_for(lambda: self.port() or not self.process.running(), "watari receive")
+        wait_for(lambda: self.port() or not self.process.running(), "watari receive", 60 * guest.host.patience)
         if not self.port():
             raise Failure(f"watari receive ended: {self.process.tail()}")
 

@@ -12,11 +12,12 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.cases import SMALL, alive, expect, has_sabotage, main, need_sabotage, refused, still_fine  # noqa: E402
+from harness.cases import SMALL, Skip, alive, expect, has_sabotage, main, need_sabotage, refused, still_fine  # noqa: E402
 from harness.guests import QMP_CALL, Guest  # noqa: E402
 from harness.hosts import Failure, wait_for  # noqa: E402
 from harness.migration import Migration, events, install_key, watari  # noqa: E402
 from harness.network import network  # noqa: E402
+from harness.valgrind import CALM, Valgrind, missing  # noqa: E402
 
 BUSY = {**SMALL, "rate": 8000}  # many pages are dirtied while it moves
 
@@ -171,6 +172,25 @@ def case_cut(host, image):
         attempt.succeed()
         expect(attempt.sender.find('"back"'), "the connection did not come back")
         destination.wait_round()
+
+
+def case_valgrind(host, image):
+    """Both ends run in valgrind, over several channels and connections with encryption; and an attempt that is refused."""
+    if reason := missing():
+        raise Skip(reason)
+    source = Guest(host, image, **CALM)
+    source.wait_reports(2)
+    destination = Guest(host, image, incoming=True, **CALM)
+    keys = install_key([host, host])
+    watched = Valgrind(host, patience=10)
+    refused(send(host, source, "127.0.0.1:1/vm", "--psk", keys[0]), "127.0.0.1", 300)
+    summary = Migration(source, destination, keys=keys, channels=2,
+                        send=["--verify", "--switchover-timeout", "120s", "--downtime-limit", "20s"]).succeed(900)
+    expect(summary["verified"], f"not compared: {summary}")
+    left_out = watched.check(3)
+    source.ended()
+    destination.wait_round()
+    print(f"  moved in {summary['total_ms'] / 1000:.0f} s; valgrind: no error, {left_out} of libraries left out", flush=True)
 
 
 def case_soak(host, image):

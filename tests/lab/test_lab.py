@@ -12,6 +12,7 @@
   bench      the benchmarks over verbs, and perftest beside them
   soak       a guest moves to and fro over verbs, many times (WATARI_SOAK, default 20)
   daemon     the same through one daemon on each host, which pins memory while a guest moves, and keeps nothing
+  valgrind   the same with both ends in valgrind; by hand, on a quiet machine: it has not come to its end yet
   rails      a guest moves over two RDMA devices, of which one breaks in the middle and comes back
   fabrics    memory is served to another host while RDMA breaks in the middle and comes back: verbs, tcp, verbs
 """
@@ -23,11 +24,12 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.cases import SMALL as NATIVE, expect, main, need_sabotage, refused, still_fine  # noqa: E402
+from harness.cases import SMALL as NATIVE, Skip, expect, main, need_sabotage, refused, still_fine  # noqa: E402
 from harness.guests import Guest  # noqa: E402
 from harness.hosts import ROOT, lab, wait_for  # noqa: E402
 from harness.migration import BUILD, Migration, events, install_key, watari  # noqa: E402
 from harness.uri import Receiver, Sender  # noqa: E402
+from harness.valgrind import CALM, Valgrind, missing  # noqa: E402
 from harness.wire import perftest, watari_wire  # noqa: E402
 
 SMALL = {**NATIVE, "rate": 500}
@@ -61,6 +63,24 @@ def case_verbs(image):
         move(first, second, keys, "verbs", "--verify")
         third = Guest(a, image, incoming=True, **SMALL)
         move(second, third, keys[::-1], "tcp", "--verify")
+
+
+def case_valgrind(image):
+    if reason := missing():
+        raise Skip(reason)
+    with lab(2, mem="2G") as (a, b):
+        keys = install_key([a, b])
+        source = Guest(a, image, **CALM)
+        source.wait_reports(2)
+        destination = Guest(b, image, incoming=True, **CALM)
+        watched = Valgrind(a, b, patience=20)
+        summary = Migration(source, destination, keys=keys,
+                            send=["--fabric", "verbs", "--switchover-timeout", "600s", "--downtime-limit", "60s"]).succeed(3000)
+        expect(summary["fabric"] == "verbs" and summary["destination"]["verbs_bytes"] > 0, f"not over verbs: {summary}")
+        left_out = watched.check(2)
+        source.ended()
+        destination.wait_round()
+        print(f"  moved in {summary['total_ms'] / 1000:.0f} s; valgrind: no error, {left_out} of libraries left out", flush=True)
 
 
 def case_uri(image):
