@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """devices.py - the RDMA port goes down, or the device goes away, at a step of a migration over verbs, for a while or for good.
 
-Inside of a lab host, whose device is rxe0 upon fab0; both ends use it. What must hold is what migrations.py says. Afterwards the device is
-there again, and the next migration finds it.
+Inside of a lab host, whose device is rxe0 upon fab0; both ends use it. A device that is taken away is gone when all have let go of it; until
+then librdmacm has told them to. What must hold is what migrations.py says. Afterwards the device is there again.
 """
 
 import signal
@@ -52,14 +52,20 @@ class Devices(Verbs):
         held = sender if relay == "send" else receiver
         try:
             wait_for(lambda: any(e.get("state") == state for e in events(held)) or not held.running(), f"{relay} at {state}")
-            subprocess.run(["sh", "-c", command], check=True)
+            going = subprocess.Popen(["sh", "-c", command])
+            time.sleep(0.2)
             held.signal(signal.SIGCONT)
             if seconds:
                 time.sleep(seconds)
-                mend()
+                if going.poll() is not None:
+                    mend()
             ended(sender, "watari send")
             end_receiver(receiver)
+            wait_for(lambda: going.poll() is not None, f"{way}: it was not let go", 30)
         finally:
+            for process in (sender, receiver):
+                if process.running():
+                    process.kill()
             mend()
         left, said = self.after(source, destination, sender, receiver, before)
         for process in (sender, receiver):
