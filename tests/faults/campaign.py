@@ -25,6 +25,7 @@ from harness.hosts import Failure  # noqa: E402
 
 import calls  # noqa: E402
 import daemons  # noqa: E402
+import devices  # noqa: E402
 import gangs  # noqa: E402
 import jobs  # noqa: E402
 import limits  # noqa: E402
@@ -91,7 +92,7 @@ SCENARIOS = {
     "daemon": lambda world: Calls(daemons.Daemon(world)), "gang": lambda world: Calls(gangs.Together(world)), "quiesce": lambda world: Calls(jobs.Quiesce(world)),
     "resume": lambda world: Calls(jobs.Resume(world)), "rank": lambda world: Calls(jobs.Rank(world)),
     "verbs": lambda world: Calls(migrations.Verbs(world)), "daemon-verbs": lambda world: Calls(daemons.DaemonVerbs(world)),
-    "steps": steps.Steps, "network": networks.Networks, "limits": limits.Limits}
+    "verbs-device": devices.Devices, "steps": steps.Steps, "network": networks.Networks, "limits": limits.Limits}
 
 
 def try_point(world, scenario, what):

@@ -80,7 +80,7 @@ put:
 	ret
 	.balign 4
 gdt:	.quad 0
-	.quad 0x00cf92000000ffff
+	.quad 0x00cf93000000ffff /* accessed: the processor cannot note that in a ROM */
 gdtr:	.word 15
 	.long 0xf0000 + gdt
 	.org 0xfff0

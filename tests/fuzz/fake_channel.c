@@ -88,7 +88,9 @@ void wt_channel_close(struct wt_channel *channel)
 
 int wt_channel_send(struct wt_channel *channel, const void *data, size_t length)
 {
-	PROMISE(channel->number && length && !channel->ended);
+	PROMISE(channel->number && length);
+	if (channel->ended)
+		return -EPIPE;
 	return watcher ? watcher(channel->number, data, length) : 0;
 }
 

@@ -4,6 +4,7 @@
 
   sample  some points
   verbs   each call of libibverbs and librdmacm fails in each way; results are kept in faults/ of the build, so it is resumed
+  device  the port goes down, the device goes away, at each step
   daemon  the same in a daemon, which gives back its queue pairs and what it has pinned
 """
 
@@ -53,6 +54,10 @@ def case_sample(image):
 
 def case_verbs(image):
     whole("verbs")
+
+
+def case_device(image):
+    whole("verbs-device")
 
 
 def case_daemon(image):
