@@ -18,7 +18,6 @@
  */
 #include "channel_internal.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +35,6 @@ static void turn(struct wt_channel *channel, bool readable);
 void wt_channel_enter(struct wt_channel *channel)
 {
 	channel->entered++;
-	assert(channel->entered);
 }
 
 void wt_channel_leave(struct wt_channel *channel)
@@ -107,6 +105,13 @@ void wt_channel_fail_soon(struct wt_channel *channel)
 	kick(channel);
 }
 
+static void on_pulse(void *arg, uint64_t now_ns);
+
+static void pulse_later(struct wt_channel *channel, uint64_t now_ns)
+{
+	wt_loop_timer_set(channel->loop, &channel->pulse, now_ns + PULSE_MS * 1000000ull, on_pulse, channel);
+}
+
 /* Ends a connection whose bytes were not answered for some seconds. See channel_socket.c. */
 static void on_pulse(void *arg, uint64_t now_ns)
 {
@@ -117,8 +122,7 @@ static void on_pulse(void *arg, uint64_t now_ns)
 	else
 		channel->unanswered_s = 0;
 	if (channel->unanswered_s < UNANSWERED_S_MAX) {
-		wt_loop_timer_set(
-			channel->loop, &channel->pulse, now_ns + PULSE_MS * 1000000ull, on_pulse, channel);
+		pulse_later(channel, now_ns);
 		return;
 	}
 	wt_channel_enter(channel);
@@ -341,7 +345,7 @@ static void turn(struct wt_channel *channel, bool readable)
 		channel->state = WT_CHANNEL_OPEN;
 		wt_loop_timer_clear(channel->loop, &channel->deadline);
 		if (channel->peer_host[0])
-			on_pulse(channel, wt_loop_now_ns(channel->loop));
+			pulse_later(channel, wt_loop_now_ns(channel->loop));
 		if (channel->events.open)
 			channel->events.open(channel->arg);
 	}
