@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,7 @@ static void session_ended(void *arg, int code)
 	d->sessions--;
 	answer(client->fd, json_pack("{s:i}", "code", code));
 	client_free(client);
+	malloc_trim(0); /* what this session had at its height is not kept for the next */
 	if (d->ending && !d->sessions)
 		wt_loop_stop(d->loop, 0);
 }
