@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "../../qemu-glue/gang_relay.h"
 #include "../../qemu-glue/retarget_request.h"
@@ -20,6 +22,7 @@
 #include "../../qemu-glue/upgrade_command.h"
 #include "../../transport/psk.h"
 #include "../../transport/secret_file.h"
+#include "failing.h"
 #include "json_mutator.h"
 #include "text_file.h"
 
@@ -27,6 +30,10 @@
 #define ARGUMENTS_MAX 64
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { FAIL_MALLOC = 1, FAIL_READ };
+FAILING(FAIL_MALLOC, void *, malloc, (size_t size), (size), NULL, ENOMEM)
+FAILING(FAIL_READ, ssize_t, read, (int fd, void *bytes, size_t size), (fd, bytes, size), -1, EIO, EINTR)
 
 static const char *const words[] = { "to", "prefer", "old-destination", "command", "retarget", "h:1/vm",
 	"unix:/p//vm", "[::1]:4711/vm", "number", "state", "text", "base_left_bytes", "done", "failed",
@@ -168,6 +175,13 @@ static void try_key_files(void)
 	PROMISE(long_text &&
 		wt_psk_load(text_file(long_text, WT_SECRET_FILE_MAX + 1), NULL, &psk, &err) == -EFBIG);
 	free(long_text);
+	path = text_file("alice:00", 8);
+	failing_set(FAIL_MALLOC, 0);
+	PROMISE(wt_psk_load(path, NULL, &psk, &err) == -ENOMEM);
+	failing_set(FAIL_READ, 0);
+	PROMISE(wt_psk_load(path, NULL, &psk, &err) == -EIO);
+	failing_set(FAIL_READ, 1u << FAILING_CODE_BITS); /* it is read again */
+	PROMISE(wt_psk_load(path, NULL, &psk, &err) == -EINVAL);
 	PROMISE(!psk.key_length && err.text[0]);
 }
 

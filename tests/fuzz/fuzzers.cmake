@@ -60,7 +60,8 @@ endforeach()
 
 watari_fuzzer(fuzz_words ${glue}/target.c ${glue}/retarget_request.c ${glue}/source_retarget.c ${glue}/source_switch.c
   ${glue}/stream_tail.c ${glue}/upgrade_command.c ${glue}/gang_relay.c ${glue}/printable.c ${transport}/psk.c ${transport}/secret_file.c
-  ${transport}/error.c)
+  ${transport}/error.c ${fuzz}/failing.c)
+watari_failing(fuzz_words malloc read)
 watari_fuzzer(fuzz_journals ${glue}/journal_file.c ${glue}/gang_journal.c ${glue}/gang_order.c ${glue}/gang_plan.c
   ${glue}/rejuvenate_journal.c ${glue}/rejuvenate_order.c ${glue}/rejuvenate_plan.c ${glue}/plan_reader.c ${glue}/device_map.c
   ${glue}/printable.c ${transport}/error.c)
