@@ -188,8 +188,7 @@ static ssize_t receive(int fd, char *text, size_t size, int ret_fds[WT_DAEMON_FD
 		memcpy(ret_fds, CMSG_DATA(head), count * sizeof(int));
 	if (n && count == WT_DAEMON_FDS && !(message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)))
 		return n;
-	for (size_t i = 0; i < count; i++)
-		close(ret_fds[i]);
+	close_all(ret_fds, count);
 	return n || count ? -EBADF : 0;
 }
 

@@ -82,9 +82,7 @@ class Calls:
         migrations.leftovers(self.world, self.scenario.keeps)
         if not os.path.exists(fired):
             return "not reached", said
-        if any(word.startswith("recover: ") for word in said):
-            return "recovered", [f"left is the {left}", *said]
-        return ("survived" if left == "destination" else "refused"), said
+        return migrations.outcome(left, said)
 
 
 SCENARIOS = {

@@ -2,12 +2,14 @@
 """daemons.py - both ends of a migration in one `watari daemon`, with one fault in it; then another migration, without.
 
 What must hold is what migrations.py says. Besides, the daemon lives through the fault, the next migration succeeds, and then the
-daemon has the descriptors and threads, and the pinned memory (none), that it has after a migration in which nothing failed: what fails
-gives back all that it had.
+daemon has the descriptors, threads, pinned memory and queue pairs that it has after a migration in which nothing failed: what fails gives
+back all that it had.
 """
 
+import json
 import os
 import signal
+import subprocess
 
 from harness.hosts import Failure, wait_for
 from harness.migration import events, watari

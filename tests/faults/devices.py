@@ -13,7 +13,7 @@ from harness.cases import has_sabotage
 from harness.hosts import Failure, wait_for
 from harness.migration import events
 
-from migrations import DEADLINE_S, Verbs, end_receiver, ended, port_of
+from migrations import Verbs, end_receiver, ended, outcome
 from networks import STATES
 
 WHILE_S = 1.5
@@ -43,12 +43,8 @@ class Devices(Verbs):
         command, seconds = WAYS[way]
         source, destination = self.world.pair()
         before = source.last()
-        stop = {"WATARI_STOP_BEFORE": state}
-        receiver = self.relay("receive", destination.qmp, self.receive_options, f"{self.address}:0/vm",
-                              stop if relay == "receive" else None)
-        wait_for(lambda: port_of(receiver) or not receiver.running(), "watari receive to listen", DEADLINE_S)
-        sender = self.relay("send", source.qmp, self.send_options, f"{self.address}:{port_of(receiver)}/vm",
-                            stop if relay == "send" else None)
+        component = "sender" if relay == "send" else "receiver"
+        sender, receiver = self.begin(source, destination, {component: {"WATARI_STOP_BEFORE": state}})
         held = sender if relay == "send" else receiver
         try:
             wait_for(lambda: any(e.get("state") == state for e in events(held)) or not held.running(), f"{relay} at {state}")
@@ -70,6 +66,4 @@ class Devices(Verbs):
         left, said = self.after(source, destination, sender, receiver, before)
         for process in (sender, receiver):
             self.world.host.processes.remove(process)
-        if any(word.startswith("recover: ") for word in said):
-            return "recovered", [f"left is the {left}", *said]
-        return ("survived" if left == "destination" else "refused"), said
+        return outcome(left, said)

@@ -113,11 +113,8 @@ class Plain:
         source, destination = world.pair()
         before = source.last()
         self.prepare()
-        receiver = self.relay("receive", destination.qmp, self.receive_options, f"{self.address}:0/vm", env.get("receiver"))
-        wait_for(lambda: port_of(receiver) or untold(receiver) or not receiver.running(), "watari receive to listen", DEADLINE_S)
-        sender = None
-        if port_of(receiver):
-            sender = self.relay("send", source.qmp, self.send_options, f"{self.address}:{port_of(receiver)}/vm", env.get("sender"))
+        sender, receiver = self.begin(source, destination, env)
+        if sender:
             ended(sender, "watari send")
         end_receiver(receiver)
         try:
@@ -126,6 +123,14 @@ class Plain:
             for process in (sender, receiver):
                 if process:
                     host.processes.remove(process)
+
+    def begin(self, source, destination, env):
+        """(sender, or None if the receiver does not listen; receiver), started; env: for each component."""
+        receiver = self.relay("receive", destination.qmp, self.receive_options, f"{self.address}:0/vm", env.get("receiver"))
+        wait_for(lambda: port_of(receiver) or untold(receiver) or not receiver.running(), "watari receive to listen", DEADLINE_S)
+        if not port_of(receiver):
+            return None, receiver
+        return self.relay("send", source.qmp, self.send_options, f"{self.address}:{port_of(receiver)}/vm", env.get("sender")), receiver
 
     def relay(self, verb, qmp, options, target, env):
         """The command, started."""
@@ -209,6 +214,13 @@ def end_receiver(receiver):
     if receiver.running() and not any(e.get("state") in LOADING for e in events(receiver)):
         receiver.signal(signal.SIGTERM)
     ended(receiver, "watari receive")
+
+
+def outcome(left, said):
+    """(result, what was said) of a point, of who is left."""
+    if any(word.startswith("recover: ") for word in said):
+        return "recovered", [f"left is the {left}", *said]
+    return ("survived" if left == "destination" else "refused"), said
 
 
 def recovered(host, source, destination):

@@ -11,7 +11,7 @@ from harness.hosts import Failure, Host, wait_for
 from harness.migration import events, install_key, watari
 
 from cable import Cable, Policy
-from migrations import DEADLINE_S, Plain, end_receiver, ended, port_of
+from migrations import DEADLINE_S, Plain, end_receiver, ended, outcome, port_of
 from tiny import Tiny
 
 WHILE_S = 1.5
@@ -62,7 +62,7 @@ class Networks(Plain):
         before = wait_for(source.last, "the guest's first round")
         self.cable.policy = Policy()
         try:
-            sender, receiver = self.begin(a, b, source, destination)
+            sender, receiver = self.begin_on(a, b, source, destination)
             held = sender if relay == "send" else receiver
             wait_for(lambda: any(e.get("state") == state for e in events(held)) or not held.running(), f"{relay} at {state}")
             self.cable.policy = policy
@@ -81,11 +81,9 @@ class Networks(Plain):
         left, said = self.after(source, destination, sender, receiver, before)
         for process, host in ((sender, a), (receiver, b)):
             host.processes.remove(process)
-        if any(word.startswith("recover: ") for word in said):
-            return "recovered", [f"left is the {left}", *said]
-        return ("survived" if left == "destination" else "refused"), said
+        return outcome(left, said)
 
-    def begin(self, a, b, source, destination):
+    def begin_on(self, a, b, source, destination):
         if not hasattr(self, "keys"):
             self.keys = dict(zip((a.name, b.name), install_key([a, b])))
         common = ["--json", "--reconnect-timeout", "4s"]
