@@ -5,56 +5,11 @@
  */
 #include "failing.h"
 #include "fuzz_puller.h"
-#include "seed_file.h"
-#include "wire.h"
+#include "seed_talk.h"
 
-static uint8_t talk[1u << 16], payload[WT_WIRE_PAYLOAD_MAX];
-static size_t talked;
-
-static void say(unsigned type, size_t length)
-{
-	talk[talked++] = (uint8_t)type;
-	talk[talked++] = (uint8_t)length;
-	talk[talked++] = (uint8_t)(length >> 8);
-	memcpy(talk + talked, payload, length);
-	talked += length;
-}
-
-static void end(const char *name, int choice)
-{
-	seed_bytes(name, choice, talk, talked);
-	talked = 0;
-}
-
-/* happen(SERVER | EVENT, HOW...) */
-#define happen(event, ...) \
-	happen_list(event, (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }))
-
-static void happen_list(unsigned event, const uint8_t *how, size_t length)
-{
-	memcpy(payload, how, length);
-	say(event, length);
-}
-
-/* The same, and with each call failing once from the event on. Up to here it goes well. */
 static void end_failing(const char *name, int choice, size_t good)
 {
-	static uint8_t whole[sizeof talk];
-	size_t length = talked;
-	char file[64];
-
-	memcpy(whole, talk, length);
-	end(name, choice);
-	for (unsigned which = 1; which < FAIL_COUNT; which++)
-		for (unsigned nth = 0; nth < 6; nth++) {
-			memcpy(talk, whole, good);
-			talked = good;
-			happen(EVENT_FAIL, (uint8_t)which, (uint8_t)(nth < 5 ? nth : FAILING_LONG));
-			memcpy(talk + talked, whole + good, length - good);
-			talked += length - good;
-			snprintf(file, sizeof file, "%s_%u_%u", name, which, nth);
-			end(file, choice);
-		}
+	end_failing_calls(name, choice, good, 5);
 }
 
 static void say_announcements(uint64_t first, enum wt_content content, enum wt_priority priority)

@@ -5,56 +5,11 @@
  */
 #include "failing.h"
 #include "fuzz_server.h"
-#include "seed_file.h"
-#include "wire.h"
+#include "seed_talk.h"
 
-static uint8_t talk[1u << 16], payload[WT_WIRE_PAYLOAD_MAX];
-static size_t talked;
-
-static void say(unsigned type, size_t length)
-{
-	talk[talked++] = (uint8_t)type;
-	talk[talked++] = (uint8_t)length;
-	talk[talked++] = (uint8_t)(length >> 8);
-	memcpy(talk + talked, payload, length);
-	talked += length;
-}
-
-/* happen(SERVER | EVENT, HOW...) */
-#define happen(event, ...) \
-	happen_list(event, (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }))
-
-static void happen_list(unsigned event, const uint8_t *how, size_t length)
-{
-	memcpy(payload, how, length);
-	say(event, length);
-}
-
-static void end(const char *name, int choice)
-{
-	seed_bytes(name, choice, talk, talked);
-	talked = 0;
-}
-
-/* The same, and with each call failing from there on. Up to `good` it goes well. */
 static void end_failing(const char *name, int choice, size_t good)
 {
-	static uint8_t whole[sizeof talk];
-	size_t length = talked;
-	char file[64];
-
-	memcpy(whole, talk, length);
-	end(name, choice);
-	for (unsigned which = 1; which < FAIL_COUNT; which++)
-		for (unsigned nth = 0; nth < 5; nth++) {
-			memcpy(talk, whole, good);
-			talked = good;
-			happen(EVENT_FAIL, (uint8_t)which, (uint8_t)(nth < 4 ? nth : FAILING_LONG));
-			memcpy(talk + talked, whole + good, length - good);
-			talked += length - good;
-			snprintf(file, sizeof file, "%s_%u_%u", name, which, nth);
-			end(file, choice);
-		}
+	end_failing_calls(name, choice, good, 4);
 }
 
 static void say_keys(unsigned count)
