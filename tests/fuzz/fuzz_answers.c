@@ -24,8 +24,7 @@
 #include "../../qemu-glue/machine_type.h"
 #include "../../qemu-glue/preflight.h"
 #include "json_mutator.h"
-
-#define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
+#include "promise.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

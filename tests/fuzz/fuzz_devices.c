@@ -18,6 +18,7 @@
 #include "../../qemu-glue/gang_plan.h"
 #include "../../qemu-glue/rejuvenate_plan.h"
 #include "json_mutator.h"
+#include "promise.h"
 #include "text_file.h"
 
 static const char *const words[] = { "version", "deadlines_ms", "prepare", "detach", "unplug", "plug",
@@ -30,8 +31,6 @@ static const char *const words[] = { "version", "deadlines_ms", "prepare", "deta
 	"0000:81:00.1", "52:54:00:0a:0b:0c", "h2:4711", "a", "b", "web1", "web1-incoming", "--qmp",
 	"--device", "--json=1", "/x" };
 static const unsigned word_count = sizeof words / sizeof *words;
-
-#define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -19,8 +19,7 @@
 
 #include "../../qemu-glue/frame.h"
 #include "../../qemu-glue/page_map.h"
-
-#define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
+#include "promise.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

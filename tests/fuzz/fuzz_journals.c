@@ -16,9 +16,8 @@
 #include "../../qemu-glue/gang_journal.h"
 #include "../../qemu-glue/rejuvenate_journal.h"
 #include "json_mutator.h"
+#include "promise.h"
 #include "text_file.h"
-
-#define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -18,13 +18,12 @@
 #include "../../qemu-glue/proc_maps.h"
 #include "../../qemu-glue/qmp_reader.h"
 #include "json_mutator.h"
+#include "promise.h"
 
 static const char *const words[] = { "QMP", "version", "qemu", "major", "minor", "micro", "event",
 	"timestamp", "seconds", "microseconds", "data", "id", "watari-1", "error", "class", "desc", "return",
 	"GenericError" };
 static const unsigned word_count = sizeof words / sizeof *words;
-
-#define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -22,6 +22,7 @@
 #include "../../qemu-glue/replica_index.h"
 #include "../../qemu-glue/replica_request.h"
 #include "json_mutator.h"
+#include "promise.h"
 
 static const char *const words[] = { "format", "requires", "layers", "vm", "blocks", "name", "length", "file",
 	"map_digest", "checkpoint", "generation", "seed", "running", "state_length", "state_digest",
@@ -30,8 +31,6 @@ static const char *const words[] = { "format", "requires", "layers", "vm", "bloc
 	"0123456789abcdef", "0123456789abcdef0123456789abcdef", "ram-0-0123456789abcdef.raw",
 	"ram-1-0123456789abcdef.zst", "pc.ram", "../x" };
 static const unsigned word_count = sizeof words / sizeof *words;
-
-#define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

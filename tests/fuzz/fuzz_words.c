@@ -24,9 +24,9 @@
 #include "../../transport/secret_file.h"
 #include "failing.h"
 #include "json_mutator.h"
+#include "promise.h"
 #include "text_file.h"
 
-#define PROMISE(truth) ((truth) ? (void)0 : (fprintf(stderr, "broken: %s\n", #truth), abort()))
 #define ARGUMENTS_MAX 64
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
