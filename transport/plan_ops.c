@@ -42,6 +42,7 @@ bool wt_plan_peek(struct wt_plan *plan, unsigned number, uint64_t now_ns, struct
 	struct choice *choice = &plan->choice;
 	bool full = path && path->flight >= wt_path_budget(path, now_ns);
 
+	assert(plan);
 	if (plan->draining || (path && path->closing) || !choose(plan, number, full, now_ns)) {
 		if (path)
 			plan->servers[path->server].hungry = false;

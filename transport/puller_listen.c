@@ -83,7 +83,7 @@ static bool find_hello(
 		const struct puller_server *s = &p->servers[i];
 
 		if (!s->ready || s->link.failed ||
-			memcmp(wt_session_id(s->link.session), id, WT_SESSION_ID_BYTES))
+			memcmp(wt_session_id(s->link.session), id, WT_SESSION_ID_BYTES) != 0)
 			continue;
 		wt_wire_path_hello_encode(wt_session_id(s->link.session), s->token, ret_hello);
 		return true;
@@ -274,7 +274,7 @@ static const char *judge(struct wt_puller *p, const struct wt_hello *hello, char
 			WT_WIRE_VERSION, hello->version_max);
 		return text;
 	}
-	if (p->config.name && strcmp(hello->name, p->config.name)) {
+	if (p->config.name && strcmp(hello->name, p->config.name) != 0) {
 		snprintf(text, room,
 			"the VM that is awaited here is \"%.80s\", not \"%.80s\"; check the name",
 			p->config.name, hello->name);
@@ -284,7 +284,8 @@ static const char *judge(struct wt_puller *p, const struct wt_hello *hello, char
 		if (p->servers[i].expected &&
 			!memcmp(p->servers[i].id, hello->session_id, WT_SESSION_ID_BYTES))
 			s = &p->servers[i];
-	if (s->link.session && memcmp(wt_session_id(s->link.session), hello->session_id, WT_SESSION_ID_BYTES))
+	if (s->link.session &&
+		memcmp(wt_session_id(s->link.session), hello->session_id, WT_SESSION_ID_BYTES) != 0)
 		return "this VM is being received from another source already";
 	if (!s->link.session && hello->received)
 		return "that session is not known here any more; start again";
@@ -332,7 +333,7 @@ static void guest_bytes(void *arg, const uint8_t *data, size_t length)
 	if (guest->gathered == WT_WIRE_HELLO_BYTES)
 		take_hello(guest, data + n, length - n);
 	else if (memcmp(guest->hello, (const uint8_t[]){ 0, 'W', 'A', 'T', 'A', 'R', 'I', 1 },
-			 guest->gathered < 8 ? guest->gathered : 8))
+			 guest->gathered < 8 ? guest->gathered : 8) != 0)
 		turn_away(guest, "this is watari, and that was not its protocol");
 }
 

@@ -178,7 +178,7 @@ static void blame(struct puller_replica *r, const struct comparison *c, uint32_t
 	snprintf(text, sizeof text,
 		"the replica %s gave other bytes of page %llu of block %s than it has digested: its memory or "
 		"disk is broken, or it lies; do not use it again before it was looked at",
-		r->label, (unsigned long long)(c->extent.page + page), r->puller->list[c->extent.block].name);
+		r->label, (unsigned long long)c->extent.page + page, r->puller->list[c->extent.block].name);
 	wt_compare_give_up(r, EBADMSG, text);
 }
 
@@ -193,7 +193,7 @@ static void compare(struct puller_replica *r, struct slot *slot, int status)
 	for (uint32_t i = 0; !status && i < c->extent.pages; i++) {
 		if (!wt_slot_bit(slot->alike, i))
 			continue;
-		if (!memcmp(slot->ours + i * WT_DIGEST_BYTES,
+		if (!memcmp(slot->ours + (size_t)i * WT_DIGEST_BYTES,
 			    c->theirs + (size_t)i * r->keys * WT_DIGEST_BYTES, WT_DIGEST_BYTES)) {
 			equal[i / 64] |= 1ull << (i % 64);
 			slot->left++;

@@ -109,7 +109,7 @@ static bool choose(struct puller_replica *r, struct slot *slot, const uint8_t *d
 		const uint8_t *digest = digests + (size_t)i * WT_DIGEST_BYTES;
 
 		if (memcmp(digest, c->theirs + ((size_t)i * r->keys + 1) * WT_DIGEST_BYTES,
-			    WT_DIGEST_BYTES) ||
+			    WT_DIGEST_BYTES) != 0 ||
 			!memcmp(digest, zero, sizeof zero))
 			continue;
 		slot->alike[i / 64] |= 1ull << (i % 64);

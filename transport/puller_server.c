@@ -50,7 +50,7 @@ static int take_block(struct puller_server *s, const uint8_t *payload, size_t le
 	if (!s->number)
 		return add_block(p, &block, err);
 	if (block.block >= p->blocks || block.length != p->list[block.block].length ||
-		strcmp(block.name, p->list[block.block].name))
+		strcmp(block.name, p->list[block.block].name) != 0)
 		return wt_error_set(err, EINVAL,
 			"its block %s of %llu bytes is not block %u of the source; it has another guest's memory",
 			block.name, (unsigned long long)block.length, block.block);

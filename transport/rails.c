@@ -221,17 +221,20 @@ static unsigned listeners_of(const struct wt_rails *rails, enum wt_fabric fabric
 /* How many paths shall go to a listener. */
 static unsigned share(const struct wt_rails *rails, enum wt_fabric fabric, unsigned number)
 {
-	unsigned listeners = listeners_of(rails, fabric);
-	unsigned paths = rails->config.paths / listeners + (number < rails->config.paths % listeners);
+	unsigned listeners = listeners_of(rails, fabric), paths;
 
+	assert(listeners);
+	paths = rails->config.paths / listeners + (number < rails->config.paths % listeners);
 	return paths ? paths : 1;
 }
 
 /* How many of them a rail lacks. */
 static unsigned lacks(const struct wt_rails *rails, const struct wt_rail *rail, unsigned number)
 {
-	unsigned wanted = share(rails, rail->ops->fabric, number), has = wt_rail_paths_to(rail, number);
+	unsigned wanted, has = wt_rail_paths_to(rail, number);
 
+	assert(rail->ops);
+	wanted = share(rails, rail->ops->fabric, number);
 	return wanted > has ? wanted - has : 0;
 }
 

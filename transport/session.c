@@ -156,7 +156,7 @@ int wt_session_accept(
 	int r;
 
 	assert(!s->connector);
-	if (memcmp(hello->session_id, s->id, sizeof s->id))
+	if (memcmp(hello->session_id, s->id, sizeof s->id) != 0)
 		return wt_error_set(err, EPROTO, "hello of another session");
 	r = check_fit(s, hello->received, err);
 	if (r) {

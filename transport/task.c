@@ -68,6 +68,7 @@ static void on_ended(void *arg, uint32_t events)
 	done(done_arg);
 }
 
+/* 0, or why not, positive. */
 static int thread_start(void *(*main_fn)(void *), void *arg)
 {
 	pthread_attr_t attr;
@@ -77,14 +78,14 @@ static int thread_start(void *(*main_fn)(void *), void *arg)
 
 	r = pthread_attr_init(&attr);
 	if (r)
-		return -r;
+		return r;
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&thread, &attr, main_fn, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
-	return -r;
+	return r;
 }
 
 int wt_task_start(struct wt_loop *loop, const char *what, wt_task_fn *run, wt_task_fn *done, wt_task_fn *drop,
@@ -100,7 +101,7 @@ int wt_task_start(struct wt_loop *loop, const char *what, wt_task_fn *run, wt_ta
 	r = task->ended < 0 ? -errno : wt_loop_fd_set(loop, task->ended, EPOLLIN, on_ended, task);
 	if (!r) {
 		task->holders = 2;
-		r = thread_start(task_main, task);
+		r = -thread_start(task_main, task);
 		if (r)
 			wt_loop_fd_clear(loop, task->ended);
 	}
