@@ -81,7 +81,7 @@ class Migration:
         """(exit code of send, of receive)"""
         code = self.sender.wait(timeout_s)
         try:
-            return code, self.receiver.wait(60)
+            return code, self.receiver.wait(60 * self.destination.host.patience)
         except Failure as failure:
             raise Failure(f"{failure}; send ended with {code}: {self.sender.tail()}") from None
 

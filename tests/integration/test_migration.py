@@ -182,15 +182,17 @@ def case_valgrind(host, image):
     source.wait_reports(2)
     destination = Guest(host, image, incoming=True, **CALM)
     keys = install_key([host, host])
-    watched = Valgrind(host, patience=10)
+    watched = Valgrind(host)
     refused(send(host, source, "127.0.0.1:1/vm", "--psk", keys[0]), "127.0.0.1", 300)
-    summary = Migration(source, destination, keys=keys, channels=2,
-                        send=["--verify", "--switchover-timeout", "120s", "--downtime-limit", "20s"]).succeed(900)
-    expect(summary["verified"], f"not compared: {summary}")
+    attempt = Migration(source, destination, keys=keys, channels=2,
+                        send=["--verify", "--switchover-timeout", "120s", "--downtime-limit", "20s"])
+    attempt.finish(900)
     left_out = watched.check(3)
+    summary = attempt.succeed()
+    expect(summary["verified"], f"not compared: {summary}")
     source.ended()
     destination.wait_round()
-    print(f"  moved in {summary['total_ms'] / 1000:.0f} s; valgrind: no error, {left_out} of libraries left out", flush=True)
+    print(f"  {summary['moved_bytes'] >> 20} MiB moved; valgrind: no error, {left_out} of libraries left out", flush=True)
 
 
 def case_soak(host, image):
