@@ -284,9 +284,17 @@ static int poll_and_deliver(struct wt_mesh *mesh)
 	return total;
 }
 
+/* Who is detached hears of nothing until its control thread has brought it back. Its VM is perhaps being
+ * moved: it does not turn, and writes nothing. */
+static void nap(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = WT_MESH_NAP_NS }, NULL);
+}
+
 int wt_mesh_progress(struct wt_mesh *mesh)
 {
 	bool drained_by_another;
+	bool away;
 	int count;
 
 	if (WT_MESH_QUIESCES && pthread_mutex_trylock(&mesh->delivering) != 0)
@@ -299,9 +307,12 @@ int wt_mesh_progress(struct wt_mesh *mesh)
 	if (!drained_by_another)
 		count += poll_and_deliver(mesh);
 	count += deliver_kept(mesh);
+	away = mesh->mode == WT_BOND_AWAY;
 	pthread_mutex_unlock(&mesh->lock);
 	if (WT_MESH_QUIESCES)
 		pthread_mutex_unlock(&mesh->delivering);
+	if (WT_MESH_QUIESCES && away && !count)
+		nap();
 	return count;
 }
 

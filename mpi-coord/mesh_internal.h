@@ -19,6 +19,7 @@
 #define WT_MESH_POLL_ALL 4u             /* with so few paths all are polled without asking which is ready */
 #define WT_MESH_DIAL_NS 10000000000ull  /* until nobody there is an error, for each fabric */
 #define WT_MESH_DIAL_PAUSE_NS 10000000l /* after a refusal */
+#define WT_MESH_NAP_NS 1000000l         /* of wt_mesh_progress while detached */
 
 #define WT_MESH_VERBS_DIAL_NS 4000000000ull
 /* That fail, then over tcp, until there is another address; of refusals only those for good. */

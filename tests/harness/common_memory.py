@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """common_memory.py - two lab hosts that have memory in common: files of this machine, each an nvdimm of both hosts, and in
-them a device /dev/daxN.0 (devdax), which a guest's QEMU takes for RAM.
+them a device (devdax), which a guest's QEMU takes for RAM. The kernel may number them in any order: /dev/commonN is the one of file N.
 
 No guest comes back to memory that it has left: an emulated host would run its old translations (docs/LAB.md).
 """
@@ -28,6 +28,12 @@ for namespace in namespace*.0; do
 done
 """
 FIND = "modprobe -a %(modules)s"
+# QEMU puts one behind the other.
+NAME = """
+cd /sys/bus/dax/devices
+for dax in dax*; do printf '%020d %s\\n' $(($(cat $dax/resource))) $dax; done | sort |
+{ number=0; while read -r at dax; do ln -sf $dax /dev/common$number; number=$((number + 1)); done; }
+"""
 
 
 def nvdimm_mb(ram_mb):
@@ -37,7 +43,7 @@ def nvdimm_mb(ram_mb):
 
 @contextlib.contextmanager
 def common_lab(sizes, mem="1536M", populated=False):
-    """Two hosts; /dev/dax0.0 and so on of both are one memory, each with room for a guest of so many MiB. populated: all of it is
+    """Two hosts; /dev/common0 and so on of both are one memory, each with room for a guest of so many MiB. populated: all of it is
     mapped in both hosts' QEMUs before they begin."""
     directory = tempfile.mkdtemp(prefix="watari-common-", dir="/dev/shm")
     total = sum(nvdimm_mb(mb) for mb in sizes)
@@ -52,6 +58,9 @@ def common_lab(sizes, mem="1536M", populated=False):
                 if code:
                     raise Failure(f"no nvdimms on {host.name}: {text}")
                 wait_for(lambda host=host: devices(host) == len(sizes), f"{len(sizes)} devices on {host.name}")
+                code, text = host.call(["sh", "-c", NAME])
+                if code:
+                    raise Failure(f"the devices of {host.name} have no names: {text}")
             yield hosts
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -63,7 +72,7 @@ def devices(host):
 
 def on_device(number, mb):
     """What makes a Guest's RAM that device."""
-    return {"mb": mb, "backend": "file", "ram_file": f"/dev/dax{number}.0", "ram_options": ",align=2M"}
+    return {"mb": mb, "backend": "file", "ram_file": f"/dev/common{number}", "ram_options": ",align=2M"}
 
 
 def long_file(path, mb):

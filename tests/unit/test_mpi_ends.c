@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -363,6 +364,38 @@ static void test_detach_ends_dials(void **state)
 	pair_close();
 }
 
+static long times_slept(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nvcsw;
+}
+
+/* A rank that asks again and again is no load while it is detached. */
+static void test_away_is_no_load(void **state)
+{
+	struct wt_error err = { 0 };
+	long before;
+	int i;
+
+	pair_talk();
+	pair_drain();
+	for (i = 0; i < 2; i++)
+		wt_mesh_detach(meshes[i]);
+	before = times_slept();
+	for (i = 0; i < 10; i++)
+		assert_int_equal(wt_mesh_progress(meshes[0]), 0);
+	assert_true(times_slept() >= before + 10);
+	for (i = 0; i < 2; i++)
+		assert_int_equal(wt_mesh_attach(meshes[i], WT_FABRIC_TCP, "127.0.0.1", 1, &err), 0);
+	addresses_tell();
+	for (i = 0; i < 2; i++)
+		wt_mesh_join(meshes[i]);
+	TURN_UNTIL(wt_mesh_drain(meshes[0]) && wt_mesh_drain(meshes[1]));
+	pair_close();
+}
+
 /* Who does nothing but spin on its own memory still hears of the others. */
 static void test_spins_on_itself(void **state)
 {
@@ -449,6 +482,7 @@ int main(void)
 		cmocka_unit_test(test_broken_is_not_drained),
 		cmocka_unit_test(test_dials_until_joined),
 		cmocka_unit_test(test_detach_ends_dials),
+		cmocka_unit_test(test_away_is_no_load),
 		cmocka_unit_test(test_spins_on_itself),
 		cmocka_unit_test(test_lost_is_said_first),
 
