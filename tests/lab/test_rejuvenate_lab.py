@@ -34,6 +34,7 @@ UP = """mkdir -p -m 700 {run} {disk}
 mountpoint -q {disk} || {{ modprobe -a virtio_blk ext4 && mount /dev/vda {disk}; }} || exit 1
 cat /proc/sys/kernel/random/boot_id
 """
+REBOOT = "sync; (sleep 2; echo b >/proc/sysrq-trigger) >/dev/null 2>&1 </dev/null &"
 START = """mkdir -p -m 700 {run}
 kill -0 $(cat {pid}) 2>/dev/null && exit 0
 exec {command} -incoming defer -S -daemonize
@@ -133,13 +134,13 @@ def host_plans(alpha, beta):
     def prefix(host):
         return {"prefix": [LAB, "exec", "--dir", host.lab_dir, "--host", str(host.index), "--"]}
 
-    up = f"{beta.out_dir}/up"
-    with open(up, "w", encoding="utf-8") as file:
-        file.write(UP.format(run=beta.run_dir, disk=DISK))
-    reboot = "sync; (sleep 2; echo b >/proc/sysrq-trigger) >/dev/null 2>&1 </dev/null &"
+    scripts = {"up": UP.format(run=beta.run_dir, disk=DISK), "reboot": REBOOT}
+    for name, text in scripts.items():
+        with open(f"{beta.out_dir}/{name}", "w", encoding="utf-8") as file:
+            file.write(text)
     return {alpha.name: {**prefix(alpha), "by": "handover", "room": 2},
-            beta.name: {**prefix(beta), "by": "evacuation", "command": ["sh", "-c", reboot], "command_s": 60,
-                        "probe": ["sh", up], "probe_s": 300, "probe_differs": True}}
+            beta.name: {**prefix(beta), "by": "evacuation", "command": ["sh", f"{beta.out_dir}/reboot"], "command_s": 60,
+                        "probe": ["sh", f"{beta.out_dir}/up"], "probe_s": 300, "probe_differs": True}}
 
 
 def boot_id(host):
@@ -168,6 +169,7 @@ def case_renews(image):
         run = Rejuvenation(Host("coordinator"), hosts, residents, hold_s=300)
         process = run.start()
         wait_for(lambda: leaves(run, "h1-vm1") or not process.running(), "the second guest's leaving", 900)
+        expect(process.running(), f"it has ended: {process.tail(16)}")
         os.kill(process.child.pid, signal.SIGKILL)
         process.wait(20)
         expect(leaves(run, "h1-vm1"), f"not killed in the middle: {run.steps()} {process.tail()}")
