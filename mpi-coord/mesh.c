@@ -307,11 +307,11 @@ int wt_mesh_progress(struct wt_mesh *mesh)
 	if (!drained_by_another)
 		count += poll_and_deliver(mesh);
 	count += deliver_kept(mesh);
-	away = mesh->mode == WT_BOND_AWAY;
+	away = WT_MESH_QUIESCES && mesh->mode == WT_BOND_AWAY;
 	pthread_mutex_unlock(&mesh->lock);
 	if (WT_MESH_QUIESCES)
 		pthread_mutex_unlock(&mesh->delivering);
-	if (WT_MESH_QUIESCES && away && !count)
+	if (away && !count)
 		nap();
 	return count;
 }

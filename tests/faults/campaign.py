@@ -7,7 +7,7 @@ each way in which that call may fail, with that fault (migrations.py, gangs.py, 
 lists of their own. Each result is a line of JSON in FILE: component, kind, name of the point, what was said, and the result:
 survived (all went on as if nothing had been), refused (a sentence, and all is as before), recovered (after `watari recover`), lost as
 promised (the only host that had it is gone), not reached, or broken. Points that FILE has already are left out,
-so a campaign is resumed by running it again. --list prints the points; --sample takes some at random, WATARI_SEED=N repeats the
+so a campaign is resumed by running it again. --part takes one of N shares of the points. --list prints the points; --sample takes some at random, WATARI_SEED=N repeats the
 choice. Exit code 1 if any is broken.
 """
 
@@ -18,6 +18,7 @@ import os
 import random
 import sys
 import time
+import zlib
 
 sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.path.dirname(os.path.abspath(__file__))]
 
@@ -165,7 +166,12 @@ def choose(points, name, given):
         points = random.Random(seed).sample(points, min(given.sample, len(points)))
     part, parts = map(int, given.part.split("/"))
     had = known(given.out).union(*map(known, given.had))
-    return [point for point in points[part - 1::parts] if f"{name} {point[2]}" not in had]
+    return [point for point in points if part_of(full := f"{name} {point[2]}", parts) == part and full not in had]
+
+
+def part_of(name, parts):
+    """By the name alone: each part finds points of its own, and not quite the same ones."""
+    return zlib.crc32(name.encode()) % parts + 1
 
 
 def unusable(name):

@@ -111,7 +111,7 @@ class Host:
         Host.opened.append(self)
         self.name = name
         self.address = address
-        self.prefix = ["ip", "netns", "exec", netns] if netns else []
+        self.prefix = self.prefix_with_input = ["ip", "netns", "exec", netns] if netns else []
         self.run_dir = self.out_dir = tempfile.mkdtemp(prefix=f"watari-{name}-")
 
     def wrapped(self, argv):
@@ -156,7 +156,8 @@ class LabHost(Host):
         self.address = f"10.77.0.1{index}"
         self.ethernet = f"10.88.0.1{index}"
         self.lab_dir = lab_dir
-        self.prefix = [LAB, "exec", "--dir", lab_dir, "--host", str(index), "--"]
+        self.prefix, self.prefix_with_input = ([LAB, "exec", *stdin, "--dir", lab_dir, "--host", str(index), "--"]
+                                               for stdin in ((), ("--stdin",)))
         self.run_dir = "/run/watari-test"
         code, share = self.call(["sh", "-c", f"mkdir -p -m 700 {self.run_dir} && echo $LAB_DIR"])
         if code:

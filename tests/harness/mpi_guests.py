@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from .devices import DeviceGuest, agent_socket
-from .hosts import LAB, ROOT, Failure, wait_for
+from .hosts import ROOT, Failure, wait_for
 from .migration import BUILD, watari
 from .mpi import WORD, Job
 
@@ -39,8 +39,7 @@ class MpiGuest(DeviceGuest):
 
     def agent(self):
         """As watari-mpi is told."""
-        prefix = f"{LAB} exec --stdin --dir {self.host.lab_dir} --host {self.host.index} -- " if self.host.where == "lab" else ""
-        return prefix + agent_socket(self)
+        return " ".join([*self.host.prefix_with_input, agent_socket(self)])
 
     def told(self, what):
         """What its hook answers."""

@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.cases import alive, expect, main, need_sabotage  # noqa: E402
 from harness.devices import DeviceGuest, agent_socket, build_devices_guest, has, with_device, write_map  # noqa: E402
 from harness.gang import Gang, states, summary  # noqa: E402
-from harness.hosts import LAB, Host, lab, wait_for  # noqa: E402
+from harness.hosts import Host, lab, wait_for  # noqa: E402
 from harness.migration import install_key  # noqa: E402
 
 PATIENT = {"detach": 60000, "unplug": 60000, "plug": 90000, "attach": 90000, "prepare": 60000}
@@ -34,7 +34,7 @@ class LabMember:
         self.source = DeviceGuest(a, image, devices=with_device(a), hook="release", append=f"wt.hold wt.ip=10.99.{number}.1/24")
 
         def end(host, key, path, name):
-            return {"prefix": [LAB, "exec", "--dir", host.lab_dir, "--host", str(host.index), "--"], "psk": key, "devices": path,
+            return {"prefix": host.prefix, "psk": key, "devices": path,
                     "device_host": name}
 
         self.plan = {"from": {**end(a, keys[0], maps[0], "a"), "qmp": self.source.qmp, "agent": agent_socket(self.source),

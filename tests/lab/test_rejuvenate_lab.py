@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.cases import expect, main  # noqa: E402
 from harness.guests import Guest  # noqa: E402
-from harness.hosts import LAB, Host, lab, wait_for  # noqa: E402
+from harness.hosts import Host, lab, wait_for  # noqa: E402
 from harness.migration import install_key  # noqa: E402
 from harness.rejuvenate import Rejuvenation, summary  # noqa: E402
 
@@ -131,15 +131,12 @@ def two_hosts():
 
 
 def host_plans(alpha, beta):
-    def prefix(host):
-        return {"prefix": [LAB, "exec", "--dir", host.lab_dir, "--host", str(host.index), "--"]}
-
     scripts = {"up": UP.format(run=beta.run_dir, disk=DISK), "reboot": REBOOT}
     for name, text in scripts.items():
         with open(f"{beta.out_dir}/{name}", "w", encoding="utf-8") as file:
             file.write(text)
-    return {alpha.name: {**prefix(alpha), "by": "handover", "room": 2},
-            beta.name: {**prefix(beta), "by": "evacuation", "command": ["sh", f"{beta.out_dir}/reboot"], "command_s": 60,
+    return {alpha.name: {"prefix": alpha.prefix, "by": "handover", "room": 2},
+            beta.name: {"prefix": beta.prefix, "by": "evacuation", "command": ["sh", f"{beta.out_dir}/reboot"], "command_s": 60,
                         "probe": ["sh", f"{beta.out_dir}/up"], "probe_s": 300, "probe_differs": True}}
 
 
