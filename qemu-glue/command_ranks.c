@@ -11,7 +11,9 @@
  *        looked                  to each look, and once at the beginning: behind the ranks met by it
  *        failed SENTENCE         the last line: there is no session any more
  *
- *   1. The agent is asked for a sign of life every BEAT_MS; one that gives none for SILENCE_MS is lost.
+ *   1. The agent is asked for a sign of life every BEAT_MS; one that leaves QUIET_BEATS_MAX of them
+ * unanswered is lost. Time is counted in beats: one that this process sleeps through counts once, so that a
+ * host that stands still for a while does not take its own pause for the agent's.
  *   2. What the guest says is printable text of one line, or an error.
  *   3. The session ends with standard input.
  */
@@ -33,9 +35,10 @@
 #include "printable.h"
 
 #define PING_MS 250
-#define OPEN_MS 5000
+#define PINGS_MAX 20
 #define BEAT_MS 1000
-#define SILENCE_MS 5000
+#define QUIET_BEATS_MAX 10
+#define SEND_S 5
 #define LINE_MAX_BYTES 1024 /* of standard input */
 
 static const char usage[] =
@@ -50,7 +53,9 @@ struct bridge {
 	struct wt_agent_lines lines;
 	char input[LINE_MAX_BYTES];
 	size_t input_length;
-	uint64_t heard_ns; /* when the agent said something last */
+	uint64_t beat_ns; /* when the next beat is due */
+	unsigned quiet;   /* beats since the agent said something */
+	bool heard;       /* it has, since wait_answer asked */
 	char version[32];
 	bool begun, failed; /* begun: no ping any more */
 };
@@ -104,7 +109,8 @@ static void take_answer(void *arg, const char *line, size_t length)
 	if (bridge->failed || wt_agent_answer_parse(line, length, &answer, &err))
 		return;
 	if (answer.id == bridge->session) {
-		bridge->heard_ns = wt_guest_now_ns();
+		bridge->heard = true;
+		bridge->quiet = 0;
 		snprintf(bridge->version, sizeof bridge->version, "%s", answer.version);
 		if (answer.rank[0] && answer.output)
 			printf("said %s %s\n", answer.rank,
@@ -140,7 +146,7 @@ static void read_agent(struct bridge *bridge)
 static int connect_agent(struct bridge *bridge)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	const struct timeval patience = { .tv_sec = SILENCE_MS / 1000 };
+	const struct timeval patience = { .tv_sec = SEND_S };
 	char text[256];
 
 	if (strlen(bridge->agent_path) >= sizeof address.sun_path) {
@@ -159,22 +165,36 @@ static int connect_agent(struct bridge *bridge)
 	return -1;
 }
 
-/* Until the agent has answered, or OPEN_MS are over. Only a ping is said again: each RANKS begins a new
- * session. */
+/* Answers whether a beat is due, and counts it. */
+static bool beat(struct bridge *bridge, unsigned ms)
+{
+	uint64_t now_ns = wt_guest_now_ns();
+
+	if (now_ns < bridge->beat_ns)
+		return false;
+	bridge->beat_ns = now_ns + ms * 1000000ull;
+	bridge->quiet++;
+	return true;
+}
+
+/* Until the agent has answered, or PINGS_MAX beats are over. Only a ping is said again: each RANKS begins a
+ * new session. */
 static void wait_answer(struct bridge *bridge, enum wt_agent_verb verb, const char *name)
 {
-	uint64_t until_ns = wt_guest_now_ns() + OPEN_MS * 1000000ull;
+	struct pollfd wait = { .fd = bridge->fd, .events = POLLIN };
 
-	bridge->heard_ns = 0;
-	while (!bridge->failed && !bridge->heard_ns && wt_guest_now_ns() < until_ns) {
-		struct pollfd wait = { .fd = bridge->fd, .events = POLLIN };
-		uint64_t again_ns =
-			verb == WT_AGENT_PING ? wt_guest_now_ns() + PING_MS * 1000000ull : until_ns;
-
-		ask(bridge, verb, name, NULL);
-		while (!bridge->failed && !bridge->heard_ns && wt_guest_now_ns() < again_ns)
-			if (poll(&wait, 1, PING_MS) > 0)
-				read_agent(bridge);
+	bridge->heard = false;
+	bridge->beat_ns = 0;
+	bridge->quiet = 0;
+	while (!bridge->failed && !bridge->heard) {
+		if (beat(bridge, PING_MS)) {
+			if (bridge->quiet > PINGS_MAX)
+				break;
+			if (bridge->quiet == 1 || verb == WT_AGENT_PING)
+				ask(bridge, verb, name, NULL);
+		}
+		if (poll(&wait, 1, PING_MS) > 0)
+			read_agent(bridge);
 	}
 }
 
@@ -223,22 +243,20 @@ static bool read_input(struct bridge *bridge)
 
 static void pass(struct bridge *bridge)
 {
-	uint64_t beat_ns = wt_guest_now_ns() + BEAT_MS * 1000000ull;
 	bool more = true;
 
+	bridge->beat_ns = wt_guest_now_ns() + BEAT_MS * 1000000ull;
 	while (!bridge->failed && more) {
 		struct pollfd waits[] = { { .fd = 0, .events = POLLIN },
 			{ .fd = bridge->fd, .events = POLLIN } };
-		uint64_t now_ns = wt_guest_now_ns();
 
-		if (now_ns >= bridge->heard_ns + SILENCE_MS * 1000000ull) {
-			failf(bridge,
-				"does not answer any more; does the guest run, and watari-guest in it?");
-			break;
-		}
-		if (now_ns >= beat_ns) {
+		if (beat(bridge, BEAT_MS)) {
+			if (bridge->quiet > QUIET_BEATS_MAX) {
+				failf(bridge,
+					"does not answer any more; does the guest run, and watari-guest in it?");
+				break;
+			}
 			ask(bridge, WT_AGENT_LOOK, "", NULL);
-			beat_ns = now_ns + BEAT_MS * 1000000ull;
 		}
 		poll(waits, 2, BEAT_MS);
 		if (waits[1].revents)
@@ -255,7 +273,7 @@ static void run(struct bridge *bridge)
 	if (connect_agent(bridge))
 		return;
 	wait_answer(bridge, WT_AGENT_PING, "");
-	if (!bridge->failed && !bridge->heard_ns)
+	if (!bridge->failed && !bridge->heard)
 		failf(bridge,
 			"does not answer; does watari-guest run there, and has nobody else connected to that socket?");
 	snprintf(text, sizeof text,
@@ -266,7 +284,7 @@ static void run(struct bridge *bridge)
 		bridge->session++;
 		wait_answer(bridge, WT_AGENT_RANKS, bridge->job);
 	}
-	if (!bridge->failed && !bridge->heard_ns)
+	if (!bridge->failed && !bridge->heard)
 		failf(bridge, text);
 	if (!bridge->failed)
 		pass(bridge);

@@ -148,6 +148,20 @@ static int try_connect(struct wt_link *link, struct wt_error *err)
 		&channel_events, link, &link->channel, err);
 }
 
+/* For how long nothing has come though this process could have heard it: after a pause of its own (a process
+ * that was stopped, a host without time for it) the peer's words may still wait to be read. */
+static uint64_t silent_ns(struct wt_link *link, uint64_t now_ns)
+{
+	uint64_t since_ns = wt_session_heard_ns(link->session);
+
+	if (now_ns - link->ticked_ns > WT_LINK_PAUSE_NS)
+		link->awake_ns = now_ns;
+	link->ticked_ns = now_ns;
+	if (since_ns < link->awake_ns)
+		since_ns = link->awake_ns;
+	return now_ns - since_ns;
+}
+
 static void timer_fired(void *arg, uint64_t now_ns)
 {
 	struct wt_link *link = arg;
@@ -166,8 +180,7 @@ static void timer_fired(void *arg, uint64_t now_ns)
 	if (link->channel) {
 		timer_in(link, WT_SESSION_KEEPALIVE_NS / 2);
 		wt_session_tick(link->session, now_ns);
-		if (!wt_session_is_down(link->session) &&
-			now_ns - wt_session_heard_ns(link->session) > WT_LINK_SILENCE_NS) {
+		if (!wt_session_is_down(link->session) && silent_ns(link, now_ns) > WT_LINK_SILENCE_NS) {
 			wt_error_set(&err, ETIMEDOUT, "nothing was heard from the peer for %llu s",
 				WT_LINK_SILENCE_NS / 1000000000);
 			connection_lost(link, &err);

@@ -19,6 +19,7 @@
 #include "session.h"
 
 #define WT_LINK_SILENCE_NS 4000000000ull /* a connection on which nothing was heard for so long is lost */
+#define WT_LINK_PAUSE_NS 2000000000ull   /* a timer that is so late: this process stood still, not the peer */
 #define WT_LINK_BYE_NS 30000000ull       /* for the last words to leave */
 #define WT_LINK_RETRY_NS 300000000ull
 
@@ -41,7 +42,8 @@ struct wt_link {
 	struct wt_address peer; /* connector: borrowed strings */
 	const struct wt_credentials *credentials;
 	uint64_t connect_timeout_ns, give_up_ns, lost_since_ns;
-	uint64_t bytes; /* of frames, both ways */
+	uint64_t ticked_ns, awake_ns; /* awake: since when this process has not stood still */
+	uint64_t bytes;               /* of frames, both ways */
 	struct wt_timer timer;
 	struct wt_error failure, last_error;
 };
