@@ -50,19 +50,36 @@ static size_t file_length(uint64_t pages)
 	return WT_PAGE_MAP_HEADER + (size_t)pages * sizeof(struct wt_page_entry);
 }
 
-/* False: errno says why not. */
+/* False: errno says why not. fd -1: memory. */
 static bool map_file(int fd, uint64_t pages, int protection, struct wt_page_map *ret_map)
 {
 	size_t length = file_length(pages);
-	void *file = mmap(NULL, length, protection, MAP_SHARED, fd, 0);
+	int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	void *file = mmap(NULL, length, protection, flags, fd, 0);
 
 	if (file == MAP_FAILED)
 		return false;
 	*ret_map = (struct wt_page_map){ .file = file,
 		.length = length,
+		.fd = -1,
 		.entries = (struct wt_page_entry *)((uint8_t *)file + WT_PAGE_MAP_HEADER),
 		.pages = pages };
 	return true;
+}
+
+/* Of a file whose file system has no shared mappings that can be written. */
+static bool map_apart(int fd, uint64_t pages, struct wt_page_map *ret_map)
+{
+	int own = errno == EINVAL || errno == ENODEV ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+
+	if (own < 0)
+		return false;
+	if (map_file(-1, pages, PROT_READ | PROT_WRITE, ret_map)) {
+		ret_map->fd = own;
+		return true;
+	}
+	close(own);
+	return false;
 }
 
 int wt_page_map_create(
@@ -71,7 +88,7 @@ int wt_page_map_create(
 	struct wt_page_map_header header = { .pages = pages, .generation = generation };
 	int r = posix_fallocate(fd, 0, (off_t)file_length(pages));
 
-	if (!r && !map_file(fd, pages, PROT_READ | PROT_WRITE, ret_map))
+	if (!r && !map_file(fd, pages, PROT_READ | PROT_WRITE, ret_map) && !map_apart(fd, pages, ret_map))
 		r = errno;
 	if (r)
 		return wt_error_set(err, r, "cannot make the map of %llu pages: %s",
@@ -81,10 +98,26 @@ int wt_page_map_create(
 	return 0;
 }
 
+/* False: errno says why not. */
+static bool write_out(const struct wt_page_map *map)
+{
+	const uint8_t *bytes = map->file;
+
+	for (size_t done = 0; done < map->length;) {
+		ssize_t n = pwrite(map->fd, bytes + done, map->length - done, (off_t)done);
+
+		if (n > 0)
+			done += (size_t)n;
+		else if (n == 0 || errno != EINTR)
+			return false;
+	}
+	return fdatasync(map->fd) == 0;
+}
+
 int wt_page_map_finish(
 	struct wt_page_map *map, uint8_t ret_digest[WT_PAGE_DIGEST_BYTES], struct wt_error *err)
 {
-	if (msync(map->file, map->length, MS_SYNC))
+	if (map->fd < 0 ? msync(map->file, map->length, MS_SYNC) != 0 : !write_out(map))
 		return wt_error_set(err, errno, "cannot bring the map of pages to disk: %s", strerror(errno));
 	wt_bytes_digest(map->file, map->length, ret_digest);
 	return 0;
@@ -134,6 +167,8 @@ int wt_page_map_open(int fd, const char *path, uint64_t pages, uint64_t generati
 
 void wt_page_map_close(struct wt_page_map *map)
 {
+	if (map->file && map->fd >= 0)
+		close(map->fd);
 	if (map->file)
 		munmap(map->file, map->length);
 	*map = (struct wt_page_map){ 0 };

@@ -68,14 +68,16 @@ void wt_page_digest(const void *page, uint64_t seed, uint8_t ret_digest[WT_PAGE_
 void wt_bytes_digest(const void *bytes, size_t length, uint8_t ret_digest[WT_PAGE_DIGEST_BYTES]);
 
 struct wt_page_map {
-	void *file; /* the mapping */
+	void *file; /* the mapping, or memory until finish */
 	size_t length;
+	int fd; /* the file, where its file system cannot map it to be written; else -1 */
 	struct wt_page_entry *entries;
 	uint64_t pages;
 };
 
-/* Makes an empty file the map of so many pages, all zero, and maps it; its room on disk is taken now. The
- * descriptor may be closed afterwards. */
+/* Makes an empty file the map of so many pages, all zero, and maps it; its room on disk is taken now. Where a
+ * file system has no such mappings (9p, some of FUSE), the map is memory and goes to the file when it is
+ * finished. The descriptor may be closed afterwards. */
 int wt_page_map_create(
 	int fd, uint64_t pages, uint64_t generation, struct wt_page_map *ret_map, struct wt_error *err);
 /* Brings it to disk; answers the digest of the whole file. */
