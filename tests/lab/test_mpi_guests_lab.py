@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """test_mpi_guests_lab.py CASE... - an Open MPI job in two guests (KVM) of two lab hosts. Each guest has a virtio NIC, and at home the
 host's spare NIC passed through, which carries soft-RoCE. The coordinator runs on the machine itself, has no network to the guests,
-and reaches the hosts through `scripts/lab exec`, as through ssh. By hand, on a quiet machine: neither case has come to its end yet.
+and reaches the hosts through `scripts/lab exec`, as through ssh. For a machine that does nothing else.
 
   moves       the two change places, where neither has a device, and the job goes on over tcp; then they go home, and it goes on over
               verbs. WATARI_ROUNDS times (default 3); the job never notices
