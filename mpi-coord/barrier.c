@@ -8,6 +8,8 @@
  *   4. RESUME goes out only when every rank is READY, or READY and RUNNING with the same epoch (a coordinator
  *      died while it told them); a quiesce that finds some running lets
  *      all run first.
+ *   5. A rank that shall let go of everything and has let go of a part only is trouble: a quiesce is never
+ * taken for more than it is.
  * Ranks that are gone do not count.
  */
 #include "barrier.h"
@@ -44,6 +46,35 @@ static size_t behind(const struct census *census)
 	       census->in[WT_RANK_READY];
 }
 
+uint32_t wt_barrier_part(const struct wt_barrier *barrier)
+{
+	uint32_t part = 0;
+	size_t i;
+
+	for (i = 0; i < barrier->count; i++)
+		part += !barrier->ranks[i].gone && !barrier->ranks[i].stays;
+	return part;
+}
+
+/* Of a coordinator that died, or of another quiesce that nobody has resumed. */
+static void check_parts(struct wt_barrier *barrier)
+{
+	char why[WT_ORDER_TEXT_MAX];
+	size_t i;
+
+	for (i = 0; i < barrier->count; i++) {
+		const struct wt_barrier_rank *rank = &barrier->ranks[i];
+
+		if (rank->stays || !rank->part || rank->state == WT_RANK_RUNNING)
+			continue;
+		snprintf(why, sizeof why,
+			"rank %u has let go of %u ranks only, in a quiesce of a part; type `watari-mpi resume` first",
+			rank->rank, rank->part);
+		wt_barrier_trouble(barrier, why);
+		return;
+	}
+}
+
 void wt_barrier_start(struct wt_barrier *barrier, enum wt_barrier_goal goal)
 {
 	struct census census = count(barrier);
@@ -52,6 +83,8 @@ void wt_barrier_start(struct wt_barrier *barrier, enum wt_barrier_goal goal)
 	size_t i;
 
 	barrier->goal = goal;
+	for (i = 0; i < barrier->count && !wt_barrier_part(barrier); i++)
+		barrier->ranks[i].stays = false;
 	for (i = 0; i < barrier->count; i++) {
 		const struct wt_barrier_rank *rank = &barrier->ranks[i];
 
@@ -64,6 +97,8 @@ void wt_barrier_start(struct wt_barrier *barrier, enum wt_barrier_goal goal)
 			     behind(&census) == census.in[WT_RANK_READY];
 	barrier->settling = behind(&census) && census.in[WT_RANK_DETACHED] != census.all &&
 			    census.in[WT_RANK_READY] + census.in[WT_RANK_RUNNING] != census.all;
+	if (goal == WT_BARRIER_QUIESCE && !barrier->finishing)
+		check_parts(barrier);
 }
 
 static enum wt_rank_state state_after(enum wt_order_kind report)

@@ -32,6 +32,8 @@ struct wt_barrier_rank {
 	uint32_t rank;
 	enum wt_rank_state state;
 	uint32_t epoch;
+	uint32_t part;            /* as it says: of how many others it has let go; 0: of all */
+	bool stays;               /* this quiesce: lets go only of those that do not */
 	bool gone;                /* it has left, or died */
 	enum wt_order_kind asked; /* the last order that it has not answered, or INVALID */
 	char host[WT_ORDER_HOST_MAX];
@@ -52,7 +54,8 @@ struct wt_barrier {
 	char why[WT_ORDER_TEXT_MAX]; /* the quiesce is given up, or stuck */
 };
 
-/* After the first report of every rank. Chooses the epoch. */
+/* After the first report of every rank. Chooses the epoch. If none stays, or all do, the quiesce is of the
+ * whole job. */
 void wt_barrier_start(struct wt_barrier *barrier, enum wt_barrier_goal goal);
 /* A rank said something. */
 void wt_barrier_report(struct wt_barrier *barrier, size_t rank, const struct wt_order *report);
@@ -60,6 +63,8 @@ void wt_barrier_report(struct wt_barrier *barrier, size_t rank, const struct wt_
 void wt_barrier_trouble(struct wt_barrier *barrier, const char *why);
 /* The next order for this rank; INVALID: none now. What is answered counts as sent. */
 enum wt_order_kind wt_barrier_next(struct wt_barrier *barrier, size_t rank);
+/* How many ranks do not stay, as a rank that stays is told. */
+uint32_t wt_barrier_part(const struct wt_barrier *barrier);
 enum wt_barrier_verdict wt_barrier_verdict(struct wt_barrier *barrier);
 
 #endif

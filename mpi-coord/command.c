@@ -15,7 +15,8 @@ const char wt_command_usage[] =
 	"usage: watari-mpi COMMAND [options]\n"
 	"  run [--name NAME] [--btl LIST] MPIRUN-ARGUMENTS...   start a job: mpirun with what btl/watari needs\n"
 	"  status [NAME] [options]                              what each rank is doing\n"
-	"  quiesce [NAME] [options]                             the job stops talking and lets its devices go\n"
+	"  quiesce [NAME] [--only RANK,...] [options]           the job stops talking and lets its devices go; only: these ranks\n"
+	"                                                       do, and the others stop talking to them\n"
 	"  resume [NAME] [options]                              the job connects anew and goes on\n"
 	"  migrate PLAN.json [NAME] [--journal FILE] [options]  the job lets go, its guests move (watari gang), it goes on\n"
 	"  checkpoint PLAN.json [NAME] DIR [options]            the job lets go, its guests are written to DIR, it goes on\n"
@@ -82,7 +83,25 @@ static int usage_wrong(void)
 	return WT_EXIT_USAGE;
 }
 
-static int take_option(struct wt_command_options *options, int letter, bool plan)
+static int set_only(struct wt_command_options *options, const char *text)
+{
+	char *end;
+
+	for (;; text = end + 1) {
+		unsigned long rank = strtoul(text, &end, 10);
+
+		if (*text < '0' || *text > '9' || rank > UINT32_MAX || (*end && *end != ',') ||
+			options->only_count == WT_ONLY_MAX)
+			break;
+		options->only[options->only_count++] = (uint32_t)rank;
+		if (!*end)
+			return 0;
+	}
+	fprintf(stderr, "watari-mpi: --only takes ranks with commas between them, at most %d\n", WT_ONLY_MAX);
+	return WT_EXIT_USAGE;
+}
+
+static int take_option(struct wt_command_options *options, int letter, enum wt_command_words words)
 {
 	switch (letter) {
 	case 'j':
@@ -97,7 +116,9 @@ static int take_option(struct wt_command_options *options, int letter, bool plan
 		return 0;
 	case 'l':
 		options->journal = optarg;
-		return plan ? 0 : usage_wrong();
+		return words == WT_COMMAND_PLAN ? 0 : usage_wrong();
+	case 'o':
+		return words == WT_COMMAND_QUIESCE ? set_only(options, optarg) : usage_wrong();
 	default:
 		return usage_wrong();
 	}
@@ -106,7 +127,7 @@ static int take_option(struct wt_command_options *options, int letter, bool plan
 static bool take_words(
 	int count, char **words, enum wt_command_words wanted, struct wt_command_options *options)
 {
-	bool plan = wanted != WT_COMMAND_JOB;
+	bool plan = wanted != WT_COMMAND_JOB && wanted != WT_COMMAND_QUIESCE;
 	bool folder = wanted == WT_COMMAND_CHECKPOINT || wanted == WT_COMMAND_RESTART;
 	int name = count - plan - folder; /* how many are left for it */
 
@@ -130,6 +151,7 @@ int wt_command_options(
 		{ "agent", required_argument, NULL, 'a' },
 		{ "watari", required_argument, NULL, 'w' },
 		{ "journal", required_argument, NULL, 'l' },
+		{ "only", required_argument, NULL, 'o' },
 		{ 0 },
 	};
 	int letter, code = 0;
@@ -137,7 +159,7 @@ int wt_command_options(
 	*ret_options = (struct wt_command_options){ .name = "job", .timeout_ns = 30000000000ull };
 	opterr = 0;
 	while (!code && (letter = getopt_long(argc, argv, "", table, NULL)) != -1)
-		code = take_option(ret_options, letter, words == WT_COMMAND_PLAN);
+		code = take_option(ret_options, letter, words);
 	if (code)
 		return code;
 	return take_words(argc - optind, argv + optind, words, ret_options) ? 0 : usage_wrong();
@@ -193,7 +215,10 @@ int wt_command_bring(const struct wt_reaches *reaches, enum wt_barrier_goal goal
 
 	if (status < 0)
 		return status;
-	status = wt_coordinator_run(coordinator, goal, options->timeout_ns, &times, err);
+	if (goal == WT_BARRIER_QUIESCE && options->only_count)
+		status = wt_coordinator_part(coordinator, options->only, options->only_count, err);
+	if (status >= 0)
+		status = wt_coordinator_run(coordinator, goal, options->timeout_ns, &times, err);
 	if (status >= 0)
 		show_times(goal == WT_BARRIER_QUIESCE ? "quiesced" : "running", &times,
 			wt_coordinator_count(coordinator), options->json);

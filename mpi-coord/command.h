@@ -14,11 +14,13 @@
 #include "job_plan.h"
 
 #define WT_AGENTS_MAX 256
+#define WT_ONLY_MAX 1024
 #define WT_COMMAND_PATH_MAX (PATH_MAX + 64)
 
 /* What a command is given beside its options. */
 enum wt_command_words {
 	WT_COMMAND_JOB,        /* [NAME] */
+	WT_COMMAND_QUIESCE,    /* the same, and --only */
 	WT_COMMAND_PLAN,       /* PLAN [NAME] */
 	WT_COMMAND_CHECKPOINT, /* PLAN [NAME] FOLDER */
 	WT_COMMAND_RESTART,    /* PLAN FOLDER */
@@ -41,7 +43,9 @@ struct wt_command_options {
 	uint64_t timeout_ns;
 	const char *watari; /* on the hosts of guests; NULL: beside this program, or in the search path */
 	const char *agents[WT_AGENTS_MAX];
-	size_t agent_count; /* 0: the ranks are on this host */
+	size_t agent_count;         /* 0: the ranks are on this host */
+	uint32_t only[WT_ONLY_MAX]; /* quiesce: ranks */
+	size_t only_count;          /* 0: all of them */
 };
 
 /* Where the ranks are. */

@@ -111,6 +111,7 @@ int wt_guests_find(struct wt_guests *m, enum wt_guests_ends ends, struct wt_erro
 	struct wt_error why[WT_JOB_PLAN_GUESTS_MAX] = { 0 };
 	bool found[WT_JOB_PLAN_GUESTS_MAX] = { 0 };
 	size_t i;
+	int status;
 
 	wt_reaches_close(&m->reaches);
 	memset(&m->reaches, 0, sizeof m->reaches);
@@ -126,7 +127,10 @@ int wt_guests_find(struct wt_guests *m, enum wt_guests_ends ends, struct wt_erro
 				!both  ? ""
 				: from ? "; nor does it answer at its destination"
 				       : "; nor does it answer at its source");
-	return wt_reaches_agents(&m->reaches, &m->options, err);
+	status = wt_reaches_agents(&m->reaches, &m->options, err);
+	for (i = m->plan.count; i < m->reaches.count; i++)
+		m->reaches.all[i]->stays = m->others_stay;
+	return status;
 }
 
 int wt_guests_find_patiently(struct wt_guests *m, enum wt_guests_ends ends, struct wt_error *err)

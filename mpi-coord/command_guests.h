@@ -17,6 +17,7 @@ struct wt_guests {
 	char watari[WT_COMMAND_PATH_MAX]; /* of this host */
 	struct wt_job_plan plan;
 	struct wt_reaches reaches;
+	bool others_stay;    /* those that are named by --agent alone, in a quiesce */
 	size_t moved;        /* guests that were found at their destinations */
 	uint64_t stopped_ns; /* when the quiesce began; 0: by somebody else */
 };

@@ -107,7 +107,7 @@ static int migrate(struct wt_guests *m)
 
 int wt_command_migrate(int argc, char **argv)
 {
-	static struct wt_guests m = { .event = "migrated" };
+	static struct wt_guests m = { .event = "migrated", .others_stay = true };
 	struct wt_error err = { 0 };
 	char text[WT_ERROR_TEXT_MAX + 64];
 	int code = wt_command_options(argc, argv, WT_COMMAND_PLAN, &m.options);

@@ -99,6 +99,7 @@ static int meet(void *arg, const char *name, struct wt_error *err)
 	grown->reach = coordinator->looks;
 	strcpy(grown->name, name);
 	grown->rank.pid = pid;
+	grown->rank.stays = grown->reach->stays;
 	say(grown, &hello);
 	return 0;
 }
@@ -305,6 +306,25 @@ const struct wt_coordinator_rank *wt_coordinator_rank(const struct wt_coordinato
 	return &coordinator->connections[index].rank;
 }
 
+int wt_coordinator_part(
+	struct wt_coordinator *coordinator, const uint32_t *ranks, size_t count, struct wt_error *err)
+{
+	size_t i, k;
+
+	for (i = 0; i < coordinator->count; i++)
+		coordinator->connections[i].rank.stays = true;
+	for (k = 0; k < count; k++) {
+		for (i = 0; i < coordinator->count; i++)
+			if (coordinator->connections[i].rank.report.rank == ranks[k])
+				break;
+		if (i == coordinator->count)
+			return wt_error_set(
+				err, ENOENT, "there is no rank %u in %s", ranks[k], where(coordinator));
+		coordinator->connections[i].rank.stays = false;
+	}
+	return 0;
+}
+
 static int job_make(struct wt_coordinator *coordinator, enum wt_barrier_goal goal, struct wt_error *err)
 {
 	size_t i;
@@ -323,7 +343,9 @@ static int job_make(struct wt_coordinator *coordinator, enum wt_barrier_goal goa
 		coordinator->barrier.ranks[i] = (struct wt_barrier_rank){ .job = report->job,
 			.rank = report->rank,
 			.state = report->state,
-			.epoch = report->epoch };
+			.epoch = report->epoch,
+			.part = report->part,
+			.stays = coordinator->connections[i].rank.stays };
 	}
 	wt_barrier_start(&coordinator->barrier, goal);
 	return 0;
@@ -356,6 +378,23 @@ static void tell_peers(struct wt_coordinator *coordinator, size_t to)
 	}
 }
 
+/* Who moves, to one rank that stays. */
+static void tell_moves(struct wt_coordinator *coordinator, size_t to)
+{
+	size_t i;
+
+	for (i = 0; i < coordinator->count; i++) {
+		const struct wt_barrier_rank *rank = &coordinator->barrier.ranks[i];
+		const struct wt_order order = { .kind = WT_ORDER_MOVES,
+			.epoch = coordinator->barrier.epoch,
+			.job = rank->job,
+			.rank = rank->rank };
+
+		if (!rank->stays && !rank->gone)
+			say(&coordinator->connections[to], &order);
+	}
+}
+
 static void give_orders(struct wt_coordinator *coordinator)
 {
 	size_t i;
@@ -368,6 +407,10 @@ static void give_orders(struct wt_coordinator *coordinator)
 			continue;
 		if (order.kind == WT_ORDER_CONNECT)
 			tell_peers(coordinator, i);
+		if (order.kind == WT_ORDER_QUIESCE && coordinator->barrier.ranks[i].stays) {
+			order.part = wt_barrier_part(&coordinator->barrier);
+			tell_moves(coordinator, i);
+		}
 		say(&coordinator->connections[i], &order);
 	}
 }

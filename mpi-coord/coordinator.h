@@ -18,6 +18,7 @@ struct wt_coordinator;
 struct wt_coordinator_rank {
 	struct wt_order report; /* kind RANK */
 	uint32_t pid;           /* of the process, as the kernel of its host says */
+	bool stays;             /* in a quiesce */
 };
 
 /* How long the steps took, in ns. */
@@ -39,6 +40,10 @@ int wt_coordinator_open(struct wt_reach *const *reaches, size_t reach_count, enu
 void wt_coordinator_close(struct wt_coordinator *coordinator);
 size_t wt_coordinator_count(const struct wt_coordinator *coordinator);
 const struct wt_coordinator_rank *wt_coordinator_rank(const struct wt_coordinator *coordinator, size_t index);
+
+/* A quiesce: only these ranks move, and the others let go of them alone. -ENOENT: there is no such rank. */
+int wt_coordinator_part(
+	struct wt_coordinator *coordinator, const uint32_t *ranks, size_t count, struct wt_error *err);
 
 /*
  * Brings the job to its goal. 0; -ENOENT: there is no rank; -ECANCELED: given up, the job runs on; -EBUSY:

@@ -8,6 +8,8 @@
  *      heard.
  *   3. Only the owner's orders change anything; who gives an order while there is no owner becomes it.
  *   4. A new quiesce has a higher epoch than every one before.
+ *   5. A part is named anew for each quiesce; what is named while one is under way is refused, and so is a
+ * quiesce of another part.
  */
 #include "gate.h"
 
@@ -41,14 +43,22 @@ static struct wt_gate_step order_quiesce(struct wt_gate *gate, const struct wt_o
 {
 	if (gate->state == WT_RANK_RUNNING && order->epoch > gate->epoch) {
 		gate->epoch = order->epoch;
+		gate->part = order->part;
 		return move(gate, WT_RANK_QUIESCING, WT_GATE_DRAIN);
 	}
-	if (order->epoch != gate->epoch)
+	if (order->epoch != gate->epoch || order->part != gate->part)
 		return refuse(gate, order);
 	if (gate->state == WT_RANK_QUIESCING)
 		return answer(gate, WT_GATE_NOTHING, WT_ORDER_INVALID);
 	return gate->state == WT_RANK_DRAINED ? answer(gate, WT_GATE_NOTHING, WT_REPORT_DRAINED)
 					      : refuse(gate, order);
+}
+
+static struct wt_gate_step order_moves(struct wt_gate *gate, const struct wt_order *order)
+{
+	if (gate->state != WT_RANK_RUNNING || order->epoch <= gate->epoch)
+		return refuse(gate, order);
+	return answer(gate, WT_GATE_PART, WT_ORDER_INVALID);
 }
 
 static struct wt_gate_step order_detach(struct wt_gate *gate, const struct wt_order *order)
@@ -114,6 +124,8 @@ struct wt_gate_step wt_gate_order(struct wt_gate *gate, const struct wt_order *o
 	gate->owner = connection;
 	if (order->kind == WT_ORDER_QUIESCE)
 		return order_quiesce(gate, order);
+	if (order->kind == WT_ORDER_MOVES)
+		return order_moves(gate, order);
 	if (order->epoch != gate->epoch)
 		return refuse(gate, order);
 	switch (order->kind) {

@@ -16,20 +16,22 @@
 
 enum wt_gate_action {
 	WT_GATE_NOTHING = 0,
-	WT_GATE_DRAIN = 1,  /* quiesce all bonds */
-	WT_GATE_CLOSE = 2,  /* give up paths, listener and device */
-	WT_GATE_OPEN = 4,   /* open a device and listen; then say `attached` */
-	WT_GATE_LEARN = 8,  /* the order holds another rank's new address */
-	WT_GATE_JOIN = 16,  /* connect anew */
-	WT_GATE_GO = 32,    /* run again, on the paths there are */
-	WT_GATE_REPLY = 64, /* tell the owner `reply` */
-	WT_GATE_ALONE = 128 /* tell people that this rank waits for a coordinator */
+	WT_GATE_DRAIN = 1,   /* quiesce all bonds */
+	WT_GATE_CLOSE = 2,   /* give up paths, listener and device */
+	WT_GATE_OPEN = 4,    /* open a device and listen; then say `attached` */
+	WT_GATE_LEARN = 8,   /* the order holds another rank's new address */
+	WT_GATE_JOIN = 16,   /* connect anew */
+	WT_GATE_GO = 32,     /* run again, on the paths there are */
+	WT_GATE_REPLY = 64,  /* tell the owner `reply` */
+	WT_GATE_ALONE = 128, /* tell people that this rank waits for a coordinator */
+	WT_GATE_PART = 256   /* the order names a rank that moves in the quiesce to come */
 };
 
 /* Zeroed at first, except state: RUNNING. */
 struct wt_gate {
 	enum wt_rank_state state;
 	uint32_t epoch; /* of the last quiesce */
+	uint32_t part;  /* with how many others its connections come to rest; 0: with all */
 	int owner;      /* which connection gives the orders; 0: none */
 };
 

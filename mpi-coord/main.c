@@ -153,10 +153,10 @@ static void show_rank(const struct wt_coordinator_rank *rank, bool json)
 	if (json)
 		printf("{\"rank\": %" PRIu32 ", \"size\": %" PRIu32 ", \"pid\": %" PRIu32
 		       ", \"state\": \"%s\", \"epoch\": %" PRIu32 ", \"fabric\": %s%s%s, \"paths\": %" PRIu32
-		       "}\n",
+		       ", \"part\": %" PRIu32 "}\n",
 			report->rank, report->size, rank->pid, wt_rank_state_name(report->state),
 			report->epoch, quote, report->fabric[0] ? report->fabric : "null", quote,
-			report->paths);
+			report->paths, report->part);
 	else
 		printf("%6" PRIu32 " %8" PRIu32 "  %-10s %6" PRIu32 "  %-7s %5" PRIu32 "\n", report->rank,
 			rank->pid, wt_rank_state_name(report->state), report->epoch,
@@ -205,7 +205,8 @@ static int command_goal(int argc, char **argv, enum wt_barrier_goal goal)
 	struct wt_command_options options;
 	struct wt_reaches reaches;
 	struct wt_error err = { 0 };
-	int code = wt_command_options(argc, argv, WT_COMMAND_JOB, &options);
+	int code = wt_command_options(
+		argc, argv, goal == WT_BARRIER_QUIESCE ? WT_COMMAND_QUIESCE : WT_COMMAND_JOB, &options);
 	int status;
 
 	if (code)

@@ -4,7 +4,7 @@
  *
  * Owns the peers, and what is kept for delivery.
  *   1. Kept events are delivered before anything that is polled later: messages of one peer stay in order.
- *   2. A path's buffer is read only by who holds `delivering`, or while `draining` by wt_mesh_drain, which
+ *   2. A path's buffer is read only by who holds `delivering`, or, if it rests, by wt_mesh_drain, which
  * has waited for the holder: so a message that is being delivered is not overwritten.
  *   3. The endpoints are closed only when no dial uses them.
  */
@@ -129,7 +129,7 @@ static struct wt_mesh_peer *peer_new(struct wt_mesh *mesh, struct wt_mesh_name n
 	peer->bond.lower =
 		mesh->self.job != name.job ? mesh->self.job < name.job : mesh->self.rank < name.rank;
 	peer->bond.mode = mesh->mode;
-	peer->bond.epoch = mesh->epoch;
+	peer->bond.epoch = mesh->parted ? 0 : mesh->epoch;
 	wt_mesh_queue_init(&peer->urgent);
 	wt_mesh_queue_init(&peer->queue);
 	wt_mesh_queue_init(&peer->back);
@@ -254,8 +254,9 @@ static void mark_ready(struct wt_mesh *mesh)
 		((struct wt_mesh_peer *)ready[i].data.ptr)->ready = true;
 }
 
-/* Polls one path after the other, and delivers what each had. Called and left with `lock` held. */
-static int poll_and_deliver(struct wt_mesh *mesh)
+/* Polls one path after the other, and delivers what each had; but those not that rest in this epoch. Called
+ * and left with `lock` held. */
+static int poll_and_deliver(struct wt_mesh *mesh, uint32_t resting)
 {
 	struct wt_mesh_event events[WT_MESH_BATCH];
 	bool all = mesh->up_count <= WT_MESH_POLL_ALL;
@@ -266,9 +267,11 @@ static int poll_and_deliver(struct wt_mesh *mesh)
 
 	if (!all)
 		mark_ready(mesh);
-	for (i = 0; i < mesh->up_count && !(WT_MESH_QUIESCES && mesh->draining); i++) {
+	for (i = 0; i < mesh->up_count && !(WT_MESH_QUIESCES && mesh->draining && !resting); i++) {
 		struct wt_mesh_peer *peer = mesh->up[i];
 
+		if (WT_MESH_QUIESCES && resting && peer->bond.epoch == resting)
+			continue;
 		if (!all && !peer->ready && !peer->posted && peer->kind == WT_LINK_TCP)
 			continue;
 		count = wt_mesh_poll(peer, events);
@@ -293,19 +296,18 @@ static void nap(void)
 
 int wt_mesh_progress(struct wt_mesh *mesh)
 {
-	bool drained_by_another;
+	uint32_t resting;
 	bool away;
 	int count;
 
 	if (WT_MESH_QUIESCES && pthread_mutex_trylock(&mesh->delivering) != 0)
 		return 0;
 	pthread_mutex_lock(&mesh->lock);
-	/* Draining can end, but not begin and end, while `delivering` is held: so if it is not under way now,
-	 * no message is kept behind the back of what is polled. */
-	drained_by_another = WT_MESH_QUIESCES && mesh->draining;
+	/* Draining can end, but not begin, while `delivering` is held: so of what does not rest now no
+	 * message is kept behind the back of what is polled. */
+	resting = WT_MESH_QUIESCES && mesh->draining ? mesh->epoch : 0;
 	count = deliver_kept(mesh);
-	if (!drained_by_another)
-		count += poll_and_deliver(mesh);
+	count += poll_and_deliver(mesh, resting);
 	count += deliver_kept(mesh);
 	away = WT_MESH_QUIESCES && mesh->mode == WT_BOND_AWAY;
 	pthread_mutex_unlock(&mesh->lock);
@@ -332,7 +334,7 @@ bool wt_mesh_settle(struct wt_mesh *mesh)
 	pthread_mutex_lock(&mesh->lock);
 	for (i = mesh->up_count; i-- > 0 && !mesh->draining;)
 		wt_mesh_poll(mesh->up[i], NULL);
-	settled = mesh->mode == WT_BOND_RUNNING;
+	settled = !mesh->draining;
 	for (i = 0; i < mesh->peer_count && settled; i++)
 		settled = peer_settled(mesh->peers[i]);
 	settled |= mesh->broken[0] != 0;

@@ -6,6 +6,8 @@
  * the rank is quiesced, or not connected, it waits. Items for one peer are sent in order; writes and reads
  * whose key must be asked for first may be overtaken.
  *
+ * A quiesce may be of a part: then only the connections to some ranks rest, and the others go on.
+ *
  * Threads: every function may be called from any thread. Callbacks come only out of wt_mesh_progress, from
  * one thread at a time, with nothing locked; they may call everything but wt_mesh_close. While the rank is
  * quiesced somebody else, the rank's control thread, moves the bytes (wt_mesh_drain); what comes is kept for
@@ -126,10 +128,18 @@ void wt_mesh_cache_figures(struct wt_mesh *mesh, struct wt_cache_figures *ret_fi
 int wt_mesh_listener_fd(struct wt_mesh *mesh, enum wt_link_kind kind);
 int wt_mesh_paths_fd(struct wt_mesh *mesh);
 bool wt_mesh_paths_arm(struct wt_mesh *mesh);
-/* Admits, or refuses, those who dial. closed: refuses all. */
+/* Admits, or refuses, those who dial. closed: refuses all whose connections rest. */
 void wt_mesh_accept(struct wt_mesh *mesh, bool closed);
-/* From now on until wt_mesh_go only wt_mesh_drain moves bytes. */
-void wt_mesh_quiesce(struct wt_mesh *mesh, uint32_t epoch);
+/* Names a rank for the part of the next quiesce; first: forgets those named before. 0, or -ENOMEM. */
+int wt_mesh_part(struct wt_mesh *mesh, struct wt_mesh_name name, bool first);
+/* How many are named. */
+unsigned wt_mesh_part_count(struct wt_mesh *mesh);
+/*
+ * From now on until wt_mesh_go only wt_mesh_drain moves the bytes of what comes to rest: of the connections
+ * to the ranks that were named, or of all. parted: the others go on as if nothing was, and the rank stays
+ * attached.
+ */
+void wt_mesh_quiesce(struct wt_mesh *mesh, uint32_t epoch, bool parted);
 /* Moves bytes; true: every bond is drained, or joined again after wt_mesh_join. Never once the job is broken.
  */
 bool wt_mesh_drain(struct wt_mesh *mesh);

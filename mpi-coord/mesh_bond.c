@@ -48,7 +48,7 @@ static void path_close(struct wt_mesh_peer *peer)
 	mesh->up[i] = mesh->up[--mesh->up_count];
 	epoll_ctl(mesh->epoll, EPOLL_CTL_DEL, wt_mesh_ops(peer)->fd(peer->path), NULL);
 	/* Let go before a detach is answered, waiting for the device if need be. */
-	if (mesh->mode == WT_BOND_AWAY && wt_mesh_ops(peer)->quiesce(peer->path) == 0)
+	if (peer->bond.mode == WT_BOND_AWAY && wt_mesh_ops(peer)->quiesce(peer->path) == 0)
 		wt_mesh_ops(peer)->detach(peer->path);
 	wt_mesh_ops(peer)->close(peer->path);
 	peer->path = NULL;

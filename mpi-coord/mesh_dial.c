@@ -2,13 +2,14 @@
 /*
  * mesh_dial.c - how paths come: dialling, each in a thread of its own because it may block, and admitting.
  *
- *   1. A dial uses the endpoint without the lock; mesh->dials counts such threads, and the endpoint outlives
- *      them.
+ *   1. A dial uses the endpoint without the lock; mesh->dials counts such threads, of each peer peer->dials,
+ *      and the endpoint outlives them.
  *   2. Threads that have ended are joined by the next dial, or by close.
  *   3. A refusal is repeated after a pause for as long as the bond wants: the other end may be dialling us,
  * or just be about to listen.
  *   4. Over verbs if both ends have it; if that cannot be, over tcp, with all the time that a dial has.
- *   5. Who dials shows the token of the rank that it dials, and its epoch; without both nobody is admitted.
+ *   5. Who dials shows the token of the rank that it dials, which is another one after each attach; without
+ * it nobody is admitted.
  */
 #include "mesh_internal.h"
 
@@ -133,6 +134,7 @@ static void *dial_main(void *arg)
 		again = dial_told(dial, status, now_ns() >= dial->deadline_ns, path, &err);
 		if (!again) {
 			mesh->dials--;
+			dial->peer->dials--;
 			dial->next = mesh->ended;
 			mesh->ended = dial;
 			pthread_cond_broadcast(&mesh->dial_ended);
@@ -177,6 +179,7 @@ void wt_mesh_dial(struct wt_mesh_peer *peer)
 		return;
 	}
 	mesh->dials++;
+	peer->dials++;
 }
 
 /* Who dials, if it may. */
@@ -186,7 +189,7 @@ static struct wt_mesh_peer *dialler(struct wt_mesh *mesh, const uint8_t bytes[WT
 
 	if (wt_frame_hello_decode(bytes, &hello) < 0 || hello.version != WT_FRAME_VERSION)
 		return NULL;
-	if (hello.token != mesh->address.token || hello.epoch != mesh->address.epoch)
+	if (hello.token != mesh->address.token)
 		return NULL;
 	return wt_mesh_peer(mesh, (struct wt_mesh_name){ .job = hello.job, .rank = hello.rank });
 }
@@ -199,7 +202,7 @@ static void admit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, enum wt_link_
 	struct wt_bond after;
 	struct wt_path *path = NULL;
 
-	if (!peer || closed || mesh->closing) {
+	if (!peer || (closed && wt_mesh_rests(mesh, peer)) || mesh->closing) {
 		link->ops->request_refuse(request);
 		return;
 	}

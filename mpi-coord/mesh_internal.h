@@ -63,6 +63,8 @@ struct wt_mesh_peer {
 	struct wt_mesh_name name;
 	bool self;
 	bool known; /* there is an address */
+	bool named; /* for the part of the present quiesce, or the next one */
+	unsigned dials;
 	struct wt_mesh_address address;
 	struct wt_bond bond;
 	struct wt_path *path;
@@ -111,7 +113,8 @@ struct wt_mesh {
 	unsigned dials;             /* threads */
 	struct wt_mesh_dial *ended; /* threads that are to be joined */
 	bool closing;
-	bool draining; /* wt_mesh_progress polls no path */
+	bool draining; /* wt_mesh_progress polls no path that rests */
+	bool parted;   /* a quiesce of a part is under way */
 	enum wt_bond_mode mode;
 	uint32_t epoch;  /* of the quiesce */
 	uint64_t cookie; /* of the last one asked */
@@ -121,6 +124,12 @@ struct wt_mesh {
 	struct wt_mesh_name broken_peer;
 	bool broken_told;
 };
+
+/* Whether the bond rests, or shall rest, in the present quiesce. */
+static inline bool wt_mesh_rests(const struct wt_mesh *mesh, const struct wt_mesh_peer *peer)
+{
+	return !mesh->parted || peer->named;
+}
 
 void wt_mesh_queue_init(struct wt_mesh_queue *queue);
 void wt_mesh_queue_put(struct wt_mesh_queue *queue, struct wt_mesh_item *item);

@@ -17,13 +17,14 @@
 #include <string.h>
 
 /* One letter a field: v version, e epoch, j job, r rank, n size, s state, f fabric, p paths, h host, P port,
- * t token, H and Q host and port over verbs, T text. */
+ * t token, H and Q host and port over verbs, m part, T text. */
 static const struct {
 	const char *name;
 	const char *fields;
 } table[WT_ORDER_KINDS] = {
 	[WT_ORDER_HELLO] = { "hello", "v" },
-	[WT_ORDER_QUIESCE] = { "quiesce", "e" },
+	[WT_ORDER_MOVES] = { "moves", "ejr" },
+	[WT_ORDER_QUIESCE] = { "quiesce", "em" },
 	[WT_ORDER_DETACH] = { "detach", "e" },
 	[WT_ORDER_ATTACH] = { "attach", "e" },
 	[WT_ORDER_PEER] = { "peer", "ejrhPtHQ" },
@@ -31,7 +32,7 @@ static const struct {
 	[WT_ORDER_RESUME] = { "resume", "e" },
 	[WT_ORDER_ABORT] = { "abort", "e" },
 	[WT_ORDER_STATUS] = { "status", "" },
-	[WT_REPORT_RANK] = { "rank", "vjrnsefp" },
+	[WT_REPORT_RANK] = { "rank", "vjrnsefpm" },
 	[WT_REPORT_DRAINED] = { "drained", "e" },
 	[WT_REPORT_DETACHED] = { "detached", "e" },
 	[WT_REPORT_ATTACHED] = { "attached", "ehPtHQ" },
@@ -77,6 +78,8 @@ static int field_print(const struct wt_order *order, char field, char *word, siz
 		return snprintf(word, size, "%" PRIu32, order->size);
 	case 'p':
 		return snprintf(word, size, "%" PRIu32, order->paths);
+	case 'm':
+		return snprintf(word, size, "%" PRIu32, order->part);
 	case 's':
 		return snprintf(word, size, "%s", wt_rank_state_name(order->state));
 	case 'f':
@@ -173,6 +176,9 @@ static bool number_field(struct wt_order *order, char field, const char *word)
 		break;
 	case 'p':
 		order->paths = (uint32_t)value;
+		break;
+	case 'm':
+		order->part = (uint32_t)value;
 		break;
 	case 'P':
 		order->port = (uint16_t)value;

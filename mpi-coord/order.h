@@ -8,8 +8,9 @@
  * theirs ends the connection with a sentence.
  *
  *   orders                                     reports
- *   hello VERSION                              rank VERSION JOB RANK SIZE STATE EPOCH FABRIC PATHS
- *   quiesce EPOCH                              drained EPOCH
+ *   hello VERSION                              rank VERSION JOB RANK SIZE STATE EPOCH FABRIC PATHS PART
+ *   moves EPOCH JOB RANK                       (no answer)
+ *   quiesce EPOCH PART                         drained EPOCH
  *   detach EPOCH                               detached EPOCH
  *   attach EPOCH                               attached EPOCH HOST PORT TOKEN VERBS-HOST VERBS-PORT
  *   peer EPOCH JOB RANK HOST PORT TOKEN VERBS-HOST VERBS-PORT   (no answer)
@@ -20,7 +21,8 @@
  *                                              refused EPOCH SENTENCE
  *                                              leaving
  *
- * VERBS-HOST - and VERBS-PORT 0: not over verbs.
+ * VERBS-HOST - and VERBS-PORT 0: not over verbs. A rank that is told before a quiesce which others move lets
+ * go its connections to these alone. PART is how many they are; 0: it lets go all of its connections.
  */
 #ifndef WATARI_MPI_ORDER_H
 #define WATARI_MPI_ORDER_H
@@ -28,7 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WT_ORDER_VERSION 2u
+#define WT_ORDER_VERSION 3u
 #define WT_ORDER_LINE_MAX 512
 #define WT_ORDER_HOST_MAX 64
 #define WT_ORDER_TEXT_MAX 256
@@ -36,6 +38,7 @@
 enum wt_order_kind {
 	WT_ORDER_INVALID = 0,
 	WT_ORDER_HELLO,
+	WT_ORDER_MOVES,
 	WT_ORDER_QUIESCE,
 	WT_ORDER_DETACH,
 	WT_ORDER_ATTACH,
@@ -77,6 +80,7 @@ struct wt_order {
 	uint32_t size; /* ranks in the job */
 	enum wt_rank_state state;
 	uint32_t paths;
+	uint32_t part;
 	uint16_t port;
 	uint64_t token;
 	char host[WT_ORDER_HOST_MAX];

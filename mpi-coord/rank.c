@@ -30,6 +30,7 @@
 #define CONNECTIONS_MAX 8
 #define REST_MS 100
 #define LET_GO_MS 200
+#define PART_MS 20
 
 struct connection {
 	int fd; /* -1: free */
@@ -47,6 +48,7 @@ struct wt_rank {
 	bool broken_told; /* in this quiesce */
 	bool resting;     /* no descriptor for who wants to be let in: not asked in the next turn */
 	struct wt_gate gate;
+	int naming; /* which connection has named the part of the next quiesce */
 	struct connection connections[CONNECTIONS_MAX];
 	int last_number;
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
@@ -90,7 +92,8 @@ static void say_rank(struct wt_rank *rank, struct connection *connection)
 		.size = rank->options.size,
 		.state = rank->gate.state,
 		.epoch = rank->gate.epoch,
-		.paths = wt_mesh_paths(rank->mesh) };
+		.paths = wt_mesh_paths(rank->mesh),
+		.part = rank->gate.state == WT_RANK_RUNNING ? 0 : rank->gate.part };
 
 	snprintf(report.fabric, sizeof report.fabric, "%s", wt_mesh_fabric(rank->mesh));
 	say(rank, connection, &report);
@@ -119,7 +122,7 @@ static struct wt_gate_step open_device(struct wt_rank *rank, struct wt_gate_step
 	struct wt_mesh_address address;
 	struct wt_error err = { 0 };
 
-	if (rank->options.attach(rank->mesh, rank->gate.epoch, &err) < 0)
+	if (!rank->gate.part && rank->options.attach(rank->mesh, rank->gate.epoch, &err) < 0)
 		return wt_gate_open_failed(&rank->gate, wt_error_text(&err));
 	wt_mesh_address(rank->mesh, &address);
 	memcpy(step.reply.host, address.host, sizeof step.reply.host);
@@ -129,6 +132,23 @@ static struct wt_gate_step open_device(struct wt_rank *rank, struct wt_gate_step
 	step.reply.verbs_port = address.verbs_port;
 	step.reply.token = address.token;
 	return step;
+}
+
+/* What cannot be named is missing when the part is counted. */
+static void name(struct wt_rank *rank, const struct wt_order *order, const struct connection *connection)
+{
+	struct wt_mesh_name name = { order->job, order->rank };
+
+	wt_mesh_part(rank->mesh, name, rank->naming != connection->number);
+	rank->naming = connection->number;
+}
+
+/* Not: others than this coordinator named are still named, or its names were lost. */
+static bool part_named(
+	struct wt_rank *rank, const struct wt_order *order, const struct connection *connection)
+{
+	return rank->gate.state != WT_RANK_RUNNING || !order->part ||
+	       (rank->naming == connection->number && wt_mesh_part_count(rank->mesh) == order->part);
 }
 
 static void alone(const struct wt_rank *rank)
@@ -144,7 +164,8 @@ static void carry_out(struct wt_rank *rank, struct wt_gate_step step, const stru
 {
 	if (step.actions & WT_GATE_DRAIN) {
 		rank->broken_told = false;
-		wt_mesh_quiesce(rank->mesh, rank->gate.epoch);
+		wt_mesh_quiesce(rank->mesh, rank->gate.epoch, rank->gate.part);
+		rank->naming = 0;
 	}
 	if (step.actions & WT_GATE_CLOSE)
 		wt_mesh_detach(rank->mesh);
@@ -156,6 +177,8 @@ static void carry_out(struct wt_rank *rank, struct wt_gate_step step, const stru
 		wt_mesh_join(rank->mesh);
 	if (step.actions & WT_GATE_GO)
 		wt_mesh_go(rank->mesh);
+	if (step.actions & WT_GATE_PART && order && connection)
+		name(rank, order, connection);
 	if (!connection)
 		connection = owner(rank);
 	if (step.actions & WT_GATE_REPLY && connection)
@@ -191,7 +214,12 @@ static bool obey(struct wt_rank *rank, struct connection *connection, const char
 		say(rank, connection, &report);
 		return false;
 	}
-	if (order.kind == WT_ORDER_HELLO || order.kind == WT_ORDER_STATUS)
+	if (order.kind == WT_ORDER_QUIESCE && !part_named(rank, &order, connection)) {
+		snprintf(report.text, sizeof report.text,
+			"the rank was not told which %u ranks move; is another coordinator at work?",
+			order.part);
+		say(rank, connection, &report);
+	} else if (order.kind == WT_ORDER_HELLO || order.kind == WT_ORDER_STATUS)
 		say_rank(rank, connection);
 	else
 		carry_out(rank, wt_gate_order(&rank->gate, &order, connection->number), &order, connection);
@@ -264,10 +292,13 @@ static void drain(struct wt_rank *rank)
 static bool turn(struct wt_rank *rank)
 {
 	struct pollfd fds[5 + CONNECTIONS_MAX];
-	bool quiet = rank->gate.state == WT_RANK_RUNNING;
+	bool part = rank->gate.state != WT_RANK_RUNNING && rank->gate.part;
+	/* Where only some of its paths rest, they are looked at now and then. */
+	bool quiet = rank->gate.state == WT_RANK_RUNNING || part;
 	/* What a dial has achieved is no descriptor's news, nor that a device is to go. */
 	int timeout = rank->gate.state == WT_RANK_QUIESCING || rank->gate.state == WT_RANK_JOINING ? 2
 		      : rank->gate.state == WT_RANK_DETACHED                                       ? LET_GO_MS
+		      : part                                                                       ? PART_MS
 												   : -1;
 	unsigned i;
 
@@ -293,9 +324,9 @@ static bool turn(struct wt_rank *rank)
 	if (fds[1].revents)
 		meet(rank);
 	wt_mesh_accept(rank->mesh, wt_gate_closed(&rank->gate));
-	if (rank->gate.state == WT_RANK_DETACHED)
+	if (rank->gate.state == WT_RANK_DETACHED && !part)
 		wt_mesh_let_go(rank->mesh);
-	else if (rank->gate.state != WT_RANK_RUNNING)
+	if (rank->gate.state != WT_RANK_DETACHED && rank->gate.state != WT_RANK_RUNNING)
 		drain(rank);
 	return true;
 }

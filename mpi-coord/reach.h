@@ -21,6 +21,7 @@ typedef int wt_reach_found_fn(void *arg, const char *name, struct wt_error *err)
 struct wt_reach {
 	const struct wt_reach_ops *ops;
 	bool guest;      /* an agent's */
+	bool stays;      /* of a move: its ranks let go only of those that do not stay */
 	char where[256]; /* for sentences */
 };
 

@@ -4,6 +4,7 @@
 ranks the coordinator reaches through the agents there, without any network.
 
   cycles   quiesces and resumes, and a job that ends
+  part     the ranks of one host let go; those of the other one go on among themselves
   lost     agents that are missing, silent, old, or die in the middle; a coordinator that dies
 """
 
@@ -28,7 +29,7 @@ def guest_like(folder, place, name):
 
 
 @contextlib.contextmanager
-def two_guests(host):
+def two_guests(host, *options):
     """(network, agents, the job, which talks): ranks 0 and 1 on the first, 2 and 3 on the second."""
     with network(2) as net:
         place = os.path.join(host.run_dir, "watari", "mpi")
@@ -43,7 +44,7 @@ def two_guests(host):
             file.write("#!/bin/sh\nshift\nexec " + " ".join(f"'{word}'" for word in words) + ' "$*"\n')
         os.chmod(shell, 0o755)
         until = os.path.join(host.run_dir, "job.until")
-        job = Job(first, program=("--host", f"{first.address}:2,{second.address}:2", MESSAGES, "--until", until, "--bytes", "300000"),
+        job = Job(first, program=("--host", f"{first.address}:2,{second.address}:2", MESSAGES, "--until", until, "--bytes", "300000", *options),
                   address=None, mca=(("plm_rsh_agent", shell), ("oob_tcp_if_include", "10.99.0.0/24")),
                   env={"XDG_RUNTIME_DIR": host.run_dir}, wrap=guest_like(folders[0], place, "guest0"),
                   agents=[agent.port.path for agent in agents])
@@ -56,6 +57,64 @@ def case_cycles(host, image):
     with two_guests(host) as (_, _, job):
         cycles(job, 40)
         expect({line["rank"] for line in job.command("status")[1]} == {0, 1, 2, 3}, "not all ranks are there")
+        print(job.end())
+
+
+def rounds(job, group):
+    with open(f"{job.until}.{group}", encoding="ascii") as file:
+        return int(file.read().strip() or 0)
+
+
+def goes_on(job, group):
+    before = rounds(job, group)
+    wait_for(lambda: rounds(job, group) > before + 2, f"rounds of group {group}", 30)
+
+
+def stands(job, group):
+    """What is under way when the quiesce comes is finished, and then there is nothing more."""
+    before = rounds(job, group)
+    goes_on(job, 1 - group)
+    expect(rounds(job, group) <= before + 1, f"group {group} goes on: {before}, {rounds(job, group)}")
+
+
+def case_part(host, image):
+    with two_guests(host, "--groups", "2") as (_, agents, job):
+        def whole(rank):
+            return {line["rank"]: (line["state"], line["fabric"], line["paths"], line["part"]) for line in job.command("status")[1]}[rank]
+
+        for group in (0, 1):
+            wait_for(lambda group=group: os.path.exists(f"{job.until}.{group}"), "the first round")
+        for cycle in range(12):
+            moves = cycle % 2
+            ranks = (2 * moves, 2 * moves + 1)
+            staying = (2 - 2 * moves, 3 - 2 * moves)
+            job.must("quiesce", "--only", f"{ranks[0]},{ranks[1]}")
+            for rank in ranks:
+                expect(whole(rank) == ("detached", None, 0, 0), f"rank {rank}, which moves: {whole(rank)}")
+            for rank in staying:
+                found = whole(rank)
+                expect(found[:2] == ("detached", "tcp") and found[2] >= 1 and found[3] == 2, f"rank {rank}, which stays: {found}")
+            if cycle < 2:
+                stands(job, moves)
+                goes_on(job, 1 - moves)
+                # Not taken for a quiesce of all, nor of the others.
+                for words in ((), ("--only", f"{staying[0]}")):
+                    code, _, said = job.command("quiesce", *words)
+                    expect(code == 3 and "in a quiesce of a part" in said[-1], f"{words}: {code}: {said}")
+                print(said[-1])
+                # The same again is what is there already.
+                job.must("quiesce", "--only", f"{ranks[0]},{ranks[1]}")
+                goes_on(job, 1 - moves)
+            job.must("resume")
+            expect({rank[1] for rank in job.states()} == {"running"}, f"{job.states()}")
+            for group in (0, 1) if cycle < 2 else ():
+                goes_on(job, group)
+            if cycle % 4 == 3:
+                job.cycle()
+        for words in (("7",), ("0,",), ("x",), ("",)):
+            code, _, said = job.command("quiesce", "--only", *words)
+            expect(code == (1 if words == ("7",) else 2) and said, f"{words}: {code}: {said}")
+            print(said[0])
         print(job.end())
 
 

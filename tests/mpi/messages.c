@@ -4,14 +4,15 @@
  * it.
  *
  *   messages [--seed N] [--rounds N] [--until FILE] [--patience SECONDS] [--phases LETTERS] [--bytes MAX]
- * [--threads N]
+ * [--threads N] [--groups RANKS]
  *
  * All ranks draw the same schedule from the seed. A round is one phase of each kind: p point-to-point with
  * all sizes, w wildcard receives, c collectives, o one-sided, v non-contiguous types, q probes, s computing
  * without a call of MPI, t many threads at once, m memory that is unmapped and mapped anew in the same place.
  * What a message must hold follows from seed, round, sender, receiver and number. --until: goes on until FILE
- * exists. Nothing for so many seconds is an error as much as a wrong byte. Ends with one line from rank 0, or
- * with a sentence and MPI_Abort.
+ * exists. --groups: so many ranks by so many ranks talk among themselves alone, each group for itself, and
+ * its first rank keeps the number of its rounds in FILE.GROUP. Nothing for so many seconds is an error as
+ * much as a wrong byte. Ends with one line from rank 0, or with a sentence and MPI_Abort.
  */
 #include <mpi.h>
 
@@ -32,6 +33,7 @@
 #define WINDOW_WORDS 40000
 #define MAPPED_BYTES (192u << 10)
 
+static MPI_Comm world; /* of this group */
 static int rank;
 static int size;
 static uint64_t seed = 1;
@@ -229,21 +231,21 @@ static void collectives(void)
 
 	if (rank == root)
 		fill(memory, length, draw('b', 0, 0));
-	MPI_Bcast(memory, (int)length, MPI_BYTE, root, MPI_COMM_WORLD);
+	MPI_Bcast(memory, (int)length, MPI_BYTE, root, world);
 	check(memory, length, draw('b', 0, 0), root, 0);
 	for (i = 0; i < size; i++) {
 		words[i] = draw('a', (uint64_t)rank, (uint64_t)i);
 		sum += draw('s', (uint64_t)i, 0);
 	}
-	MPI_Alltoall(words, 1, MPI_UINT64_T, words + size, 1, MPI_UINT64_T, MPI_COMM_WORLD);
+	MPI_Alltoall(words, 1, MPI_UINT64_T, words + size, 1, MPI_UINT64_T, world);
 	for (i = 0; i < size; i++)
 		if (words[size + i] != draw('a', (uint64_t)i, (uint64_t)rank))
 			fail("alltoall is wrong", i, 0);
 	words[0] = draw('s', (uint64_t)rank, 0);
-	MPI_Allreduce(words, &got, 1, MPI_UINT64_T, MPI_SUM, MPI_COMM_WORLD);
+	MPI_Allreduce(words, &got, 1, MPI_UINT64_T, MPI_SUM, world);
 	if (got != sum)
 		fail("allreduce is wrong", rank, 0);
-	MPI_Barrier(MPI_COMM_WORLD);
+	MPI_Barrier(world);
 	checked_messages += 3;
 	free(memory);
 	free(words);
@@ -264,9 +266,9 @@ static void one_sided(void)
 
 	if (!window) {
 		window = buffer(WINDOW_WORDS * 8);
-		MPI_Win_create(window, WINDOW_WORDS * 8, 8, MPI_INFO_NULL, MPI_COMM_WORLD, &win);
+		MPI_Win_create(window, WINDOW_WORDS * 8, 8, MPI_INFO_NULL, world, &win);
 		counter = calloc(1, 8);
-		MPI_Win_create(counter, 8, 8, MPI_INFO_NULL, MPI_COMM_WORLD, &counters);
+		MPI_Win_create(counter, 8, 8, MPI_INFO_NULL, world, &counters);
 	}
 	for (i = 0; i < words; i++)
 		out[i] = draw('o', (uint64_t)rank, i);
@@ -294,7 +296,7 @@ static void one_sided(void)
 	counted += (uint64_t)size;
 	if (before >= counted || before < counted - (uint64_t)size)
 		fail("an atomic counter is wrong", 0, before);
-	MPI_Barrier(MPI_COMM_WORLD);
+	MPI_Barrier(world);
 	checked_messages += 4;
 	free(out);
 	free(in);
@@ -315,7 +317,7 @@ static void strided(void)
 	MPI_Type_commit(&type);
 	for (i = 0; i < 2 * count; i++)
 		out[i] = draw('v', (uint64_t)rank, (uint64_t)i);
-	MPI_Sendrecv(out, 1, type, to, 9, in, 1, type, from, 9, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+	MPI_Sendrecv(out, 1, type, to, 9, in, 1, type, from, 9, world, MPI_STATUS_IGNORE);
 	for (i = 0; i < 2 * count - 1; i++)
 		if (in[i] != (i % 2 ? 0xeeeeeeeeeeeeeeeeull : draw('v', (uint64_t)from, (uint64_t)i)))
 			fail("a strided message is wrong", from, (uint64_t)i);
@@ -337,13 +339,13 @@ static void probed(void)
 	int count;
 
 	fill(out, length, key);
-	MPI_Isend(out, (int)length, MPI_BYTE, to, 11, MPI_COMM_WORLD, &request);
-	MPI_Probe(MPI_ANY_SOURCE, 11, MPI_COMM_WORLD, &status);
+	MPI_Isend(out, (int)length, MPI_BYTE, to, 11, world, &request);
+	MPI_Probe(MPI_ANY_SOURCE, 11, world, &status);
 	key = key_of(status.MPI_SOURCE, rank, 0, 'q');
 	check_count(&status, draw_size(key), 0);
 	MPI_Get_count(&status, MPI_BYTE, &count);
 	in = buffer((size_t)count);
-	MPI_Recv(in, count, MPI_BYTE, status.MPI_SOURCE, 11, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+	MPI_Recv(in, count, MPI_BYTE, status.MPI_SOURCE, 11, world, MPI_STATUS_IGNORE);
 	check(in, (size_t)count, key, status.MPI_SOURCE, 0);
 	MPI_Wait(&request, MPI_STATUS_IGNORE);
 	free(out);
@@ -375,7 +377,7 @@ static void remapped(void)
 			memory = mapped(memory);
 		fill(memory, MAPPED_BYTES, key_of(rank, to, m, 'm'));
 		MPI_Sendrecv(memory, MAPPED_BYTES, MPI_BYTE, to, 13, memory + MAPPED_BYTES, MAPPED_BYTES,
-			MPI_BYTE, from, 13, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+			MPI_BYTE, from, 13, world, MPI_STATUS_IGNORE);
 		check(memory + MAPPED_BYTES, MAPPED_BYTES, key_of(from, rank, m, 'm'), from, (uint64_t)m);
 		if (m % 2)
 			munmap(memory, 2 * MAPPED_BYTES);
@@ -418,7 +420,7 @@ static void many_threads(void)
 
 	for (i = 0; i < threads; i++) {
 		if (!workers[i].kind)
-			MPI_Comm_dup(MPI_COMM_WORLD, &workers[i].comm);
+			MPI_Comm_dup(world, &workers[i].comm);
 		workers[i].kind = (char)('A' + i);
 		pthread_create(&workers[i].thread, NULL, worker_main, &workers[i]);
 	}
@@ -432,11 +434,11 @@ static void phase_run(char which)
 	alarm(patience);
 	switch (which) {
 	case 'p':
-		exchange(MPI_COMM_WORLD, 'p', false);
+		exchange(world, 'p', false);
 		break;
 	case 'w':
-		exchange(MPI_COMM_WORLD, 'w', true);
-		MPI_Barrier(MPI_COMM_WORLD); /* no other message may meet a wildcard */
+		exchange(world, 'w', true);
+		MPI_Barrier(world); /* no other message may meet a wildcard */
 		break;
 	case 'c':
 		collectives();
@@ -449,7 +451,7 @@ static void phase_run(char which)
 		break;
 	case 'q':
 		probed();
-		MPI_Barrier(MPI_COMM_WORLD);
+		MPI_Barrier(world);
 		break;
 	case 't':
 		many_threads();
@@ -469,8 +471,21 @@ static bool another(uint64_t rounds, const char *until)
 
 	phase = 'e';
 	alarm(patience);
-	MPI_Bcast(&more, 1, MPI_INT, 0, MPI_COMM_WORLD);
+	MPI_Bcast(&more, 1, MPI_INT, 0, world);
 	return more;
+}
+
+static void tell_rounds(const char *until, int group)
+{
+	char path[4096];
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s.%d", until, group);
+	file = fopen(path, "w");
+	if (!file)
+		return;
+	fprintf(file, "%llu\n", (unsigned long long)round_number + 1);
+	fclose(file);
 }
 
 int main(int argc, char **argv)
@@ -480,6 +495,7 @@ int main(int argc, char **argv)
 	uint64_t rounds = 0;
 	uint64_t totals[2];
 	uint64_t mine[2];
+	int group_size = 0, group, first;
 	int provided;
 	const char *at;
 	int i;
@@ -497,24 +513,33 @@ int main(int argc, char **argv)
 			phases = argv[i + 1];
 		else if (strcmp(argv[i], "--bytes") == 0)
 			bytes_max = strtoull(argv[i + 1], NULL, 10);
+		else if (strcmp(argv[i], "--groups") == 0)
+			group_size = atoi(argv[i + 1]);
 		else if (strcmp(argv[i], "--threads") == 0)
 			threads = atoi(argv[i + 1]) > THREADS_MAX ? THREADS_MAX : atoi(argv[i + 1]);
 	}
 	if (!rounds)
 		rounds = until ? UINT64_MAX : 10;
 	MPI_Init_thread(&argc, &argv, threads ? MPI_THREAD_MULTIPLE : MPI_THREAD_SINGLE, &provided);
-	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-	MPI_Comm_size(MPI_COMM_WORLD, &size);
+	MPI_Comm_rank(MPI_COMM_WORLD, &first);
+	group = group_size ? first / group_size : 0;
+	MPI_Comm_split(MPI_COMM_WORLD, group, first, &world);
+	MPI_Comm_rank(world, &rank);
+	MPI_Comm_size(world, &size);
+	seed += (uint64_t)group;
 	signal(SIGALRM, too_long);
 	if (threads && provided != MPI_THREAD_MULTIPLE)
 		fail("no MPI_THREAD_MULTIPLE here", rank, 0);
-	for (; another(rounds, until); round_number++)
+	for (; another(rounds, until); round_number++) {
 		for (at = phases; *at; at++)
 			phase_run(*at);
+		if (group_size && until && rank == 0)
+			tell_rounds(until, group);
+	}
 	mine[0] = checked_messages;
 	mine[1] = checked_bytes;
 	MPI_Reduce(mine, totals, 2, MPI_UINT64_T, MPI_SUM, 0, MPI_COMM_WORLD);
-	if (rank == 0)
+	if (first == 0)
 		printf("messages: right: %llu rounds, %llu messages, %llu bytes\n",
 			(unsigned long long)round_number, (unsigned long long)totals[0],
 			(unsigned long long)totals[1]);

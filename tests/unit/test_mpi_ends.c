@@ -163,7 +163,7 @@ static void pair_drain(void)
 	int i;
 
 	for (i = 0; i < 2; i++)
-		wt_mesh_quiesce(meshes[i], 1);
+		wt_mesh_quiesce(meshes[i], 1, false);
 	TURN_UNTIL((drained[0] |= wt_mesh_drain(meshes[0]), drained[1] |= wt_mesh_drain(meshes[1]),
 		drained[0] && drained[1]));
 }

@@ -397,7 +397,7 @@ static void cycle(uint32_t epoch)
 	unsigned i;
 
 	for (i = 0; i < RANKS; i++)
-		wt_mesh_quiesce(nodes[i].mesh, epoch);
+		wt_mesh_quiesce(nodes[i].mesh, epoch, false);
 	while (!drained())
 		assert_true(now_ns() < deadline);
 	all(wt_mesh_detach);

@@ -2,7 +2,7 @@
 /*
  * test_mpi_mesh.c - four ranks in one process, over tcp, with real control threads and a real coordinator:
  * every message comes once and in order, writes, reads and atomics are right, across quiesce, detach, attach
- * and resume. Half of the ranks keep registrations that nobody uses.
+ * and resume, of all of them or of a part. Half of the ranks keep registrations that nobody uses.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,6 +57,8 @@ struct node {
 	uint64_t got[RANKS];
 	uint64_t counted;
 	atomic_uint outstanding;
+	atomic_uint rounds; /* with writes and reads, that were answered */
+	atomic_uint turns;
 	uint64_t *memory; /* others write and read it: a part for each */
 	uint64_t *source; /* what it writes to others */
 	uint64_t counter;
@@ -69,7 +71,8 @@ struct node {
 
 static struct node nodes[RANKS];
 static atomic_bool stop;
-static atomic_bool quiet; /* errors are expected */
+static atomic_bool quiet;  /* errors are expected */
+static atomic_uint moving; /* a bit for each rank: those begin nothing with the others, nor these with them */
 static atomic_int failures;
 static atomic_int working; /* nodes that may still need an answer of the others */
 static char directory[] = "/tmp/watari-mesh-XXXXXX";
@@ -234,6 +237,13 @@ static void count_up(struct node *node)
 	node->counted++;
 }
 
+static bool apart(int one, int other)
+{
+	unsigned moves = atomic_load(&moving);
+
+	return (moves >> one & 1) != (moves >> other & 1);
+}
+
 static void *node_main(void *arg)
 {
 	struct node *node = arg;
@@ -242,11 +252,14 @@ static void *node_main(void *arg)
 	for (round = 0; !atomic_load(&stop) && !node->broken; round++) {
 		int to = (node->rank + 1 + (int)(round % (RANKS - 1))) % RANKS;
 
-		if (node->outstanding < 200)
+		node->turns++;
+		if (node->outstanding < 200 && !apart(node->rank, to))
 			send_one(node, to);
-		if (round % 16 == 0)
+		if (round % 16 == 0 && !apart(node->rank, to)) {
 			write_and_read(node, to, round);
-		if (round % 8 == 0)
+			node->rounds++;
+		}
+		if (round % 8 == 0 && !atomic_load(&moving))
 			count_up(node);
 		wt_mesh_progress(node->mesh);
 	}
@@ -417,8 +430,11 @@ static void test_talk(void **state)
 	world_close();
 }
 
-static void reach(enum wt_barrier_goal goal)
+/* moves: a bit for each rank; 0: all. */
+static void reach_part(enum wt_barrier_goal goal, unsigned moves)
 {
+	uint32_t ranks[RANKS];
+	size_t count = 0;
 	struct wt_coordinator_times times;
 	struct wt_coordinator *coordinator = NULL;
 	struct wt_reach *here = NULL;
@@ -428,10 +444,20 @@ static void reach(enum wt_barrier_goal goal)
 		wt_coordinator_open(&here, 1, goal, PATIENCE_NS, &coordinator, &err) < 0)
 		fail_msg("%s", wt_error_text(&err));
 	assert_int_equal(wt_coordinator_count(coordinator), RANKS);
+	for (uint32_t rank = 0; rank < RANKS; rank++)
+		if (moves >> rank & 1)
+			ranks[count++] = rank;
+	if (count && wt_coordinator_part(coordinator, ranks, count, &err) < 0)
+		fail_msg("%s", wt_error_text(&err));
 	if (wt_coordinator_run(coordinator, goal, PATIENCE_NS, &times, &err) < 0)
 		fail_msg("%s", wt_error_text(&err));
 	wt_coordinator_close(coordinator);
 	wt_reach_close(here);
+}
+
+static void reach(enum wt_barrier_goal goal)
+{
+	reach_part(goal, 0);
 }
 
 /* Memory that is not registered any more: accepted, and ended with an error, with keys of this epoch and of
@@ -513,6 +539,50 @@ static void test_cycles(void **state)
 	world_close();
 }
 
+static void wait_more(const atomic_uint *count, unsigned more)
+{
+	unsigned before = *count;
+	uint64_t start = now_ns();
+
+	while (*count < before + more) {
+		assert_true(now_ns() < start + PATIENCE_NS);
+		sched_yield();
+	}
+}
+
+/* Some let go of everything; the others go on with each other meanwhile. */
+static void test_parts(void **state)
+{
+	static const unsigned parts[] = { 0xc, 0x3, 0x5, 0x8, 0x1 };
+	unsigned i;
+	int k;
+
+	world_open();
+	for (i = 0; i < 10; i++) {
+		unsigned moves = parts[i % (sizeof parts / sizeof parts[0])];
+
+		atomic_store(&moving, moves);
+		for (k = 0; k < RANKS; k++)
+			wait_more(&nodes[k].turns, 2); /* nobody waits for the other ones any more */
+		reach_part(WT_BARRIER_QUIESCE, moves);
+		for (k = 0; k < RANKS; k++) {
+			assert_int_equal(wt_mesh_paths(nodes[k].mesh) == 0, moves >> k & 1);
+			assert_string_equal(wt_mesh_fabric(nodes[k].mesh), moves >> k & 1 ? "-" : "tcp");
+			if (!(moves >> k & 1))
+				wait_more(&nodes[k].rounds, 2);
+		}
+		reach(WT_BARRIER_RESUME);
+		atomic_store(&moving, 0);
+		for (k = 0; k < RANKS; k++)
+			wait_more(&nodes[k].rounds, 2);
+		if (i % 4 == 0) {
+			reach(WT_BARRIER_QUIESCE);
+			reach(WT_BARRIER_RESUME);
+		}
+	}
+	world_close();
+}
+
 /* A coordinator that comes back in the midst: goals in any order. */
 static void test_goals_in_any_order(void **state)
 {
@@ -531,6 +601,7 @@ int main(void)
 		cmocka_unit_test(test_talk),
 		cmocka_unit_test(test_sabotage),
 		cmocka_unit_test(test_cycles),
+		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_goals_in_any_order),
 		cmocka_unit_test(test_gone_memory),
 	};

@@ -31,6 +31,7 @@ static void test_round_trip(void **state)
 			.size = 64,
 			.state = WT_RANK_JOINING,
 			.paths = 5,
+			.part = 4294967295u,
 			.port = 65535,
 			.token = 0xfedcba9876543210u,
 			.verbs_port = 77,
@@ -54,13 +55,15 @@ static void test_round_trip(void **state)
 
 static void test_refused(void **state)
 {
-	static const char *const lines[] = { "", " ", "quiesce", "quiesce ", "quiesce x", "quiesce -1",
-		"quiesce 4294967296", "quiesce 1 2", "quiesce 1 ", " quiesce 1", "Quiesce 1", "status now",
-		"attached 1 h 70000 0 - 0", "attached 1 h 1 xyz - 0", "attached 1 h 1 0 - 70000",
-		"attached 1 h 1 0 -", "rank 1 2 3 4 asleep 5 tcp 1", "peer 1 2 3 h 4 5 - ", "refused 1",
-		"refused 1 a\tb", "peer 1 2 3 h\n 4 0 - 0",
+	static const char *const lines[] = { "", " ", "quiesce", "quiesce ", "quiesce 1", "quiesce x 0",
+		"quiesce -1 0", "quiesce 4294967296 0", "quiesce 1 4294967296", "quiesce 1 0 2",
+		"quiesce 1 0 ", " quiesce 1 0", "Quiesce 1 0", "moves 1 2", "moves 1 2 3 4", "moves 1 2 x",
+		"status now", "attached 1 h 70000 0 - 0", "attached 1 h 1 xyz - 0",
+		"attached 1 h 1 0 - 70000", "attached 1 h 1 0 -", "rank 1 2 3 4 asleep 5 tcp 1 0",
+		"rank 1 2 3 4 running 5 tcp 1", "peer 1 2 3 h 4 5 - ", "refused 1", "refused 1 a\tb",
+		"peer 1 2 3 h\n 4 0 - 0",
 		"attached 1 hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh 1 0 - 0",
-		"quiesce 000000000000000000001" };
+		"quiesce 000000000000000000001 0" };
 	struct wt_order order = { .kind = WT_ORDER_STATUS };
 	char longest[2 * WT_ORDER_LINE_MAX];
 	unsigned i;

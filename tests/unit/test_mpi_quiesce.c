@@ -4,7 +4,8 @@
  * orders.
  *
  * Ranks and their bonds are the real machines; between them are queues with any delay. Who dials may give up
- * a path that the other end has admitted. The coordinator may die at any moment, and another one comes.
+ * a path that the other end has admitted. The coordinator may die at any moment, and another one comes. A
+ * quiesce may be of a part: some ranks stay, let go only of those that move, and go on with each other.
  * Checked at every step: nobody detaches while anything is on a wire, nobody sends after its marker, nothing
  * is lost, no rank resumes before all are ready. And after the last fault the job always comes to rest in a
  * defined state.
@@ -23,7 +24,7 @@
 #include "bond.h"
 #include "seed.h"
 
-#define RANKS 3
+#define RANKS 4
 #define QUEUE 64
 
 enum message { DATA = 1, MARKER, END, NONE_WAS }; /* NONE_WAS: the path that was admitted came to nothing */
@@ -52,6 +53,8 @@ struct node {
 	bool request[RANKS];         /* from that one, not looked at yet */
 	enum verdict verdict[RANKS]; /* on its dial, not heard of yet */
 	bool open;                   /* has a device */
+	bool named[RANKS];           /* moves, as far as this one was told */
+	int naming;                  /* by which coordinator */
 	struct wire in[RANKS];
 	struct lines orders;
 	struct lines reports;
@@ -116,12 +119,17 @@ static void bond_event(int self, int other, enum wt_bond_event event)
 	}
 }
 
+static bool rests(int self, int other)
+{
+	return other != self && (!nodes[self].gate.part || nodes[self].named[other]);
+}
+
 static void all_bonds(int self, enum wt_bond_event event)
 {
 	int other;
 
 	for (other = 0; other < RANKS; other++) {
-		if (other == self)
+		if (!rests(self, other))
 			continue;
 		nodes[self].bonds[other].epoch = nodes[self].gate.epoch;
 		bond_event(self, other, event);
@@ -136,7 +144,7 @@ static void check_detach(int self)
 		const struct node *node = &nodes[other];
 
 		check(node->gate.state >= WT_RANK_DRAINED);
-		if (other != self && nodes[self].gate.state == WT_RANK_DETACHED) {
+		if (rests(self, other) && nodes[self].gate.state == WT_RANK_DETACHED) {
 			check(nodes[self].sent[other] == node->got[self]);
 			check(node->sent[self] == nodes[self].got[other]);
 		}
@@ -152,7 +160,7 @@ static void carry_out(int self, struct wt_gate_step step)
 		all_bonds(self, WT_BOND_QUIESCE);
 	if (step.actions & WT_GATE_CLOSE) {
 		check_detach(self);
-		node->open = false;
+		node->open = node->gate.part;
 		all_bonds(self, WT_BOND_DETACH);
 	}
 	if (step.actions & WT_GATE_OPEN) {
@@ -182,7 +190,7 @@ static void look_at_rest(int self)
 	int other;
 
 	for (other = 0; other < RANKS; other++) {
-		if (other == self)
+		if (!rests(self, other))
 			continue;
 		drained &= wt_bond_drained(&node->bonds[other], true) && !node->dialling[other];
 		joined &= wt_bond_joined(&node->bonds[other]);
@@ -228,10 +236,32 @@ static void dial_turn(int self, int other, bool verdict_first)
 	if (!node->request[other])
 		return;
 	node->request[other] = false;
-	if (wt_gate_closed(&node->gate) || !node->open)
+	if ((wt_gate_closed(&node->gate) && rests(self, other)) || !node->open)
 		nodes[other].verdict[self] = REFUSED;
 	else
 		bond_event(self, other, WT_BOND_REQUEST);
+}
+
+/* As rank.c does it. */
+static void obey(int self, const struct wt_order *order)
+{
+	struct node *node = &nodes[self];
+	struct wt_gate_step step;
+	uint32_t named = 0;
+	int i;
+
+	for (i = 0; i < RANKS; i++)
+		named += node->named[i];
+	if (order->kind == WT_ORDER_QUIESCE && order->part && node->gate.state == WT_RANK_RUNNING)
+		check(node->naming == node->orders_from && named == order->part);
+	step = wt_gate_order(&node->gate, order, node->orders_from);
+	if (step.actions & WT_GATE_PART) {
+		if (node->naming != node->orders_from)
+			memset(node->named, 0, sizeof node->named);
+		node->naming = node->orders_from;
+		node->named[order->rank] = true;
+	}
+	carry_out(self, step);
 }
 
 static void rank_turn(int self, uint64_t chance)
@@ -275,7 +305,7 @@ static void rank_turn(int self, uint64_t chance)
 		if (node->orders.count) {
 			struct wt_order order = take_line(&node->orders);
 
-			carry_out(self, wt_gate_order(&node->gate, &order, node->orders_from));
+			obey(self, &order);
 		} else if (node->gate.owner && node->gate.owner != connection) {
 			carry_out(self, wt_gate_connection_lost(&node->gate, node->gate.owner));
 		}
@@ -287,8 +317,45 @@ static void rank_turn(int self, uint64_t chance)
 
 /* It dies when it has said `lines_left` more, in the midst of telling all perhaps; or a while after its last
  * line. */
+static void say_line(int to, const struct wt_order *order)
+{
+	if (!lines_left)
+		return;
+	put_line(&nodes[to].orders, order);
+	lines_left--;
+}
+
+static void tell_moves(int to)
+{
+	int i;
+
+	for (i = 0; i < RANKS; i++)
+		if (!job_ranks[i].stays)
+			say_line(to,
+				&(struct wt_order){
+					.kind = WT_ORDER_MOVES, .epoch = job.epoch, .rank = (uint32_t)i });
+}
+
+/* Who moves has let go of everything; who stays goes on with those who stay. */
+static void check_quiesced(void)
+{
+	int i;
+	int k;
+
+	for (i = 0; i < RANKS; i++) {
+		check(nodes[i].gate.state == WT_RANK_DETACHED);
+		check(job_ranks[i].stays || !nodes[i].gate.part);
+		check(nodes[i].open == (nodes[i].gate.part > 0));
+		for (k = 0; k < RANKS; k++)
+			check(i == k || !rests(i, k) || nodes[i].bonds[k].state == WT_BOND_IDLE);
+		for (k = 0; k < RANKS; k++)
+			check(rests(i, k) || i == k || nodes[i].bonds[k].mode == WT_BOND_RUNNING);
+	}
+}
+
 static enum wt_barrier_verdict coordinator_turn(void)
 {
+	enum wt_barrier_verdict verdict;
 	int i;
 	int k;
 
@@ -309,17 +376,23 @@ static enum wt_barrier_verdict coordinator_turn(void)
 
 		for (k = 0; k < RANKS && order.kind == WT_ORDER_CONNECT; k++)
 			check(job_ranks[k].port == 1); /* known, so that it can be told */
-		if (order.kind && lines_left) {
-			put_line(&nodes[i].orders, &order);
-			lines_left--;
+		if (order.kind == WT_ORDER_QUIESCE && job_ranks[i].stays) {
+			order.part = wt_barrier_part(&job);
+			tell_moves(i);
 		}
+		if (order.kind)
+			say_line(i, &order);
 	}
-	return wt_barrier_verdict(&job);
+	verdict = wt_barrier_verdict(&job);
+	if (verdict == WT_BARRIER_DONE && job.goal == WT_BARRIER_QUIESCE)
+		check_quiesced();
+	return verdict;
 }
 
 /* A coordinator comes only when every rank knows that the last one is gone, as connections end in order. */
 static bool coordinator_comes(enum wt_barrier_goal goal)
 {
+	bool part = goal == WT_BARRIER_QUIESCE && seed_below(2);
 	int i;
 
 	for (i = 0; i < RANKS; i++)
@@ -333,9 +406,11 @@ static bool coordinator_comes(enum wt_barrier_goal goal)
 	for (i = 0; i < RANKS; i++) {
 		nodes[i].orders_from = connection;
 		nodes[i].reports.count = 0;
-		job_ranks[i] = (struct wt_barrier_rank){
-			.rank = (uint32_t)i, .state = nodes[i].gate.state, .epoch = nodes[i].gate.epoch
-		};
+		job_ranks[i] = (struct wt_barrier_rank){ .rank = (uint32_t)i,
+			.state = nodes[i].gate.state,
+			.epoch = nodes[i].gate.epoch,
+			.part = nodes[i].gate.state == WT_RANK_RUNNING ? 0 : nodes[i].gate.part,
+			.stays = part && seed_below(2) };
 	}
 	wt_barrier_start(&job, goal);
 	return true;

@@ -151,7 +151,7 @@ static void test_lost_in_quiesce(void **state)
 {
 	struct wt_reach *reach = opened(
 		"echo met 1.0.sock 41\necho met 1.1.sock 42\nwhile read -r a b c; do case $a-$b in look-) echo looked ;;\n"
-		"*-hello) n=${a#1.}; echo \"said $a rank 2 1 ${n%.sock} 2 running 0 - 0\" ;;\n"
+		"*-hello) n=${a#1.}; echo \"said $a rank 3 1 ${n%.sock} 2 running 0 - 0 0\" ;;\n"
 		"1.0.sock-quiesce) echo said 1.0.sock drained 1 ;; 1.1.sock-quiesce) echo failed the guest is asleep; exit ;;\n"
 		"*-detach) touch $0.detached ;; esac; done",
 		"/run/a");
