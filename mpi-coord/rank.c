@@ -83,6 +83,12 @@ static struct connection *owner(struct wt_rank *rank)
 	return NULL;
 }
 
+/* Of how many others it lets go in the quiesce that is under way; 0: of all, or none is. */
+static uint32_t part_now(const struct wt_rank *rank)
+{
+	return rank->gate.state == WT_RANK_RUNNING ? 0 : rank->gate.part;
+}
+
 static void say_rank(struct wt_rank *rank, struct connection *connection)
 {
 	struct wt_order report = { .kind = WT_REPORT_RANK,
@@ -93,7 +99,7 @@ static void say_rank(struct wt_rank *rank, struct connection *connection)
 		.state = rank->gate.state,
 		.epoch = rank->gate.epoch,
 		.paths = wt_mesh_paths(rank->mesh),
-		.part = rank->gate.state == WT_RANK_RUNNING ? 0 : rank->gate.part };
+		.part = part_now(rank) };
 
 	snprintf(report.fabric, sizeof report.fabric, "%s", wt_mesh_fabric(rank->mesh));
 	say(rank, connection, &report);
@@ -292,7 +298,7 @@ static void drain(struct wt_rank *rank)
 static bool turn(struct wt_rank *rank)
 {
 	struct pollfd fds[5 + CONNECTIONS_MAX];
-	bool part = rank->gate.state != WT_RANK_RUNNING && rank->gate.part;
+	bool part = part_now(rank);
 	/* Where only some of its paths rest, they are looked at now and then. */
 	bool quiet = rank->gate.state == WT_RANK_RUNNING || part;
 	/* What a dial has achieved is no descriptor's news, nor that a device is to go. */

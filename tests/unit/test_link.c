@@ -111,20 +111,23 @@ static void test_a_pause_of_its_own_is_no_silence(void **state)
 	close_world();
 }
 
+/* So many seconds pass, and this end turns in each. */
+static void awake_for(unsigned seconds)
+{
+	while (seconds--) {
+		later_ms += 1000;
+		turn_for(150);
+	}
+}
+
 /* The same clock, but this end was awake. */
 static void test_a_silent_peer_is_lost(void **state)
 {
 	open_world();
 	wt_channel_pause(link_end.channel, 1);
-	for (int i = 0; i < 3; i++) {
-		later_ms += 1000;
-		turn_for(150);
-	}
+	awake_for(3);
 	check(losts == 0);
-	for (int i = 0; i < 3; i++) {
-		later_ms += 1000;
-		turn_for(150);
-	}
+	awake_for(3);
 	check(losts == 1);
 	close_world();
 }
@@ -137,10 +140,7 @@ static void test_a_silent_peer_is_lost_behind_a_pause(void **state)
 	later_ms += 60000;
 	turn_for(150);
 	check(losts == 0);
-	for (int i = 0; i < 6; i++) {
-		later_ms += 1000;
-		turn_for(150);
-	}
+	awake_for(6);
 	check(losts == 1);
 	close_world();
 }
