@@ -22,6 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "guest_hook.h"
@@ -39,7 +41,8 @@ static const char usage[] =
 	"and runs the executables in FOLDER: `HOOK detach NAME` before the device NAME is taken away, `HOOK attach NAME\n"
 	"WHAT` when it has come back as WHAT (vfio, a driver of QEMU, or none). It lets watari-mpi of the host talk to\n"
 	"the ranks of an MPI job.\n"
-	"  --port FILE     the port (default: the one with that name)\n"
+	"  --port FILE     the port (default: the one with that name); a Unix socket is connected to, for what is no\n"
+	"                  virtual machine\n"
 	"  --hooks FOLDER  default: /etc/watari/hooks\n"
 	"  --ranks FOLDER  with a folder for each job (default: /run/watari/mpi)\n"
 	"  --version\n";
@@ -217,6 +220,20 @@ static void loop(struct agent *agent)
 	}
 }
 
+static int connect_port(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (snprintf(address.sun_path, sizeof address.sun_path, "%s", path) >= (int)sizeof address.sun_path)
+		return -1;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
 static int open_port(struct agent *agent)
 {
 	char found[128];
@@ -226,7 +243,9 @@ static int open_port(struct agent *agent)
 		poll(NULL, 0, 10 * UNCONNECTED_MS); /* its driver may be loaded later */
 	if (!path)
 		path = found;
-	agent->port_fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	agent->port_fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	if (agent->port_fd < 0 && errno == ENXIO)
+		agent->port_fd = connect_port(path);
 	if (agent->port_fd < 0)
 		fprintf(stderr, "watari-guest: %s cannot be opened: %s\n", path, strerror(errno));
 	return agent->port_fd;

@@ -6,49 +6,66 @@ import os
 import select
 import socket
 import threading
-import tty
 
 from .migration import BUILD
 
 AGENT = os.path.join(BUILD, "watari-guest")
 
 
+def listen(path):
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    listener.listen(4)
+    return listener
+
+
+class End:
+    """One end of a port: one peer at a time, and what is said while there is none is lost."""
+
+    def __init__(self, path):
+        self.path, self.listener, self.peer = path, listen(path), None
+
+    def waits_at(self):
+        return self.peer or self.listener
+
+    def read(self):
+        """What the peer says, if it says anything; a peer comes or goes."""
+        if not self.peer:
+            self.peer, _ = self.listener.accept()
+            return b""
+        try:
+            said = self.peer.recv(4096)
+        except OSError:
+            said = b""
+        if not said:
+            self.peer.close()
+            self.peer = None
+        return said
+
+    def write(self, said):
+        try:
+            if self.peer:
+                self.peer.sendall(said)
+        except OSError:
+            pass  # it is about to be seen to have gone
+
+
 class Port:
-    """Behaves as QEMU's chardev with server=on: one client at a time, and what the guest says while there is none is lost."""
+    """In place of QEMU's chardev with server=on and of the guest's port. Sockets and no pseudo terminal: those hand bytes over
+    in a thread of the kernel, which waits for its turn for seconds where processes spin."""
 
     def __init__(self, host):
-        self.path = f"{host.run_dir}/agent.sock"
-        self.master, self.slave = os.openpty()
-        tty.setraw(self.slave)
-        self.file = os.ttyname(self.slave)
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(self.path)
-        self.listener.listen(4)
+        self.host_end, self.guest_end = End(f"{host.run_dir}/agent.sock"), End(f"{host.run_dir}/port.sock")
+        self.path, self.file = self.host_end.path, self.guest_end.path
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self):
-        client = None
+        ends = (self.host_end, self.guest_end)
         while True:
-            ready, _, _ = select.select([self.master, client or self.listener], [], [])
-            if self.master in ready:
-                said = os.read(self.master, 4096)
-                if client:
-                    try:
-                        client.sendall(said)
-                    except OSError:
-                        pass  # the client is about to be seen to have gone
-            if self.listener in ready:
-                client, _ = self.listener.accept()
-            elif client in ready:
-                try:
-                    asked = client.recv(1024)
-                except OSError:
-                    asked = b""
-                if asked:
-                    os.write(self.master, asked)
-                else:
-                    client.close()
-                    client = None
+            ready, _, _ = select.select([end.waits_at() for end in ends], [], [])
+            for end, other in (ends, ends[::-1]):
+                if end.waits_at() in ready:
+                    other.write(end.read())
 
 
 class Agent:
@@ -68,9 +85,7 @@ class OldAgent:
     def __init__(self, host):
         self.others = []
         self.path = f"{host.run_dir}/old.sock"
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(self.path)
-        self.listener.listen(4)
+        self.listener = listen(self.path)
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self):

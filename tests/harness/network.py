@@ -29,7 +29,8 @@ class Network:
         self.hosts = [Host(name, f"10.99.0.{i + 1}", name) for i, name in enumerate(self.names)]
 
     def make(self):
-        for name in (self.switch, *self.names):
+        """Of the switch the namespace is there."""
+        for name in self.names:
             ip("netns", "add", name)
         ip("-n", self.switch, "link", "add", "switch", "type", "bridge")
         ip("-n", self.switch, "link", "set", "switch", "up")
@@ -73,10 +74,9 @@ class Network:
 @contextlib.contextmanager
 def network(count=2):
     """A Network, for as long as the with statement lasts."""
-    if subprocess.run(["ip", "netns", "add", "wtprobe"], capture_output=True, check=False).returncode:
-        raise Failure("network namespaces are needed: run as root, with CAP_NET_ADMIN")
-    ip("netns", "del", "wtprobe")
     net = Network(count)
+    if subprocess.run(["ip", "netns", "add", net.switch], capture_output=True, check=False).returncode:
+        raise Failure("network namespaces are needed: run as root, with CAP_NET_ADMIN")
     try:
         net.make()
         yield net
