@@ -13,6 +13,8 @@
  * and the session ends.
  *   6. What was pulled into a bounce buffer is copied in the very call in which the plan has said which
  * pages.
+ *   7. Nothing is written into a page before `ahead` was told: not a zero, not a copy, and a read before it
+ * is posted.
  */
 #include "mover.h"
 
@@ -63,6 +65,7 @@ struct wt_mover {
 	unsigned ask_count;
 	wt_mover_copy copy;
 	void *copy_arg;
+	struct wt_ahead *ahead; /* NULL: nobody wants to know what is written */
 	struct wt_timer wake;
 	struct wt_spin spin;
 	uint64_t local_bytes; /* zeros and copies in this turn */
@@ -70,6 +73,18 @@ struct wt_mover {
 	uint64_t refused_since_ns[WT_PLAN_SERVERS];
 	struct wt_puller_stats stats;
 };
+
+static void writes(struct wt_mover *m, const struct wt_extent *extent)
+{
+	if (m->ahead)
+		wt_ahead_written(m->ahead, extent);
+}
+
+static void has_landed(struct wt_mover *m, const struct wt_extent *extent)
+{
+	if (m->ahead)
+		wt_ahead_landed(m->ahead, extent);
+}
 
 static uint64_t extent_bytes(const struct wt_extent *extent)
 {
@@ -362,8 +377,11 @@ static void settle(struct wt_mover *m, unsigned id, const struct post *post, str
 		uint64_t offset = copies[i].page << WT_PAGE_SHIFT;
 		uint64_t skip = offset - (post->extent.page << WT_PAGE_SHIFT);
 
-		if (wt_sink_populate(block, offset, extent_bytes(&copies[i]), err) == 0)
+		writes(m, &copies[i]);
+		if (wt_sink_populate(block, offset, extent_bytes(&copies[i]), err) == 0) {
 			memcpy(block->base + offset, post->bounce + skip, extent_bytes(&copies[i]));
+			has_landed(m, &copies[i]);
+		}
 	}
 }
 
@@ -387,6 +405,8 @@ static void completed(
 		m->stats.server_bytes[lane->server] += extent_bytes(&post.extent);
 		m->stats.pulled_pages += post.extent.pages;
 	}
+	if (!post.bounce && !completion->status)
+		has_landed(m, &post.extent);
 	if (post.bounce && !completion->status)
 		settle(m, id, &post, err);
 	else
@@ -418,6 +438,7 @@ static bool poll_lane(struct wt_mover *m, struct lane *lane, bool *ret_dead, str
 int wt_mover_zero(struct wt_mover *m, const struct wt_extent *extent, struct wt_error *err)
 {
 	m->stats.zero_pages += extent->pages;
+	writes(m, extent);
 	return wt_sink_zero(
 		&m->blocks[extent->block], extent->page << WT_PAGE_SHIFT, extent_bytes(extent), err);
 }
@@ -431,6 +452,11 @@ void wt_mover_copies(struct wt_mover *m, wt_mover_copy copy, void *arg)
 {
 	m->copy = copy;
 	m->copy_arg = arg;
+}
+
+void wt_mover_ahead(struct wt_mover *m, struct wt_ahead *ahead)
+{
+	m->ahead = ahead;
 }
 
 /* What is here already. */
@@ -532,6 +558,8 @@ static int next_op(struct wt_mover *m, struct lane *lane, struct wt_op *op, stru
 			wt_sink_bounce_give(m->sinks[lane->ops->fabric], op->local);
 		return 0;
 	}
+	if (!work.bounce)
+		writes(m, &work.extent);
 	op->kind = WT_OP_READ;
 	op->length = (uint32_t)bytes;
 	op->cookie = (unsigned)id;

@@ -21,6 +21,7 @@
 #include <watari/path.h>
 #include <watari/puller.h>
 
+#include "ahead.h"
 #include "mover_remote.h"
 #include "plan.h"
 #include "sink.h"
@@ -54,6 +55,9 @@ struct wt_plan *wt_mover_plan(struct wt_mover *mover);
 typedef int (*wt_mover_copy)(
 	void *arg, const struct wt_work *work, const struct wt_sink_block *block, struct wt_error *err);
 void wt_mover_copies(struct wt_mover *mover, wt_mover_copy copy, void *arg);
+/* Whom every write into pages is told from now on, before it begins, and when they have landed; NULL: nobody.
+ * Borrowed. */
+void wt_mover_ahead(struct wt_mover *mover, struct wt_ahead *ahead);
 /* An extent was announced for the first time, and will be pulled: its memory is made ready in the background,
  * where that helps. */
 void wt_mover_expect(struct wt_mover *mover, const struct wt_extent *extent);

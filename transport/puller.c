@@ -69,6 +69,7 @@ static bool turn(void *arg, uint64_t now_ns)
 		return false;
 	any = wt_mover_turn(p->mover, &err);
 	any |= wt_puller_replica_turn(p);
+	wt_puller_look_ahead(p);
 	wt_puller_tell_lost(p);
 	drop_refuser(p);
 	if (!err.code && send_acks(p))
@@ -164,6 +165,8 @@ void wt_puller_stats(const struct wt_puller *p, struct wt_puller_stats *ret_stat
 {
 	wt_mover_stats(p->mover, ret_stats);
 	ret_stats->digested_pages = p->digested_pages;
+	ret_stats->ahead_pages = p->ahead_pages;
+	ret_stats->ahead_used = p->ahead_used;
 	for (unsigned fabric = 0; fabric < WT_FABRIC_COUNT; fabric++) {
 		ret_stats->pulled_bytes[fabric] += p->replica_bytes[fabric];
 		ret_stats->replica_bytes += p->replica_bytes[fabric];

@@ -90,7 +90,7 @@ struct wt_puller {
 	uint64_t words[WT_WIRE_WORDS_MAX];
 
 	struct puller_replica *replica; /* NULL: none, or not any more */
-	uint64_t digested_pages;
+	uint64_t digested_pages, ahead_pages, ahead_used;
 	struct wt_wire_expect replica_expect; /* server 0 said so, before BLOCKS_END; server 0: it did not */
 	unsigned replica_number;              /* of the one on another host; 0: there never was one */
 	uint64_t replica_bytes[WT_FABRIC_COUNT]; /* read from it, by enum wt_fabric */
@@ -133,6 +133,8 @@ void wt_puller_replica_joined(struct puller_server *server);
 int wt_puller_replica_answer(
 	struct puller_server *server, const uint8_t *payload, size_t length, struct wt_error *err);
 void wt_puller_replica_gone(struct puller_server *server, const struct wt_error *err);
+/* Digests what has landed, before the server's digests come. */
+void wt_puller_look_ahead(struct wt_puller *puller);
 /* Reads from it; whether something happened. false from arm: there is news already. */
 bool wt_puller_replica_turn(struct wt_puller *puller);
 bool wt_puller_replica_arm(struct wt_puller *puller);

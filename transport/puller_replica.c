@@ -15,6 +15,8 @@
  *
  * Where the old copy is the memory itself, it is digested in place, as long as nothing else writes there
  * (wt_plan_alone); what is equal then needs no copying. Otherwise it goes by a buffer, like any other.
+ * Pages that land before the server's first digests (a warm-up) are digested ahead of them, while there is
+ * time (ahead.h): then a comparison is one of 16 bytes a page.
  *
  * An old copy that cannot be read is given up: it is equal nowhere. The loop's thread, but for bring_pages
  * and map_pages.
@@ -115,6 +117,45 @@ void wt_compare_judge(struct puller_replica *r, struct slot *slot)
 	slot->state = SLOT_JUDGED;
 }
 
+/* What has landed, until digests of the server come: from then on they are for those. */
+static void look_ahead(struct puller_replica *r)
+{
+	struct wt_digest_run run = { .fill = map_pages, .fill_arg = r };
+	struct wt_extent e;
+	unsigned number;
+
+	while (r->ahead && !r->told_seq && !r->lost && wt_ahead_next(r->ahead, &number, &e, &run.digests)) {
+		run.block = e.block;
+		run.page = e.page;
+		run.pages = e.pages;
+		run.bytes = wt_mover_block(r->puller->mover, e.block)->base + (e.page << WT_PAGE_SHIFT);
+		run.tag = SLOTS + number;
+		if (wt_digest_pool_submit(r->pool, &run))
+			wt_ahead_done(r->ahead, number, false);
+	}
+}
+
+void wt_puller_look_ahead(struct wt_puller *p)
+{
+	if (p->replica)
+		look_ahead(p->replica);
+}
+
+static void compare(struct puller_replica *r, struct slot *slot, int status);
+
+/* Answers whether the digests of these pages are here already, and were compared. */
+static bool compare_ahead(struct puller_replica *r, struct slot *slot)
+{
+	const uint8_t *ours = r->ahead ? wt_ahead_digests(r->ahead, &slot->of->extent) : NULL;
+
+	if (!ours)
+		return false;
+	memcpy(slot->ours, ours, (size_t)slot->of->extent.pages * WT_DIGEST_BYTES);
+	r->puller->ahead_used += slot->of->extent.pages;
+	compare(r, slot, 0);
+	return true;
+}
+
 /* Begins comparing; -EAGAIN: later. */
 static int begin(struct puller_replica *r, struct slot *slot)
 {
@@ -125,7 +166,8 @@ static int begin(struct puller_replica *r, struct slot *slot)
 	slot->in_place = r->source.in_place && wt_plan_alone(plan_of(r), slot->of->seq);
 	if (r->source.read) {
 		memset(slot->alike, 0xff, sizeof slot->alike);
-		wt_compare_judge(r, slot);
+		if (!slot->in_place || !compare_ahead(r, slot))
+			wt_compare_judge(r, slot);
 	}
 	return 0;
 }
@@ -217,6 +259,11 @@ static void compared(void *arg, uint32_t events)
 	int status;
 
 	while (wt_digest_pool_next(r->pool, &run, &status)) {
+		if (run.tag >= SLOTS) {
+			wt_ahead_done(r->ahead, (unsigned)run.tag - SLOTS, !status);
+			r->puller->ahead_pages += status ? 0 : run.pages;
+			continue;
+		}
 		if (status && status != -ENOENT) {
 			snprintf(text, sizeof text, "the replica cannot be read any more: %s",
 				strerror(-status));
@@ -225,6 +272,7 @@ static void compared(void *arg, uint32_t events)
 		compare(r, &r->slots[run.tag], status);
 	}
 	wt_compare_more(r);
+	look_ahead(r);
 }
 
 static int copy(
@@ -242,6 +290,8 @@ static int copy(
 		if (!slot->in_place) {
 			if (wt_sink_populate(block, offset, length, err))
 				return -err->code;
+			if (r->ahead)
+				wt_ahead_written(r->ahead, &work->extent);
 			memcpy(block->base + offset,
 				wt_compare_bytes(r, slot) + offset - (slot->of->extent.page << WT_PAGE_SHIFT),
 				length);
@@ -324,6 +374,8 @@ void wt_puller_replica_end(struct wt_puller *p)
 	if (r->pool)
 		wt_loop_fd_clear(p->loop, wt_digest_pool_fd(r->pool));
 	wt_digest_pool_close(r->pool);
+	wt_mover_ahead(p->mover, NULL);
+	wt_ahead_close(r->ahead);
 	while (r->first)
 		free(pop(r));
 	for (unsigned i = 0; i < SLOTS; i++)
@@ -382,6 +434,19 @@ void wt_compare_begin(struct puller_replica *r, struct wt_wire_digest_keys *keys
 	OPENSSL_cleanse(p->payload, sizeof *keys);
 }
 
+/* Without memory for it, nothing is digested ahead. */
+static void open_ahead(struct puller_replica *r)
+{
+	struct wt_puller *p = r->puller;
+	uint64_t *pages = calloc(p->blocks + 1, sizeof *pages);
+
+	for (unsigned i = 0; pages && i < p->blocks; i++)
+		pages[i] = p->list[i].length >> WT_PAGE_SHIFT;
+	if (pages && !wt_ahead_open(p->blocks, pages, &r->ahead))
+		wt_mover_ahead(p->mover, r->ahead);
+	free(pages);
+}
+
 int wt_puller_replica(struct wt_puller *p, const struct wt_puller_replica *source, struct wt_error *err)
 {
 	struct wt_wire_digest_keys keys = { 0 };
@@ -390,6 +455,8 @@ int wt_puller_replica(struct wt_puller *p, const struct wt_puller_replica *sourc
 	if (e)
 		return e;
 	p->replica->source = *source;
+	if (source->in_place)
+		open_ahead(p->replica);
 	wt_compare_begin(p->replica, &keys);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #ifndef WT_PULLER_REPLICA_H
 #define WT_PULLER_REPLICA_H
 
+#include "ahead.h"
 #include "digest_pool.h"
 #include "puller_internal.h"
 #include "replica_reader.h"
@@ -45,6 +46,7 @@ struct puller_replica {
 	struct wt_puller *puller;
 	struct wt_puller_replica source; /* read NULL: remote */
 	struct wt_digest_pool *pool;
+	struct wt_ahead *ahead; /* in place; NULL: nothing is digested ahead */
 	unsigned keys;
 	bool lost;                        /* given up */
 	uint64_t told_seq;                /* digests have come up to this announcement */

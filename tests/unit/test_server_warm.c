@@ -55,6 +55,16 @@ static void cool_down(void)
 	assert_int_equal(wt_server_warm(w.server, false), 0);
 }
 
+static uint64_t ahead_wanted;
+
+static bool is_digested_ahead(struct world *u)
+{
+	struct wt_puller_stats stats;
+
+	wt_puller_stats(w.puller, &stats);
+	return stats.ahead_pages >= ahead_wanted;
+}
+
 static uint64_t content_pages(const struct wt_server_stats *stats)
 {
 	return stats->announced_pages - stats->zero_pages;
@@ -72,6 +82,8 @@ static void test_only_what_has_changed_is_pulled_again(void **state)
 	assert_int_equal(warm.warm_pages, 0);
 	assert_int_equal(wt_server_warm(w.server, false), -EAGAIN); /* not all of it has landed */
 	cool_down();
+	ahead_wanted = content_pages(&warm); /* in idle time, each page once */
+	check(world_until(&w, is_digested_ahead));
 	for (uint64_t page = 3; page < pages; page += 50, changed++)
 		write_pages(&(struct wt_extent){ .page = page, .pages = 1 }, false);
 	for (uint64_t page = 49; page < pages; page += 100, changed++)
@@ -87,6 +99,8 @@ static void test_only_what_has_changed_is_pulled_again(void **state)
 	assert_int_equal(stats.digested_pages, content_pages(&stats));
 	assert_int_equal(puller_stats.pulled_pages, stats.warm_pages + changed);
 	assert_int_equal(puller_stats.replica_pages, content_pages(&stats) - changed);
+	assert_int_equal(puller_stats.ahead_pages, stats.warm_pages);
+	check(puller_stats.ahead_used > stats.warm_pages / 2);
 	check(changed > 100 && zeroed > 100 && !w.replica_lost);
 }
 

@@ -115,6 +115,8 @@ struct wt_puller_stats {
 	uint64_t replica_pages;  /* that the old copy had */
 	uint64_t replica_bytes;  /* read from the replica on another host; in server_bytes, too */
 	uint64_t digested_pages; /* that were compared with it */
+	uint64_t ahead_pages;    /* digested before the server's digests came */
+	uint64_t ahead_used;     /* ... and compared with them so */
 };
 
 int wt_puller_open(struct wt_loop *loop, const struct wt_puller_config *config,
