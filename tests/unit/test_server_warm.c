@@ -56,13 +56,17 @@ static void cool_down(void)
 }
 
 static uint64_t ahead_wanted;
+static struct wt_puller_stats ahead_stats;
+
+static void look_at_puller(struct world *u)
+{
+	wt_puller_stats(u->puller, &ahead_stats);
+}
 
 static bool is_digested_ahead(struct world *u)
 {
-	struct wt_puller_stats stats;
-
-	wt_puller_stats(w.puller, &stats);
-	return stats.ahead_pages >= ahead_wanted;
+	world_call(u, look_at_puller);
+	return ahead_stats.ahead_pages >= ahead_wanted;
 }
 
 static uint64_t content_pages(const struct wt_server_stats *stats)
