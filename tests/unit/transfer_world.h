@@ -35,6 +35,9 @@
 #ifndef WORLD_DATA_HOST
 #define WORLD_DATA_HOST NULL
 #endif
+#ifndef WORLD_RACES
+#define WORLD_RACES ""
+#endif
 #define MESSAGE_COUNTED 70
 #define MESSAGE_END 71
 #define MESSAGE_DONE 72
@@ -105,7 +108,7 @@ struct world {
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
-	return "race:announce_copy\n";
+	return "race:announce_copy\n" WORLD_RACES;
 }
 
 static inline void world_news(struct world *w)
