@@ -130,6 +130,43 @@ static void test_a_page_that_changed_must_be_announced(void **state)
 	end_equal();
 }
 
+/* Writes page and announces it, until it has landed. */
+static void put(uint64_t page, const uint8_t *bytes)
+{
+	static const uint8_t zero[WT_PAGE_SIZE];
+
+	memcpy(w.blocks[0].source + (page << WT_PAGE_SHIFT), bytes, WT_PAGE_SIZE);
+	announce(0, page, 1, memcmp(bytes, zero, sizeof zero) ? WT_CONTENT_IN_PLACE : WT_CONTENT_ZERO);
+	check(announce_rest());
+	check(world_until(&w, has_landed_all));
+}
+
+/* A digest that was made ahead is of what was there before: it must not be found right once the guest has
+ * written the same bytes again, over others that were pulled. */
+static void test_back_to_what_it_was(void **state)
+{
+	static uint8_t before[WT_PAGE_SIZE], other[WT_PAGE_SIZE], zero[WT_PAGE_SIZE];
+	struct wt_server_stats warm;
+
+	seed_start(4);
+	warm_up(16);
+	cool_down();
+	wt_server_stats(w.server, &warm);
+	ahead_wanted = content_pages(&warm);
+	check(world_until(&w, is_digested_ahead));
+	announce_as_it_is();
+	check(world_until(&w, has_landed_all));
+	memset(other, 0x77, sizeof other);
+	for (uint64_t page = 3; page < 30; page++) {
+		memcpy(before, w.blocks[0].source + (page << WT_PAGE_SHIFT), sizeof before);
+		put(page, page & 1 ? other : zero);
+		put(page, before);
+	}
+	w.writes_left = 1;
+	end_equal();
+	check(puller_stats.ahead_used > warm.announced_pages / 3);
+}
+
 /* The guest writes all the time, unseen as long as it is warming up; and connections are cut. */
 static void random_run(void)
 {
@@ -182,6 +219,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_only_what_has_changed_is_pulled_again, abandon),
 		cmocka_unit_test_teardown(test_a_page_that_changed_must_be_announced, abandon),
+		cmocka_unit_test_teardown(test_back_to_what_it_was, abandon),
 		cmocka_unit_test_teardown(test_while_the_guest_writes, abandon),
 		cmocka_unit_test_teardown(test_without_digests, abandon),
 	};
