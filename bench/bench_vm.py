@@ -250,7 +250,9 @@ def convergence(contender):
     low, high = 0, 4 * LINK_MBIT_S * 125000 // 4096
     for _ in range(CONVERGE_STEPS):
         middle = (low + high) // 2
-        low, high = (middle, high) if converges(contender, middle) else (low, middle)
+        enough = converges(contender, middle)
+        print(f"  converge {contender.name:32} {middle} pages/s: {'within' if enough else 'not within'} {CONVERGE_S} s", file=sys.stderr, flush=True)
+        low, high = (middle, high) if enough else (low, middle)
     return {"convergence_rate": low}
 
 
