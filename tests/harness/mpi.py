@@ -66,6 +66,16 @@ class Job:
             raise Failure(f"not all ranks are detached: {states}")
         return stopped, self.must("resume")[-1]
 
+    def rounds(self, group):
+        """How many rounds a group of `messages --groups` has made."""
+        code, text = self.host.call(["cat", f"{self.until}.{group}"])
+        return 0 if code else int(text.strip() or 0)
+
+    def wait_rounds(self, group, count=2, timeout_s=30):
+        """Until the group has made more than so many further rounds."""
+        before = self.rounds(group)
+        wait_for(lambda: self.rounds(group) > before + count, f"rounds of group {group}", timeout_s)
+
     def end(self, timeout_s=90):
         """Lets the program end, and checks its word."""
         self.host.call(["touch", self.until])

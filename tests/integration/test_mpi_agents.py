@@ -60,30 +60,30 @@ def case_cycles(host, image):
         print(job.end())
 
 
-def rounds(job, group):
-    with open(f"{job.until}.{group}", encoding="ascii") as file:
-        return int(file.read().strip() or 0)
-
-
-def goes_on(job, group):
-    before = rounds(job, group)
-    wait_for(lambda: rounds(job, group) > before + 2, f"rounds of group {group}", 30)
-
-
 def stands(job, group):
     """What is under way when the quiesce comes is finished, and then there is nothing more."""
-    before = rounds(job, group)
-    goes_on(job, 1 - group)
-    expect(rounds(job, group) <= before + 1, f"group {group} goes on: {before}, {rounds(job, group)}")
+    before = job.rounds(group)
+    job.wait_rounds(1 - group)
+    expect(job.rounds(group) <= before + 1, f"group {group} goes on: {before}, {job.rounds(group)}")
+
+
+def in_the_middle(net, job, *words):
+    """A quiesce that cannot end: what is under way between the guests does not arrive."""
+    net.cut(1)
+    process = job.begin("quiesce", "--timeout", "60", *words)
+    agents, job.agents = job.agents, []  # they are in use; the ranks are reached directly, those of them that can be
+    wait_for(lambda: {rank[1] for rank in job.states()} == {"quiescing"}, "the ranks to quiesce", 20)
+    job.agents = agents
+    return process
 
 
 def case_part(host, image):
-    with two_guests(host, "--groups", "2") as (_, agents, job):
+    with two_guests(host, "--groups", "2") as (net, _, job):
         def whole(rank):
             return {line["rank"]: (line["state"], line["fabric"], line["paths"], line["part"]) for line in job.command("status")[1]}[rank]
 
         for group in (0, 1):
-            wait_for(lambda group=group: os.path.exists(f"{job.until}.{group}"), "the first round")
+            job.wait_rounds(group, 0)
         for cycle in range(12):
             moves = cycle % 2
             ranks = (2 * moves, 2 * moves + 1)
@@ -96,7 +96,7 @@ def case_part(host, image):
                 expect(found[:2] == ("detached", "tcp") and found[2] >= 1 and found[3] == 2, f"rank {rank}, which stays: {found}")
             if cycle < 2:
                 stands(job, moves)
-                goes_on(job, 1 - moves)
+                job.wait_rounds(1 - moves)
                 # Not taken for a quiesce of all, nor of the others.
                 for words in ((), ("--only", f"{staying[0]}")):
                     code, _, said = job.command("quiesce", *words)
@@ -104,13 +104,20 @@ def case_part(host, image):
                 print(said[-1])
                 # The same again is what is there already.
                 job.must("quiesce", "--only", f"{ranks[0]},{ranks[1]}")
-                goes_on(job, 1 - moves)
+                job.wait_rounds(1 - moves)
             job.must("resume")
             expect({rank[1] for rank in job.states()} == {"running"}, f"{job.states()}")
             for group in (0, 1) if cycle < 2 else ():
-                goes_on(job, group)
+                job.wait_rounds(group)
             if cycle % 4 == 3:
                 job.cycle()
+        process = in_the_middle(net, job, "--only", "2,3")
+        process.kill()  # the coordinator
+        net.mend(1)
+        job.must("resume")
+        for group in (0, 1):
+            job.wait_rounds(group)
+        job.cycle()
         for words in (("7",), ("0,",), ("x",), ("",)):
             code, _, said = job.command("quiesce", "--only", *words)
             expect(code == (1 if words == ("7",) else 2) and said, f"{words}: {code}: {said}")
@@ -151,16 +158,7 @@ def case_lost(host, image):
         with_agents(f"env AT=h1 {first}", second).must("resume", "--watari", watari())
         cycles(with_agents(first, second), 1)
 
-        def in_the_middle():
-            """A quiesce that cannot end: what is under way between the guests does not arrive."""
-            net.cut(1)
-            process = job.begin("quiesce", "--timeout", "60")
-            job.agents = []  # the agents are in use; the ranks of the first are reached directly
-            wait_for(lambda: {rank[1] for rank in job.states()} == {"quiescing"}, "the ranks to quiesce", 20)
-            job.agents = [first, second]
-            return process
-
-        process = in_the_middle()
+        process = in_the_middle(net, job)
         agents[1].process.kill()
         code = process.wait(60)
         said = [line for line in process.lines if not line.startswith("{")]
@@ -171,7 +169,7 @@ def case_lost(host, image):
         job.must("resume")
         cycles(job, 2)
 
-        process = in_the_middle()
+        process = in_the_middle(net, job)
         agents[1].process.kill()
         agents[1].start()  # at once: the new one knows no session
         code = process.wait(60)
@@ -180,7 +178,7 @@ def case_lost(host, image):
         net.mend(1)
         job.must("resume")
 
-        process = in_the_middle()
+        process = in_the_middle(net, job)
         process.kill()  # the coordinator
         net.mend(1)
         job.must("resume")

@@ -5,6 +5,7 @@
   fabrics  a job that talks is quiesced, comes back over tcp while the RDMA device's link is down, and over verbs again
   unplug   the same, and the device is taken away from the host while the ranks are detached
   cycles   many quiesces and resumes over verbs (WATARI_CYCLES, default 50)
+  part     half of the ranks let go, again and again; the others go on among themselves, over verbs
   memlock  so little memory may be locked that there is no path over verbs, or that not all memory is taken by the device
   kinds    threads, memory that stays registered, windows of osc/rdma: all that Open MPI does, over verbs
   cache    memory that is used again is found registered; the pages of memory that went away are not sent
@@ -33,7 +34,7 @@ def talking(host, *options, name="job", **more):
 
 
 def fabrics(job):
-    return {rank[2] for rank in job.states()}
+    return {rank["fabric"] for rank in job.must("status")}
 
 
 def packets(host):
@@ -44,7 +45,7 @@ def packets(host):
 def must_talk(job, fabric):
     """All ranks say so, and the device's own count agrees."""
     found = fabrics(job)
-    expect(found == {fabric}, f"the ranks talk over {found}, not {fabric}")
+    expect(found == {fabric}, f"the ranks talk over {found}, not {fabric}: {job.process.tail()}")
     if fabric == "verbs":
         before = packets(job.host)
         wait_for(lambda: packets(job.host) > before + 200 or not job.process.running(), "packets of the RDMA device", 60)
@@ -86,6 +87,25 @@ def case_cycles(image):
             expect(job.process.running(), f"the job ended in cycle {number}: {job.process.tail(12)}")
         must_talk(job, "verbs")
         print(f"  {count} cycles: {job.end()}", flush=True)
+
+
+def case_part(image):
+    with lab(1) as (a,):
+        job = talking(a, "--groups", "2")
+        must_talk(job, "verbs")
+        for cycle in range(6):
+            moves = cycle % 2
+            stopped = job.must("quiesce", "--only", f"{2 * moves},{2 * moves + 1}")[-1]
+            states = job.states()
+            expect({rank[1:] for rank in states if rank[0] // 2 == moves} == {("detached", None, 0)}, f"those that move: {states}")
+            expect({rank[2] for rank in states if rank[0] // 2 != moves} == {"verbs"}, f"those that stay: {states}")
+            before, sent = job.rounds(moves), packets(a)
+            job.wait_rounds(1 - moves, 1, 120)
+            expect(job.rounds(moves) <= before + 1, f"group {moves} goes on: {before}, {job.rounds(moves)}")
+            started = job.must("resume")[-1]
+            must_talk(job, "verbs")
+            print(f"  quiesced in {stopped['ms']:.0f} ms, {packets(a) - sent} packets of the others, resumed in {started['ms']:.0f} ms", flush=True)
+        print(f"  {job.end()}", flush=True)
 
 
 def case_memlock(image):
