@@ -5,6 +5,10 @@ to quiesce costs while nothing is quiesced: beside the same component built with
 
 Two ranks, a core for each: half round trip of 8 bytes (median), rate of 1 MiB messages in windows of 16. Quiesce
 and resume, by the number of connections: of jobs that talk all the time, and of jobs that compute.
+
+The same two figures over verbs, between two lab hosts, beside UCX on the same link, and perftest's: latency_verbs, bandwidth_verbs.
+
+--cases native verbs runs a part.
 """
 
 import json
@@ -14,9 +18,12 @@ import sys
 import tempfile
 import time
 
-from figures import interleave, options, show
-
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+
+import mpi_verbs  # noqa: E402
+from figures import interleave, parser, show  # noqa: E402
+
 BUILD = os.path.join(ROOT, "build", "release")
 COORDINATOR = os.path.join(BUILD, "watari-mpi")
 MESSAGES = os.path.join(BUILD, "tests", "messages")
@@ -74,8 +81,7 @@ def paused(directory, ranks, phases, cycles):
     return found
 
 
-def main():
-    args = options(__doc__)
+def native(args):
     with tempfile.TemporaryDirectory() as directory:
         os.environ["XDG_RUNTIME_DIR"] = directory
         found = interleave({"watari": watari_pair, "fixed": fixed_pair, "tcp": tcp_pair}, args.runs)
@@ -91,6 +97,16 @@ def main():
                 named = f"{case}, {ranks * (ranks - 1) // 2}"
                 show(args, "mpi", named, "quiesce_ms", "ms", "lower", [run[0] for run in times])
                 show(args, "mpi", named, "reattach_ms", "ms", "lower", [run[1] for run in times])
+
+
+def main():
+    made = parser(__doc__)
+    made.add_argument("--cases", nargs="+", choices=["native", "verbs"], default=["native", "verbs"])
+    args = made.parse_args()
+    if "native" in args.cases:
+        native(args)
+    if "verbs" in args.cases:
+        mpi_verbs.measure(args)
 
 
 if __name__ == "__main__":

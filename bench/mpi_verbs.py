@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""mpi_verbs.py - MPI over btl/watari's verbs between two lab hosts, beside UCX on the same link; for bench_mpi.py.
+
+One rank on each host. perftest says what the link carries without MPI. soft-RoCE favours TCP: neither is judged by that.
+"""
+
+import itertools
+import json
+import os
+import sys
+
+from figures import interleave, show
+from harness.hosts import Failure, lab, lab_usable
+from harness.migration import BUILD
+from harness.mpi import COORDINATOR
+from harness.wire import perftest, program
+
+ITERATIONS = 2000
+PATIENCE_S = 240
+# The only way in which Open MPI's UCX runs over soft-RoCE.
+UCX = ["--mca", "pml", "ucx", "--mca", "osc", "ucx", "--mca", "pml_ucx_tls", "any", "--mca", "pml_ucx_devices", "any",
+       "-x", "UCX_NET_DEVICES=rxe0:1", "-x", "UCX_IB_GID_INDEX=0", "-x", "UCX_TLS=rc_verbs,ud_verbs,self"]
+ports = itertools.count(19500)
+
+
+class Ranks:
+    """Ways to run a program of two ranks. Without sshd: a shell that is reached by TCP."""
+
+    def __init__(self, first, second):
+        self.first, shell = first, os.path.join(first.out_dir, "shell")
+        second.start(["busybox", "nc", "-ll", "-p", "2000", "-e", "/bin/sh"], "shell")
+        with open(shell, "w", encoding="ascii") as file:
+            file.write('#!/bin/sh\nhost=$1\nshift\necho "$*" | busybox nc "$host" 2000\n')
+        os.chmod(shell, 0o755)
+        self.words = ["--allow-run-as-root", "-n", "2", "--host", f"{first.ethernet}:1,{second.ethernet}:1", "--mca", "plm_rsh_agent", shell,
+                      "--mca", "oob_tcp_if_include", "eth0", "--mca", "mpi_yield_when_idle", "0"]
+
+    def run(self, command, name):
+        process = self.first.start([*command, *self.words, program("wt_mpi_pair"), str(ITERATIONS)], name,
+                                   env={"XDG_RUNTIME_DIR": self.first.run_dir})
+        code = process.wait(PATIENCE_S)
+        found = process.find('"latency_us"')
+        if code or not found:
+            raise Failure(f"{name}: exit code {code}: {process.tail(12)}")
+        print(f"mpi: {name} {found}", file=sys.stderr, flush=True)
+        return json.loads(found)
+
+
+def link(hosts):
+    """What perftest says: us, and MB/s."""
+    return {"latency_us": perftest("ib_send_lat", *hosts, next(ports), ["-s", "8", "-n", "1000"])[4],
+            "bandwidth_mb_s": perftest("ib_write_bw", *hosts, next(ports), ["-s", str(1 << 20), "-n", "200"])[3] * 1.048576}
+
+
+def measure(args):
+    if reason := lab_usable():
+        sys.exit(f"bench: the lab is needed: {reason}")
+    with lab(2) as hosts:
+        ranks = Ranks(*hosts)
+        found = interleave({"watari": lambda: ranks.run([COORDINATOR, "run", "--name", "bench", "--btl", "watari,self"], "watari"),
+                            "ucx": lambda: ranks.run(["mpirun", *UCX], "ucx"),
+                            "perftest": lambda: link(hosts)}, args.runs)
+    for metric, key, unit, better, beside in (("latency_verbs", "latency_us", "us", "lower", "ib_send_lat"),
+                                              ("bandwidth_verbs", "bandwidth_mb_s", "MB/s", "higher", "ib_write_bw")):
+        ours, ucx, perf = ([run[key] for run in found[who]] for who in ("watari", "ucx", "perftest"))
+        show(args, "mpi", "lab", metric, unit, better, ours, "UCX", ucx)
+        show(args, "mpi", "lab, link", metric, unit, better, ours, beside, perf)
