@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""mpi_verbs.py - MPI over btl/watari's verbs between two lab hosts, beside UCX on the same link; for bench_mpi.py.
+"""mpi_verbs.py - MPI over btl/watari's verbs in the lab, beside UCX on the same link; for bench_mpi.py.
 
-One rank on each host. perftest says what the link carries without MPI. soft-RoCE favours TCP: neither is judged by that.
+One rank on each of two hosts; and both on one host, by its device all the same, where less of the time is that of emulated NICs.
+perftest says what the link carries without MPI. soft-RoCE favours TCP: neither is judged by that.
 """
 
 import itertools
@@ -32,17 +33,18 @@ class Ranks:
         with open(shell, "w", encoding="ascii") as file:
             file.write('#!/bin/sh\nhost=$1\nshift\necho "$*" | busybox nc "$host" 2000\n')
         os.chmod(shell, 0o755)
-        self.words = ["--allow-run-as-root", "-n", "2", "--host", f"{first.ethernet}:1,{second.ethernet}:1", "--mca", "plm_rsh_agent", shell,
-                      "--mca", "oob_tcp_if_include", "eth0", "--mca", "mpi_yield_when_idle", "0"]
+        self.words = ["--allow-run-as-root", "-n", "2", "--mca", "plm_rsh_agent", shell, "--mca", "oob_tcp_if_include", "eth0",
+                      "--mca", "mpi_yield_when_idle", "0", "--host"]
+        self.places = {"two hosts": f"{first.ethernet}:1,{second.ethernet}:1", "one host": "localhost:2"}
 
-    def run(self, command, name):
-        process = self.first.start([*command, *self.words, program("wt_mpi_pair"), str(ITERATIONS)], name,
+    def run(self, command, place, name):
+        process = self.first.start([*command, *self.words, self.places[place], program("wt_mpi_pair"), str(ITERATIONS)], name,
                                    env={"XDG_RUNTIME_DIR": self.first.run_dir})
         code = process.wait(PATIENCE_S)
         found = process.find('"latency_us"')
         if code or not found:
             raise Failure(f"{name}: exit code {code}: {process.tail(12)}")
-        print(f"mpi: {name} {found}", file=sys.stderr, flush=True)
+        print(f"mpi: {place}: {name} {found}", file=sys.stderr, flush=True)
         return json.loads(found)
 
 
@@ -57,11 +59,16 @@ def measure(args):
         sys.exit(f"bench: the lab is needed: {reason}")
     with lab(2) as hosts:
         ranks = Ranks(*hosts)
-        found = interleave({"watari": lambda: ranks.run([COORDINATOR, "run", "--name", "bench", "--btl", "watari,self"], "watari"),
-                            "ucx": lambda: ranks.run(["mpirun", *UCX], "ucx"),
-                            "perftest": lambda: link(hosts)}, args.runs)
+        for place, ends in (("two hosts", hosts), ("one host", (hosts[0], hosts[0]))):
+            compare(args, ranks, place, ends)
+
+
+def compare(args, ranks, place, ends):
+    found = interleave({"watari": lambda: ranks.run([COORDINATOR, "run", "--name", "bench", "--btl", "watari,self"], place, "watari"),
+                        "ucx": lambda: ranks.run(["mpirun", *UCX], place, "ucx"),
+                        "perftest": lambda: link(ends)}, args.runs)
     for metric, key, unit, better, beside in (("latency_verbs", "latency_us", "us", "lower", "ib_send_lat"),
                                               ("bandwidth_verbs", "bandwidth_mb_s", "MB/s", "higher", "ib_write_bw")):
         ours, ucx, perf = ([run[key] for run in found[who]] for who in ("watari", "ucx", "perftest"))
-        show(args, "mpi", "lab", metric, unit, better, ours, "UCX", ucx)
-        show(args, "mpi", "lab, link", metric, unit, better, ours, beside, perf)
+        show(args, "mpi", place, metric, unit, better, ours, "UCX", ucx)
+        show(args, "mpi", f"{place}, link", metric, unit, better, ours, beside, perf)
