@@ -61,7 +61,11 @@ class Job:
     def cycle(self):
         """One quiesce and resume; answers what each took."""
         stopped = self.must("quiesce")[-1]
-        states = self.states()
+        code, found, said = self.command("status")
+        if code:  # on a busy machine; what it says is worth reading
+            print(f"  status: exit code {code}: {said}", flush=True)
+            found = self.must("status")
+        states = [(rank["rank"], rank["state"], rank["fabric"], rank["paths"]) for rank in found]
         if {rank[1:] for rank in states} != {("detached", None, 0)}:
             raise Failure(f"not all ranks are detached: {states}")
         return stopped, self.must("resume")[-1]
