@@ -15,6 +15,10 @@ WORD = "messages: right: "
 TELLS = ("btl_base_verbose", "10")
 
 
+def _states(lines):
+    return [(rank["rank"], rank["state"], rank["fabric"], rank["paths"]) for rank in lines]
+
+
 class Job:
     """`watari-mpi run` of a program; all traffic goes through btl/watari, also between ranks of one host. agents: sockets of
     guests' agents through which the coordinator comes to the ranks."""
@@ -52,7 +56,7 @@ class Job:
 
     def states(self):
         """[(rank, state, fabric or None, paths)]"""
-        return [(found["rank"], found["state"], found["fabric"], found["paths"]) for found in self.command("status")[1]]
+        return _states(self.command("status")[1])
 
     def wait_up(self):
         """Until every rank has come to MPI_Init and the program talks."""
@@ -61,11 +65,7 @@ class Job:
     def cycle(self):
         """One quiesce and resume; answers what each took."""
         stopped = self.must("quiesce")[-1]
-        code, found, said = self.command("status")
-        if code:  # on a busy machine; what it says is worth reading
-            print(f"  status: exit code {code}: {said}", flush=True)
-            found = self.must("status")
-        states = [(rank["rank"], rank["state"], rank["fabric"], rank["paths"]) for rank in found]
+        states = _states(self.must("status"))
         if {rank[1:] for rank in states} != {("detached", None, 0)}:
             raise Failure(f"not all ranks are detached: {states}")
         return stopped, self.must("resume")[-1]
