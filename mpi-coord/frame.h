@@ -14,7 +14,7 @@
 
 #include <watari/path.h>
 
-#define WT_FRAME_VERSION 2u
+#define WT_FRAME_VERSION 3u
 #define WT_FRAME_HEAD_BYTES 8u
 #define WT_FRAME_DATA_MAX (WT_PATH_MESSAGE_MAX - WT_FRAME_HEAD_BYTES)
 

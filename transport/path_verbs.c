@@ -246,7 +246,7 @@ static void verbs_region_key(const struct wt_region *region, struct wt_key *ret_
 static int verbs_quiesce(struct wt_path *path)
 {
 	path->quiesced = true;
-	return path->count || (path->peer && !wt_verbs_peer_idle(path)) ? -EAGAIN : 0;
+	return path->count || (path->peer && !wt_verbs_peer_rest(path)) ? -EAGAIN : 0;
 }
 
 static int verbs_resume(struct wt_path *path)

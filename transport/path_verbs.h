@@ -173,6 +173,8 @@ int wt_verbs_local_check(const struct wt_path *path, const struct wt_op *op, uns
 
 /* path_verbs_peer.c: the data half of a path of peers. */
 bool wt_verbs_peer_idle(const struct wt_path *path);
+/* The same, of a path that shall become so: the device will speak of all that it has. */
+bool wt_verbs_peer_rest(struct wt_path *path);
 int wt_verbs_peer_post(struct wt_path *path, const struct wt_op *ops, unsigned count);
 int wt_verbs_peer_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max);
 int wt_verbs_peer_arm(struct wt_path *path);

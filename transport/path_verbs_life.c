@@ -89,6 +89,20 @@ static int watch(const struct wt_path *path, int fd)
 	return epoll_ctl(path->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
+/* Peers would like to send short messages inline. */
+static int queue_pair_create(struct wt_path *path, struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
+{
+	struct ibv_qp_init_attr with = *attr;
+
+	if (!path->peer)
+		return rdma_create_qp(path->cm.id, pd, attr);
+	with.cap.max_inline_data = WT_VERBS_INLINE_MAX;
+	if (rdma_create_qp(path->cm.id, pd, &with) < 0)
+		return rdma_create_qp(path->cm.id, pd, attr);
+	path->peer->inline_max = WT_VERBS_INLINE_MAX;
+	return 0;
+}
+
 /* The queue pair and its completion queue, on the connection that the path has. */
 static int queue_open(struct wt_path *path, struct wt_error *err)
 {
@@ -117,7 +131,7 @@ static int queue_open(struct wt_path *path, struct wt_error *err)
 		return wt_error_set(err, errno, "%s gives no completion queue: %s", device, strerror(errno));
 	attr.send_cq = path->cq;
 	attr.recv_cq = path->cq;
-	if (rdma_create_qp(path->cm.id, rail->pd, &attr) < 0)
+	if (queue_pair_create(path, rail->pd, &attr) < 0)
 		return wt_error_set(err, errno, "%s gives no queue pair: %s", device, strerror(errno));
 	if (path->peer)
 		status = wt_verbs_peer_listen(path);

@@ -3,19 +3,22 @@
  * path_verbs_peer.c - the sending half of a path of peers over verbs, and its poll and arm.
  *
  * Owns the path's memory, the operations that the device has not got yet, and those that it has.
- *   1. A SEND is copied into `out` at the place that it will have in the peer's ring, and is done then. The
- *      peer gives a place back only when it has read it, so `out` needs no accounts of its own: what the
- *      device has not sent was not read.
+ *   1. A SEND is copied and is done then: a short one into the place of its work, a longer one into `out` at
+ *      the place that it will have in the peer's ring. The peer gives a place back only when it has read it,
+ *      so `out` needs no accounts of its own: what the device has not sent was not read.
  *   2. Operations go to the device in the order of their posts. A SEND waits for room in the peer's ring,
  *      and so do those behind it; nothing goes before both openings have passed.
  *   3. sent - sent_freed <= depth messages and WT_VERBS_RING_BYTES: the peer always has a receive for us,
  *      and receiver-not-ready never happens between ends that keep the rules.
- *   4. Every work request is signalled, so the device's completions match `works` one by one, in order.
+ *   4. READs and WRITEs are signalled, and one in SIGNAL_EVERY of what is done already. A completion ends its
+ *      work and all older ones. So the device may have messages of which nobody speaks: who wants to know
+ * that they are through (quiesce) sends a mark behind them.
  *   5. outstanding == operations in `queue` + in `works` + in `done`, at most the path's depth.
  *   6. What the peer said before the end is heard: only a poll that finds the completion queue empty, and the
- *      path failed before it looked, acts on that. The path is silent when every work was flushed. Where no
- *      flush may come such a poll destroys the queue pair, with which a device may drop what it has not told,
- *      and the next one fails what is left.
+ *      path failed before it looked, acts on that. The path is silent when every signalled work was flushed;
+ *      some devices tell of the others, too, and these write nothing here. Where no flush may come such a
+ *      poll destroys the queue pair, with which a device may drop what it has not told, and the next one
+ *      fails what is left.
  * No allocation after start; nothing here blocks.
  */
 #include "path_verbs_peer.h"
@@ -28,11 +31,13 @@
 #include <arpa/inet.h>
 
 #define IDLE_POLLS 1024
+#define SIGNAL_EVERY 16u
+_Static_assert(SIGNAL_EVERY <= WT_VERBS_WORDS, "of `works` that are full one is signalled");
 
 static int memory_new(struct wt_verbs_peer *peer)
 {
-	size_t words = (peer->works_max + peer->receives_max) * sizeof(struct wt_verbs_word);
-	size_t bytes = ((size_t)2 * WT_VERBS_RING_BYTES + words + 4095) & ~(size_t)4095;
+	size_t places = (size_t)(peer->works_max + peer->receives_max) * WT_VERBS_SHORT_MAX;
+	size_t bytes = ((size_t)2 * WT_VERBS_RING_BYTES + places + 4095) & ~(size_t)4095;
 
 	peer->memory = aligned_alloc(4096, bytes);
 	if (!peer->memory)
@@ -40,8 +45,8 @@ static int memory_new(struct wt_verbs_peer *peer)
 	memset(peer->memory, 0, bytes);
 	peer->in = peer->memory;
 	peer->out = peer->in + WT_VERBS_RING_BYTES;
-	peer->words_out = (struct wt_verbs_word *)(peer->out + WT_VERBS_RING_BYTES);
-	peer->words_in = peer->words_out + peer->works_max;
+	peer->places_out = peer->out + WT_VERBS_RING_BYTES;
+	peer->places_in = peer->places_out + (size_t)peer->works_max * WT_VERBS_SHORT_MAX;
 	return (int)bytes;
 }
 
@@ -107,13 +112,25 @@ uint32_t wt_verbs_peer_place(struct wt_verbs_mark *mark, uint32_t length)
 	uint32_t padded = (length + WT_VERBS_RING_ALIGN - 1) & ~(WT_VERBS_RING_ALIGN - 1);
 	uint32_t at = mark->bytes % WT_VERBS_RING_BYTES;
 
+	mark->messages++;
+	if (length <= WT_VERBS_SHORT_MAX)
+		return 0;
 	if (padded > WT_VERBS_RING_BYTES - at) {
 		mark->bytes += WT_VERBS_RING_BYTES - at;
 		at = 0;
 	}
 	mark->bytes += padded;
-	mark->messages++;
 	return at;
+}
+
+/* See invariant 4. */
+static bool signals(struct wt_verbs_peer *peer, enum wt_op_kind kind)
+{
+	if (kind != WT_OP_READ && kind != WT_OP_WRITE && ++peer->unsignalled < SIGNAL_EVERY)
+		return false;
+	peer->unsignalled = 0;
+	peer->signalled++;
+	return true;
 }
 
 /* The next place in `works`, and the request that goes with it. */
@@ -123,17 +140,37 @@ static struct ibv_send_wr *work_next(
 	struct wt_verbs_peer *peer = path->peer;
 	unsigned slot = (peer->works_first + peer->works_count++) % peer->works_max;
 	struct ibv_send_wr *work = &path->work[n];
+	bool signalled = signals(peer, kind);
 
-	peer->works[slot] = (struct wt_verbs_work){ .kind = kind, .length = length, .cookie = cookie };
+	peer->works[slot] = (struct wt_verbs_work){
+		.kind = kind, .signalled = signalled, .length = length, .cookie = cookie
+	};
 	memset(work, 0, sizeof *work);
 	work->wr_id = slot;
 	work->sg_list = &path->pieces[n];
 	work->num_sge = 1;
-	work->send_flags = IBV_SEND_SIGNALED;
+	work->send_flags = signalled ? IBV_SEND_SIGNALED : 0;
 	path->pieces[n].length = length;
 	if (n)
 		path->work[n - 1].next = work;
 	return work;
+}
+
+/* What a work sends from its own place. */
+static uint8_t *work_place(struct wt_path *path, unsigned n, struct ibv_send_wr *work)
+{
+	struct wt_verbs_peer *peer = path->peer;
+	uint8_t *place = peer->places_out + work->wr_id * WT_VERBS_SHORT_MAX;
+
+	path->pieces[n].addr = (uintptr_t)place;
+	path->pieces[n].lkey = peer->mr->lkey;
+	return place;
+}
+
+static void work_inline(const struct wt_path *path, struct ibv_send_wr *work, uint32_t length)
+{
+	if (length <= path->peer->inline_max)
+		work->send_flags |= IBV_SEND_INLINE;
 }
 
 static bool works_post(struct wt_path *path, unsigned n)
@@ -157,15 +194,38 @@ bool wt_verbs_peer_say(struct wt_path *path, enum wt_verbs_word_kind kind, uint3
 	if (path->error || peer->works_count == peer->works_max)
 		return false;
 	work = work_next(path, 0, WT_OP_INVALID, 0, sizeof *word);
-	word = &peer->words_out[work->wr_id];
+	word = (struct wt_verbs_word *)work_place(path, 0, work);
 	*word = (struct wt_verbs_word){ .kind = htole16(kind),
 		.version = htole16(WT_VERBS_WORD_VERSION),
 		.number = htole32(number),
 		.value = htole64(value) };
-	work->opcode = IBV_WR_SEND;
-	path->pieces[0].addr = (uintptr_t)word;
-	path->pieces[0].lkey = peer->mr->lkey;
+	work->opcode = IBV_WR_SEND_WITH_IMM;
+	work_inline(path, work, sizeof *word);
 	return works_post(path, 1);
+}
+
+/* Nothing, written to nowhere, behind all that the device has: it takes no receive, and is signalled. */
+static void mark_post(struct wt_path *path)
+{
+	struct wt_verbs_peer *peer = path->peer;
+	struct ibv_send_wr *work;
+
+	peer->unsignalled = SIGNAL_EVERY - 1;
+	work = work_next(path, 0, WT_OP_INVALID, 0, 0);
+	work->opcode = IBV_WR_RDMA_WRITE;
+	work->num_sge = 0;
+	work->wr.rdma.remote_addr = peer->ring_address;
+	work->wr.rdma.rkey = peer->ring_key;
+	works_post(path, 1);
+}
+
+bool wt_verbs_peer_rest(struct wt_path *path)
+{
+	struct wt_verbs_peer *peer = path->peer;
+
+	if (peer->flying && !peer->signalled && !path->error)
+		mark_post(path);
+	return wt_verbs_peer_idle(path);
 }
 
 /* Copies a message to its place. false: the peer has no room for it yet. */
@@ -176,23 +236,30 @@ static bool message_prepare(struct wt_path *path, unsigned n, const struct wt_op
 	struct wt_verbs_mark after = peer->sent;
 	uint32_t at = wt_verbs_peer_place(&after, length);
 	struct ibv_send_wr *work;
+	uint8_t *to = peer->out + at;
 
 	if (after.messages - peer->sent_freed.messages > path->depth ||
 		after.bytes - peer->sent_freed.bytes > WT_VERBS_RING_BYTES)
 		return false;
 	peer->sent = after;
-	if (op->head_length)
-		memcpy(peer->out + at, op->head, op->head_length);
-	if (op->length)
-		memcpy(peer->out + at + op->head_length, op->local, op->length);
-	work = work_next(path, n, WT_OP_SEND, 0, length);
 	peer->flying++;
-	work->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
-	work->imm_data = htonl(length);
-	work->wr.rdma.remote_addr = peer->ring_address + at;
-	work->wr.rdma.rkey = peer->ring_key;
-	path->pieces[n].addr = (uintptr_t)(peer->out + at);
-	path->pieces[n].lkey = peer->mr->lkey;
+	work = work_next(path, n, WT_OP_SEND, 0, length);
+	if (length <= WT_VERBS_SHORT_MAX) {
+		work->opcode = IBV_WR_SEND;
+		work_inline(path, work, length);
+		to = work_place(path, n, work);
+	} else {
+		work->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+		work->imm_data = htonl(length);
+		work->wr.rdma.remote_addr = peer->ring_address + at;
+		work->wr.rdma.rkey = peer->ring_key;
+		path->pieces[n].addr = (uintptr_t)to;
+		path->pieces[n].lkey = peer->mr->lkey;
+	}
+	if (op->head_length)
+		memcpy(to, op->head, op->head_length);
+	if (op->length)
+		memcpy(to + op->head_length, op->local, op->length);
 	wt_verbs_peer_done(peer, op->cookie, 0, length);
 	return true;
 }
@@ -231,22 +298,35 @@ static void push(struct wt_path *path)
 	works_post(path, n);
 }
 
+/* The oldest work is over. */
+static void work_end(struct wt_verbs_peer *peer, int status)
+{
+	const struct wt_verbs_work *work = &peer->works[peer->works_first];
+
+	if (work->kind == WT_OP_SEND)
+		peer->flying--;
+	else if (work->kind != WT_OP_INVALID)
+		wt_verbs_peer_done(peer, work->cookie, status, work->length);
+	peer->signalled -= work->signalled;
+	peer->works_first = (peer->works_first + 1) % peer->works_max;
+	peer->works_count--;
+}
+
 void wt_verbs_peer_worked(struct wt_path *path, const struct ibv_wc *wc)
 {
 	struct wt_verbs_peer *peer = path->peer;
-	const struct wt_verbs_work *work = &peer->works[peer->works_first];
+	unsigned older = ((unsigned)wc->wr_id + peer->works_max - peer->works_first) % peer->works_max;
 	int status = wt_verbs_status(wc->status);
 
 	if (status < 0)
 		wt_verbs_fail(path, -status);
 	if (wc->status == IBV_WC_WR_FLUSH_ERR)
 		status = -path->error; /* flushed for the reason for which the path failed */
-	if (work->kind == WT_OP_SEND)
-		peer->flying--;
-	else if (work->kind != WT_OP_INVALID)
-		wt_verbs_peer_done(peer, work->cookie, status, work->length);
-	peer->works_first = (peer->works_first + 1) % peer->works_max;
-	peer->works_count--;
+	if (older >= peer->works_count)
+		return; /* a flush of what was given up already */
+	do
+		work_end(peer, status); /* of the older ones none needs it: READs and WRITEs are spoken of */
+	while (older--);
 }
 
 static int op_check(const struct wt_path *path, const struct wt_op *op)
@@ -277,14 +357,13 @@ int wt_verbs_peer_post(struct wt_path *path, const struct wt_op *ops, unsigned c
 	return (int)taken;
 }
 
-/* What the device will never have, or, without a queue pair, never speak of. */
+/* What the device will never have, or never speak of: without a queue pair that is all. */
 static void fail_rest(struct wt_path *path)
 {
 	struct wt_verbs_peer *peer = path->peer;
-	struct ibv_wc flushed = { .status = IBV_WC_WR_FLUSH_ERR };
 
-	while (peer->works_count && !path->cm.id->qp)
-		wt_verbs_peer_worked(path, &flushed);
+	while (peer->works_count && !(path->cm.id->qp && peer->signalled))
+		work_end(peer, -path->error);
 	if (peer->works_count)
 		return;
 	for (; peer->queue_count; peer->queue_count--) {
@@ -315,20 +394,22 @@ int wt_verbs_peer_poll(struct wt_path *path, struct wt_completion *ret_completio
 	bool failed = path->error, more = true;
 	unsigned done;
 
-	if (!peer->held)
+	if (!peer->held && peer->freed.messages != peer->got.messages)
 		wt_verbs_peer_free(peer);
-	done = hand_out(peer, ret_completions, max);
+	done = peer->done_count ? hand_out(peer, ret_completions, max) : 0;
 	while (more && done < max)
 		done += wt_verbs_peer_take(path, ret_completions + done, max - done, &more);
 	wt_verbs_peer_tell(path);
-	push(path);
+	if (peer->queue_count)
+		push(path);
 	if (failed && !more && peer->cut && path->cm.id->qp) {
 		rdma_destroy_qp(path->cm.id);
 		failed = false;
 	}
 	if (failed && !more)
 		fail_rest(path);
-	done += hand_out(peer, ret_completions + done, max - done);
+	if (peer->done_count)
+		done += hand_out(peer, ret_completions + done, max - done);
 	if (!done && ++path->idle % IDLE_POLLS == 0)
 		wt_verbs_events_take(path);
 	if (failed && !more && !done && !peer->outstanding && !peer->works_count)
@@ -342,7 +423,7 @@ int wt_verbs_peer_arm(struct wt_path *path)
 	struct wt_completion found;
 	bool more;
 
-	if (peer->done_count || (path->error && (!peer->works_count || peer->cut)))
+	if (peer->done_count || (path->error && (!peer->signalled || peer->cut)))
 		return 1;
 	path->armed = true;
 	if (ibv_req_notify_cq(path->cq, 0))

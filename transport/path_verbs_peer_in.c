@@ -3,8 +3,9 @@
  * path_verbs_peer_in.c - the receiving half of a path of peers over verbs.
  *
  * Owns the ring `in` and the receives.
- *   1. Every receive has a place for a word. A message uses a receive up, but its bytes are in the ring; so a
- *      receive can be posted anew as soon as its completion was seen.
+ *   1. Every receive has a place for a word or a short message. What is in the ring uses a receive up, too. A
+ *      receive is posted anew once its completion was seen, that of a short message once this was freed, and
+ *      always before the peer is told: so the peer has a receive for each message and word that it may send.
  *   2. A message is handed out where it lies. It is the peer's to overwrite only when it was freed, which is
  *      in the next poll, and the peer was told so.
  *   3. freed <= got, and got - freed is at most what the ring and the depth allow: a peer that sends more,
@@ -22,6 +23,11 @@
 #define POLL_BATCH 16u
 #define RECEIVE (1ull << 32) /* in the id of a receive, beside its place */
 
+static uint8_t *place_in(const struct wt_verbs_peer *peer, unsigned slot)
+{
+	return peer->places_in + (size_t)slot * WT_VERBS_SHORT_MAX;
+}
+
 static bool receives_post(struct wt_path *path)
 {
 	struct ibv_recv_wr works[POLL_BATCH];
@@ -34,8 +40,8 @@ static bool receives_post(struct wt_path *path)
 	while (peer->receives_count && !code) {
 		unsigned slot = peer->receives[--peer->receives_count];
 
-		pieces[n] = (struct ibv_sge){ .addr = (uintptr_t)&peer->words_in[slot],
-			.length = sizeof *peer->words_in,
+		pieces[n] = (struct ibv_sge){ .addr = (uintptr_t)place_in(peer, slot),
+			.length = WT_VERBS_SHORT_MAX,
 			.lkey = peer->mr->lkey };
 		works[n] =
 			(struct ibv_recv_wr){ .wr_id = RECEIVE | slot, .sg_list = &pieces[n], .num_sge = 1 };
@@ -108,20 +114,23 @@ static bool word_heard(struct wt_path *path, const struct wt_verbs_word *word, u
 	}
 }
 
-static bool message_heard(struct wt_path *path, uint32_t length, struct wt_completion *ret_completion)
+/* place: of a short message; NULL: it is in the ring. */
+static bool message_heard(
+	struct wt_path *path, uint32_t length, uint8_t *place, struct wt_completion *ret_completion)
 {
 	struct wt_verbs_peer *peer = path->peer;
 	struct wt_verbs_mark after = peer->got;
 	uint32_t at;
 
-	if (length - 1 >= WT_PATH_MESSAGE_MAX)
+	if (length - 1 >= WT_PATH_MESSAGE_MAX || !place == (length <= WT_VERBS_SHORT_MAX))
 		return false;
 	at = wt_verbs_peer_place(&after, length);
 	if (after.messages - peer->told.messages > path->depth ||
 		after.bytes - peer->told.bytes > WT_VERBS_RING_BYTES)
 		return false;
 	peer->got = after;
-	*ret_completion = (struct wt_completion){ .length = length, .message = peer->in + at };
+	*ret_completion =
+		(struct wt_completion){ .length = length, .message = place ? place : peer->in + at };
 	return true;
 }
 
@@ -130,7 +139,8 @@ static unsigned heard(struct wt_path *path, const struct ibv_wc *wc, struct wt_c
 {
 	struct wt_verbs_peer *peer = path->peer;
 	unsigned slot = (uint32_t)wc->wr_id;
-	bool message = wc->opcode == IBV_WC_RECV_RDMA_WITH_IMM;
+	bool ring = wc->opcode == IBV_WC_RECV_RDMA_WITH_IMM;
+	bool word = !ring && wc->wc_flags & IBV_WC_WITH_IMM;
 	bool good;
 
 	if (!(wc->wr_id & RECEIVE)) {
@@ -141,20 +151,26 @@ static unsigned heard(struct wt_path *path, const struct ibv_wc *wc, struct wt_c
 		wt_verbs_fail(path, -wt_verbs_status(wc->status));
 		return 0;
 	}
-	if (message)
-		good = message_heard(path, ntohl(wc->imm_data), ret_completion);
+	if (word)
+		good = word_heard(path, (const struct wt_verbs_word *)place_in(peer, slot), wc->byte_len);
+	else if (ring)
+		good = message_heard(path, ntohl(wc->imm_data), NULL, ret_completion);
 	else
-		good = word_heard(path, &peer->words_in[slot], wc->byte_len);
-	peer->receives[peer->receives_count++] = slot;
+		good = message_heard(path, wc->byte_len, place_in(peer, slot), ret_completion);
+	if (good && !word && !ring)
+		peer->lent[peer->lent_count++] = slot;
+	else
+		peer->receives[peer->receives_count++] = slot;
 	if (!good)
 		wt_verbs_fail(path, EPROTO);
-	return good && message;
+	return good && !word;
 }
 
 unsigned wt_verbs_peer_take(
 	struct wt_path *path, struct wt_completion *ret_completions, unsigned max, bool *ret_more)
 {
 	int asked = (int)(max < POLL_BATCH ? max : POLL_BATCH);
+	struct wt_verbs_peer *peer = path->peer;
 	struct ibv_wc wc[POLL_BATCH];
 	unsigned messages = 0;
 	int n = ibv_poll_cq(path->cq, asked, wc);
@@ -166,7 +182,7 @@ unsigned wt_verbs_peer_take(
 		wt_verbs_fail(path, EIO);
 		wt_verbs_cut(path);
 	}
-	if (!path->error)
+	if (peer->receives_count && !path->error)
 		receives_post(path);
 	*ret_more = n == asked;
 	return messages;
@@ -175,6 +191,8 @@ unsigned wt_verbs_peer_take(
 void wt_verbs_peer_free(struct wt_verbs_peer *peer)
 {
 	peer->freed = peer->got;
+	while (peer->lent_count)
+		peer->receives[peer->receives_count++] = peer->lent[--peer->lent_count];
 }
 
 void wt_verbs_peer_tell(struct wt_path *path)
@@ -183,7 +201,8 @@ void wt_verbs_peer_tell(struct wt_path *path)
 	uint32_t messages = peer->freed.messages - peer->told.messages;
 	uint32_t bytes = peer->freed.bytes - peer->told.bytes;
 
-	if (!messages || (messages < path->depth / 4 && bytes < WT_VERBS_RING_BYTES / 4))
+	if (!messages || peer->receives_count ||
+		(messages < path->depth / 4 && bytes < WT_VERBS_RING_BYTES / 4))
 		return;
 	if (wt_verbs_peer_say(path, WT_VERBS_WORD_FREED, peer->freed.messages, peer->freed.bytes))
 		peer->told = peer->freed;
