@@ -4,8 +4,8 @@
  *
  * Owns the peers, and what is kept for delivery.
  *   1. Kept events are delivered before anything that is polled later: messages of one peer stay in order.
- *   2. A path's buffer is read only by who holds `delivering`, or, if it rests, by wt_mesh_drain, which
- * has waited for the holder: so a message that is being delivered is not overwritten.
+ *   2. A path's buffer is read only by who has set `delivering`, or, if it rests, by wt_mesh_drain, which
+ * has waited for that to end: so a message that is being delivered is not overwritten.
  *   3. The endpoints are closed only when no dial uses them.
  */
 #include "mesh_internal.h"
@@ -111,7 +111,7 @@ int wt_mesh_open(struct wt_mesh_name self, const struct wt_mesh_events *events, 
 		return wt_error_set(err, errno, "cannot make an epoll descriptor: %s", strerror(errno));
 	}
 	pthread_mutex_init(&mesh->lock, NULL);
-	pthread_mutex_init(&mesh->delivering, NULL);
+	pthread_cond_init(&mesh->delivered, NULL);
 	pthread_cond_init(&mesh->dial_ended, NULL);
 	*ret_mesh = mesh;
 	return 0;
@@ -199,6 +199,21 @@ void wt_mesh_submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_m
 	pthread_mutex_unlock(&mesh->lock);
 }
 
+bool wt_mesh_submit_now(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_mesh_item *item)
+{
+	bool now;
+
+	item->peer = peer;
+	item->internal = false;
+	item->urgent = false;
+	pthread_mutex_lock(&mesh->lock);
+	now = wt_mesh_idle(peer);
+	if (now)
+		wt_mesh_work_begin(peer, item);
+	pthread_mutex_unlock(&mesh->lock);
+	return now;
+}
+
 static void deliver(struct wt_mesh *mesh, const struct wt_mesh_event *event)
 {
 	if (event->item)
@@ -218,6 +233,22 @@ static void tell_broken(struct wt_mesh *mesh)
 	pthread_mutex_lock(&mesh->lock);
 }
 
+/* Answers false when somebody else delivers. Called and left with `lock` held, and so is its end. */
+static bool deliver_begin(struct wt_mesh *mesh)
+{
+	if (mesh->delivering || mesh->awaited)
+		return false;
+	__atomic_store_n(&mesh->delivering, true, __ATOMIC_RELAXED);
+	return true;
+}
+
+static void deliver_end(struct wt_mesh *mesh)
+{
+	__atomic_store_n(&mesh->delivering, false, __ATOMIC_RELAXED);
+	if (mesh->awaited)
+		pthread_cond_broadcast(&mesh->delivered);
+}
+
 /* Called and left with `lock` held. */
 static int deliver_kept(struct wt_mesh *mesh)
 {
@@ -225,6 +256,8 @@ static int deliver_kept(struct wt_mesh *mesh)
 	struct wt_mesh_event *next;
 	int count = 0;
 
+	if (!mesh->kept && !mesh->broken[0])
+		return 0;
 	tell_broken(mesh);
 	event = mesh->kept;
 	mesh->kept = NULL;
@@ -300,19 +333,23 @@ int wt_mesh_progress(struct wt_mesh *mesh)
 	bool away;
 	int count;
 
-	if (WT_MESH_QUIESCES && pthread_mutex_trylock(&mesh->delivering) != 0)
+	if (WT_MESH_QUIESCES && __atomic_load_n(&mesh->delivering, __ATOMIC_RELAXED))
 		return 0;
 	pthread_mutex_lock(&mesh->lock);
-	/* Draining can end, but not begin, while `delivering` is held: so of what does not rest now no
-	 * message is kept behind the back of what is polled. */
+	if (WT_MESH_QUIESCES && !deliver_begin(mesh)) {
+		pthread_mutex_unlock(&mesh->lock);
+		return 0;
+	}
+	/* Draining can end, but not come to its first poll, during `delivering`: so of what does not rest now
+	 * no message is kept behind the back of what is polled. */
 	resting = WT_MESH_QUIESCES && mesh->draining ? mesh->epoch : 0;
 	count = deliver_kept(mesh);
 	count += poll_and_deliver(mesh, resting);
 	count += deliver_kept(mesh);
 	away = WT_MESH_QUIESCES && mesh->mode == WT_BOND_AWAY;
-	pthread_mutex_unlock(&mesh->lock);
 	if (WT_MESH_QUIESCES)
-		pthread_mutex_unlock(&mesh->delivering);
+		deliver_end(mesh);
+	pthread_mutex_unlock(&mesh->lock);
 	if (away && !count)
 		nap();
 	return count;
@@ -329,17 +366,19 @@ bool wt_mesh_settle(struct wt_mesh *mesh)
 	bool settled;
 	size_t i;
 
-	if (pthread_mutex_trylock(&mesh->delivering) != 0)
-		return false;
 	pthread_mutex_lock(&mesh->lock);
+	if (!deliver_begin(mesh)) {
+		pthread_mutex_unlock(&mesh->lock);
+		return false;
+	}
 	for (i = mesh->up_count; i-- > 0 && !mesh->draining;)
 		wt_mesh_poll(mesh->up[i], NULL);
 	settled = !mesh->draining;
 	for (i = 0; i < mesh->peer_count && settled; i++)
 		settled = peer_settled(mesh->peers[i]);
 	settled |= mesh->broken[0] != 0;
+	deliver_end(mesh);
 	pthread_mutex_unlock(&mesh->lock);
-	pthread_mutex_unlock(&mesh->delivering);
 	return settled;
 }
 
@@ -416,7 +455,7 @@ void wt_mesh_close(struct wt_mesh *mesh)
 	free(mesh->peers);
 	free(mesh->up);
 	pthread_mutex_destroy(&mesh->lock);
-	pthread_mutex_destroy(&mesh->delivering);
+	pthread_cond_destroy(&mesh->delivered);
 	pthread_cond_destroy(&mesh->dial_ended);
 	free(mesh);
 }

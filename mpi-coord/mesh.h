@@ -103,6 +103,8 @@ void wt_mesh_peer_address(
 	struct wt_mesh *mesh, struct wt_mesh_peer *peer, const struct wt_mesh_address *address);
 
 void wt_mesh_submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_mesh_item *item);
+/* The same if nothing is before it, and the connection is there. false: nothing was done. */
+bool wt_mesh_submit_now(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_mesh_item *item);
 /* Delivers; answers how many events there were. While the rank is detached, and there are none, it sleeps for
  * a millisecond. */
 int wt_mesh_progress(struct wt_mesh *mesh);

@@ -150,6 +150,11 @@ static bool sends(const struct wt_mesh_peer *peer)
 	return WT_MESH_QUIESCES ? wt_bond_sends(&peer->bond) : peer->bond.state == WT_BOND_UP;
 }
 
+bool wt_mesh_idle(const struct wt_mesh_peer *peer)
+{
+	return peer->path && !peer->urgent.first && !peer->queue.first && sends(peer);
+}
+
 void wt_mesh_flush(struct wt_mesh_peer *peer)
 {
 	if (!peer->path)

@@ -96,7 +96,9 @@ struct wt_mesh {
 	struct wt_mesh_name self;
 	struct wt_mesh_events events;
 	pthread_mutex_t lock;
-	pthread_mutex_t delivering; /* held by who delivers; before `lock` */
+	bool delivering; /* by somebody, who leaves `lock` meanwhile; read without it, too */
+	bool awaited;    /* the end of that */
+	pthread_cond_t delivered;
 	pthread_cond_t dial_ended;
 	struct wt_mesh_link links[WT_LINKS];
 	struct wt_mesh_address address;
@@ -172,6 +174,8 @@ void wt_mesh_bond_event(struct wt_mesh_peer *peer, enum wt_bond_event event);
 /* The same with the path that the event brings. */
 void wt_mesh_bond_path(
 	struct wt_mesh_peer *peer, enum wt_bond_event event, enum wt_link_kind kind, struct wt_path *path);
+/* Nothing waits to be posted, and something may be. */
+bool wt_mesh_idle(const struct wt_mesh_peer *peer);
 /* Posts what may go. */
 void wt_mesh_flush(struct wt_mesh_peer *peer);
 /* Polls one path; writes events to deliver, or keeps them if ret_events is NULL. Answers how many it wrote.

@@ -94,11 +94,11 @@ void wt_mesh_quiesce(struct wt_mesh *mesh, uint32_t epoch, bool parted)
 {
 	pthread_mutex_lock(&mesh->lock);
 	begin(mesh, epoch, parted);
-	pthread_mutex_unlock(&mesh->lock);
 	/* Who is delivering may read in a path's buffer. */
-	pthread_mutex_lock(&mesh->delivering);
-	pthread_mutex_unlock(&mesh->delivering);
-	pthread_mutex_lock(&mesh->lock);
+	mesh->awaited = true;
+	while (mesh->delivering)
+		pthread_cond_wait(&mesh->delivered, &mesh->lock);
+	mesh->awaited = false;
 	all(mesh, WT_BOND_QUIESCE, WT_BOND_QUIESCED);
 	pthread_mutex_unlock(&mesh->lock);
 }

@@ -74,7 +74,8 @@ static atomic_bool stop;
 static atomic_bool quiet;  /* errors are expected */
 static atomic_uint moving; /* a bit for each rank: those begin nothing with the others, nor these with them */
 static atomic_int failures;
-static atomic_int working; /* nodes that may still need an answer of the others */
+static atomic_uint at_once; /* messages that went so */
+static atomic_int working;  /* nodes that may still need an answer of the others */
 static char directory[] = "/tmp/watari-mesh-XXXXXX";
 
 static uint64_t now_ns(void)
@@ -166,7 +167,10 @@ static void send_one(struct node *node, int to)
 		.head_length = sizeof work->head,
 		.local = work->bytes,
 		.length = (uint32_t)length };
-	wt_mesh_submit(node->mesh, node->peers[to], &work->item);
+	if (work->head.sequence % 2 && wt_mesh_submit_now(node->mesh, node->peers[to], &work->item))
+		atomic_fetch_add(&at_once, 1);
+	else
+		wt_mesh_submit(node->mesh, node->peers[to], &work->item);
 }
 
 static void finish(struct node *node, struct work *work)
@@ -428,6 +432,7 @@ static void test_talk(void **state)
 		sched_yield();
 	}
 	world_close();
+	assert_true(at_once > 0);
 }
 
 /* moves: a bit for each rank; 0: all. */
