@@ -2,8 +2,9 @@
 /*
  * wt_mpi_pair.c - two ranks: half round trips of small messages, and the rate of large ones in windows.
  *
- *   wt_mpi_pair [ITERATIONS]
+ *   wt_mpi_pair [ITERATIONS [WINDOWS]]
  *
+ * WINDOWS 0: only small messages.
  * One JSON object from rank 0. Says nothing of who carries the bytes: bench_mpi.py chooses that.
  */
 #include <mpi.h>
@@ -88,9 +89,10 @@ static double bandwidth(int rank, char *memory, int windows)
 int main(int argc, char **argv)
 {
 	int iterations = argc > 1 ? atoi(argv[1]) : 20000;
+	int windows = argc > 2 ? atoi(argv[2]) : iterations / 200;
 	char *memory;
 	double half;
-	double rate;
+	double rate = 0;
 	int rank;
 
 	MPI_Init(&argc, &argv);
@@ -103,7 +105,8 @@ int main(int argc, char **argv)
 	}
 	memset(memory, rank + 1, (size_t)WINDOW * LARGE);
 	half = latency(rank, memory, iterations);
-	rate = bandwidth(rank, memory, iterations / 200);
+	if (windows > 0)
+		rate = bandwidth(rank, memory, windows);
 	if (rank == 0)
 		printf("{\"latency_us\": %.3f, \"bandwidth_mb_s\": %.1f}\n", half, rate);
 	free(memory);
