@@ -189,29 +189,30 @@ void wt_mesh_peer_address(
 	pthread_mutex_unlock(&mesh->lock);
 }
 
-void wt_mesh_submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_mesh_item *item)
+/* Answers false, and does nothing, where the item would wait and must not. */
+static bool submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_mesh_item *item, bool may_wait)
 {
+	bool begins;
+
 	item->peer = peer;
 	item->internal = false;
 	item->urgent = false;
 	pthread_mutex_lock(&mesh->lock);
-	wt_mesh_work_begin(peer, item);
+	begins = may_wait || wt_mesh_idle(peer);
+	if (begins)
+		wt_mesh_work_begin(peer, item);
 	pthread_mutex_unlock(&mesh->lock);
+	return begins;
+}
+
+void wt_mesh_submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_mesh_item *item)
+{
+	submit(mesh, peer, item, true);
 }
 
 bool wt_mesh_submit_now(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 {
-	bool now;
-
-	item->peer = peer;
-	item->internal = false;
-	item->urgent = false;
-	pthread_mutex_lock(&mesh->lock);
-	now = wt_mesh_idle(peer);
-	if (now)
-		wt_mesh_work_begin(peer, item);
-	pthread_mutex_unlock(&mesh->lock);
-	return now;
+	return submit(mesh, peer, item, false);
 }
 
 static void deliver(struct wt_mesh *mesh, const struct wt_mesh_event *event)
