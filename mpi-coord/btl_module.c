@@ -7,8 +7,8 @@
  *      again, or, if it gave it away (BTL_OWNERSHIP), back in its list.
  *   2. The mesh's head lies right before the first segment, so head and segment are one piece.
  *   3. Nothing is ever refused because the rank is quiesced: Open MPI repeats what was refused only when
- *      something else completes, which then nothing does.
- * Any thread may call in; the lists have a lock.
+ *      something else completes, which then nothing does. send_at_once refuses, but with a descriptor to
+ * send. Any thread may call in; the lists have a lock.
  */
 #include "btl_watari.h"
 

@@ -11,8 +11,8 @@
  *   3. sent - sent_freed <= depth messages and WT_VERBS_RING_BYTES: the peer always has a receive for us,
  *      and receiver-not-ready never happens between ends that keep the rules.
  *   4. READs and WRITEs are signalled, and one in SIGNAL_EVERY of what is done already. A completion ends its
- *      work and all older ones. So the device may have messages of which nobody speaks: who wants to know
- * that they are through (quiesce) sends a mark behind them.
+ *      work and all older ones. So the device may have messages of which nobody speaks; who wants to know
+ *      (quiesce) sends a mark behind them.
  *   5. outstanding == operations in `queue` + in `works` + in `done`, at most the path's depth.
  *   6. What the peer said before the end is heard: only a poll that finds the completion queue empty, and the
  *      path failed before it looked, acts on that. The path is silent when every signalled work was flushed;

@@ -599,16 +599,23 @@ static void test_wrong_peer(void **state)
 	world_close();
 }
 
-/* Of the last messages nobody speaks; who rests is told all the same, by one mark. */
-static void test_rests(void **state)
+/* A short message of the first end has come to the second one's device. */
+static void world_with_message(void)
 {
 	struct wt_op op = { .kind = WT_OP_SEND, .local = source, .length = 100 };
-	struct wt_completion done[4];
 
 	world_open(16);
 	settle();
 	assert_int_equal(wt_verbs_post(&ends[0].path, &op, 1), 1);
 	device_step(&ends[0], false);
+}
+
+/* Of the last messages nobody speaks; who rests is told all the same, by one mark. */
+static void test_rests(void **state)
+{
+	struct wt_completion done[4];
+
+	world_with_message();
 	assert_int_equal(wt_verbs_poll(&ends[0].path, done, 4), 1);
 	assert_false(wt_verbs_peer_idle(&ends[0].path));
 	for (unsigned i = 0; i < 3; i++)
@@ -628,13 +635,9 @@ static void test_rests(void **state)
  * posted anew. */
 static void test_found_by_arm(void **state)
 {
-	struct wt_op op = { .kind = WT_OP_SEND, .local = source, .length = 100 };
 	struct wt_completion done[4];
 
-	world_open(16);
-	settle();
-	assert_int_equal(wt_verbs_post(&ends[0].path, &op, 1), 1);
-	device_step(&ends[0], false);
+	world_with_message();
 	assert_int_equal(wt_verbs_arm(&ends[1].path), 1);
 	assert_int_equal(wt_verbs_arm(&ends[1].path), 1);
 	assert_int_equal(wt_verbs_poll(&ends[1].path, done, 4), 1);
