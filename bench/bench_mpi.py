@@ -28,6 +28,7 @@ BUILD = os.path.join(ROOT, "build", "release")
 COORDINATOR = os.path.join(BUILD, "watari-mpi")
 MESSAGES = os.path.join(BUILD, "tests", "messages")
 RANKS = (2, 4, 8)  # 1, 6 and 28 connections
+NATIVE_RUNS = 5  # for each run asked for: single ones differ by a third, and the margins are 2 and 5 %
 COMMON = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "core"]
 
 
@@ -84,7 +85,7 @@ def paused(directory, ranks, phases, cycles):
 def native(args):
     with tempfile.TemporaryDirectory() as directory:
         os.environ["XDG_RUNTIME_DIR"] = directory
-        found = interleave({"watari": watari_pair, "fixed": fixed_pair, "tcp": tcp_pair}, args.runs)
+        found = interleave({"watari": watari_pair, "fixed": fixed_pair, "tcp": tcp_pair}, NATIVE_RUNS * args.runs)
         for metric, key, unit, better in (("latency_tcp", "latency_us", "us", "lower"), ("bandwidth_tcp", "bandwidth_mb_s", "MB/s", "higher")):
             show(args, "mpi", "native", metric, unit, better, [run[key] for run in found["watari"]], "btl/tcp",
                  [run[key] for run in found["tcp"]])

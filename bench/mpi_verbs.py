@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """mpi_verbs.py - MPI over btl/watari's verbs in the lab, beside UCX on the same link; for bench_mpi.py.
 
-One rank on each of two hosts; and both on one host, by its device all the same, where less of the time is that of emulated NICs.
-perftest says what the link carries without MPI. soft-RoCE favours TCP: neither is judged by that.
+One rank on each of two hosts; and, in metrics of their own (_one_host), both on one host, by its device all the same, where
+less of the time is that of emulated NICs. perftest says what the link carries without MPI (_perftest). soft-RoCE favours
+TCP: neither is judged by that.
 """
 
 import itertools
@@ -63,11 +64,11 @@ def measure(args):
         sys.exit(f"bench: the lab is needed: {reason}")
     with lab(2) as hosts:
         ranks = Ranks(*hosts)
-        for place, ends in (("two hosts", hosts), ("one host", (hosts[0], hosts[0]))):
-            compare(args, ranks, place, ends)
+        for place, ends, kind in (("two hosts", hosts, ""), ("one host", (hosts[0], hosts[0]), "_one_host")):
+            compare(args, ranks, place, ends, kind)
 
 
-def compare(args, ranks, place, ends):
+def compare(args, ranks, place, ends, kind):
     ours = [COORDINATOR, "run", "--name", "bench", "--btl", "watari,self"]
     for metric, key, unit, better, beside, link, windows, runs in (
             ("latency_verbs", "latency_us", "us", "lower", "ib_send_lat", latency_link, 0, LATENCY_RUNS * args.runs),
@@ -76,5 +77,5 @@ def compare(args, ranks, place, ends):
                             "ucx": lambda n=windows: ranks.run(["mpirun", *UCX], place, "ucx", n),
                             "perftest": lambda of=link: of(ends)}, runs)
         watari, ucx, perf = ([run[key] for run in found[who]] for who in ("watari", "ucx", "perftest"))
-        show(args, "mpi", place, metric, unit, better, watari, "UCX", ucx)
-        show(args, "mpi", f"{place}, link", metric, unit, better, watari, beside, perf)
+        show(args, "mpi", place, metric + kind, unit, better, watari, "UCX", ucx)
+        show(args, "mpi", place, f"{metric}{kind}_perftest", unit, better, watari, beside, perf)
