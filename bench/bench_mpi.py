@@ -28,7 +28,7 @@ BUILD = os.path.join(ROOT, "build", "release")
 COORDINATOR = os.path.join(BUILD, "watari-mpi")
 MESSAGES = os.path.join(BUILD, "tests", "messages")
 RANKS = (2, 4, 8)  # 1, 6 and 28 connections
-NATIVE_RUNS = 5  # for each run asked for: single ones differ by a third, and the margins are 2 and 5 %
+NATIVE_RUNS = 10  # for each run asked for: single ones differ by a third, and the margins are 2 and 5 %
 COMMON = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "core"]
 
 

@@ -19,13 +19,16 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #define SEND_IOVS_MAX 64u
-#define SEND_BYTES_MAX (1u << 20)
+/* One call, or twice that: while more is copied, what the peer has taken leaves the cache before it is used
+ * again. */
+#define SEND_BYTES_MAX (256u << 10)
 #define TOGETHER_BYTES 512u
 
 static const uint8_t zeros[64u << 10];
@@ -60,6 +63,13 @@ bool wt_tcp_peer_idle(const struct wt_path *path)
 bool wt_tcp_peer_ready(const struct wt_path *path)
 {
 	return path->peer->done_count || wt_tcp_peer_buffered(path->peer);
+}
+
+bool wt_tcp_peer_may(const struct wt_path *path, short events)
+{
+	struct pollfd socket = { .fd = path->socket, .events = events };
+
+	return poll(&socket, 1, 0) != 0;
 }
 
 struct wt_tcp_out *wt_tcp_peer_out(struct wt_tcp_peer *peer)
@@ -123,15 +133,15 @@ static bool gather(
 			sent -= parts[i].length;
 			continue;
 		}
-		/* An answer's bytes are found below. */
-		next->iov_base = parts[i].base ? (uint8_t *)parts[i].base + sent : NULL;
-		next->iov_len = parts[i].length - sent;
 		(*inout_n)++;
-		if (i == 2 && out->answer) {
+		if (i == 2 && out->answer)
 			answer_bytes(path, out, sent, next);
-			if (next->iov_len < parts[i].length - sent)
-				return false;
-		}
+		else
+			*next = (struct iovec){ (uint8_t *)parts[i].base + sent, parts[i].length - sent };
+		if (next->iov_len > SEND_BYTES_MAX)
+			next->iov_len = SEND_BYTES_MAX;
+		if (next->iov_len < parts[i].length - sent)
+			return false;
 		sent = 0;
 	}
 	return true;
@@ -217,6 +227,9 @@ void wt_tcp_peer_flush(struct wt_path *path)
 	struct wt_tcp_peer *peer = path->peer;
 	ssize_t sent = 0;
 
+	/* A full socket says so without its lock, and takes bytes again when there is room for many. */
+	if (peer->watching_out && !wt_tcp_peer_may(path, POLLOUT))
+		return;
 	while (peer->out_count && !peer->send_error && !path->error) {
 		sent = send_some(path);
 		if (sent == -EINTR)

@@ -73,6 +73,9 @@ struct wt_tcp_peer {
 struct wt_tcp_out *wt_tcp_peer_out(struct wt_tcp_peer *peer);
 void wt_tcp_peer_done(struct wt_tcp_peer *peer, uint64_t cookie, int status, uint32_t length);
 void wt_tcp_peer_flush(struct wt_path *path);
+/* Whether the socket has one of events, or an error; asked without the socket's lock, which the kernel's own
+ * work on what comes and goes needs. */
+bool wt_tcp_peer_may(const struct wt_path *path, short events);
 
 /*
  * path_tcp_peer_in.c: messages that came, at most max; what else came is dealt with. *ret_more: the socket

@@ -16,11 +16,13 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
 /* Of what is not received into place: whatever follows in it is copied, so not more than one long message. */
 #define CHUNK (WT_PATH_MESSAGE_MAX + 2 * sizeof(struct wt_tcp_frame))
+#define CHUNK_AHEAD 1024u            /* while bytes come that have a place: of those, not more is copied */
 #define RECEIVE_BYTES_MAX (4u << 20) /* bytes in one poll, or somewhat more */
 
 static uint8_t waste[64u << 10]; /* nobody reads it */
@@ -210,6 +212,19 @@ static int take(struct wt_path *path, struct wt_completion *ret_completion)
 	return 1;
 }
 
+/* How much may come into `in`. */
+static size_t chunk(const struct wt_tcp_peer *peer, bool direct)
+{
+	bool answer_due = peer->waiting_count && peer->waiting[peer->waiting_first].kind == WT_OP_READ;
+	size_t room = sizeof peer->in - peer->in_end;
+	size_t most = CHUNK;
+
+	/* More than a frame and less than what it announces is a message, which needs all. */
+	if (direct || (answer_due && peer->in_end < sizeof(struct wt_tcp_frame)))
+		most = CHUNK_AHEAD;
+	return room < most ? room : most;
+}
+
 /* Answers bytes, 0 when there are none now or the path failed; *ret_more: there may be more. */
 static size_t receive(struct wt_path *path, bool *ret_more)
 {
@@ -230,12 +245,13 @@ static size_t receive(struct wt_path *path, bool *ret_more)
 	/* Behind bytes that are thrown away more of them may follow. */
 	if (!direct || peer->got + direct == le32toh(peer->frame.length)) {
 		iov[message.msg_iovlen].iov_base = peer->in + peer->in_end;
-		asked = sizeof peer->in - peer->in_end;
-		if (asked > CHUNK)
-			asked = CHUNK;
+		asked = chunk(peer, direct);
 		iov[message.msg_iovlen++].iov_len = asked;
 	}
 	asked += direct;
+	*ret_more = false;
+	if (direct && !wt_tcp_peer_may(path, POLLIN))
+		return 0;
 	do
 		got = direct ? recvmsg(path->socket, &message, MSG_DONTWAIT)
 			     : recv(path->socket, iov[0].iov_base, iov[0].iov_len, MSG_DONTWAIT);
