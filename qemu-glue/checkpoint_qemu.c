@@ -5,8 +5,9 @@
  *
  *   1. Once QEMU was told to migrate, only its own word that the migration is over, or the end of our
  * patience, ends the wait for its guest.
- *   2. A guest that is stopped by this migration is stopped for no longer than --stop-timeout; one that
- * somebody else has stopped may be.
+ *   2. A guest that is stopped by this migration is stopped for no longer than --stop-timeout while it is
+ * written, and QEMU has as long to say that it still is; one that somebody else has stopped may be for
+ * longer.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -19,7 +20,6 @@
 #define WATCH_NS 250000000ull
 #define POLL_NS 5000000ull
 #define RETURN_NS 30000000000ull   /* QEMU has so long to let its guest go on */
-#define ASK_NS 2000000000ull       /* ... and so long to answer while its guest is stopped */
 #define BANDWIDTH_MAX (1ull << 40) /* bytes per second that QEMU may think it has: no limit of its own */
 
 /* ---- the end of its migration ---- */
@@ -215,7 +215,9 @@ int wt_checkpoint_check_stopped(struct wt_checkpoint *c, struct wt_error *err)
 {
 	json_t *answer = NULL;
 	const char *status;
-	int r = wt_qmp_call(c->relay.qmp, "query-status", NULL, ASK_NS, &answer, err);
+	/* As long as for the writing: a QEMU that has just written its state may be busy still. */
+	uint64_t patience_ns = c->options->stop_timeout_ns;
+	int r = wt_qmp_call(c->relay.qmp, "query-status", NULL, patience_ns, &answer, err);
 
 	if (r < 0)
 		return r;
