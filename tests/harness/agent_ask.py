@@ -9,20 +9,42 @@ import random
 import socket
 import sys
 
+REPEAT_S, PATIENCE = 5, 30
+
+
+def answers(client):
+    """Lines as they come; None when none has for REPEAT_S."""
+    have = b""
+    while True:
+        try:
+            got = client.recv(65536)
+        except TimeoutError:
+            yield None
+            continue
+        if not got:
+            return
+        *lines, have = (have + got).split(b"\n")
+        yield from (json.loads(line) for line in lines if line.strip())
+
 
 def ask(path, hook, text):
-    """(whether all was well, the hook's words or the reason)"""
+    """(whether all was well, the hook's words or the reason). Asks again, as watari does: QEMU may lose what is written while
+    the guest's end is closed."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(150)
+        client.settimeout(REPEAT_S)
         client.connect(path)
         number = random.randrange(1, 1 << 53)  # an agent that is asked twice under one number answers only once more
         request = {"id": number, "do": "message", "name": hook, "timeout_ms": 120000, "data": text + "\n"}
-        client.sendall(b"\n" + json.dumps(request).encode() + b"\n")
-        with client.makefile("r") as lines:
-            for line in lines:
-                answer = json.loads(line) if line.strip() else {}
-                if answer.get("id") == number:
-                    return answer["ok"], answer.get("output" if answer["ok"] else "error", "")
+        line, silent = b"\n" + json.dumps(request).encode() + b"\n", 0
+        client.sendall(line)
+        for answer in answers(client):
+            if answer is None:
+                silent += 1
+                if silent == PATIENCE:
+                    return False, f"the agent says nothing for {REPEAT_S * PATIENCE} s"
+                client.sendall(line)
+            elif answer.get("id") == number:
+                return answer["ok"], answer.get("output" if answer["ok"] else "error", "")
     return False, "QEMU has closed the socket"
 
 
