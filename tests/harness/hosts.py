@@ -155,7 +155,6 @@ class LabHost(Host):
         self.index = index
         self.address = f"10.77.0.1{index}"
         self.ethernet = f"10.88.0.1{index}"
-        self.fabric6 = f"fd77::1{index}"  # the same device's by IPv6
         self.lab_dir = lab_dir
         self.prefix, self.prefix_with_input = ([LAB, "exec", *stdin, "--dir", lab_dir, "--host", str(index), "--"]
                                                for stdin in ((), ("--stdin",)))
