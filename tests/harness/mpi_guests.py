@@ -2,6 +2,7 @@
 """mpi_guests.py - an MPI job in guests, started by the first of them; and the coordinator outside."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -104,9 +105,9 @@ class GuestJob(Job):
         """Lets the program end, and checks its word. The job's console begins where its first guest was first."""
         first = self.guests[0]
         first.told("end")
-        wait_for(lambda: "JOB ended with" in first.console(), "the job to end", timeout_s)
+        code = wait_for(lambda: re.search(r"JOB ended with (\d+)\s", first.console()), "the job to end", timeout_s)[1]
         lines = first.console().splitlines()
         word = next((line for line in lines if line.startswith(WORD)), None)
-        if "JOB ended with 0" not in first.console() or not word:
+        if code != "0" or not word:
             raise Failure(f"the job failed: {lines[-12:]}")
         return word
