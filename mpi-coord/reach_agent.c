@@ -30,7 +30,7 @@
 #include "thread.h"
 
 #define WORDS_MAX 32
-#define LOOK_S 30 /* the command has deadlines of its own; this one is for a host that hangs */
+#define LOOK_S 60 /* the command has deadlines of its own; this one is for a host that hangs */
 #define END_S 5
 #define LINE_BYTES 1024
 

@@ -35,9 +35,9 @@
 #include "printable.h"
 
 #define PING_MS 250
-#define PINGS_MAX 20
+#define PINGS_MAX 40
 #define BEAT_MS 1000
-#define QUIET_BEATS_MAX 10
+#define QUIET_BEATS_MAX 30
 #define SEND_S 5
 #define LINE_MAX_BYTES 1024 /* of standard input */
 

@@ -17,7 +17,7 @@
 
 #define WT_GUEST_RANKS_MAX 128    /* in one guest */
 #define WT_GUEST_RANK_LINE 512    /* bytes, with its newline */
-#define WT_GUEST_SILENCE_MS 10000 /* a host that says nothing for so long is gone */
+#define WT_GUEST_SILENCE_MS 30000 /* a host that says nothing for so long is gone */
 
 struct wt_guest_rank {
 	int fd;

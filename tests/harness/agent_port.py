@@ -57,7 +57,8 @@ class Port:
     def __init__(self, host):
         self.host_end, self.guest_end = End(f"{host.run_dir}/agent.sock"), End(f"{host.run_dir}/port.sock")
         self.path, self.file = self.host_end.path, self.guest_end.path
-        threading.Thread(target=self._run, daemon=True).start()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
 
     def _run(self):
         ends = (self.host_end, self.guest_end)
@@ -77,6 +78,11 @@ class Agent:
 
     def start(self):
         self.process = self.host.start([AGENT, "--port", self.port.file, "--hooks", self.host.run_dir, "--ranks", self.folder], "watari-guest")
+
+    def state(self):
+        """For the word of a test that fails."""
+        code, port = self.process.child.poll(), self.port.thread.is_alive()
+        return f"{self.host.name} {'runs' if code is None else f'ended with {code}'}, its port {'passes on' if port else 'has died'}"
 
 
 class OldAgent:

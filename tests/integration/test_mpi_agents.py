@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.agent_port import Agent, OldAgent  # noqa: E402
 from harness.cases import expect, main  # noqa: E402
-from harness.hosts import wait_for  # noqa: E402
+from harness.hosts import Failure, wait_for  # noqa: E402
 from harness.migration import watari  # noqa: E402
 from harness.mpi import COORDINATOR, MESSAGES, Job  # noqa: E402
 from harness.network import network  # noqa: E402
@@ -50,7 +50,11 @@ def two_guests(host, *options):
                   agents=[agent.port.path for agent in agents])
         job.host, job.until = host, until  # the coordinator is no guest's
         job.wait_up()
-        yield net, agents, job
+        try:
+            yield net, agents, job
+        except Failure:
+            print("the agents: " + ", ".join(agent.state() for agent in agents))
+            raise
 
 
 def case_cycles(host, image):
