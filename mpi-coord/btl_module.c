@@ -181,29 +181,48 @@ static int send_descriptor(struct mca_btl_base_module_t *btl, struct mca_btl_bas
 	return OPAL_SUCCESS;
 }
 
+/* Header and payload behind each other; false: the payload cannot be had. */
+static bool pack(struct opal_convertor_t *convertor, const void *header, size_t header_size,
+	size_t payload_size, uint8_t *ret_bytes)
+{
+	struct iovec iov = { .iov_base = ret_bytes + header_size, .iov_len = payload_size };
+	uint32_t count = 1;
+
+	memcpy(ret_bytes, header, header_size);
+	return !payload_size || opal_convertor_pack(convertor, &iov, &count, &payload_size) >= 0;
+}
+
 /*
  * A small message that is copied, and of which Open MPI keeps no account. Only where nothing is before it: so
  * no more are kept than a path takes, and what must wait waits at Open MPI. Who gets no descriptor instead
- * waits for something else to complete (invariant 3); who wants none sends in the other way.
+ * waits for something else to complete (invariant 3); who wants none sends in the other way. A descriptor
+ * that is given out holds the message already: a convertor that has packed once packs nothing more.
  */
 static int send_at_once(struct mca_btl_base_module_t *btl, struct mca_btl_base_endpoint_t *endpoint,
 	struct opal_convertor_t *convertor, void *header, size_t header_size, size_t payload_size,
 	uint8_t order, uint32_t flags, mca_btl_base_tag_t tag, mca_btl_base_descriptor_t **ret_base)
 {
+	struct wt_mesh *mesh = mca_btl_watari_component.mesh;
+	struct wt_mesh_peer *peer = (struct wt_mesh_peer *)endpoint;
 	size_t size = header_size + payload_size;
-	mca_btl_base_descriptor_t *base =
-		ret_base || size <= WT_BTL_SMALL_MAX
-			? alloc(btl, endpoint, order, size, flags | MCA_BTL_DES_FLAGS_BTL_OWNERSHIP)
-			: NULL;
-	struct iovec iov = { .iov_len = payload_size };
-	uint32_t count = 1;
+	bool tiny = size <= WT_MESH_NOW_MAX - WT_FRAME_HEAD_BYTES;
+	uint8_t now[WT_MESH_NOW_MAX];
+	mca_btl_base_descriptor_t *base = NULL;
+	bool packed;
 
+	packed = tiny && pack(convertor, header, header_size, payload_size, now + WT_FRAME_HEAD_BYTES);
+	if (packed && wt_mesh_send_now(mesh, peer, tag, now, WT_FRAME_HEAD_BYTES + size))
+		return OPAL_SUCCESS;
+	if (ret_base || size <= WT_BTL_SMALL_MAX)
+		base = alloc(btl, endpoint, order, size, flags | MCA_BTL_DES_FLAGS_BTL_OWNERSHIP);
 	if (base && size <= WT_BTL_SMALL_MAX) {
-		memcpy(base->des_segments[0].seg_addr.pval, header, header_size);
-		iov.iov_base = (uint8_t *)base->des_segments[0].seg_addr.pval + header_size;
-		if ((!payload_size || opal_convertor_pack(convertor, &iov, &count, &payload_size) >= 0) &&
-			wt_mesh_submit_now(mca_btl_watari_component.mesh, (struct wt_mesh_peer *)endpoint,
-				item_fill(base, tag)))
+		uint8_t *bytes = base->des_segments[0].seg_addr.pval;
+
+		if (packed)
+			memcpy(bytes, now + WT_FRAME_HEAD_BYTES, size);
+		else if (!tiny)
+			packed = pack(convertor, header, header_size, payload_size, bytes);
+		if (packed && wt_mesh_submit_now(mesh, peer, item_fill(base, tag)))
 			return OPAL_SUCCESS;
 	}
 	if (ret_base)

@@ -10,6 +10,7 @@
  */
 #include "mesh_internal.h"
 #include "fatal.h"
+#include "sabotage.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -213,6 +214,20 @@ void wt_mesh_submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_m
 bool wt_mesh_submit_now(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 {
 	return submit(mesh, peer, item, false);
+}
+
+bool wt_mesh_send_now(
+	struct wt_mesh *mesh, struct wt_mesh_peer *peer, uint8_t tag, void *message, size_t length)
+{
+	bool gone;
+
+	wt_frame_data_encode(tag, message);
+	pthread_mutex_lock(&mesh->lock);
+	/* What has gone on a path that is fresh might be needed for the next one. */
+	gone = wt_mesh_idle(peer) && !peer->fresh && !wt_sabotage_messages() &&
+	       wt_mesh_ops(peer)->send_now(peer->path, message, (uint32_t)length);
+	pthread_mutex_unlock(&mesh->lock);
+	return gone;
 }
 
 static void deliver(struct wt_mesh *mesh, const struct wt_mesh_event *event)

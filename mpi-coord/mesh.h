@@ -27,6 +27,8 @@
 #include "gone.h"
 #include "registry.h"
 
+#define WT_MESH_NOW_MAX WT_PATH_NOW_MAX
+
 struct wt_mesh;
 struct wt_mesh_peer;
 
@@ -105,6 +107,12 @@ void wt_mesh_peer_address(
 void wt_mesh_submit(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_mesh_item *item);
 /* The same if nothing is before it, and the connection is there. false: nothing was done. */
 bool wt_mesh_submit_now(struct wt_mesh *mesh, struct wt_mesh_peer *peer, struct wt_mesh_item *item);
+/*
+ * The same for a message of at most WT_MESH_NOW_MAX bytes, which begins with WT_FRAME_HEAD_BYTES for the mesh
+ * to fill: it goes at once, its memory is the caller's again, and nobody hears of it.
+ */
+bool wt_mesh_send_now(
+	struct wt_mesh *mesh, struct wt_mesh_peer *peer, uint8_t tag, void *message, size_t length);
 /* Delivers; answers how many events there were. While the rank is detached, and there are none, it sleeps for
  * a millisecond. */
 int wt_mesh_progress(struct wt_mesh *mesh);

@@ -39,14 +39,20 @@ bool wt_sabotage_gone(void)
 	return how && strcmp(how, "mpi_stale") == 0;
 }
 
+bool wt_sabotage_messages(void)
+{
+	const char *how = getenv("WATARI_SABOTAGE");
+
+	return how && strncmp(how, "mpi_", 4) == 0 && !wt_sabotage_gone();
+}
+
 bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
 {
 	const char *how = getenv("WATARI_SABOTAGE");
 	static unsigned seen;
 	struct wt_mesh_item *other;
 
-	if (!how || strncmp(how, "mpi_", 4) != 0 || wt_sabotage_gone() ||
-		__atomic_add_fetch(&seen, 1, __ATOMIC_RELAXED) % EVERY)
+	if (!wt_sabotage_messages() || __atomic_add_fetch(&seen, 1, __ATOMIC_RELAXED) % EVERY)
 		return false;
 	if (strcmp(how, "mpi_double") == 0) {
 		wt_mesh_queue_put(&peer->queue, copy(item));

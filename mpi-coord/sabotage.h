@@ -20,11 +20,18 @@
 #ifdef WATARI_SABOTAGE
 /* true: the item needs no sending any more. Under the mesh's lock. */
 bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item);
+/* Whether it does that to some: no message is sent but by way of it. */
+bool wt_sabotage_messages(void);
 /* true: notes of memory that went away are to be lost. */
 bool wt_sabotage_gone(void);
 void wt_sabotage_before(const char *point);
 #else
 static inline bool wt_sabotage_message(struct wt_mesh_peer *peer, struct wt_mesh_item *item)
+{
+	return false;
+}
+
+static inline bool wt_sabotage_messages(void)
 {
 	return false;
 }

@@ -426,6 +426,11 @@ static int tcp_post(struct wt_path *path, const struct wt_op *ops, unsigned coun
 	return path->peer ? wt_tcp_peer_post(path, ops, count) : wt_tcp_pull_post(path, ops, count);
 }
 
+static bool tcp_send_now(struct wt_path *path, const void *bytes, uint32_t length)
+{
+	return path->peer && !path->quiesced && wt_tcp_peer_send_now(path, bytes, length);
+}
+
 static int tcp_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max)
 {
 	if (path->pull)
@@ -490,8 +495,8 @@ static int tls_listener_open(const char *host, uint16_t port, struct wt_listener
 	.listener_dropped = wt_tcp_listener_dropped, .listener_accept = wt_tcp_listener_accept,             \
 	.request_admit = tcp_request_admit, .request_refuse = tcp_request_refuse, .connect = tcp_connect,   \
 	.quiesce = tcp_quiesce, .resume = tcp_resume, .detach = tcp_detach, .attach = tcp_attach,           \
-	.close = tcp_close, .post = tcp_post, .poll = tcp_poll, .arm = tcp_arm, .fd = tcp_fd,               \
-	.depth = tcp_depth, .alive = tcp_alive
+	.close = tcp_close, .post = tcp_post, .send_now = tcp_send_now, .poll = tcp_poll, .arm = tcp_arm,   \
+	.fd = tcp_fd, .depth = tcp_depth, .alive = tcp_alive
 
 const struct wt_fabric_ops wt_path_tcp_ops = {
 	.name = "tcp",

@@ -204,6 +204,7 @@ int wt_tcp_serve_error(const struct wt_path *path);
 int wt_tcp_peer_start(struct wt_path *path);
 void wt_tcp_peer_stop(struct wt_path *path);
 int wt_tcp_peer_post(struct wt_path *path, const struct wt_op *ops, unsigned count);
+bool wt_tcp_peer_send_now(struct wt_path *path, const void *bytes, uint32_t length);
 int wt_tcp_peer_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max);
 bool wt_tcp_peer_idle(const struct wt_path *path);
 /* Whether poll has something to say without hearing from the socket. */

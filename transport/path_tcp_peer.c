@@ -12,7 +12,9 @@
  *   4. A region is looked up anew before each piece of an answer is sent; if its key no longer grants
  *      reading, zeros take the place of the rest and the trailer says so.
  *   5. A send that failed fails the path only when there is nothing more to receive.
- *   6. The epoll descriptor watches EPOLLOUT exactly while `out` holds something.
+ *   6. What send_now has sent in part is in `out` as a frame of which no completion tells; there is one at
+ * most, for none is begun while `out` holds anything.
+ *   7. The epoll descriptor watches EPOLLOUT exactly while `out` holds something.
  * No thread and no allocation after start; nothing here blocks.
  */
 #include "path_tcp_peer.h"
@@ -158,7 +160,9 @@ static void out_pop(struct wt_tcp_peer *peer)
 {
 	struct wt_tcp_out *out = &peer->out[peer->out_first];
 
-	if (out->kind == WT_OP_SEND) {
+	if (out->now) {
+		; /* its caller has been told */
+	} else if (out->kind == WT_OP_SEND) {
 		wt_tcp_peer_done(peer, out->cookie, 0, out->head_length + out->body_length);
 	} else if (out->kind == WT_OP_INVALID) {
 		peer->owed--;
@@ -267,6 +271,44 @@ static int op_check(const struct wt_path *path, const struct wt_op *op)
 	return 0;
 }
 
+/* The rest of what goes now. */
+static void queue_now(struct wt_path *path, const void *bytes, uint32_t length, size_t sent)
+{
+	struct wt_tcp_peer *peer = path->peer;
+	struct wt_tcp_out *out = wt_tcp_peer_out(peer);
+
+	memcpy(peer->now, bytes, length);
+	out->kind = WT_OP_SEND;
+	out->now = true;
+	out->frame.kind = htole16(WT_TCP_FRAME_MESSAGE);
+	out->frame.length = htole32(length);
+	out->body = peer->now;
+	out->body_length = length;
+	peer->sent = sent;
+	wt_tcp_peer_flush(path);
+}
+
+bool wt_tcp_peer_send_now(struct wt_path *path, const void *bytes, uint32_t length)
+{
+	struct {
+		struct wt_tcp_frame frame;
+		uint8_t bytes[WT_PATH_NOW_MAX];
+	} message;
+	size_t size = sizeof message.frame + length;
+	ssize_t sent;
+
+	if (path->error || path->peer->send_error || path->peer->out_count || length - 1 >= WT_PATH_NOW_MAX)
+		return false;
+	message.frame = (struct wt_tcp_frame){ .magic = htole32(WT_TCP_MAGIC_FRAME),
+		.kind = htole16(WT_TCP_FRAME_MESSAGE),
+		.length = htole32(length) };
+	memcpy(message.bytes, bytes, length);
+	sent = send(path->socket, &message, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent > 0 && (size_t)sent < size)
+		queue_now(path, bytes, length, (size_t)sent);
+	return sent > 0; /* a post finds out what else there is */
+}
+
 static void queue(struct wt_tcp_peer *peer, const struct wt_op *op)
 {
 	struct wt_tcp_out *out = wt_tcp_peer_out(peer);
@@ -322,7 +364,7 @@ static void fail_all(struct wt_path *path)
 	for (; peer->out_count; peer->out_count--) {
 		struct wt_tcp_out *out = &peer->out[peer->out_first];
 
-		if (out->kind != WT_OP_INVALID)
+		if (out->kind != WT_OP_INVALID && !out->now)
 			wt_tcp_peer_done(peer, out->cookie, -path->error, 0);
 		peer->out_first = (peer->out_first + 1) % WT_TCP_OUT_MAX;
 	}

@@ -16,6 +16,7 @@
 struct wt_tcp_out {
 	enum wt_op_kind kind; /* INVALID: an answer to the peer */
 	bool answer;          /* has bytes of ours and a trailer */
+	bool now;             /* the rest of a message of send_now, whose bytes are in the peer's `now` */
 	struct wt_tcp_frame frame;
 	const void *head;
 	uint32_t head_length;
@@ -59,6 +60,7 @@ struct wt_tcp_peer {
 	unsigned outstanding;
 	unsigned owed;  /* answers in `out` */
 	int send_error; /* 0, or the errno with which sending ended */
+	uint8_t now[WT_PATH_NOW_MAX];
 	/* path_tcp_peer_in.c's */
 	enum wt_tcp_in_state state;
 	struct wt_tcp_frame frame; /* of the bytes that come */

@@ -291,6 +291,7 @@ const struct wt_fabric_ops wt_path_verbs_ops = {
 	.attach = wt_verbs_attach,
 	.close = wt_verbs_close,
 	.post = wt_verbs_post,
+	.send_now = wt_verbs_send_now,
 	.poll = wt_verbs_poll,
 	.arm = wt_verbs_arm,
 	.fd = verbs_fd,

@@ -157,6 +157,7 @@ void wt_verbs_close(struct wt_path *path);
 
 /* path_verbs_queue.c: the data half. */
 int wt_verbs_post(struct wt_path *path, const struct wt_op *ops, unsigned count);
+bool wt_verbs_send_now(struct wt_path *path, const void *bytes, uint32_t length);
 int wt_verbs_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max);
 int wt_verbs_arm(struct wt_path *path);
 bool wt_verbs_alive(struct wt_path *path);
@@ -176,6 +177,7 @@ bool wt_verbs_peer_idle(const struct wt_path *path);
 /* The same, of a path that shall become so: the device will speak of all that it has. */
 bool wt_verbs_peer_rest(struct wt_path *path);
 int wt_verbs_peer_post(struct wt_path *path, const struct wt_op *ops, unsigned count);
+bool wt_verbs_peer_send_now(struct wt_path *path, const void *bytes, uint32_t length);
 int wt_verbs_peer_poll(struct wt_path *path, struct wt_completion *ret_completions, unsigned max);
 int wt_verbs_peer_arm(struct wt_path *path);
 /* path_verbs_peer_in.c: says our opening, the first word on a path. */

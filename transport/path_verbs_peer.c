@@ -30,7 +30,6 @@
 
 #include <arpa/inet.h>
 
-#define IDLE_POLLS 1024
 #define SIGNAL_EVERY 16u
 _Static_assert(SIGNAL_EVERY <= WT_VERBS_WORDS, "of `works` that are full one is signalled");
 
@@ -228,21 +227,33 @@ bool wt_verbs_peer_rest(struct wt_path *path)
 	return wt_verbs_peer_idle(path);
 }
 
-/* Copies a message to its place. false: the peer has no room for it yet. */
-static bool message_prepare(struct wt_path *path, unsigned n, const struct wt_op *op)
+/* The next message takes its place in the peer's ring. false: the peer has no room for it yet. */
+static bool message_place(struct wt_path *path, uint32_t length, uint32_t *ret_at)
 {
 	struct wt_verbs_peer *peer = path->peer;
-	uint32_t length = op->head_length + op->length;
 	struct wt_verbs_mark after = peer->sent;
-	uint32_t at = wt_verbs_peer_place(&after, length);
-	struct ibv_send_wr *work;
-	uint8_t *to = peer->out + at;
 
+	*ret_at = wt_verbs_peer_place(&after, length);
 	if (after.messages - peer->sent_freed.messages > path->depth ||
 		after.bytes - peer->sent_freed.bytes > WT_VERBS_RING_BYTES)
 		return false;
 	peer->sent = after;
 	peer->flying++;
+	return true;
+}
+
+/* Copies a message to its place. */
+static bool message_prepare(struct wt_path *path, unsigned n, const struct wt_op *op)
+{
+	struct wt_verbs_peer *peer = path->peer;
+	uint32_t length = op->head_length + op->length;
+	struct ibv_send_wr *work;
+	uint32_t at;
+	uint8_t *to;
+
+	if (!message_place(path, length, &at))
+		return false;
+	to = peer->out + at;
 	work = work_next(path, n, WT_OP_SEND, 0, length);
 	if (length <= WT_VERBS_SHORT_MAX) {
 		work->opcode = IBV_WR_SEND;
@@ -275,13 +286,19 @@ static void move_prepare(struct wt_path *path, unsigned n, const struct wt_op *o
 	path->pieces[n].lkey = op->local_region->mr[path->rail]->lkey;
 }
 
+/* Whether the device may have anything of ours yet, or still. */
+static bool pushes(const struct wt_path *path)
+{
+	return !path->error && path->peer->opened;
+}
+
 /* Gives the device what may go. */
 static void push(struct wt_path *path)
 {
 	struct wt_verbs_peer *peer = path->peer;
 	unsigned n;
 
-	if (path->error || !peer->opened)
+	if (!pushes(path))
 		return;
 	for (n = 0; peer->queue_count && n < WT_VERBS_DEPTH_MAX; n++) {
 		const struct wt_op *op = &peer->queue[peer->queue_first];
@@ -357,6 +374,24 @@ int wt_verbs_peer_post(struct wt_path *path, const struct wt_op *ops, unsigned c
 	return (int)taken;
 }
 
+bool wt_verbs_peer_send_now(struct wt_path *path, const void *bytes, uint32_t length)
+{
+	struct wt_verbs_peer *peer = path->peer;
+	struct ibv_send_wr *work;
+	uint32_t at;
+
+	if (!pushes(path) || peer->queue_count || length - 1 >= peer->inline_max ||
+		peer->works_count == peer->works_max || !message_place(path, length, &at))
+		return false;
+	work = work_next(path, 0, WT_OP_SEND, 0, length);
+	work->opcode = IBV_WR_SEND;
+	work->send_flags |= IBV_SEND_INLINE;
+	path->pieces[0].addr = (uintptr_t)bytes;
+	path->pieces[0].lkey = 0;
+	works_post(path, 1);
+	return true;
+}
+
 /* What the device will never have, or never speak of: without a queue pair that is all. */
 static void fail_rest(struct wt_path *path)
 {
@@ -410,7 +445,7 @@ int wt_verbs_peer_poll(struct wt_path *path, struct wt_completion *ret_completio
 		fail_rest(path);
 	if (peer->done_count)
 		done += hand_out(peer, ret_completions + done, max - done);
-	if (!done && ++path->idle % IDLE_POLLS == 0)
+	if (!done && ++path->idle % WT_VERBS_IDLE_POLLS == 0)
 		wt_verbs_events_take(path);
 	if (failed && !more && !done && !peer->outstanding && !peer->works_count)
 		return -path->error;

@@ -16,7 +16,10 @@
 #define WT_VERBS_RING_BYTES (256u << 10)
 #define WT_VERBS_RING_ALIGN 64u
 #define WT_VERBS_SHORT_MAX 256u
-#define WT_VERBS_INLINE_MAX 128u /* what goes with its request, which saves the device a read, if it can */
+#define WT_VERBS_IDLE_POLLS \
+	16384u /* between two looks at the connection's events, which cost a system call */
+#define WT_VERBS_INLINE_MAX \
+	WT_PATH_NOW_MAX /* what goes with its request, which saves the device a read, if it can */
 /*
  * Of one end's depth: an end gives back what it has read once that is a quarter of the ring, or of the
  * messages that may be under way. So an end that does not look has at most 4 + 7 such words before it, and

@@ -296,6 +296,11 @@ int wt_verbs_post(struct wt_path *path, const struct wt_op *ops, unsigned count)
 	return work_post(path, taken);
 }
 
+bool wt_verbs_send_now(struct wt_path *path, const void *bytes, uint32_t length)
+{
+	return path->peer && !path->quiesced && wt_verbs_peer_send_now(path, bytes, length);
+}
+
 int wt_verbs_arm(struct wt_path *path)
 {
 	struct ibv_wc wc;

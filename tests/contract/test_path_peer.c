@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define ENDS 2
-#define MESSAGES 4096
+#define MESSAGES 8192
 
 struct end {
 	struct wt_path *path;
@@ -181,6 +181,57 @@ static void messages_in_order(void **state)
 			assert_int_equal(peers->ends[e].statuses[i], 0);
 		}
 	}
+	peers_close(peers);
+	free(peers);
+}
+
+/* A message that is to go now is sent or refused; false: refused. Its bytes are ours at once. */
+static bool goes_now(struct end *end, uint32_t number, uint32_t length)
+{
+	uint8_t bytes[WT_PATH_NOW_MAX];
+	bool gone;
+
+	memset(bytes, (int)number, sizeof bytes);
+	memcpy(bytes, &number, 4);
+	gone = test_ops->send_now(end->path, bytes, length);
+	memset(bytes, 0xee, sizeof bytes);
+	return gone;
+}
+
+/* What goes now keeps its place behind what was posted, whatever is full; and there is an end to it. */
+static void messages_now(void **state)
+{
+	static uint32_t numbers[MESSAGES / 2];
+	struct peers *peers = calloc(1, sizeof *peers);
+	struct end *end = &peers->ends[0];
+	uint32_t lengths[MESSAGES / 2];
+	uint32_t number = 0;
+	unsigned now = 0;
+
+	peers_open(peers);
+	assert_false(goes_now(end, 0, 0));
+	assert_false(test_ops->send_now(end->path, end->memory, WT_PATH_NOW_MAX + 1));
+	while (number < MESSAGES / 2) {
+		lengths[number] = 4 + number % (WT_PATH_NOW_MAX - 3);
+		numbers[number] = number;
+		if (number % 128 >= 4 && goes_now(end, number, lengths[number])) {
+			now++;
+		} else {
+			lengths[number] = number % 128 < 4 ? 60004 : 4;
+			post(peers, 0, op_send(&numbers[number], 4, end->memory, lengths[number] - 4));
+		}
+		if (++number % 32 == 0)
+			wait_until(peers, 0, end->posted, 0);
+	}
+	wait_until(peers, 0, end->posted, number);
+	for (uint32_t i = 0; i < number; i++) {
+		assert_int_equal(peers->ends[1].firsts[i], i);
+		assert_int_equal(peers->ends[1].lengths[i], lengths[i]);
+	}
+	/* soft-RoCE can send inline, so every fabric here can do it. */
+	assert_true(now > 100);
+	test_ops->quiesce(end->path);
+	assert_false(goes_now(end, 0, 4));
 	peers_close(peers);
 	free(peers);
 }
@@ -692,10 +743,69 @@ static void frames_in_pieces(void **state)
 	free(peers);
 }
 
+/* Appends what has come to the socket; answers how much. */
+static size_t raw_read(int fd, uint8_t *bytes, size_t size)
+{
+	ssize_t n = recv(fd, bytes, size, MSG_DONTWAIT);
+
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* Of a message that goes now the socket takes a part only: the rest goes with the next polls. */
+static void now_in_parts(void **state)
+{
+	enum { SIZE = 32 + WT_PATH_NOW_MAX, ROOM = 64 << 20 };
+	struct peers *peers = calloc(1, sizeof *peers);
+	uint64_t deadline = test_now_ns() + TEST_DEADLINE_NS;
+	uint8_t *bytes = malloc(ROOM);
+	int fd = raw_open(peers);
+	uint32_t sent = 0, parts = 0;
+	size_t got = 0;
+
+	while (parts < 3) {
+		bool part;
+
+		while (goes_now(&peers->ends[0], sent, WT_PATH_NOW_MAX))
+			assert_true(++sent < ROOM / SIZE);
+		/* Until the path is polled there comes only what the socket has. */
+		for (unsigned quiet = 0; quiet < 200; quiet++) {
+			size_t n = raw_read(fd, bytes + got, ROOM - got);
+
+			got += n;
+			quiet = n ? 0 : quiet;
+			usleep(100);
+		}
+		part = got < (size_t)sent * SIZE;
+		parts += part;
+		while (got < (size_t)sent * SIZE) {
+			turn(&peers->ends[0]);
+			got += raw_read(fd, bytes + got, ROOM - got);
+			assert_true(test_now_ns() < deadline);
+		}
+		if (!part) /* the next one begins elsewhere */
+			assert_true(goes_now(&peers->ends[0], sent++, WT_PATH_NOW_MAX));
+	}
+	for (uint32_t i = 0; i < sent; i++) {
+		uint32_t number;
+
+		memcpy(&number, bytes + (size_t)i * SIZE + 32, 4);
+		assert_int_equal(number, i);
+		assert_memory_equal(bytes + (size_t)i * SIZE, "WTTF", 4);
+		assert_int_equal(bytes[(size_t)(i + 1) * SIZE - 1], (uint8_t)i);
+	}
+	assert_int_equal(peers->ends[0].completed, 0);
+	close(fd);
+	free(bytes);
+	test_ops->close(peers->ends[0].path);
+	test_pair_close(&peers->pair);
+	free(peers);
+}
+
 int test_path_peer(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(messages_in_order),
+		cmocka_unit_test(messages_now),
 		cmocka_unit_test(message_bytes),
 		cmocka_unit_test(writes_and_reads),
 		cmocka_unit_test(keys_refused),
@@ -710,6 +820,7 @@ int test_path_peer(void)
 	const struct CMUnitTest bytes[] = {
 		cmocka_unit_test(wrong_frames),
 		cmocka_unit_test(frames_in_pieces),
+		cmocka_unit_test(now_in_parts),
 	};
 	int failed;
 	char name[64];

@@ -74,8 +74,9 @@ static atomic_bool stop;
 static atomic_bool quiet;  /* errors are expected */
 static atomic_uint moving; /* a bit for each rank: those begin nothing with the others, nor these with them */
 static atomic_int failures;
-static atomic_uint at_once; /* messages that went so */
-static atomic_int working;  /* nodes that may still need an answer of the others */
+static atomic_uint at_once;   /* messages that went so */
+static atomic_uint right_now; /* ... and so */
+static atomic_int working;    /* nodes that may still need an answer of the others */
 static char directory[] = "/tmp/watari-mesh-XXXXXX";
 
 static uint64_t now_ns(void)
@@ -149,12 +150,26 @@ static struct work *work_new(struct node *node, int to, enum wt_mesh_work kind)
 	return work;
 }
 
+static bool send_now(struct node *node, const struct work *work, size_t length)
+{
+	uint8_t bytes[WT_MESH_NOW_MAX];
+	bool gone;
+
+	memcpy(bytes, &work->head, sizeof work->head);
+	memcpy(bytes + sizeof work->head, work->bytes, length);
+	gone = wt_mesh_send_now(node->mesh, node->peers[work->to], 7, bytes, sizeof work->head + length);
+	memset(bytes, 0xee, sizeof bytes);
+	return gone;
+}
+
 static void send_one(struct node *node, int to)
 {
 	struct work *work = work_new(node, to, WT_MESH_SEND);
 	size_t length = (size_t)(node->sent[to] * 7919 % 60000);
 	size_t i;
 
+	if (node->sent[to] % 3 == 2)
+		length %= WT_MESH_NOW_MAX - sizeof work->head + 1;
 	work->bytes = malloc(length + 1);
 	if (!work->bytes)
 		abort();
@@ -167,7 +182,10 @@ static void send_one(struct node *node, int to)
 		.head_length = sizeof work->head,
 		.local = work->bytes,
 		.length = (uint32_t)length };
-	if (work->head.sequence % 2 && wt_mesh_submit_now(node->mesh, node->peers[to], &work->item))
+	if (work->head.sequence % 3 == 2 && send_now(node, work, length)) {
+		atomic_fetch_add(&right_now, 1);
+		done(&work->item, 0);
+	} else if (work->head.sequence % 2 && wt_mesh_submit_now(node->mesh, node->peers[to], &work->item))
 		atomic_fetch_add(&at_once, 1);
 	else
 		wt_mesh_submit(node->mesh, node->peers[to], &work->item);
@@ -432,7 +450,7 @@ static void test_talk(void **state)
 		sched_yield();
 	}
 	world_close();
-	assert_true(at_once > 0);
+	assert_true(at_once > 0 && right_now > 0);
 }
 
 /* moves: a bit for each rank; 0: all. */

@@ -50,6 +50,7 @@
 #define WT_PATH_HELLO_ID_BYTES 16       /* its first bytes say whose it is; the rest is secret */
 #define WT_PATH_READ_MAX (1u << 20)     /* the longest single read or write, bytes */
 #define WT_PATH_MESSAGE_MAX (66u << 10) /* the longest message, head and all, bytes */
+#define WT_PATH_NOW_MAX 128u            /* the longest that send_now takes, bytes */
 
 enum wt_fabric {
 	WT_FABRIC_INVALID = 0,
@@ -202,6 +203,11 @@ struct wt_fabric_ops {
 	/* Takes the first operations of the array; answers how many (0 < n <= count), or -EAGAIN, or -errno.
 	 */
 	int (*post)(struct wt_path *path, const struct wt_op *ops, unsigned count);
+	/*
+	 * PEER paths. A message that goes at once or not at all, behind all that were posted: true, and the
+	 * bytes are the caller's again, and no completion will tell of it. false: post it.
+	 */
+	bool (*send_now)(struct wt_path *path, const void *bytes, uint32_t length);
 	/* Answers how many completions it wrote (0: none now), or -errno once the path has failed and is
 	 * silent. */
 	int (*poll)(struct wt_path *path, struct wt_completion *ret_completions, unsigned max);
