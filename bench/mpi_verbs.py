@@ -69,8 +69,9 @@ def measure(args):
 
 
 def compare(args, ranks, place, ends, kind):
-    # Without "verbs" a rank that finds no device would talk over tcp, and nobody would notice.
-    ours = [COORDINATOR, "run", "--name", "bench", "--btl", "watari,self", "--mca", "btl_watari_fabrics", "verbs"]
+    # Without "verbs" a rank that finds no device would talk over tcp, and nobody would notice. By IPv6, as UCX must.
+    ours = [COORDINATOR, "run", "--name", "bench", "--btl", "watari,self", "--mca", "btl_watari_fabrics", "verbs",
+            "--mca", "btl_watari_verbs_address", "fd77::/64"]
     for metric, key, unit, better, beside, link, windows, runs in (
             ("latency_verbs", "latency_us", "us", "lower", "ib_send_lat", latency_link, 0, LATENCY_RUNS[place] * args.runs),
             ("bandwidth_verbs", "bandwidth_mb_s", "MB/s", "higher", "ib_write_bw", bandwidth_link, WINDOWS, args.runs)):

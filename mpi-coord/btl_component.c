@@ -43,7 +43,7 @@ static int component_register(void)
 	component->fabrics = NULL;
 	component->directory = NULL;
 	(void)mca_base_component_var_register(super, "address",
-		"Address of this host at which other ranks reach this one (default: the first that is up and not loopback)",
+		"Address of this host at which other ranks reach this one, or a network in which it has one, as 10.1.0.0/16 (default: the first that is up and not loopback)",
 		MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_4, MCA_BASE_VAR_SCOPE_LOCAL,
 		&component->host);
 	(void)mca_base_component_var_register(super, "directory",
@@ -51,7 +51,7 @@ static int component_register(void)
 		MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_4, MCA_BASE_VAR_SCOPE_LOCAL,
 		&component->directory);
 	(void)mca_base_component_var_register(super, "verbs_address",
-		"Address of an RDMA device of this host for the other ranks (default: the first one found)",
+		"Address of an RDMA device of this host for the other ranks, or a network in which it has one, as 10.1.0.0/16 or fd00:1::/64 (default: the first one found)",
 		MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_4, MCA_BASE_VAR_SCOPE_LOCAL,
 		&component->verbs_host);
 	(void)mca_base_component_var_register(super, "fabrics",

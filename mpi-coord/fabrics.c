@@ -14,10 +14,64 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The addresses of this host that others may reach, one after the other; answers the first true. */
-static bool addresses_try(bool (*fn)(void *arg, const char *host), void *arg)
+/* Addresses that begin alike; family AF_UNSPEC: all of IPv4. */
+struct network {
+	int family;
+	unsigned bits; /* that are alike */
+	uint8_t address[16];
+};
+
+static bool given(const char *text)
 {
-	char host[INET_ADDRSTRLEN];
+	return text && text[0];
+}
+
+static bool is_network(const char *text)
+{
+	return given(text) && strchr(text, '/');
+}
+
+static int network_parse(const char *text, struct network *ret_network, struct wt_error *err)
+{
+	size_t length = strcspn(text, "/");
+	char address[INET6_ADDRSTRLEN] = "";
+	unsigned most, end = 0;
+
+	*ret_network = (struct network){ .family = memchr(text, ':', length) ? AF_INET6 : AF_INET };
+	most = ret_network->family == AF_INET6 ? 128 : 32;
+	if (length < sizeof address)
+		memcpy(address, text, length);
+	if (inet_pton(ret_network->family, address, ret_network->address) == 1 &&
+		sscanf(text + length, "/%3u%n", &ret_network->bits, &end) == 1 && !text[length + end] &&
+		ret_network->bits <= most)
+		return 0;
+	return wt_error_set(err, EINVAL, "\"%.60s\" is no network; say 10.1.0.0/16, or fd00:1::/64", text);
+}
+
+static const uint8_t *address_bytes(const struct sockaddr *address)
+{
+	return address->sa_family == AF_INET6
+		       ? ((const struct sockaddr_in6 *)(const void *)address)->sin6_addr.s6_addr
+		       : (const uint8_t *)&((const struct sockaddr_in *)(const void *)address)->sin_addr;
+}
+
+static bool network_has(const struct network *network, const struct sockaddr *address)
+{
+	unsigned whole = network->bits / 8, rest = network->bits % 8;
+	const uint8_t *bytes;
+
+	if (address->sa_family != (network->family == AF_UNSPEC ? AF_INET : network->family))
+		return false;
+	bytes = address_bytes(address);
+	return memcmp(bytes, network->address, whole) == 0 &&
+	       (!rest || (bytes[whole] ^ network->address[whole]) >> (8 - rest) == 0);
+}
+
+/* The addresses of this host in the network that others may reach, one after the other; answers the first
+ * true. */
+static bool addresses_try(const struct network *network, bool (*fn)(void *arg, const char *host), void *arg)
+{
+	char host[INET6_ADDRSTRLEN];
 	struct ifaddrs *list;
 	struct ifaddrs *at;
 	bool found = false;
@@ -25,10 +79,10 @@ static bool addresses_try(bool (*fn)(void *arg, const char *host), void *arg)
 	if (getifaddrs(&list) < 0)
 		return false;
 	for (at = list; at && !found; at = at->ifa_next) {
-		if (!at->ifa_addr || at->ifa_addr->sa_family != AF_INET || !(at->ifa_flags & IFF_UP) ||
-			at->ifa_flags & IFF_LOOPBACK)
+		if (!at->ifa_addr || !(at->ifa_flags & IFF_UP) || at->ifa_flags & IFF_LOOPBACK ||
+			!network_has(network, at->ifa_addr))
 			continue;
-		inet_ntop(AF_INET, &((struct sockaddr_in *)at->ifa_addr)->sin_addr, host, sizeof host);
+		inet_ntop(at->ifa_addr->sa_family, address_bytes(at->ifa_addr), host, sizeof host);
 		found = fn(arg, host);
 	}
 	freeifaddrs(list);
@@ -53,19 +107,19 @@ static bool verbs_attach(void *arg, const char *host)
 	return wt_mesh_attach(attempt->mesh, WT_FABRIC_VERBS, host, attempt->epoch, NULL) >= 0;
 }
 
-static bool given(const char *text)
-{
-	return text && text[0];
-}
-
 static int attach_tcp(
 	struct wt_mesh *mesh, const struct wt_fabrics *wanted, uint32_t epoch, struct wt_error *err)
 {
-	char host[INET_ADDRSTRLEN] = "127.0.0.1";
+	char host[INET6_ADDRSTRLEN] = "127.0.0.1";
+	struct network network = { 0 };
+	bool named = is_network(wanted->host);
 
-	if (given(wanted->host))
+	if (given(wanted->host) && !named)
 		return wt_mesh_attach(mesh, WT_FABRIC_TCP, wanted->host, epoch, err);
-	addresses_try(address_copy, host);
+	if (named && network_parse(wanted->host, &network, err) < 0)
+		return -EINVAL;
+	if (!addresses_try(&network, address_copy, host) && named)
+		return wt_error_set(err, EADDRNOTAVAIL, "no address of this host is in %s", wanted->host);
 	return wt_mesh_attach(mesh, WT_FABRIC_TCP, host, epoch, err);
 }
 
@@ -73,13 +127,18 @@ static int attach_verbs(
 	struct wt_mesh *mesh, const struct wt_fabrics *wanted, uint32_t epoch, struct wt_error *err)
 {
 	struct attempt attempt = { mesh, epoch };
+	struct network network = { 0 };
+	bool named = is_network(wanted->verbs_host);
 
-	if (given(wanted->verbs_host))
+	if (given(wanted->verbs_host) && !named)
 		return wt_mesh_attach(mesh, WT_FABRIC_VERBS, wanted->verbs_host, epoch, err);
-	if (addresses_try(verbs_attach, &attempt))
+	if (named && network_parse(wanted->verbs_host, &network, err) < 0)
+		return -EINVAL;
+	if (addresses_try(&network, verbs_attach, &attempt))
 		return 0;
-	return wt_error_set(
-		err, ENODEV, "no address of this host belongs to an RDMA device; see `rdma link`");
+	return wt_error_set(err, ENODEV,
+		"no address of this host %s%s%sbelongs to an RDMA device; see `rdma link`",
+		named ? "in " : "", named ? wanted->verbs_host : "", named ? " " : "");
 }
 
 int wt_fabrics_attach(struct wt_mesh *mesh, const struct wt_fabrics *wanted, uint32_t epoch,

@@ -9,7 +9,10 @@
 
 #include "mesh.h"
 
-/* As the user gives them; NULL or empty: the default. */
+/*
+ * As the user gives them; NULL or empty: the default. An address, or a network (10.1.0.0/16, fd00:1::/64):
+ * this host's address in it, so that one word is right on all hosts.
+ */
 struct wt_fabrics {
 	const char *host;       /* default: the first that is up and not loopback, else loopback */
 	const char *verbs_host; /* of an RDMA device; default: the first that has one */
