@@ -137,9 +137,20 @@ class Guest:
         """Waits until the guest has looked at every page once more, and checks."""
         start = self.reports()
         first = start[-1][0] if start else -1
-        wait_for(lambda: self.failures() or (self.reports() and self.reports()[-1][0] >= first + 2),
-                 f"two rounds of the guest's check on {self.host.name}", timeout_s)
+        try:
+            wait_for(lambda: self.failures() or (self.reports() and self.reports()[-1][0] >= first + 2),
+                     f"two rounds of the guest's check on {self.host.name}", timeout_s)
+        except Failure as failure:
+            raise Failure(f"{failure}; it {self.stands()}") from None
         self.check()
+
+    def stands(self):
+        """Of a guest that says nothing: what QEMU says, and where its processor is, twice."""
+        found = []
+        for _ in range(2):
+            _, text = self.call("human-monitor-command", {"command-line": "info registers"})
+            found += [self.status(), next((line for line in str(text).splitlines() if "RIP=" in line), text)]
+        return f"stands: {found}"
 
     def ended(self, timeout_s=15):
         wait_for(lambda: not self.process.running(), f"the end of QEMU {self.name}", timeout_s)
