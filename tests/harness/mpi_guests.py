@@ -47,7 +47,7 @@ class MpiGuest(DeviceGuest):
         python = sys.executable if self.host.where == "native" else "/usr/bin/python3"
         code, said = self.host.call([python, AGENT_ASK, agent_socket(self), "mpi", what], 180)
         if code:
-            raise Failure(f"{self.name}: {what}: {said}")
+            raise self.silent(f"{self.name}: {what}: {said}")
         return said
 
     def connections(self):
