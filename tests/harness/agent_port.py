@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 
+from .hosts import wait_for
 from .migration import BUILD
 
 AGENT = os.path.join(BUILD, "watari-guest")
@@ -78,6 +79,10 @@ class Agent:
 
     def start(self):
         self.process = self.host.start([AGENT, "--port", self.port.file, "--hooks", self.host.run_dir, "--ranks", self.folder], "watari-guest")
+
+    def wait_open(self):
+        """For a host that does not repeat what it says: from here on the agent hears it."""
+        wait_for(lambda: self.port.guest_end.peer, "the agent at its port", 60)
 
     def state(self):
         """For the word of a test that fails."""

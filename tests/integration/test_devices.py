@@ -208,6 +208,7 @@ def case_repeated(host, image):
         file.write(f"#!/bin/sh\necho $* >>{log}\nread -r _ <{gate}\n")
     os.chmod(hook, 0o755)
     agent = Agent(host, host.run_dir)
+    agent.wait_open()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as port, port.makefile("r") as said:
         port.settimeout(20)
         port.connect(agent.port.path)
