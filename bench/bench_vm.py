@@ -3,11 +3,13 @@
 """a whole VM over tcp, against QEMU's own migration with its best setting.
 
 Two hosts of this machine, in network namespaces joined by a switch; QEMU 10.0 without KVM. All times are those of QEMU's own
-events, of one clock; all contenders have the same memory, which exists at the destination before (nobody pays for its first
-touch), no limit on bandwidth, 300 ms limit on downtime, and return-path. TCP's congestion control is that of the
-machine.
+events, of one clock; all contenders have the same memory, in huge pages of a tmpfs (--small-pages: in a memfd), which
+exists at the destination before (nobody pays for its first touch), no limit on bandwidth, 300 ms limit on downtime, and
+return-path. TCP's congestion control is reno, which any namespace may choose: others (bbr) pace what is sent, as if there were
+a network to be spared, and cost everybody two or three times as much here. Runs are interleaved, and whose turn is first changes.
 
-  total_time        a stopped guest, RAM full of random bytes: from the command to the completion at both ends
+  total_time        a stopped guest, RAM full of random bytes: to the completion at both ends, from the start of `watari send`,
+                    of QEMU from the first event of its migration; the destinations wait
   cpu_seconds       the same runs: user and system time of all QEMUs and relays of both ends, until they have ended or are
                     through. What interrupts of the network take lands on who is interrupted, and in the kernel's own threads,
                     which are nobody's: it is not counted
@@ -24,11 +26,14 @@ Our source QEMU has libwatari-feed.so (--no-feed: has not). QEMU's best settings
 where a network card would not: what sending without copying saves cannot be seen here.
 """
 
+import contextlib
 import json
+import mmap
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -68,26 +73,41 @@ def end_s(process):
 
 
 def fill(guest, mb):
-    """Random bytes into all of a guest's RAM, by way of its memfd."""
-    pid = guest.process.child.pid
-    descriptors = f"/proc/{pid}/fd"
-    memory = next(name for name in os.listdir(descriptors) if "memfd:memory-backend" in os.readlink(f"{descriptors}/{name}"))
+    """Random bytes into all of a guest's RAM, by way of its file."""
+    descriptors = f"/proc/{guest.process.child.pid}/fd"
+    names = {name: os.readlink(f"{descriptors}/{name}") for name in os.listdir(descriptors)}
+    memory = next(name for name, path in names.items() if "memfd:memory-backend" in path or "qemu_back_mem" in path)
     noise = os.urandom(2 * CHUNK)
-    with open(f"{descriptors}/{memory}", "r+b", buffering=0) as file:
-        for i in range(mb * 1048576 // CHUNK):  # no two pages are equal: each chunk begins elsewhere
-            os.pwrite(file.fileno(), noise[i * 8:i * 8 + CHUNK], i * CHUNK)
+    with open(f"{descriptors}/{memory}", "r+b", buffering=0) as file, mmap.mmap(file.fileno(), mb << 20) as room:
+        for i in range((mb << 20) // CHUNK):  # no two pages are equal: each chunk begins elsewhere
+            room[i * CHUNK:(i + 1) * CHUNK] = noise[i * 8:i * 8 + CHUNK]
+
+
+@contextlib.contextmanager
+def memory(small):
+    """Where guests have their RAM, as arguments for Guest."""
+    if small:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="watari-ram-") as folder:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "huge=always,size=90%", "watari", folder], check=True)
+        try:
+            yield {"backend": "file", "ram_file": folder, "ram_options": ",align=2M"}
+        finally:
+            Host.close_all()
+            subprocess.run(["umount", folder], check=True)
 
 
 class Pair:
     """A guest and the QEMU that awaits it, on two hosts. wait: the destination does not run by itself; env is the source's."""
 
-    def __init__(self, net, image, wait, stopped=False, cold=False, env=None, **guest):
+    def __init__(self, net, image, wait, stopped=False, cold=False, env=None, ram_options="", **guest):
         self.ends, self.events = [], []
         for host, incoming in zip(net.hosts, (False, True if wait else "defer")):
             path = f"{host.run_dir}/events{Guest.count}.qmp"
             extra = ["-qmp", f"unix:{path},server=on,wait=off", *(["-S"] if stopped and not incoming else [])]
             self.ends.append(Guest(host, image, incoming=incoming, extra=extra, env=None if incoming else env,
-                                   ram_options="" if cold and incoming else ",prealloc=on",
+                                   ram_options=ram_options + ("" if cold and incoming else ",prealloc=on"),
                                    append="" if stopped else "wt.report=20", **guest))
             self.events.append(Events(path))
         self.source, self.destination = self.ends
@@ -134,11 +154,10 @@ class Watari:
 
     def run(self, stopped=False, patience_s=300, **guest):
         pair = Pair(self.net, self.image, True, stopped, env=FEED if self.feed else None, **guest)
-        began = time.time()
         move = Migration(pair.source, pair.destination, keys=self.keys, receive=["--data-plain"],  # as QEMU does it here
                          send=["--data-plain", "--keep-source", "--downtime-limit", f"{DOWNTIME_MS}ms", "--give-up-after", f"{patience_s}s",
                                *self.options])
-        found = times(pair, began, stopped, lambda: move.sender.child.returncode)
+        found = times(pair, move.began, stopped, lambda: move.sender.child.returncode)
         shares = {"send": end_s(move.sender), "receive": end_s(move.receiver), "qemu": pair.cpu()}
         found["cpu_seconds"] = sum(shares.values())
         summary = move.succeed()
@@ -172,8 +191,8 @@ class Qemu:
         uri = {"uri": f"tcp:{self.net.hosts[1].address}:{PORT}"}
         self.prepare(pair)
         need(pair.destination, "migrate-incoming", uri)
-        began = time.time()
         need(pair.source, "migrate", uri)
+        began = pair.ended("MIGRATION", "setup", 0, lambda: None)
         found = times(pair, began, stopped, lambda: "failed" if pair.events[0].time_of("MIGRATION", "failed")
                       else "too late" if time.time() - began > patience_s else None)
         found["cpu_seconds"], found["commit_ms"] = pair.cpu(), 0
@@ -197,7 +216,7 @@ class Limit:
             if process.wait(300):
                 raise Failure(f"the limit: {process.tail()}")
         ends = json.loads(sender.lines[-1]), json.loads(receiver.lines[-1])
-        return {"total_time": ends[1]["done"] - ends[0]["began"], "cpu_seconds": ends[0]["cpu"] + ends[1]["cpu"]}
+        return {"total_time": ends[1]["done"] - ends[0]["began"], "cpu_seconds": ends[0]["cpu"] + ends[1]["cpu"], "cpu_send": ends[0]["cpu"], "cpu_receive": ends[1]["cpu"]}
 
 
 def need(guest, command, arguments):
@@ -214,14 +233,15 @@ def say(args, name, case, found):
 def best_of_qemu(args, net, image, size):
     """The two settings that are fastest in one run each."""
     settings = [Qemu(net, image, channels, zero_copy) for channels in args.channels for zero_copy in (False, True)]
-    found = {qemu: say(args, qemu.name, "sweep", qemu.run(stopped=True, mb=size)) for qemu in settings}
+    found = {qemu: say(args, qemu.name, "sweep", qemu.run(stopped=True, mb=size, **args.memory)) for qemu in settings}
     return sorted(settings, key=lambda qemu: found[qemu]["total_time"])[:2]
 
 
 def compare(args, contenders, case, metrics, beside=(), **guest):
     """A line for each of {metric of a run: (metric, unit)}; the baseline is the setting of QEMU with the better median. beside:
     run too, and no baseline."""
-    found = interleave({one.name: lambda one=one: say(args, one.name, case, one.run(**guest)) for one in [*contenders, *beside]},
+    found = interleave({one.name: lambda one=one: say(args, one.name, case, one.run(**guest, **args.memory))
+                        for one in [*contenders, *beside]},
                        args.runs)
     for key, (metric, unit) in metrics.items():
         against(args, case, found, contenders, key, metric, unit, "watari")
@@ -235,9 +255,9 @@ def against(args, case, found, contenders, key, metric, unit, name):
     show(args, "vm", case, metric, unit, "lower", runs[name], best, runs[best])
 
 
-def converges(contender, rate):
+def converges(args, contender, rate):
     try:
-        contender.run(patience_s=CONVERGE_S, rate=rate, **RUNNING)
+        contender.run(patience_s=CONVERGE_S, rate=rate, **RUNNING, **args.memory)
     except Failure:
         for host in contender.net.hosts:
             host.end_processes()
@@ -245,12 +265,12 @@ def converges(contender, rate):
     return True
 
 
-def convergence(contender):
+def convergence(args, contender):
     """Pages per second that the guest may write."""
     low, high = 0, 4 * LINK_MBIT_S * 125000 // 4096
     for _ in range(CONVERGE_STEPS):
         middle = (low + high) // 2
-        enough = converges(contender, middle)
+        enough = converges(args, contender, middle)
         print(f"  converge {contender.name:32} {middle} pages/s: {'within' if enough else 'not within'} {CONVERGE_S} s", file=sys.stderr, flush=True)
         low, high = (middle, high) if enough else (low, middle)
     return {"convergence_rate": low}
@@ -259,7 +279,8 @@ def convergence(contender):
 def measure(args):
     image = build_guest()
     size = 1024 if args.quick else 4096
-    with network(2) as net:
+    with memory(args.small_pages) as args.memory, network(2) as net:
+        net.congestion("reno")
         ours = Watari(net, image, args.feed, args.send.split())
         contenders = [ours, *best_of_qemu(args, net, image, size)]
         for case in ("stopped", "cold"):
@@ -278,7 +299,7 @@ def measure(args):
         if args.convergence:
             for side in (0, 1):
                 net.limit(LINK_MBIT_S, side)
-            found = interleave({one.name: lambda one=one: convergence(one) for one in contenders[:2]}, args.runs)
+            found = interleave({one.name: lambda one=one: convergence(args, one) for one in contenders[:2]}, args.runs)
             report(args, "vm", "converge", found, ours.name, contenders[1].name, {"convergence_rate": ("pages/s", "higher")})
 
 
@@ -288,6 +309,7 @@ def main():
     options.add_argument("--convergence", action="store_true")
     options.add_argument("--cases", nargs="+", default=["stopped", *RATES], help="of stopped, cold (the destination's "
                          "memory does not exist before), idle, dirty")
+    options.add_argument("--small-pages", action="store_true", help="guests have pages of 4 KiB")
     options.add_argument("--channels", nargs="+", type=int, default=[1, 2, 4, 8], help="of QEMU's multifd, that are tried")
     options.add_argument("--no-feed", dest="feed", action="store_false", help="the source QEMU without libwatari-feed.so")
     options.add_argument("--send", default="", metavar="OPTIONS", help="for watari send, such as --send='--channels 2'")

@@ -19,11 +19,13 @@ def options(doc, runs=5):
 
 
 def interleave(contenders, runs):
-    """{name: [figures of each run]}; contenders are functions that answer {metric: value}, one of each in turn."""
-    found = {name: [] for name in contenders}
-    for _ in range(runs):
-        for name, run in contenders.items():
-            found[name].append(run())
+    """{name: [figures of each run]}; contenders are functions that answer {metric: value}, one of each in turn, each time another
+    one first: who comes behind whom may matter."""
+    found, names = {name: [] for name in contenders}, list(contenders)
+    for turn in range(runs):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            found[name].append(contenders[name]())
     return found
 
 

@@ -217,7 +217,7 @@ int wt_handover_relay_open(struct wt_loop *loop, const struct wt_handover_relay_
 		wt_handover_relay_close(relay);
 		return r;
 	}
-	wt_stream_allow_shared(relay->reader);
+	wt_stream_allow_shared(relay->reader, false);
 	*ret_relay = relay;
 	*ret_path = relay->outgoing.path;
 	return 0;

@@ -36,6 +36,7 @@
 #define SAMPLES 1024u                /* pages that are compared with the mapping, until one is equal */
 #define FEED_SAMPLES 32u             /* the same, of those that QEMU gives of what it leaves out */
 #define FEED_SAMPLES_END 16u         /* at RAM's end so many are enough */
+#define REST_PASS_MAX (64u << 20)    /* bytes that wait behind RAM's end */
 
 /* ---- announcing ---- */
 
@@ -64,7 +65,7 @@ static int flush_run(struct wt_outgoing *o, struct wt_error *err)
 static int gather(struct wt_outgoing *o, uint32_t block, uint64_t page, enum wt_content content,
 	const uint8_t *bytes, struct wt_error *err)
 {
-	const struct outgoing_block *where = &o->blocks[block];
+	struct outgoing_block *where = &o->blocks[block];
 	uint32_t max = content == WT_CONTENT_ZERO ? ZERO_EXTENT_PAGES : EXTENT_PAGES;
 	struct outgoing_run *run = &o->run;
 	bool copied = content != WT_CONTENT_ZERO && !where->base;
@@ -88,6 +89,7 @@ static int gather(struct wt_outgoing *o, uint32_t block, uint64_t page, enum wt_
 	if (copied)
 		memcpy(o->run_bytes + ((size_t)run->extent.pages << WT_PAGE_SHIFT), bytes, WT_PAGE_SIZE);
 	run->extent.pages++;
+	where->came = true;
 	o->read_pages++;
 	return 0;
 }
@@ -316,12 +318,22 @@ static bool send_pass(struct wt_outgoing *o, size_t limit)
 	return o->pass_first == limit;
 }
 
+/* RAM has ended, and what QEMU left out of it is being announced. */
+static bool resting(const struct wt_outgoing *o)
+{
+	return o->ram_ended && o->events.rest && !o->rested;
+}
+
 /* true: everything that was reported has been sent. */
 static bool send_all(struct wt_outgoing *o, struct wt_error *err)
 {
 	if (flush_run(o, err))
 		return false;
+	if (resting(o))
+		o->rested = o->events.rest(o->arg, err) == 0;
 	o->taker->flush(o->taker_arg);
+	if (resting(o))
+		return false;
 	if (o->ram_ended && !o->ram_end_sent) {
 		if (!send_pass(o, o->ram_end_at) || !o->taker->ram_end(o->taker_arg))
 			return false;
@@ -344,6 +356,8 @@ static bool may_read(struct wt_outgoing *o, bool all_sent)
 {
 	if (!o->taker)
 		return true;
+	if (resting(o)) /* QEMU holds its lock while it writes the devices' state */
+		return !o->held && o->pass_length - o->pass_first < REST_PASS_MAX;
 	if (o->held || !all_sent || !o->taker->room(o->taker_arg))
 		return false;
 	return o->ram_ended ||
@@ -420,9 +434,19 @@ int wt_outgoing_offer(
 	return wt_skip_offer_open(o->path, blocks, count, &o->offer, err);
 }
 
-void wt_outgoing_allow_shared(struct wt_outgoing *o)
+void wt_outgoing_allow_shared(struct wt_outgoing *o, bool strip)
 {
-	wt_stream_allow_shared(o->reader);
+	wt_stream_allow_shared(o->reader, strip);
+}
+
+bool wt_outgoing_left_out(const struct wt_outgoing *o, int number)
+{
+	uint32_t count = wt_stream_block_count(o->reader);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (o->blocks[i].number == number)
+			return !o->blocks[i].came;
+	return false;
 }
 
 void wt_outgoing_start(struct wt_outgoing *o, struct wt_server *server)

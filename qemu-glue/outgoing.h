@@ -36,6 +36,12 @@ struct wt_outgoing_events {
 		struct wt_error *err);
 	/* All blocks were told; NULL is allowed. */
 	int (*blocks_end)(void *arg, struct wt_error *err);
+	/*
+	 * RAM's end section was read, and it is not told yet that RAM has ended: announces to the taker what
+	 * QEMU has left out of the stream (wt_outgoing_left_out). 0: that is all; -EAGAIN: pump again, not
+	 * all was taken; others: trouble, err is filled. Meanwhile QEMU is read on. NULL is allowed.
+	 */
+	int (*rest)(void *arg, struct wt_error *err);
 	/* RAM's end section was read: the guest is stopped. */
 	void (*guest_stopped)(void *arg);
 	/* QEMU has closed its end, behind RAM's end section; everything it wrote has been read. NULL is
@@ -85,8 +91,11 @@ int wt_outgoing_take(struct wt_outgoing *outgoing, int fd, struct wt_error *err)
 int wt_outgoing_offer(struct wt_outgoing *outgoing, const struct wt_skip_block *blocks, unsigned count,
 	struct wt_error *err);
 
-/* Before QEMU comes: its stream may lack the pages of shared blocks (stream.h). */
-void wt_outgoing_allow_shared(struct wt_outgoing *outgoing);
+/* Before QEMU comes: its stream may lack the pages of shared blocks; strip: as in stream.h. */
+void wt_outgoing_allow_shared(struct wt_outgoing *outgoing, bool strip);
+/* RAM has ended: QEMU has listed the server's block of that number, and sent no page of it, not even as zero.
+ */
+bool wt_outgoing_left_out(const struct wt_outgoing *outgoing, int number);
 
 /* From now on pages are announced by this server, which must outlive the object; before, the stream is read
  * up to its list of blocks only. */

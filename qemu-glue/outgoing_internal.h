@@ -24,6 +24,7 @@ struct outgoing_feed {
 struct outgoing_block {
 	int number;          /* at the server; -1: its pages stay in the stream */
 	const uint8_t *base; /* NULL: copied */
+	bool came;           /* a page of it was in the stream */
 	unsigned compared;   /* pages of the stream with the mapping */
 	unsigned samples;    /* the same, of those that QEMU gave */
 	bool equal;          /* at least one page was */
@@ -63,7 +64,7 @@ struct wt_outgoing {
 	size_t pass_first, pass_length, pass_room;
 	size_t ram_end_at; /* where in pass RAM's end lies, valid until it was sent */
 	struct wt_timer retry;
-	bool ram_ended, ram_end_sent;
+	bool ram_ended, rested, ram_end_sent;
 	uint64_t pages, passed_bytes;
 	uint64_t read_pages, read_max; /* of RAM that is not in the stripped stream */
 };

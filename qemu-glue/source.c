@@ -146,12 +146,14 @@ static void qmp_event(void *arg, const char *name, json_t *data)
 	if (strcmp(name, "STOP") == 0) {
 		source->stop_event_ns = wt_report_now_ns() - wt_qmp_event_age_ns(source->relay.qmp);
 		wt_qmp_execute(source->relay.qmp, "query-status", NULL, stop_reply, source);
-	} else if (strcmp(name, "RESUME") == 0)
+	} else if (strcmp(name, "RESUME") == 0) {
 		source->facts.guest_running = true;
-	else if (strcmp(name, "MIGRATION") == 0)
+		wt_source_rest_resumed(source);
+	} else if (strcmp(name, "MIGRATION") == 0) {
 		ask_qemu(source);
-	else
+	} else {
 		wt_source_devices_qmp_event(source, name, data);
+	}
 }
 
 static void qmp_closed(void *arg, const struct wt_error *err)
@@ -249,7 +251,8 @@ static void stream_guest_stopped(void *arg)
 {
 	struct wt_source *source = arg;
 
-	source->ram_end_ns = wt_report_now_ns();
+	if (!source->rest.begun)
+		source->ram_end_ns = wt_report_now_ns();
 	guest_stopped(source);
 }
 
@@ -263,7 +266,10 @@ static void stream_trouble(void *arg, const struct wt_error *err)
 }
 
 static const struct wt_outgoing_events outgoing_events = {
-	.block = stream_block, .guest_stopped = stream_guest_stopped, .trouble = stream_trouble
+	.block = stream_block,
+	.rest = wt_source_rest,
+	.guest_stopped = stream_guest_stopped,
+	.trouble = stream_trouble,
 };
 
 /* A QEMU that has our library may leave out what is read in place. */
@@ -298,9 +304,9 @@ static int open_outgoing(struct wt_source *source, struct wt_error *err)
 		r = wt_outgoing_listen(source->outgoing, source->place.path, err);
 	if (!r)
 		r = wt_outgoing_keep(source->outgoing, err);
-	if (!r && source->common)
-		wt_outgoing_allow_shared(source->outgoing);
-	else if (!r && !source->options->no_feed)
+	if (!r && (source->common || source->rest.on))
+		wt_outgoing_allow_shared(source->outgoing, !source->common);
+	if (!r && !source->common && !source->options->no_feed)
 		offer_feed(source);
 	if (!r)
 		wt_outgoing_start(source->outgoing, wt_source_server(source));
@@ -319,7 +325,8 @@ static int prepare_qemu(struct wt_source *source, struct wt_error *err)
 	source->before_known = true;
 	settings.return_path = settings.events = true;
 	settings.pause_before_switchover = false;
-	settings.ignore_shared = source->common != NULL;
+	wt_source_rest_begin(source);
+	settings.ignore_shared = source->common || source->rest.on;
 	settings.auto_converge |= o->auto_converge;
 	settings.max_bandwidth = o->max_rate ? o->max_rate : BANDWIDTH_MAX;
 	wt_source_digests_begin(source);
@@ -382,6 +389,14 @@ static void do_cancel(struct wt_source *source)
 		source->relay.loop, &source->poll, wt_loop_now_ns(source->relay.loop), poll_fired, source);
 }
 
+void wt_source_switch_deadline(struct wt_source *source)
+{
+	const struct wt_source_options *o = source->options;
+
+	if (source->machine.state == WT_SOURCE_STOPPED)
+		set_deadline(source, o->switchover_timeout_ns + (o->verify ? VERIFY_NS : 0));
+}
+
 static void carry_out(struct wt_source *source, unsigned actions)
 {
 	struct wt_relay_guest guest;
@@ -391,8 +406,7 @@ static void carry_out(struct wt_source *source, unsigned actions)
 	if (actions & WT_SOURCE_DO_SWITCH_DEADLINE) {
 		source->stop_ns = wt_report_now_ns();
 		wt_server_final(wt_source_server(source));
-		set_deadline(source,
-			source->options->switchover_timeout_ns + (source->options->verify ? VERIFY_NS : 0));
+		wt_source_switch_deadline(source);
 	}
 	if (actions & WT_SOURCE_DO_SEND_SHUT) {
 		source->ready_ns = wt_report_now_ns();
@@ -599,6 +613,7 @@ static int conclude(struct wt_source *source)
 
 static void close_all(struct wt_source *source)
 {
+	wt_source_rest_end(source);
 	wt_outgoing_close(source->outgoing);
 	wt_relay_socket_close(&source->place);
 	wt_source_devices_close(source);

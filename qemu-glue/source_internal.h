@@ -2,7 +2,8 @@
 /*
  * source_internal.h - the source relay's state, shared by source.c (who runs), source_peer.c (page servers),
  * source_change.c (which destination), source_gate.c (when QEMU may stop the guest), source_restart.c
- * (another destination for a stopped guest) and source_report.c (what people are told).
+ * (another destination for a stopped guest), source_rest.c (RAM of a paused guest) and source_report.c (what
+ * people are told).
  */
 #ifndef WATARI_QEMU_SOURCE_INTERNAL_H
 #define WATARI_QEMU_SOURCE_INTERNAL_H
@@ -19,6 +20,7 @@
 #include "passthrough.h"
 #include "preflight.h"
 #include "progress.h"
+#include "ram_walk.h"
 #include "record.h"
 #include "relay.h"
 #include "replica_writer.h"
@@ -39,12 +41,21 @@ struct wt_source_devices {
 /* Guest RAM that is pulled before devices leave. */
 struct wt_source_warm {
 	bool on;
-	bool replica;              /* the destination has an old copy, and needs no warm-up */
-	unsigned block;            /* which one is walked */
-	uint64_t offset, data_end; /* how far; up to where there are bytes */
-	struct wt_extent run;      /* not announced yet, for want of room */
+	bool replica; /* the destination has an old copy, and needs no warm-up */
+	struct wt_ram_walk walk;
+	struct wt_ram_run run;     /* not announced yet, for want of room */
 	struct wt_timer timer;     /* of the next turn */
 	uint64_t begin_ns, end_ns; /* of the report's clock; 0: never */
+};
+
+/* Guest RAM that QEMU leaves out of its stream, because the guest is paused. */
+struct wt_source_rest {
+	bool on;      /* QEMU was told to */
+	bool begun;   /* RAM has ended, and some was left out */
+	bool resumed; /* the guest ran after that */
+	struct wt_ram_walk walk;
+	struct wt_ram_run run; /* not announced yet, for want of room */
+	struct wt_timer timer; /* of the next turn */
 };
 
 struct wt_source {
@@ -66,6 +77,7 @@ struct wt_source {
 	struct wt_outgoing *outgoing;
 	struct wt_source_devices devices;
 	struct wt_source_warm warm;
+	struct wt_source_rest rest;
 	struct wt_hold hold;
 	struct wt_replica_writer *replica; /* to be written; NULL: none */
 	struct wt_timer deadline, poll, progress, patience;
@@ -224,6 +236,16 @@ int wt_source_common_answer(
 /* source_warm.c: the step WARM, done when it is over; there is room. */
 void wt_source_warm_begin(struct wt_source *source);
 void wt_source_warm_more(struct wt_source *source);
+
+/* source_rest.c: before QEMU migrates: may it leave RAM out? RAM has ended: announces what was left out, as
+ * wt_outgoing_events.rest; the guest was continued; bytes that are still to be announced; the end. */
+void wt_source_rest_begin(struct wt_source *source);
+int wt_source_rest(void *arg, struct wt_error *err);
+void wt_source_rest_resumed(struct wt_source *source);
+uint64_t wt_source_rest_left(const struct wt_source *source);
+void wt_source_rest_end(struct wt_source *source);
+/* source.c: the deadline of the switchover is set anew. */
+void wt_source_switch_deadline(struct wt_source *source);
 
 /* source_hold.c: nothing stands in the way of the guest's move; it waits, if it shall, until PROCEED. */
 void wt_source_move(struct wt_source *source);

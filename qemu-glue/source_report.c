@@ -44,6 +44,15 @@ static uint64_t landed_bytes(uint64_t pages, uint64_t pending_bytes)
 	return bytes > pending_bytes ? bytes - pending_bytes : 0;
 }
 
+static uint64_t served_bytes(const struct wt_source *source)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; source->served[i]; i++)
+		bytes += source->served[i]->length;
+	return bytes;
+}
+
 struct wt_progress wt_source_figures(const struct wt_source *source)
 {
 	enum wt_source_state state = source->machine.state;
@@ -57,10 +66,10 @@ struct wt_progress wt_source_figures(const struct wt_source *source)
 	wt_source_stats(source, &stats);
 	p.moved_bytes = landed_bytes(stats.announced_pages - stats.zero_pages, stats.pending_bytes);
 	p.pending_bytes = stats.pending_bytes;
-	p.total_bytes = source->said.total_bytes;
+	p.total_bytes = source->rest.begun ? served_bytes(source) : source->said.total_bytes;
 	if (!p.total_bytes)
 		return p;
-	p.remaining_bytes = source->said.remaining_bytes + stats.pending_bytes;
+	p.remaining_bytes = source->said.remaining_bytes + wt_source_rest_left(source) + stats.pending_bytes;
 	if (state != WT_SOURCE_STREAMING && state != WT_SOURCE_STOPPED)
 		return p;
 	p.throttle_percent = source->said.throttle_percent;
@@ -156,8 +165,7 @@ static struct account take_account(const struct wt_source *source)
 		     a.load_ms;
 	if (a.state_ms < 0)
 		a.state_ms = 0;
-	for (unsigned i = 0; source->served[i]; i++)
-		a.ram_bytes += source->served[i]->length;
+	a.ram_bytes = served_bytes(source);
 	if (source->common)
 		a.ram_bytes = a.common_bytes = wt_common_memory_bytes(source->common);
 	a.moved_pages = stats.announced_pages - stats.zero_pages;

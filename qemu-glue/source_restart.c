@@ -160,6 +160,7 @@ static void forget(struct wt_source *source)
 
 	wt_loop_timer_clear(source->relay.loop, &source->deadline);
 	wt_loop_timer_clear(source->relay.loop, &source->patience);
+	wt_source_rest_end(source);
 	wt_outgoing_close(source->outgoing);
 	source->outgoing = NULL;
 	wt_relay_socket_close(&source->place);

@@ -15,12 +15,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "holes.h"
 #include "relay_peer.h"
 #include "source_internal.h"
 
 #define TURN_BYTES (16ull << 20) /* looked at in one turn of the loop */
-#define RUN_PAGES_MAX 256u       /* announced at once */
 
 /* status: 0, or -errno of the server. */
 static void end(struct wt_source *source, int status)
@@ -39,67 +37,21 @@ static void end(struct wt_source *source, int status)
 	wt_passthrough_done(source->devices.passthrough, WT_DEVICE_STEP_WARM, status ? &err : NULL);
 }
 
-/* Moves on to the next page of the block that is there; false: there is none. Where the next hole begins is
- * never asked: that may be far away, and the kernel looks at each page up to there. */
-static bool find_data(struct wt_source_warm *warm, const struct wt_ram_block *block)
-{
-	uint64_t first = block->fd_offset, end = block->fd_offset + block->length;
-
-	if (!block->base)
-		return false;
-	if (warm->offset < warm->data_end)
-		return true;
-	warm->offset = wt_hole_end(block->fd, first + warm->offset, end) - first;
-	warm->offset -= warm->offset % WT_PAGE_SIZE;
-	if (warm->offset >= block->length)
-		return false;
-	warm->data_end = warm->offset + WT_PAGE_SIZE;
-	while (warm->data_end < block->length &&
-		warm->data_end - warm->offset < (uint64_t)RUN_PAGES_MAX * WT_PAGE_SIZE &&
-		wt_hole_end(block->fd, first + warm->data_end, end) - first == warm->data_end)
-		warm->data_end += WT_PAGE_SIZE;
-	return true;
-}
-
-/* The next pages to be announced, if there are any among those that may be looked at in this turn. */
-static void find_run(struct wt_source_warm *warm, const struct wt_ram_block *block, uint64_t *looked)
-{
-	uint64_t at = warm->offset;
-
-	while (at < warm->data_end && *looked < TURN_BYTES && wt_page_is_zero(block->base + at)) {
-		at += WT_PAGE_SIZE;
-		*looked += WT_PAGE_SIZE;
-	}
-	warm->run = (struct wt_extent){ .block = warm->block, .page = at >> WT_PAGE_SHIFT };
-	while (at < warm->data_end && *looked < TURN_BYTES && warm->run.pages < RUN_PAGES_MAX &&
-		!wt_page_is_zero(block->base + at)) {
-		at += WT_PAGE_SIZE;
-		*looked += WT_PAGE_SIZE;
-		warm->run.pages++;
-	}
-	warm->offset = at;
-}
-
 /* Announces until there is no room, or for this turn enough; 0: everything was. */
 static int walk(struct wt_source *source)
 {
 	struct wt_source_warm *warm = &source->warm;
-	uint64_t looked = 0;
+	uint64_t enough = warm->walk.looked + TURN_BYTES;
 	int r = 0;
 
-	while (!r && (warm->run.pages || source->served[warm->block])) {
-		const struct wt_ram_block *block = source->served[warm->block];
-
-		if (warm->run.pages) {
-			r = wt_server_announce(wt_source_server(source), &warm->run, WT_CONTENT_IN_PLACE);
-		} else if (looked >= TURN_BYTES) {
+	while (!r) {
+		if (warm->run.extent.pages && !warm->run.zero)
+			r = wt_server_announce(
+				wt_source_server(source), &warm->run.extent, WT_CONTENT_IN_PLACE);
+		else if (warm->walk.looked >= enough)
 			return -EINPROGRESS;
-		} else if (!find_data(warm, block)) {
-			warm->block++;
-			warm->offset = warm->data_end = 0;
-		} else {
-			find_run(warm, block, &looked);
-		}
+		else if (!wt_ram_walk_next(&warm->walk, &warm->run))
+			return 0;
 	}
 	return r;
 }
@@ -152,6 +104,8 @@ void wt_source_warm_begin(struct wt_source *source)
 
 	if (!why) {
 		source->warm.begin_ns = wt_report_now_ns();
+		source->warm.walk = (struct wt_ram_walk){ .blocks = source->served };
+		source->warm.run = (struct wt_ram_run){ 0 };
 		source->warm.on = wt_server_warm(wt_source_server(source), true) == 0;
 		wt_server_rate_limit(wt_source_server(source), source->options->max_rate);
 		if (source->warm.on)

@@ -118,6 +118,15 @@ static int config_step(struct wt_stream *stream)
 	return wt_stream_take_pass(stream, 5 + length);
 }
 
+/* Of the list of capabilities: nothing else may be in it. */
+static int take_caps(struct wt_stream *stream, size_t length)
+{
+	if (!stream->shared_strip)
+		return wt_stream_take_pass(stream, length);
+	stream_take(stream, length);
+	return STREAM_PROGRESS;
+}
+
 static int config_caps_begin(struct wt_stream *stream, size_t head)
 {
 	uint32_t count;
@@ -131,7 +140,7 @@ static int config_caps_begin(struct wt_stream *stream, size_t head)
 			STREAM_CAPABILITIES_MAX);
 	stream->caps_left = count;
 	stream->state = STREAM_CONFIG_CAPS;
-	return wt_stream_take_pass(stream, head + 4);
+	return take_caps(stream, head + 4);
 }
 
 /* After the machine type: 0x05, u8 length, name, be32 version, content; or whatever follows it. */
@@ -190,7 +199,7 @@ static int config_caps_step(struct wt_stream *stream)
 	if (stream->shared_allowed && !strcmp(name, "x-ignore-shared")) {
 		stream->addresses = true;
 		stream->caps_left--;
-		return wt_stream_take_pass(stream, 1u + p[0]);
+		return take_caps(stream, 1u + p[0]);
 	}
 	return wt_stream_refuse(stream, EOPNOTSUPP,
 		"the source migrates with the capability '%s', which changes what the stream means; turn it off",
@@ -451,9 +460,10 @@ void wt_stream_input_room(struct stream_input *in, uint8_t **ret_buffer, size_t 
 	*ret_room = WT_LIMIT_STREAM_BYTES - in->fill;
 }
 
-void wt_stream_allow_shared(struct wt_stream *stream)
+void wt_stream_allow_shared(struct wt_stream *stream, bool strip)
 {
 	stream->shared_allowed = true;
+	stream->shared_strip = strip;
 }
 
 void wt_stream_buffer(struct wt_stream *stream, uint8_t **ret_buffer, size_t *ret_room)

@@ -88,8 +88,9 @@ int wt_stream_open(const struct wt_stream_events *events, void *arg, struct wt_s
 void wt_stream_close(struct wt_stream *stream);
 
 /* From now on a stream with the capability x-ignore-shared is understood: it lacks pages of shared blocks. Of
- * no use to whom it does not have their content in some other way. Before the first advance. */
-void wt_stream_allow_shared(struct wt_stream *stream);
+ * no use to whom it does not have their content in some other way. strip: the stripped stream is that of a
+ * QEMU without the capability; otherwise it loads where that is on. Before the first advance. */
+void wt_stream_allow_shared(struct wt_stream *stream, bool strip);
 
 /*
  * Where the caller puts input: *ret_buffer has *ret_room bytes (at least one page) until the next call into

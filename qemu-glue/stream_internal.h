@@ -126,6 +126,7 @@ struct wt_stream {
 	uint32_t caps_left;
 	bool shared_allowed; /* the capability x-ignore-shared may be on ... */
 	bool addresses;      /* ... and is: an address follows each block's length in the list */
+	bool shared_strip;   /* nobody hears of that */
 
 	uint8_t section_type; /* of the RAM section that we are in */
 	bool ram_seen;

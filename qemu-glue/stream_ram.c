@@ -147,7 +147,13 @@ static int ram_list(struct wt_stream *stream)
 	stream->listed_bytes += bytes;
 	if (stream->listed_bytes == stream->total_bytes)
 		stream->state = STREAM_RAM_LIST_TAIL;
-	return wt_stream_take_pass(stream, 1 + length + tail);
+	rc = wt_stream_take_pass(stream, 1 + length + 8);
+	if (rc < 0 || tail == 8)
+		return rc;
+	if (!stream->shared_strip)
+		return wt_stream_take_pass(stream, 8);
+	stream_take(stream, 8);
+	return STREAM_PROGRESS;
 }
 
 /* All channels meet at a word MULTIFD_FLUSH, which does not stay. */

@@ -4,6 +4,7 @@
 import json
 import os
 import secrets
+import time
 
 from .hosts import ROOT, Failure, wait_for
 
@@ -70,6 +71,7 @@ class Migration:
         self.receiver = self.receive.process
         if channels > 1:
             send = [*send, "--channels", str(channels)]
+        self.began = time.time()
         self.sender = source.host.start(
             [*wrap_send, watari(), "send", "--qmp", qmp or source.qmp, "--json", *secure(0), *send,
              self.receive.target(address)], "send", env=env, verbose=verbose)

@@ -52,6 +52,12 @@ class Network:
     def mend(self, host=0):
         ip("-n", self.names[host], "link", "set", self.names[host], "up")
 
+    def congestion(self, how):
+        """TCP's congestion control of the hosts; reno: every namespace may choose it."""
+        for name in self.names:
+            subprocess.run(["ip", "netns", "exec", name, "sysctl", "-qw", f"net.ipv4.tcp_congestion_control={how}"],
+                           check=True, stdin=subprocess.DEVNULL)
+
     def limit(self, mbit_s, host=0):
         """From now on the host sends at most so much."""
         burst = max(16384, int(mbit_s * 1000 * BURST_MS / 8))

@@ -28,7 +28,7 @@
 struct stream_recorder {
 	const char *in_place; /* every block whose name begins so is in place; NULL: none */
 	bool absent;          /* pages of those blocks have no bytes */
-	bool shared;          /* x-ignore-shared is understood */
+	bool shared, strip;   /* x-ignore-shared is understood, and stripped */
 	int fail_at;          /* the nth event fails, counted from 1; 0: none */
 	unsigned again;       /* every nth offer of a page is answered with -EAGAIN; 0, 1: none */
 	unsigned offers;
@@ -200,7 +200,7 @@ static inline void sr_run(
 	if (r->absent)
 		wt_stream_absent(stream);
 	if (r->shared)
-		wt_stream_allow_shared(stream);
+		wt_stream_allow_shared(stream, r->strip);
 	for (rc = 0; fed < length && rc == 0; fed += piece) {
 		wt_stream_buffer(stream, &buffer, &room);
 		SR_PROMISE(room >= WT_PAGE_SIZE);

@@ -202,10 +202,33 @@ static void test_configuration(void **state)
 	sr_free(&none);
 }
 
-static void write_shared_block(struct stream_writer *w, const char *name, uint64_t pages)
+static void write_listed_block(struct stream_writer *w, const char *name, uint64_t pages, bool shared)
 {
 	sw_block(w, name, pages * WT_PAGE_SIZE);
-	sw_be(w, 0x100000000u, 8);
+	if (shared)
+		sw_be(w, 0x100000000u, 8);
+}
+
+/* A guest whose block pc.ram has no pages in the stream, of a QEMU with x-ignore-shared, or without. */
+static void write_without_ram(struct stream_writer *w, bool shared)
+{
+	sw_header(w);
+	sw_config(w, "pc-q35-10.0");
+	if (shared) {
+		sw_subsection(w, "configuration/capabilities");
+		sw_be(w, 1, 4);
+		sw_name(w, "x-ignore-shared");
+	}
+	sw_section(w, SW_START, SW_RAM_ID, "ram", 4);
+	sw_word(w, 20, SW_MEM_SIZE);
+	write_listed_block(w, "pc.ram", 16, shared);
+	write_listed_block(w, "vga.vram", 4, shared);
+	sw_eos(w);
+	sw_section(w, SW_PART, SW_RAM_ID, NULL, 0);
+	sw_page(w, "vga.vram", 3, 7);
+	sw_eos(w);
+	sw_section(w, SW_END, SW_RAM_ID, NULL, 0);
+	sw_eos(w);
 }
 
 /* With x-ignore-shared each block of the list has an address; pages of other blocks come as ever. */
@@ -214,21 +237,7 @@ static void test_ignore_shared(void **state)
 	struct stream_recorder r = { .in_place = "pc.", .shared = true }, refused = { .in_place = "pc." };
 	struct stream_writer w = { 0 };
 
-	sw_header(&w);
-	sw_config(&w, "pc-q35-10.0");
-	sw_subsection(&w, "configuration/capabilities");
-	sw_be(&w, 1, 4);
-	sw_name(&w, "x-ignore-shared");
-	sw_section(&w, SW_START, SW_RAM_ID, "ram", 4);
-	sw_word(&w, 20, SW_MEM_SIZE);
-	write_shared_block(&w, "pc.ram", 16);
-	write_shared_block(&w, "vga.vram", 4);
-	sw_eos(&w);
-	sw_section(&w, SW_PART, SW_RAM_ID, NULL, 0);
-	sw_page(&w, "vga.vram", 3, 7);
-	sw_eos(&w);
-	sw_section(&w, SW_END, SW_RAM_ID, NULL, 0);
-	sw_eos(&w);
+	write_without_ram(&w, true);
 	sr_run(&r, w.data, w.length, 1, 0);
 	assert_string_equal(r.err.text, "");
 	assert_int_equal(r.blocks, 2);
@@ -241,6 +250,27 @@ static void test_ignore_shared(void **state)
 	sw_free(&w);
 	sr_free(&r);
 	sr_free(&refused);
+}
+
+/* Stripped of the capability too, it is the stream of a QEMU that does not have it. */
+static void test_ignore_shared_stripped(void **state)
+{
+	struct stream_writer w = { 0 }, plain = { 0 };
+
+	write_without_ram(&w, true);
+	write_without_ram(&plain, false);
+	for (size_t piece = 0; piece < 40; piece++) {
+		struct stream_recorder r = { .in_place = "pc.", .shared = true, .strip = true };
+
+		sr_run(&r, w.data, w.length, piece, (uint32_t)piece);
+		assert_string_equal(r.err.text, "");
+		assert_int_equal(r.pages, 0);
+		assert_int_equal(r.stripped.length, plain.length);
+		assert_memory_equal(r.stripped.data, plain.data, plain.length);
+		sr_free(&r);
+	}
+	sw_free(&w);
+	sw_free(&plain);
 }
 
 enum prefix {
@@ -482,6 +512,7 @@ int main(void)
 		cmocka_unit_test(test_longer_than_the_buffer),
 		cmocka_unit_test(test_configuration),
 		cmocka_unit_test(test_ignore_shared),
+		cmocka_unit_test(test_ignore_shared_stripped),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_too_many_blocks),
 		cmocka_unit_test(test_callback_fails),
