@@ -66,6 +66,12 @@ def cpu_s(pid):
     return (int(fields[11]) + int(fields[12])) * TICK_S
 
 
+def failed(process):
+    """Has ended badly; the process is left for end_s."""
+    ended = os.waitid(os.P_PID, process.child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+    return ended and (ended.si_code != os.CLD_EXITED or ended.si_status)
+
+
 def end_s(process):
     """Processor time of a process in whole; waits for its end, and does not reap it."""
     os.waitid(os.P_PID, process.child.pid, os.WEXITED | os.WNOWAIT)
@@ -157,7 +163,7 @@ class Watari:
         move = Migration(pair.source, pair.destination, keys=self.keys, receive=["--data-plain"],  # as QEMU does it here
                          send=["--data-plain", "--keep-source", "--downtime-limit", f"{DOWNTIME_MS}ms", "--give-up-after", f"{patience_s}s",
                                *self.options])
-        found = times(pair, move.began, stopped, lambda: move.sender.child.returncode)
+        found = times(pair, move.began, stopped, lambda: failed(move.sender))
         shares = {"send": end_s(move.sender), "receive": end_s(move.receiver), "qemu": pair.cpu()}
         found["cpu_seconds"] = sum(shares.values())
         summary = move.succeed()
@@ -267,7 +273,7 @@ def converges(args, contender, rate):
 
 def convergence(args, contender):
     """Pages per second that the guest may write."""
-    low, high = 0, 4 * LINK_MBIT_S * 125000 // 4096
+    low, high = 0, 2 * LINK_MBIT_S * 125000 // 4096
     for _ in range(CONVERGE_STEPS):
         middle = (low + high) // 2
         enough = converges(args, contender, middle)

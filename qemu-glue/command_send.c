@@ -22,7 +22,7 @@ static const char usage[] =
 	"  --fabric LIST            verbs,tcp: what may be used (default: the best that works)\n"
 	"  --paths N                data connections (default 2)\n"
 	"  --channels N             QEMU writes its stream over N channels of multifd (default 1: without it)\n"
-	"  --no-feed                QEMU's libwatari-feed.so, if it has that, leaves out nothing\n"
+	"  --no-feed                QEMU leaves nothing out: by its libwatari-feed.so, or because the guest is paused\n"
 	"  --device NAME[,NAME]     RDMA device, or two\n"
 	"  --downtime-limit TIME    QEMU stops the guest when the rest fits into this (default 300ms)\n"
 	"  --switchover-timeout T   abort when the destination is not loaded so long after the stop (default 2s)\n"

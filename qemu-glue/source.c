@@ -405,7 +405,8 @@ static void carry_out(struct wt_source *source, unsigned actions)
 		do_migrate(source);
 	if (actions & WT_SOURCE_DO_SWITCH_DEADLINE) {
 		source->stop_ns = wt_report_now_ns();
-		wt_server_final(wt_source_server(source));
+		if (!source->rest.begun) /* all of RAM comes now, in any order */
+			wt_server_final(wt_source_server(source));
 		wt_source_switch_deadline(source);
 	}
 	if (actions & WT_SOURCE_DO_SEND_SHUT) {

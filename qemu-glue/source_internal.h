@@ -50,9 +50,10 @@ struct wt_source_warm {
 
 /* Guest RAM that QEMU leaves out of its stream, because the guest is paused. */
 struct wt_source_rest {
-	bool on;      /* QEMU was told to */
-	bool begun;   /* RAM has ended, and some was left out */
-	bool resumed; /* the guest ran after that */
+	bool on;        /* QEMU was told to */
+	bool begun;     /* RAM has ended, and some was left out */
+	bool resumed;   /* the guest was continued meanwhile */
+	uint64_t bytes; /* of what was left out, as far as it was looked at */
 	struct wt_ram_walk walk;
 	struct wt_ram_run run; /* not announced yet, for want of room */
 	struct wt_timer timer; /* of the next turn */

@@ -133,6 +133,7 @@ struct account {
 	unsigned channels;                      /* of QEMU's stream */
 	bool feed;                              /* QEMU left guest RAM out of it */
 	uint64_t skipped_bytes;
+	uint64_t left_out_bytes; /* by x-ignore-shared, of a paused guest */
 	const char *fabric;
 };
 
@@ -179,6 +180,7 @@ static struct account take_account(const struct wt_source *source)
 	a.channels = stream.channels ? stream.channels : 1;
 	a.feed = stream.feed;
 	a.skipped_bytes = stream.skipped_bytes;
+	a.left_out_bytes = source->rest.bytes;
 	return a;
 }
 
@@ -215,6 +217,7 @@ static json_t *summary_json(const struct wt_source *source, const struct account
 	json_object_set_new(fields, "common_bytes", json_integer((json_int_t)a->common_bytes));
 	json_object_set_new(fields, "feed", json_boolean(a->feed));
 	json_object_set_new(fields, "skipped_bytes", json_integer((json_int_t)a->skipped_bytes));
+	json_object_set_new(fields, "left_out_bytes", json_integer((json_int_t)a->left_out_bytes));
 	json_object_update(fields, times);
 	json_object_update(fields, amounts);
 	json_decref(times);
@@ -260,6 +263,12 @@ void wt_source_summary(struct wt_source *source)
 
 		snprintf(text + length, sizeof text - length, "\n  common    %s stayed where it is",
 			wt_progress_size(a.common_bytes, copied));
+	}
+	if (a.left_out_bytes) {
+		size_t length = strlen(text);
+
+		snprintf(text + length, sizeof text - length, "\n  paused    %s was not in QEMU's stream",
+			wt_progress_size(a.left_out_bytes, copied));
 	}
 	if (a.feed) {
 		size_t length = strlen(text);

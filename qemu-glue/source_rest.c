@@ -40,10 +40,12 @@ static bool next_run(struct wt_source *source)
 	while (wt_ram_walk_next(&rest->walk, &rest->run)) {
 		uint64_t page = rest->run.extent.page;
 
-		if (!wt_outgoing_left_out(source->outgoing, (int)rest->run.extent.block))
+		if (!wt_outgoing_left_out(source->outgoing, (int)rest->run.extent.block)) {
 			wt_ram_walk_skip(&rest->walk);
-		else if (!wt_sabotage_page(&page, page))
+		} else if (!wt_sabotage_page(&page, page)) {
+			rest->bytes += (uint64_t)rest->run.extent.pages << WT_PAGE_SHIFT;
 			return true;
+		}
 	}
 	rest->run = (struct wt_ram_run){ 0 };
 	return false;
@@ -85,15 +87,21 @@ int wt_source_rest(void *arg, struct wt_error *err)
 
 	if (!rest->on)
 		return 0;
-	if (rest->run.extent.pages || next_run(source))
+	if (!rest->begun) {
+		if (!next_run(source))
+			return 0;
 		rest->begun = true;
-	if (rest->begun && rest->resumed)
+		wt_server_rate_limit(wt_source_server(source), source->options->max_rate);
+	}
+	if (rest->resumed)
 		return continued(err);
 	r = announce(source, err);
-	if (rest->begun && wt_source_rest_left(source) != left)
+	if (wt_source_rest_left(source) != left)
 		wt_source_switch_deadline(source);
-	if (rest->begun && !r)
+	if (!r) {
 		source->ram_end_ns = wt_report_now_ns();
+		wt_server_rate_limit(wt_source_server(source), 0);
+	}
 	return r;
 }
 

@@ -12,13 +12,18 @@ SLOW = ["--max-rate", "16M"]
 
 class Journey:
     """A guest on its way, and QEMUs that may await it, on the same host or on `others`. source: what its Guest has besides;
-    receive: options of every destination; fabrics: what each of them offers; envs: of each one's relay."""
+    receive: options of every destination; fabrics: what each of them offers; envs: of each one's relay; paused: its operator has
+    stopped it."""
 
-    def __init__(self, host, image, destinations, options=(), source=(), receive=(), others=(), fabrics=(), envs=(), **guest):
+    def __init__(self, host, image, destinations, options=(), source=(), receive=(), others=(), fabrics=(), envs=(),
+                 paused=False, **guest):
         self.host = host
         size = {**GUEST, **guest}
         self.source = Guest(host, image, **size, **dict(source))
         self.source.wait_reports(2)
+        self.paused = paused
+        if paused:
+            self.source.call("stop")
         where = others or [host] * destinations
         secure = [["--psk", key] for key in install_key([host, *where])] if others else [["--insecure"]] * (1 + destinations)
         self.ends = [Receive(Guest(where[i], image, incoming=True, **size), *secure[1 + i], *receive,
@@ -61,5 +66,9 @@ class Journey:
             if i != end:
                 other.guest.ended()
         self.source.ended()
+        if self.paused:
+            status = self.ends[end].guest.status()
+            expect(status not in ("running", None), f"the guest was paused, and is {status} now")
+            self.ends[end].guest.call("cont")
         self.ends[end].guest.wait_round()
         return next(e for e in events(self.sender) if e["event"] == "summary")

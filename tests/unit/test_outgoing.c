@@ -292,7 +292,8 @@ struct source {
 	int qemu; /* QEMU's end */
 };
 
-static struct source open_source(struct wt_server *server, bool keep)
+static struct source open_source_of(
+	struct wt_server *server, const struct wt_outgoing_events *wanted, bool keep)
 {
 	struct wt_error err = { 0 };
 	struct source s;
@@ -301,13 +302,18 @@ static struct source open_source(struct wt_server *server, bool keep)
 	wt_error_clear(&trouble);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	assert_int_equal(wt_loop_open(&loop), 0);
-	assert_int_equal(wt_outgoing_open(loop, &shared_events, NULL, &s.o, &err), 0);
+	assert_int_equal(wt_outgoing_open(loop, wanted, NULL, &s.o, &err), 0);
 	if (keep)
 		assert_int_equal(wt_outgoing_keep(s.o, &err), 0);
 	assert_int_equal(wt_outgoing_take(s.o, ends[0], &err), 0);
 	wt_outgoing_start(s.o, server);
 	s.qemu = ends[1];
 	return s;
+}
+
+static struct source open_source(struct wt_server *server, bool keep)
+{
+	return open_source_of(server, &shared_events, keep);
 }
 
 static void close_source(struct source *s)
@@ -507,6 +513,111 @@ static void test_retarget_needs_what_was_kept(void **state)
 	wt_outgoing_hold(s.o, true);
 	assert_int_equal(wt_outgoing_retarget(s.o, NULL, 0, &err), -EOPNOTSUPP);
 	sw_free(&server.stream);
+	close_source(&s);
+}
+
+/* ---- what is announced when RAM has ended ---- */
+
+static struct {
+	struct wt_outgoing *o;
+	int answer;
+	unsigned asked;
+	bool left_out; /* pc.ram, as it was told when it was asked */
+} rest;
+
+static int on_rest(void *arg, struct wt_error *err)
+{
+	rest.asked++;
+	rest.left_out = wt_outgoing_left_out(rest.o, 0);
+	assert_false(wt_outgoing_left_out(rest.o, 7));
+	return rest.answer == -EIO ? wt_error_set(err, EIO, "no rest") : rest.answer;
+}
+
+static const struct wt_outgoing_events rest_events = {
+	.block = on_shared_block, .rest = on_rest, .guest_stopped = on_stopped, .trouble = on_trouble
+};
+
+/* A whole stream, but for its tail; came: with a page of pc.ram. */
+static void write_until_tail(struct source *s, bool came)
+{
+	struct stream_writer w = { 0 };
+
+	sw_prologue(&w);
+	if (came) {
+		sw_section(&w, SW_PART, SW_RAM_ID, NULL, 0);
+		sw_zero(&w, "pc.ram", 3);
+		sw_eos(&w);
+	}
+	assert_int_equal(rest.asked, 0);
+	sw_section(&w, SW_END, SW_RAM_ID, NULL, 0);
+	sw_eos(&w);
+	write_and_run(s, &w);
+}
+
+static struct source open_rest(struct wt_server *server, int answer, bool came)
+{
+	struct source s = open_source_of(server, &rest_events, false);
+
+	memset(&rest, 0, sizeof rest);
+	rest.o = s.o;
+	rest.answer = answer;
+	write_until_tail(&s, came);
+	return s;
+}
+
+/* Until the rest is announced the destination does not hear that RAM has ended, nor of anything behind that;
+ * QEMU does not notice. */
+static void test_rest(void **state)
+{
+	struct stream_writer w = { 0 }, expected = { 0 };
+	struct wt_server server = { 0 };
+	struct source s = open_rest(&server, -EAGAIN, false);
+	unsigned asked = rest.asked;
+
+	assert_true(asked > 0 && rest.left_out);
+	sw_bytes(&w, "tail", 4);
+	write_and_run(&s, &w);
+	assert_int_equal(server.stream.length, 0);
+	assert_int_equal(server.ram_end, 0);
+	wt_outgoing_pump(s.o);
+	assert_true(rest.asked > asked);
+	rest.answer = 0;
+	wt_outgoing_pump(s.o);
+	asked = rest.asked;
+	wt_outgoing_pump(s.o);
+	assert_int_equal(rest.asked, asked);
+	assert_int_equal(server.ram_end, 1);
+	assert_int_equal(trouble.code, 0);
+	expect_head(&expected);
+	sw_section(&expected, SW_END, SW_RAM_ID, NULL, 0);
+	sw_eos(&expected);
+	sw_bytes(&expected, "tail", 4);
+	expect_stream(&server, &expected);
+	close_source(&s);
+}
+
+/* One page that came, and be it of zeros, and QEMU has sent the block. */
+static void test_rest_that_came(void **state)
+{
+	struct wt_server server = { 0 };
+	struct source s = open_rest(&server, 0, true);
+
+	assert_int_equal(rest.asked, 1);
+	assert_false(rest.left_out);
+	assert_int_equal(server.ram_end, 1);
+	sw_free(&server.stream);
+	close_source(&s);
+}
+
+static void test_rest_that_fails(void **state)
+{
+	struct wt_server server = { 0 };
+	struct source s = open_rest(&server, -EIO, false);
+
+	assert_string_equal(trouble.text, "no rest");
+	assert_int_equal(rest.asked, 1);
+	assert_int_equal(server.ram_end, 0);
+	assert_int_equal(server.stream.length, 0);
 	close_source(&s);
 }
 
@@ -790,6 +901,9 @@ int main(void)
 		cmocka_unit_test(test_allowance),
 		cmocka_unit_test(test_retarget_unsent),
 		cmocka_unit_test(test_retarget_needs_what_was_kept),
+		cmocka_unit_test(test_rest),
+		cmocka_unit_test(test_rest_that_came),
+		cmocka_unit_test(test_rest_that_fails),
 		cmocka_unit_test(test_feed),
 		cmocka_unit_test(test_feed_back_pressure),
 		cmocka_unit_test(test_feed_goes_on_at_once),
