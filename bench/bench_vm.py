@@ -51,7 +51,8 @@ PORT = 4700
 FAST = 1 << 40  # bytes per second: no limit of QEMU's own
 DOWNTIME_MS = 300
 CHUNK = 16 << 20
-RUNNING = {"mb": 512, "work_mb": 320}
+RUNNING = {"mb": 2048, "work_mb": 1600}  # many times what gets across within the limit on downtime
+CONVERGING = {"mb": 512, "work_mb": 320}
 RATES = {"idle": 50, "dirty": 20000}  # pages per second
 LINK_MBIT_S = 200
 CONVERGE_S = 60
@@ -212,12 +213,12 @@ class Limit:
     def __init__(self, net, size):
         self.net, self.size = net, str(size << 20)
 
-    def run(self, **_):
+    def run(self, ram_file="-", **_):
         address = self.net.hosts[1].address
-        receiver = self.net.hosts[1].start([sys.executable, LIMIT, "receive", address, self.size], "limit")
+        receiver = self.net.hosts[1].start([sys.executable, LIMIT, "receive", address, ram_file, self.size], "limit")
         wait_for(lambda: receiver.lines, "the receiver's memory", 120)
         port = str(json.loads(receiver.lines[0])["port"])
-        sender = self.net.hosts[0].start([sys.executable, LIMIT, "send", address, port, self.size], "limit")
+        sender = self.net.hosts[0].start([sys.executable, LIMIT, "send", address, port, ram_file, self.size], "limit")
         for process in (sender, receiver):
             if process.wait(300):
                 raise Failure(f"the limit: {process.tail()}")
@@ -263,7 +264,7 @@ def against(args, case, found, contenders, key, metric, unit, name):
 
 def converges(args, contender, rate):
     try:
-        contender.run(patience_s=CONVERGE_S, rate=rate, **RUNNING, **args.memory)
+        contender.run(patience_s=CONVERGE_S, rate=rate, **CONVERGING, **args.memory)
     except Failure:
         for host in contender.net.hosts:
             host.end_processes()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""tcp_limit.py receive ADDRESS BYTES | send ADDRESS PORT BYTES - the least that moving so much memory over tcp takes here.
+"""tcp_limit.py receive ADDRESS FOLDER BYTES | send ADDRESS PORT FOLDER BYTES - the least that moving so much memory over tcp takes here.
 
 One connection. The sender hands a file's pages to the socket (sendfile, no copy), the receiver lets the kernel copy them into
 memory that exists, through a mapping of its own: what any process needs that fills another one's memory. No QEMU, no protocol,
@@ -20,9 +20,9 @@ LARGE = 1 << 30
 MADV_POPULATE_WRITE = 23
 
 
-def memory(size, noise):
-    """A file of that size in memory, all of it there."""
-    file = os.memfd_create("tcp-limit")
+def memory(folder, size, noise):
+    """A file of that size in the folder, or in memory ("-"), all of it there."""
+    file = os.memfd_create("tcp-limit") if folder == "-" else os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
     os.truncate(file, size)
     block = os.urandom(SLICE + 4096) if noise else bytes(SLICE + 1)
     for at in range(0, size, SLICE):
@@ -40,8 +40,8 @@ def say(**facts):
     print(json.dumps(facts), flush=True)
 
 
-def receive(address, size):
-    file = memory(size, False)
+def receive(address, folder, size):
+    file = memory(folder, size, False)
     with socket.create_server((address, 0)) as server:
         say(port=server.getsockname()[1])
         peer, _ = server.accept()
@@ -58,8 +58,8 @@ def receive(address, size):
     say(cpu=used() - before, done=time.time())
 
 
-def send(address, port, size):
-    file = memory(size, True)
+def send(address, port, folder, size):
+    file = memory(folder, size, True)
     peer = socket.create_connection((address, port))
     before, began, at = used(), time.time(), 0
     while at < size:
@@ -68,10 +68,10 @@ def send(address, port, size):
 
 
 def main():
-    if len(sys.argv) == 4 and sys.argv[1] == "receive":
-        receive(sys.argv[2], int(sys.argv[3]))
-    elif len(sys.argv) == 5 and sys.argv[1] == "send":
-        send(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    if len(sys.argv) == 5 and sys.argv[1] == "receive":
+        receive(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    elif len(sys.argv) == 6 and sys.argv[1] == "send":
+        send(sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))
     else:
         sys.exit(__doc__)
 

@@ -8,7 +8,7 @@
  * Most pages show in their first word that they hold something. What that costs is getting the word: each is
  * far from the last one, and memory that this process has not touched yet costs a fault besides, on virtual
  * machines within virtual machines a dear one. So the kernel fetches words of many pages in one call, and of
- * a group of 16 pages whose first and last one hold something the others are not looked at.
+ * a group of 16 pages whose first one holds something the others are not looked at.
  */
 #include "ram_walk.h"
 
@@ -72,38 +72,30 @@ static bool take_hole(struct wt_ram_walk *walk, const struct wt_ram_block *block
 	return true;
 }
 
-/* The first words of groups from `at` on: into walk->words, of each its first and its last page's. What
- * cannot be had stays 0. */
+/* The first words of groups from `at` on, into walk->words. What cannot be had stays 0. */
 static void peek(struct wt_ram_walk *walk, const struct wt_ram_block *block, uint64_t at)
 {
 	struct iovec there[WT_RAM_WALK_WORDS], here = { .iov_base = walk->words };
-	uint8_t *base = block->base;
 	unsigned count = 0;
 
 	memset(walk->words, 0, sizeof walk->words);
 	walk->peek_at = at;
-	for (; count < WT_RAM_WALK_WORDS && at + GROUP_BYTES <= walk->data_end; at += GROUP_BYTES) {
-		there[count++] = (struct iovec){ base + at, sizeof walk->words[0] };
-		there[count++] =
-			(struct iovec){ base + at + GROUP_BYTES - WT_PAGE_SIZE, sizeof walk->words[0] };
-	}
+	for (; count < WT_RAM_WALK_WORDS && at + GROUP_BYTES <= walk->data_end; at += GROUP_BYTES)
+		there[count++] = (struct iovec){ (uint8_t *)block->base + at, sizeof walk->words[0] };
 	here.iov_len = count * sizeof walk->words[0];
 	walk->peek_end = at;
 	if (process_vm_readv(getpid(), &here, 1, there, count, 0) < 0)
 		memset(walk->words, 0, sizeof walk->words);
 }
 
-/* The group of 16 pages at `at` shows by its first words that its first and its last page hold something. */
+/* The group of 16 pages at `at` shows by its first word that its first page holds something. */
 static bool shows(struct wt_ram_walk *walk, const struct wt_ram_block *block, uint64_t at)
 {
-	uint64_t index;
-
 	if (at + GROUP_BYTES > walk->data_end)
 		return false;
 	if (at < walk->peek_at || at >= walk->peek_end)
 		peek(walk, block, at);
-	index = (at - walk->peek_at) / GROUP_BYTES * 2;
-	return walk->words[index] && walk->words[index + 1];
+	return walk->words[(at - walk->peek_at) / GROUP_BYTES] != 0;
 }
 
 /* Does it hold nothing at `at`? Told of a page, or of a whole group. */

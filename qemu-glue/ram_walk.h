@@ -5,7 +5,7 @@
  *
  *   1. Each page is told once, in a run of its kind; runs come in the order of blocks and pages.
  *   2. Holes of the file are asked for, not touched: reading one in a mapping would allocate it.
- *   3. Fewer than 15 zero pages in a row may be told as if they held something.
+ *   3. At most 15 zero pages in a row may be told as if they held something.
  *   4. It knows what a page held when it was looked at: what changes meanwhile is the caller's business.
  */
 #ifndef WATARI_QEMU_RAM_WALK_H

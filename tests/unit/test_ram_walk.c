@@ -20,7 +20,7 @@
 
 #define PAGES 4096u
 #define FIRST 3u        /* the block's first page in its file */
-#define ISLAND 15u      /* so many zero pages in a row are always seen */
+#define ISLAND 16u      /* so many zero pages in a row are always seen */
 #define ZEROS_MAX 64    /* in a row */
 #define HUGE (2u << 20) /* allocated at once, if so */
 
