@@ -22,7 +22,8 @@ static const char usage[] =
 	"  --fabric LIST            verbs,tcp: what may be used (default: the best that works)\n"
 	"  --paths N                data connections (default 2)\n"
 	"  --channels N             QEMU writes its stream over N channels of multifd (default 1: without it)\n"
-	"  --no-feed                QEMU leaves nothing out: by its libwatari-feed.so, or because the guest is paused\n"
+	"  --no-feed                QEMU's libwatari-feed.so, if it has that, leaves out nothing\n"
+	"  --continuable            a guest that is paused can be continued while it moves, which is slower then\n"
 	"  --device NAME[,NAME]     RDMA device, or two\n"
 	"  --downtime-limit TIME    QEMU stops the guest when the rest fits into this (default 300ms)\n"
 	"  --switchover-timeout T   abort when the destination is not loaded so long after the stop (default 2s)\n"
@@ -48,6 +49,7 @@ enum {
 	OPT_PATHS = 256,
 	OPT_CHANNELS,
 	OPT_NO_FEED,
+	OPT_CONTINUABLE,
 	OPT_DOWNTIME,
 	OPT_SWITCHOVER,
 	OPT_SHARED,
@@ -69,6 +71,7 @@ static const struct option options[] = {
 	{ "paths", 1, NULL, OPT_PATHS },
 	{ "channels", 1, NULL, OPT_CHANNELS },
 	{ "no-feed", 0, NULL, OPT_NO_FEED },
+	{ "continuable", 0, NULL, OPT_CONTINUABLE },
 	{ "downtime-limit", 1, NULL, OPT_DOWNTIME },
 	{ "switchover-timeout", 1, NULL, OPT_SWITCHOVER },
 	{ "shared-storage", 0, NULL, OPT_SHARED },
@@ -101,6 +104,9 @@ static bool take(int option, struct wt_source_options *o)
 		return true;
 	case OPT_NO_FEED:
 		o->no_feed = true;
+		return true;
+	case OPT_CONTINUABLE:
+		o->continuable = true;
 		return true;
 	case OPT_DOWNTIME:
 		return wt_command_downtime("--downtime-limit", optarg, &o->downtime_limit_ms);

@@ -27,6 +27,7 @@ struct wt_source_options {
 	bool verify, keep_source, shared_storage, auto_converge;
 	bool no_warm_up;    /* memory is not pulled before devices leave */
 	bool common_memory; /* both hosts have the guest's memory mapped: none of it is moved */
+	bool continuable;   /* QEMU sends the RAM of a paused guest, too */
 	bool no_feed;       /* QEMU writes all of guest RAM, whatever is preloaded */
 };
 

@@ -24,7 +24,7 @@
 void wt_source_rest_begin(struct wt_source *source)
 {
 	source->rest = (struct wt_source_rest){ .walk = { .blocks = source->served } };
-	source->rest.on = !source->common && !source->facts.guest_running && !source->options->no_feed;
+	source->rest.on = !source->common && !source->facts.guest_running && !source->options->continuable;
 }
 
 static void turn(void *arg, uint64_t now_ns)

@@ -83,7 +83,7 @@ def case_old(host, image):
         source.wait_reports(2)
         source.call("stop")
         destination = Guest(host, image, incoming=True, **guest)
-        summary = Migration(source, destination, send=["--verify", "--channels", str(channels)]).succeed()
+        summary = Migration(source, destination, send=["--verify", "--continuable", "--channels", str(channels)]).succeed()
         expect(summary["qemu"].startswith("7.2") and summary["feed"], f"RAM was not left out by QEMU 7.2: {summary}")
         expect(summary["skipped_bytes"] == summary["moved_bytes"] > 0, f"not all RAM was left out: {summary}")
         destination.call("cont")

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """test_paused.py CASE... - guests that their operator has paused: QEMU leaves their RAM out of its stream, where it can.
 
-  moved      from a file, which QEMU leaves out; from a memfd, which QEMU 10.0 sends; with --no-feed all is sent
+  moved      from a file, which QEMU leaves out; from a memfd, which QEMU 10.0 sends; with --continuable all is sent
   lost       pages that are not announced: the comparison finds it, and the guest stays
   given_up   in the midst: the guest cannot be continued then, and is as it was when that is cancelled, or its destination dies
   elsewhere  in the midst: to another destination
@@ -30,7 +30,7 @@ def paused(host, image, **options):
 
 
 def case_moved(host, image):
-    for options, send, whole in ((FILE, [], True), ({}, [], False), (FILE, ["--no-feed"], False)):
+    for options, send, whole in ((FILE, [], True), ({}, [], False), (FILE, ["--continuable"], False)):
         source = paused(host, image, **options)
         destination = Guest(host, image, incoming=True, **SMALL, **options)
         summary = Migration(source, destination, send=["--verify", *send]).succeed()
