@@ -118,8 +118,7 @@ static int config_step(struct wt_stream *stream)
 	return wt_stream_take_pass(stream, 5 + length);
 }
 
-/* Of the list of capabilities: nothing else may be in it. */
-static int take_caps(struct wt_stream *stream, size_t length)
+int wt_stream_take_shared(struct wt_stream *stream, size_t length)
 {
 	if (!stream->shared_strip)
 		return wt_stream_take_pass(stream, length);
@@ -140,7 +139,7 @@ static int config_caps_begin(struct wt_stream *stream, size_t head)
 			STREAM_CAPABILITIES_MAX);
 	stream->caps_left = count;
 	stream->state = STREAM_CONFIG_CAPS;
-	return take_caps(stream, head + 4);
+	return wt_stream_take_shared(stream, head + 4);
 }
 
 /* After the machine type: 0x05, u8 length, name, be32 version, content; or whatever follows it. */
@@ -199,7 +198,7 @@ static int config_caps_step(struct wt_stream *stream)
 	if (stream->shared_allowed && !strcmp(name, "x-ignore-shared")) {
 		stream->addresses = true;
 		stream->caps_left--;
-		return take_caps(stream, 1u + p[0]);
+		return wt_stream_take_shared(stream, 1u + p[0]);
 	}
 	return wt_stream_refuse(stream, EOPNOTSUPP,
 		"the source migrates with the capability '%s', which changes what the stream means; turn it off",

@@ -227,6 +227,8 @@ int wt_stream_report(struct wt_stream *stream, uint32_t block, uint64_t page, co
 int wt_stream_report_absent(struct wt_stream *stream, struct stream_input *in, uint32_t block, uint64_t page);
 /* Takes length bytes, passing them on. */
 int wt_stream_take_pass(struct wt_stream *stream, size_t length);
+/* Of what x-ignore-shared adds: passed on, or stripped. */
+int wt_stream_take_shared(struct wt_stream *stream, size_t length);
 /* A copy of bytes that is fit to be printed. ret_text has room for length + 1. */
 void wt_stream_printable(const uint8_t *bytes, size_t length, char *ret_text);
 

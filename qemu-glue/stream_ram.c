@@ -150,10 +150,7 @@ static int ram_list(struct wt_stream *stream)
 	rc = wt_stream_take_pass(stream, 1 + length + 8);
 	if (rc < 0 || tail == 8)
 		return rc;
-	if (!stream->shared_strip)
-		return wt_stream_take_pass(stream, 8);
-	stream_take(stream, 8);
-	return STREAM_PROGRESS;
+	return wt_stream_take_shared(stream, 8);
 }
 
 /* All channels meet at a word MULTIFD_FLUSH, which does not stay. */
