@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#define SWITCHOVER_ACK "switchover-ack"
 #define TIMEOUT_NS 10000000000ull
 
 static const struct {
@@ -22,6 +23,7 @@ static const struct {
 	{ "multifd", offsetof(struct wt_migration_settings, multifd) },
 	{ "auto-converge", offsetof(struct wt_migration_settings, auto_converge) },
 	{ "x-ignore-shared", offsetof(struct wt_migration_settings, ignore_shared) },
+	{ SWITCHOVER_ACK, offsetof(struct wt_migration_settings, switchover_ack) },
 }, parameters[] = {
 	{ "max-bandwidth", offsetof(struct wt_migration_settings, max_bandwidth) },
 	{ "downtime-limit", offsetof(struct wt_migration_settings, downtime_limit_ms) },
@@ -41,6 +43,7 @@ static int read_capabilities(struct wt_qmp *qmp, struct wt_migration_settings *s
 	{
 		const char *name = json_string_value(json_object_get(entry, "capability"));
 
+		settings->has_switchover_ack |= name && strcmp(name, SWITCHOVER_ACK) == 0;
 		for (size_t c = 0; name && c < CAPABILITIES; c++)
 			if (strcmp(name, capabilities[c].name) == 0)
 				*(bool *)((char *)settings + capabilities[c].at) =
@@ -75,6 +78,8 @@ static json_t *capability_list(const struct wt_migration_settings *settings)
 	for (size_t c = 0; list && c < CAPABILITIES; c++) {
 		bool state = *(const bool *)((const char *)settings + capabilities[c].at);
 
+		if (!settings->has_switchover_ack && strcmp(capabilities[c].name, SWITCHOVER_ACK) == 0)
+			continue;
 		if (json_array_append_new(list, json_pack("{s:s,s:b}", "capability", capabilities[c].name,
 							"state", (int)state))) {
 			json_decref(list);

@@ -12,7 +12,9 @@
 #include "qmp.h"
 
 struct wt_migration_settings {
-	bool return_path, events, pause_before_switchover, multifd, auto_converge, ignore_shared;
+	bool return_path, events, pause_before_switchover, multifd, auto_converge, ignore_shared,
+		switchover_ack;
+	bool has_switchover_ack;    /* QEMU knows it (8.1 and later) */
 	uint64_t max_bandwidth;     /* bytes per second */
 	uint64_t downtime_limit_ms; /* QEMU stops the guest when the rest fits into it */
 	uint64_t multifd_channels;  /* 1 to 255, also while multifd is off */

@@ -526,6 +526,13 @@ bool wt_outgoing_shut(struct wt_outgoing *o)
 	return answer(o, bytes, wt_return_path_shut(bytes, 0));
 }
 
+bool wt_outgoing_switchover_ack(struct wt_outgoing *o)
+{
+	uint8_t bytes[8];
+
+	return o->return_path && answer(o, bytes, wt_return_path_switchover_ack(bytes));
+}
+
 void wt_outgoing_stats(const struct wt_outgoing *o, struct wt_outgoing_stats *ret_stats)
 {
 	*ret_stats = (struct wt_outgoing_stats){

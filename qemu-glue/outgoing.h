@@ -131,6 +131,8 @@ void wt_outgoing_pump(struct wt_outgoing *outgoing);
 bool wt_outgoing_has_return_path(const struct wt_outgoing *outgoing);
 /* SHUT on the return path; false: try again later. */
 bool wt_outgoing_shut(struct wt_outgoing *outgoing);
+/* SWITCHOVER_ACK there: QEMU may stop the guest, if it waits for that; false: try again later. */
+bool wt_outgoing_switchover_ack(struct wt_outgoing *outgoing);
 /* Closes QEMU's connections: the migration fails on QEMU's side, unless it has completed. */
 void wt_outgoing_hang_up(struct wt_outgoing *outgoing);
 

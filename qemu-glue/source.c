@@ -92,6 +92,7 @@ static void migrate_info_reply(void *arg, json_t *result, const struct wt_error 
 	if (source->machine.state == WT_SOURCE_STREAMING) {
 		wt_source_digests_gate(source);
 		wt_source_downtime_goal(source);
+		wt_source_converge(source);
 	}
 	if (strcmp(status, "completed") == 0) {
 		wt_qmp_execute(source->relay.qmp, "query-status", NULL, status_reply, source);
@@ -125,15 +126,15 @@ static void poll_fired(void *arg, uint64_t now_ns)
 		state == WT_SOURCE_COMMITTING || state == WT_SOURCE_ABORTING || state == WT_SOURCE_RESTARTING;
 	bool close =
 		source->change.gated || source->digest_gate.closed || source->downtime_goal.fits_since_ns;
+	uint64_t wait_ns = urgent ? POLL_NS : close ? GATED_NS : WATCH_NS;
+
+	if (state == WT_SOURCE_STREAMING && wt_source_converge_wait_ns(source) < wait_ns)
+		wait_ns = wt_source_converge_wait_ns(source);
 
 	if (state == WT_SOURCE_COMMITTING && !source->shut_sent)
 		source->shut_sent = wt_outgoing_shut(source->outgoing);
 
-	wt_loop_timer_set(source->relay.loop, &source->poll,
-		now_ns + (urgent         ? POLL_NS
-				 : close ? GATED_NS
-					 : WATCH_NS),
-		poll_fired, source);
+	wt_loop_timer_set(source->relay.loop, &source->poll, now_ns + wait_ns, poll_fired, source);
 	ask_qemu(source);
 	if (state == WT_SOURCE_STREAMING || state == WT_SOURCE_STOPPED)
 		wt_source_pump(source);
@@ -327,6 +328,8 @@ static int prepare_qemu(struct wt_source *source, struct wt_error *err)
 	settings.pause_before_switchover = false;
 	wt_source_rest_begin(source);
 	settings.ignore_shared = source->common || source->rest.on;
+	settings.switchover_ack = settings.has_switchover_ack && !settings.ignore_shared;
+	wt_convergence_init(&source->convergence, settings.switchover_ack);
 	settings.auto_converge |= o->auto_converge;
 	settings.max_bandwidth = o->max_rate ? o->max_rate : BANDWIDTH_MAX;
 	wt_source_digests_begin(source);
@@ -366,6 +369,8 @@ static void do_migrate(struct wt_source *source)
 	}
 	snprintf(uri, sizeof uri, "unix:%s", source->place.path);
 	source->start_ns = wt_report_now_ns();
+	wt_loop_timer_set(
+		source->relay.loop, &source->poll, wt_loop_now_ns(source->relay.loop), poll_fired, source);
 	if (source->options->give_up_ns)
 		wt_loop_timer_set(source->relay.loop, &source->patience,
 			wt_loop_now_ns(source->relay.loop) + source->options->give_up_ns, patience_fired,

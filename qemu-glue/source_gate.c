@@ -6,7 +6,8 @@
  * the base than is pulled within a downtime, that would be too early: QEMU may send only so much that it
  * keeps FLOOR to send, and its limit on downtime is lowered, so that little is enough. The limit is lowered
  * while digests are sent, too (digest_gate.h; what QEMU sends again and again then waits, see
- * wt_server_defer). When neither gate is closed it is what downtime_goal.h says.
+ * wt_server_defer). When neither gate is closed it is what downtime_goal.h says, or none at all: where QEMU
+ * waits for our acknowledgement besides, see convergence.h.
  *
  * It never stands still altogether: a QEMU that has just stopped the guest holds its lock while it writes and
  * answers no QMP, so nobody would hear of that, and nobody read on.
@@ -17,6 +18,8 @@
 #define CHANNEL_BYTES SKIP_AHEAD_BYTES /* ... and for each channel: how far QEMU is ahead of us there */
 #define FLOOR_NS 150000000ull          /* ... and what it may send before its figures are known anew */
 #define GATED_DOWNTIME_MS 1
+#define DIGESTS_DEFER_PAGES 2048u
+#define DIGESTS_EPOCH_NS 50000000ull
 
 void wt_source_downtime_limit(struct wt_source *source)
 {
@@ -30,11 +33,16 @@ static bool gated(const struct wt_source *source)
 	return source->change.gated || source->digest_gate.closed;
 }
 
+static uint64_t true_limit_ms(const struct wt_source *source)
+{
+	return wt_downtime_goal_ms(&source->downtime_goal, source->options->downtime_limit_ms);
+}
+
 uint64_t wt_source_downtime_limit_ms(const struct wt_source *source)
 {
-	return gated(source)
-		       ? GATED_DOWNTIME_MS
-		       : wt_downtime_goal_ms(&source->downtime_goal, source->options->downtime_limit_ms);
+	if (gated(source))
+		return GATED_DOWNTIME_MS;
+	return source->convergence.turns ? WT_CONVERGENCE_NO_LIMIT_MS : true_limit_ms(source);
 }
 
 void wt_source_downtime_goal(struct wt_source *source)
@@ -47,6 +55,55 @@ void wt_source_downtime_goal(struct wt_source *source)
 	if (source->said.total_bytes && !gated(source) &&
 		wt_downtime_goal_step(&source->downtime_goal, &figures, wt_report_now_ns()))
 		wt_source_downtime_limit(source);
+}
+
+static struct wt_convergence_figures convergence_figures(const struct wt_source *source)
+{
+	struct wt_server_stats stats;
+
+	wt_source_stats(source, &stats);
+	return (struct wt_convergence_figures){ .hard = source->downtime_goal.given_up,
+		.remaining_bytes = source->said.remaining_bytes,
+		.deferred_bytes = stats.deferred_pages << WT_PAGE_SHIFT,
+		.rate_bytes_per_s = source->pace.bytes_per_s,
+		.limit_ms = true_limit_ms(source) };
+}
+
+/* While QEMU is kept from stopping the guest it goes again and again over the pages that the guest always
+ * writes. If there is no memory to defer them, each time is pulled. */
+void wt_source_defer(struct wt_source *source)
+{
+	const struct wt_convergence_figures figures = convergence_figures(source);
+	uint64_t pages = wt_convergence_defer_bytes(&source->convergence, &figures) >> WT_PAGE_SHIFT;
+	uint64_t epoch_ns = wt_convergence_epoch_ns(&figures);
+
+	if (source->digest_gate.closed) {
+		pages = DIGESTS_DEFER_PAGES;
+		epoch_ns = DIGESTS_EPOCH_NS;
+	}
+	wt_server_defer(wt_source_server(source), pages, epoch_ns);
+}
+
+void wt_source_converge(struct wt_source *source)
+{
+	const struct wt_convergence_figures figures = convergence_figures(source);
+	unsigned todo;
+
+	if (!source->said.total_bytes || gated(source))
+		return;
+	wt_source_defer(source);
+	todo = wt_convergence_step(&source->convergence, &figures, wt_report_now_ns());
+	if (todo & WT_CONVERGENCE_DO_LIMIT)
+		wt_source_downtime_limit(source);
+	if (todo & WT_CONVERGENCE_DO_ACKNOWLEDGE && !wt_outgoing_switchover_ack(source->outgoing))
+		source->convergence.waits = true;
+}
+
+uint64_t wt_source_converge_wait_ns(const struct wt_source *source)
+{
+	const struct wt_convergence_figures figures = convergence_figures(source);
+
+	return wt_convergence_wait_ns(&source->convergence, &figures);
 }
 
 void wt_source_gate_open(struct wt_source *source)

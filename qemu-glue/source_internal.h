@@ -11,6 +11,7 @@
 #include <watari/server.h>
 
 #include "common_memory.h"
+#include "convergence.h"
 #include "digest_gate.h"
 #include "downtime_goal.h"
 #include "hold.h"
@@ -74,6 +75,7 @@ struct wt_source {
 	struct wt_source_change change;
 	struct wt_digest_gate digest_gate;
 	struct wt_downtime_goal downtime_goal;
+	struct wt_convergence convergence;
 	struct wt_relay_socket place; /* of the socket that QEMU connects to */
 	struct wt_outgoing *outgoing;
 	struct wt_source_devices devices;
@@ -158,6 +160,11 @@ void wt_source_gate_open(struct wt_source *source);
 void wt_source_gate(struct wt_source *source);
 /* QEMU has said how much it has left, and how fast the guest writes. */
 void wt_source_downtime_goal(struct wt_source *source);
+void wt_source_converge(struct wt_source *source);
+/* As the gate of digests and the guest are now: what it always writes shall wait, or shall not. */
+void wt_source_defer(struct wt_source *source);
+/* When to ask QEMU again, at the latest. */
+uint64_t wt_source_converge_wait_ns(const struct wt_source *source);
 /* What QEMU is to take for the limit on downtime as both gates and the goal are now; tells it. */
 uint64_t wt_source_downtime_limit_ms(const struct wt_source *source);
 void wt_source_downtime_limit(struct wt_source *source);

@@ -49,20 +49,13 @@ static void told(struct wt_source *source, uint64_t start_ns)
 		json_pack("{s:s,s:f}", "directory", source->options->keep_replica, "ms", ms), text);
 }
 
-/* While it is closed QEMU goes again and again over the few pages that the guest always writes. If there is
- * no memory to defer them, each time is pulled. */
-static void gate_moved(struct wt_source *source)
-{
-	wt_server_defer(wt_source_server(source), source->digest_gate.closed);
-}
-
 void wt_source_digests_begin(struct wt_source *source)
 {
 	struct wt_server_stats stats;
 
 	wt_source_stats(source, &stats);
 	wt_digest_gate_init(&source->digest_gate, stats.digests, wt_loop_now_ns(source->relay.loop));
-	gate_moved(source);
+	wt_source_defer(source);
 }
 
 void wt_source_digests_gate(struct wt_source *source)
@@ -72,7 +65,7 @@ void wt_source_digests_gate(struct wt_source *source)
 	wt_source_stats(source, &stats);
 	if (wt_digest_gate_step(
 		    &source->digest_gate, stats.digested_pages, wt_loop_now_ns(source->relay.loop))) {
-		gate_moved(source);
+		wt_source_defer(source);
 		wt_source_downtime_limit(source);
 	}
 }

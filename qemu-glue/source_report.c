@@ -69,7 +69,8 @@ struct wt_progress wt_source_figures(const struct wt_source *source)
 	p.total_bytes = source->rest.begun ? served_bytes(source) : source->said.total_bytes;
 	if (!p.total_bytes)
 		return p;
-	p.remaining_bytes = source->said.remaining_bytes + wt_source_rest_left(source) + stats.pending_bytes;
+	p.remaining_bytes = source->said.remaining_bytes + wt_source_rest_left(source) + stats.pending_bytes +
+			    (stats.deferred_pages << WT_PAGE_SHIFT);
 	if (state != WT_SOURCE_STREAMING && state != WT_SOURCE_STOPPED)
 		return p;
 	p.throttle_percent = source->said.throttle_percent;

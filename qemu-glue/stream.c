@@ -44,6 +44,7 @@ enum {
 enum {
 	MIG_RP_MSG_SHUT = 1,
 	MIG_RP_MSG_PONG = 2,
+	MIG_RP_MSG_SWITCHOVER_ACK = 7,
 };
 
 int wt_stream_refuse(struct wt_stream *stream, int code, const char *format, ...)
@@ -542,23 +543,28 @@ bool wt_stream_ram_ended(const struct wt_stream *stream)
 	return stream->ram_ended;
 }
 
-/* be16 type, be16 length, be32 value */
-static size_t return_path_message(uint8_t *ret_bytes, uint8_t type, uint32_t value)
+/* be16 type, be16 length, and mostly be32 value */
+static size_t return_path_message(uint8_t *ret_bytes, uint8_t type, const uint32_t *value)
 {
-	const uint8_t head[4] = { 0, type, 0, 4 };
+	const uint8_t head[4] = { 0, type, 0, value ? sizeof *value : 0 };
+	uint32_t big = value ? htobe32(*value) : 0;
 
-	value = htobe32(value);
 	memcpy(ret_bytes, head, sizeof head);
-	memcpy(ret_bytes + sizeof head, &value, sizeof value);
-	return sizeof head + sizeof value;
+	memcpy(ret_bytes + sizeof head, &big, head[3]);
+	return sizeof head + head[3];
 }
 
 size_t wt_return_path_pong(uint8_t *ret_bytes, uint32_t value)
 {
-	return return_path_message(ret_bytes, MIG_RP_MSG_PONG, value);
+	return return_path_message(ret_bytes, MIG_RP_MSG_PONG, &value);
 }
 
 size_t wt_return_path_shut(uint8_t *ret_bytes, uint32_t value)
 {
-	return return_path_message(ret_bytes, MIG_RP_MSG_SHUT, value);
+	return return_path_message(ret_bytes, MIG_RP_MSG_SHUT, &value);
+}
+
+size_t wt_return_path_switchover_ack(uint8_t *ret_bytes)
+{
+	return return_path_message(ret_bytes, MIG_RP_MSG_SWITCHOVER_ACK, NULL);
 }

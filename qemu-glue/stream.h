@@ -152,5 +152,6 @@ uint64_t wt_multifd_absent_bytes(const struct wt_multifd *channel);
  * at least. */
 size_t wt_return_path_pong(uint8_t *ret_bytes, uint32_t value);
 size_t wt_return_path_shut(uint8_t *ret_bytes, uint32_t value);
+size_t wt_return_path_switchover_ack(uint8_t *ret_bytes);
 
 #endif

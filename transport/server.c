@@ -217,8 +217,7 @@ static int peer_ready(struct wt_server *s, const uint8_t *payload, size_t length
 static void room(struct wt_server *s)
 {
 	wt_server_answer_wants(s);
-	if (s->late && !s->late->on)
-		wt_server_defer_end(s);
+	wt_server_defer_room(s);
 	if (s->events->room)
 		s->events->room(s->arg);
 }
@@ -301,7 +300,6 @@ static void rate_allows(void *arg, uint64_t now_ns)
 void wt_server_final(struct wt_server *s)
 {
 	s->final = true;
-	wt_server_defer(s, false);
 }
 
 void wt_server_rate_limit(struct wt_server *s, uint64_t bytes_per_s)
@@ -418,7 +416,7 @@ static int announce_some(
 		    : announce_one(s, &(struct wt_announcement){ .extent = part, .content = content });
 	if (r)
 		return r;
-	wt_server_defer_forget(s, &part);
+	wt_server_defer_announced(s, &part);
 	return (int)part.pages;
 }
 
@@ -512,6 +510,7 @@ void wt_server_stats(const struct wt_server *s, struct wt_server_stats *ret_stat
 		.digests = s->digests != NULL,
 		.digested_pages = s->digested_pages,
 		.warm_pages = s->warm_pages,
+		.deferred_pages = wt_server_deferred(s),
 		.control_bytes = s->link.bytes,
 	};
 	if (!s->log)

@@ -35,11 +35,18 @@ struct wt_pending_run {
 };
 
 /* Pages that wait before they are announced again; see server_defer.c. */
+#define WT_SERVER_EPOCHS 3
+
 struct wt_server_late {
-	bool on;
-	uint64_t pages; /* in all sets */
-	struct wt_timer timer;
-	struct wt_pageset sets[]; /* by block */
+	uint64_t max; /* that may wait; 0: none, and those that still do are announced */
+	uint64_t epoch_ns;
+	uint64_t pages;        /* that wait, in all blocks */
+	bool cooling;          /* some that wait are not written any more, and go first */
+	struct wt_timer timer; /* of the end of this epoch */
+	struct wt_server_late_block {
+		struct wt_pageset waits;
+		struct wt_pageset epochs[WT_SERVER_EPOCHS]; /* what was announced: in this one, before, ... */
+	} blocks[];
 };
 
 struct wt_server {
@@ -99,13 +106,16 @@ int wt_server_announce_extent(
 /* server_base.c */
 void wt_server_base_stop(struct wt_server *server);
 
-/* server_defer.c: takes the extent, which may wait; announces what waits (0, -EAGAIN for want of room); how
- * many pages wait; the next run of them behind *extent; the extent was announced and does not wait. */
+/* server_defer.c: takes the extent, which may wait; announces what waits (0, -EAGAIN for want of room), or
+ * what shall not wait any more; an epoch has ended; how many pages wait; the next run of them behind *extent;
+ * the extent was announced and does not wait. */
 bool wt_server_defer_extent(struct wt_server *server, struct wt_extent *extent);
 int wt_server_defer_end(struct wt_server *server);
+void wt_server_defer_room(struct wt_server *server);
+void wt_server_defer_epoch(struct wt_server *server);
 uint64_t wt_server_deferred(const struct wt_server *server);
 bool wt_server_deferred_next(const struct wt_server *server, struct wt_extent *extent);
-void wt_server_defer_forget(struct wt_server *server, const struct wt_extent *extent);
+void wt_server_defer_announced(struct wt_server *server, const struct wt_extent *extent);
 void wt_server_defer_close(struct wt_server *server);
 
 /* server_digest.c: DIGEST_KEY; digests what was announced, sends what was digested; ends that. */

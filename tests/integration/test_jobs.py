@@ -22,7 +22,7 @@ def settings(guest):
     parameters = guest.call("query-migrate-parameters")[1]
     capabilities = {entry["capability"]: entry["state"] for entry in guest.call("query-migrate-capabilities")[1]}
     return ({name: parameters[name] for name in ("max-bandwidth", "downtime-limit")},
-            {name: capabilities[name] for name in ("auto-converge", "events", "return-path")})
+            {name: capabilities.get(name) for name in ("auto-converge", "events", "return-path", "switchover-ack")})
 
 
 def send(host, guest, target, *options):

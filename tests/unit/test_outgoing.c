@@ -57,7 +57,7 @@ void wt_server_flush(struct wt_server *server)
 {
 }
 
-int wt_server_defer(struct wt_server *server, bool on)
+int wt_server_defer(struct wt_server *server, uint64_t pages_max, uint64_t epoch_ns)
 {
 	return 0;
 }
@@ -242,6 +242,8 @@ static void test_channel_that_is_known_late(void **state)
 	struct wt_outgoing *o = NULL;
 	struct wt_outgoing_stats stats;
 	struct wt_error err = { 0 };
+	static const uint8_t switchover_ack[] = { 0, 7, 0, 0 };
+	uint8_t said[sizeof switchover_ack + 1];
 	int main_channel, channel;
 
 	snprintf(path, sizeof path, "/tmp/watari-test-outgoing-%d", (int)getpid());
@@ -251,10 +253,14 @@ static void test_channel_that_is_known_late(void **state)
 	main_channel = dial(path);
 	say_header(main_channel);
 	run(5);
+	assert_false(wt_outgoing_switchover_ack(o));
 	say_open_return_path(main_channel);
 	channel = dial(path);
 	run(1);
 	assert_true(wt_outgoing_has_return_path(o));
+	assert_true(wt_outgoing_switchover_ack(o));
+	assert_int_equal(recv(main_channel, said, sizeof said, 0), sizeof switchover_ack);
+	assert_memory_equal(said, switchover_ack, sizeof switchover_ack);
 	say_channel(channel, 0);
 	say_start_section(main_channel);
 	run(5);

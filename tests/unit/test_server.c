@@ -23,6 +23,7 @@
 #include "server_internal.h"
 
 #define SECOND_NS 1000000000ull
+#define MS_NS 1000000ull
 #define RAM 0 /* can be read */
 #define ROM 1 /* cannot: its content comes with its announcement */
 #define BLOCKS 2
@@ -751,66 +752,139 @@ static void test_what_is_asked_for_is_announced(void **state)
 	close_world();
 }
 
-/* Written again and again, announced once; what is written the first time does not wait, nor does the end. */
-static void test_what_is_written_always_waits(void **state)
+/* Epochs are ended by the test. */
+static void defer(uint64_t pages_max)
 {
-	seed_start(1);
-	open_world();
+	check(wt_server_defer(o.server, pages_max, 3600 * SECOND_NS) == 0);
+}
+
+/* RAM's pages up to 100 are announced, as message 1, and those from 10 on so often that they would wait. */
+static void serve_written_always(uint32_t pages)
+{
 	serve(&o, false, NULL);
 	check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
-	check(wt_server_defer(o.server, true) == 0);
-	for (unsigned i = 0; i < 1000; i++) {
-		check(announce(&o, RAM, 10, 1 + i % 3, WT_CONTENT_IN_PLACE) == 0);
-		check(announce(&o, RAM, 20 + i % 5, 1, WT_CONTENT_IN_PLACE) == 0);
+	defer(8);
+	for (unsigned i = 0; i < 2; i++) {
+		check(announce(&o, RAM, 10, pages, WT_CONTENT_IN_PLACE) == 0);
+		wt_server_defer_epoch(o.server);
 	}
-	check(announce(&o, RAM, 200, 10, WT_CONTENT_IN_PLACE) == 0);
-	check(announce(&o, RAM, 21, 1, WT_CONTENT_ZERO) == 0);
-	check(wt_server_deferred(o.server) == 7);
-	hear(&o, WT_MESSAGE_ANNOUNCE, 2);
-	fake_landed(&o.fake, 1, 3);
-	settle(&o);
-	check(!wt_server_all_landed(o.server));
-	hear(&o, WT_MESSAGE_ANNOUNCE, 3); /* by itself */
-	hear_announcements(&o);
-	check(heard.next_seq == 7 && heard.list[2].extent.page == 200 && heard.list[3].extent.page == 21);
-	check(heard.list[4].extent.page == 10 && heard.list[4].extent.pages == 3);
-	check(heard.list[5].extent.page == 20 && heard.list[5].extent.pages == 1);
-	check(heard.list[6].extent.page == 22 && heard.list[6].extent.pages == 3);
 	check(!wt_server_deferred(o.server));
+	wait_for(&o, all_is_heard);
+}
+
+/* Written in each epoch, and not announced until it is not; what is written now and then does not wait. */
+static void test_what_is_written_always_waits(void **state)
+{
+	uint64_t said;
+
+	seed_start(1);
+	open_world();
+	serve_written_always(4);
+	said = heard.next_seq;
+	for (unsigned i = 0; i < 100; i++) {
+		check(announce(&o, RAM, 10 + i % 3, 1 + i % 2, WT_CONTENT_IN_PLACE) == 0);
+		check(wt_server_deferred(o.server) <= 4);
+	}
+	check(wt_server_deferred(o.server) == 4);
+	wt_server_flush(o.server);
+	check(wt_announce_next_seq(o.server->log) == said);
+	check(announce(&o, RAM, 50, 1, WT_CONTENT_IN_PLACE) == 0); /* again, and not always */
+	check(announce(&o, RAM, 13, 2, WT_CONTENT_IN_PLACE) == 0); /* in part */
+	check(announce(&o, RAM, 200, 8, WT_CONTENT_IN_PLACE) == 0);
+	check(announce(&o, RAM, 11, 1, WT_CONTENT_ZERO) == 0);
+	check(wt_server_deferred(o.server) == 2);
+	wt_server_flush(o.server);
+	wait_for(&o, all_is_heard);
+	check(heard.next_seq == said + 4);
+	fake_landed(&o.fake, 1, (uint32_t)heard.next_seq - 1);
+	settle(&o);
+	check(!wt_server_all_landed(o.server)); /* two wait */
 
 	check(announce(&o, RAM, 10, 1, WT_CONTENT_IN_PLACE) == 0);
-	check(wt_server_deferred(o.server) == 1);
-	wt_server_final(o.server);
-	check(!wt_server_deferred(o.server));
+	wt_server_defer_epoch(o.server);
+	check(wt_server_deferred(o.server) == 2); /* written in the epoch that has ended */
 	check(announce(&o, RAM, 10, 1, WT_CONTENT_IN_PLACE) == 0);
+	wt_server_defer_epoch(o.server);
+	check(wt_server_deferred(o.server) == 1);
+	wait_for(&o, all_is_heard);
+	check(heard.next_seq == said + 5 && heard.list[heard.next_seq - 1].extent.page == 12 &&
+		heard.list[heard.next_seq - 1].extent.pages == 1);
+	wt_server_defer_epoch(o.server);
 	check(!wt_server_deferred(o.server));
 	close_world();
 }
 
-/* Without room it waits on. */
-static void test_what_waits_waits_for_room(void **state)
+/* No more than may, and nothing new when the guest has stopped; what waits then, until it is ended. */
+static void test_what_may_wait(void **state)
 {
-	uint64_t count = 1;
+	uint64_t said;
 
+	seed_start(1);
+	open_world();
+	serve_written_always(20);
+	said = heard.next_seq;
+	check(announce(&o, RAM, 10, 5, WT_CONTENT_IN_PLACE) == 0);
+	check(announce(&o, RAM, 15, 4, WT_CONTENT_IN_PLACE) == 0);
+	check(announce(&o, RAM, 20, 3, WT_CONTENT_IN_PLACE) == 0);
+	check(wt_server_deferred(o.server) == 8);
+	wt_server_final(o.server);
+	check(wt_server_deferred(o.server) == 8);
+	check(announce(&o, RAM, 11, 1, WT_CONTENT_IN_PLACE) == 0);
+	check(wt_server_deferred(o.server) == 7);
+	defer(0);
+	check(!wt_server_deferred(o.server));
+	wait_for(&o, all_is_heard);
+	check(heard.next_seq == said + 5); /* 15 to 18, 11, 10, 12 to 14, 20 to 22 */
+	check(heard.list[said].extent.page == 15 && heard.list[said + 1].extent.page == 11);
+	close_world();
+}
+
+static bool nothing_waits(void)
+{
+	return !wt_server_deferred(o.server);
+}
+
+/* An epoch ends by itself. */
+static void test_epochs_end(void **state)
+{
 	seed_start(1);
 	open_world();
 	serve(&o, false, NULL);
 	check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
-	check(wt_server_defer(o.server, true) == 0);
-	check(announce(&o, RAM, 10, 2, WT_CONTENT_IN_PLACE) == 0);
-	while (announce(&o, RAM, 200, 1, WT_CONTENT_ZERO) == 0)
-		count++;
-	check(wt_server_defer(o.server, false) == -EAGAIN);
-	check(wt_server_deferred(o.server) == 2);
-	wait_for(&o, all_is_heard);
-	fake_landed(&o.fake, 1, (uint32_t)count);
-	while (wt_server_deferred(o.server))
-		settle(&o);
-	wait_for(&o, all_is_heard);
-	hear_announcements(&o);
-	check(heard.list[heard.next_seq - 1].extent.page == 10 &&
-		heard.list[heard.next_seq - 1].extent.pages == 2);
+	check(wt_server_defer(o.server, 8, MS_NS) == 0);
+	while (nothing_waits()) {
+		check(announce(&o, RAM, 10, 1, WT_CONTENT_IN_PLACE) == 0);
+		wt_server_defer_epoch(o.server);
+	}
+	wait_for(&o, nothing_waits);
 	close_world();
+}
+
+/* Without room it waits on, and goes first when there is some. */
+static void test_what_waits_waits_for_room(void **state)
+{
+	for (unsigned ended = 0; ended < 2; ended++) {
+		seed_start(1);
+		open_world();
+		serve_written_always(2);
+		check(announce(&o, RAM, 10, 2, WT_CONTENT_IN_PLACE) == 0);
+		while (announce(&o, RAM, 200, 1, WT_CONTENT_ZERO) == 0)
+			;
+		if (ended) {
+			check(wt_server_defer(o.server, 0, 0) == -EAGAIN);
+		} else {
+			wt_server_defer_epoch(o.server);
+			wt_server_defer_epoch(o.server);
+		}
+		check(wt_server_deferred(o.server) == 2);
+		wait_for(&o, all_is_heard);
+		fake_landed(&o.fake, 1, (uint32_t)heard.next_seq - 1);
+		wait_for(&o, nothing_waits);
+		wait_for(&o, all_is_heard);
+		check(heard.list[heard.next_seq - 1].extent.page == 10 &&
+			heard.list[heard.next_seq - 1].extent.pages == 2);
+		close_world();
+	}
 }
 
 /* A puller that is left, drained or not, has not got what waits. */
@@ -821,9 +895,13 @@ static void test_what_waits_is_handed_over(void **state)
 		open_world();
 		serve(&o, false, NULL);
 		check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
-		check(wt_server_defer(o.server, true) == 0);
-		hear(&o, WT_MESSAGE_ANNOUNCE, 1);
-		fake_landed(&o.fake, 1, 1);
+		defer(8);
+		for (unsigned i = 0; i < 2; i++) {
+			check(announce(&o, RAM, 50, 2, WT_CONTENT_IN_PLACE) == 0);
+			wt_server_defer_epoch(o.server);
+		}
+		wait_for(&o, all_is_heard);
+		fake_landed(&o.fake, 1, (uint32_t)heard.next_seq - 1);
 		settle(&o);
 		check(announce(&o, RAM, 50, 2, WT_CONTENT_IN_PLACE) == 0);
 		check(wt_server_deferred(o.server) == 2);
@@ -1328,7 +1406,7 @@ static void random_run(void)
 	serve(&o, false, NULL);
 	for (uint64_t i = 0; i < end; i++) {
 		if (seed_below(16) == 0)
-			check(wt_server_defer(o.server, seed_below(2)) == 0);
+			check(wt_server_defer(o.server, seed_below(2) * seed_below(16), MS_NS) == 0);
 		if (seed_below(2))
 			guest_writes(&o);
 		else
@@ -1374,6 +1452,8 @@ int main(void)
 		cmocka_unit_test(test_helper_serves_and_says_nothing),
 		cmocka_unit_test(test_what_is_asked_for_is_announced),
 		cmocka_unit_test(test_what_is_written_always_waits),
+		cmocka_unit_test(test_what_may_wait),
+		cmocka_unit_test(test_epochs_end),
 		cmocka_unit_test(test_what_waits_waits_for_room),
 		cmocka_unit_test(test_what_waits_is_handed_over),
 		cmocka_unit_test(test_asking_for_what_there_is_not),

@@ -110,6 +110,7 @@ struct wt_server_stats {
 	bool digests;            /* are made: the puller wants them */
 	uint64_t digested_pages; /* whose digests were sent: the puller may have had them */
 	uint64_t warm_pages;     /* of a warm-up that has ended, in no other figure of pages */
+	uint64_t deferred_pages; /* that wait, see wt_server_defer */
 	uint64_t control_bytes;  /* of messages, both ways, without TLS */
 };
 
@@ -175,12 +176,14 @@ int wt_server_warm(struct wt_server *server, bool on);
 /* Before the first announcement: whatever old copy the puller has, it is not worth digesting for. */
 void wt_server_no_digests(struct wt_server *server);
 /*
- * While on, an IN_PLACE extent that was announced before is announced again a little later (50 ms at most,
- * room given), or when many such pages wait: what the guest writes all the time is pulled now and then.
- * Nothing waits after wt_server_final. Off, as at first: what waits is announced now; -EAGAIN: call again,
- * not all of it was taken. -ENOMEM: on, and nothing is deferred.
+ * What the guest writes all the time need not be pulled all the time: an IN_PLACE extent that was announced
+ * in each of the last two epochs waits, until it was not announced for an epoch, or nothing shall wait any
+ * more. At most pages_max do, which is what may be pulled when the guest is stopped; nothing more is taken to
+ * wait after wt_server_final. An epoch is as long as announcing everything that is dirty takes, or longer.
+ * 0, as at first: what waits is announced now; -EAGAIN: call again, not all of it was taken. -ENOMEM: nothing
+ * waits. Both may change at any time.
  */
-int wt_server_defer(struct wt_server *server, bool on);
+int wt_server_defer(struct wt_server *server, uint64_t pages_max, uint64_t epoch_ns);
 /*
  * The memory does not change any more, and somebody waits for the end: what is announced from now on is
  * pulled before what was announced earlier (but never before an earlier announcement of the same page).
