@@ -46,7 +46,7 @@ static bool ram_end(void *arg)
 	struct wt_relay_ram_end end;
 	struct wt_server_stats stats;
 
-	if (wt_server_defer(arg, 0, 0))
+	if (wt_server_defer(arg, NULL))
 		return false;
 	wt_server_stats(arg, &stats);
 	end.next_seq = stats.next_seq;

@@ -18,8 +18,10 @@
 #define CHANNEL_BYTES SKIP_AHEAD_BYTES /* ... and for each channel: how far QEMU is ahead of us there */
 #define FLOOR_NS 150000000ull          /* ... and what it may send before its figures are known anew */
 #define GATED_DOWNTIME_MS 1
-#define DIGESTS_DEFER_PAGES 2048u
-#define DIGESTS_EPOCH_NS 50000000ull
+#define HARD_EPOCHS 2u /* one is no evidence: see docs/decisions/0036 */
+
+/* Whatever the guest writes while QEMU goes round as fast as it can. */
+static const struct wt_server_deferral digests = { .pages_max = 2048, .epoch_ns = 50000000 };
 
 void wt_source_downtime_limit(struct wt_source *source)
 {
@@ -74,14 +76,13 @@ static struct wt_convergence_figures convergence_figures(const struct wt_source 
 void wt_source_defer(struct wt_source *source)
 {
 	const struct wt_convergence_figures figures = convergence_figures(source);
-	uint64_t pages = wt_convergence_defer_bytes(&source->convergence, &figures) >> WT_PAGE_SHIFT;
-	uint64_t epoch_ns = wt_convergence_epoch_ns(&figures);
+	const struct wt_server_deferral hard = {
+		.pages_max = wt_convergence_defer_bytes(&source->convergence, &figures) >> WT_PAGE_SHIFT,
+		.epoch_ns = wt_convergence_epoch_ns(&figures),
+		.epochs = HARD_EPOCHS,
+	};
 
-	if (source->digest_gate.closed) {
-		pages = DIGESTS_DEFER_PAGES;
-		epoch_ns = DIGESTS_EPOCH_NS;
-	}
-	wt_server_defer(wt_source_server(source), pages, epoch_ns);
+	wt_server_defer(wt_source_server(source), source->digest_gate.closed ? &digests : &hard);
 }
 
 void wt_source_converge(struct wt_source *source)

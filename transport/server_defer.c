@@ -28,7 +28,7 @@ static int blocks_open(struct wt_server *s)
 		uint64_t pages = wt_memory_pages(s->memory, i);
 
 		r = wt_pageset_open(&late->blocks[i].waits, pages);
-		for (unsigned e = 0; e < WT_SERVER_EPOCHS && !r; e++)
+		for (unsigned e = 0; e <= WT_SERVER_EPOCHS_MAX && !r; e++)
 			r = wt_pageset_open(&late->blocks[i].epochs[e], pages);
 	}
 	if (r)
@@ -43,7 +43,7 @@ void wt_server_defer_close(struct wt_server *s)
 	wt_loop_timer_clear(s->loop, &s->late->timer);
 	for (unsigned i = 0; i < wt_memory_block_count(s->memory); i++) {
 		wt_pageset_close(&s->late->blocks[i].waits);
-		for (unsigned e = 0; e < WT_SERVER_EPOCHS; e++)
+		for (unsigned e = 0; e <= WT_SERVER_EPOCHS_MAX; e++)
 			wt_pageset_close(&s->late->blocks[i].epochs[e]);
 	}
 	free(s->late);
@@ -103,9 +103,9 @@ int wt_server_defer_end(struct wt_server *s)
 
 void wt_server_defer_room(struct wt_server *s)
 {
-	if (!s->late || s->final || (s->late->max && !s->late->cooling))
+	if (!s->late || s->final || (s->late->how.pages_max && !s->late->cooling))
 		return;
-	s->late->cooling = announce_waiting(s, s->late->max) == -EAGAIN;
+	s->late->cooling = announce_waiting(s, s->late->how.pages_max) == -EAGAIN;
 }
 
 void wt_server_defer_announced(struct wt_server *s, const struct wt_extent *extent)
@@ -116,7 +116,7 @@ void wt_server_defer_announced(struct wt_server *s, const struct wt_extent *exte
 		return;
 	b = &s->late->blocks[extent->block];
 	s->late->pages -= wt_pageset_remove(&b->waits, extent->page, extent->pages);
-	if (s->late->max)
+	if (s->late->how.pages_max)
 		wt_pageset_add(&b->epochs[0], extent->page, extent->pages);
 }
 
@@ -137,9 +137,9 @@ static void turn_sets(struct wt_server *s)
 {
 	for (unsigned i = 0; i < wt_memory_block_count(s->memory); i++) {
 		struct wt_server_late_block *b = &s->late->blocks[i];
-		struct wt_pageset oldest = b->epochs[WT_SERVER_EPOCHS - 1];
+		struct wt_pageset oldest = b->epochs[WT_SERVER_EPOCHS_MAX];
 
-		memmove(&b->epochs[1], &b->epochs[0], (WT_SERVER_EPOCHS - 1) * sizeof oldest);
+		memmove(&b->epochs[1], &b->epochs[0], WT_SERVER_EPOCHS_MAX * sizeof oldest);
 		b->epochs[0] = oldest;
 		empty(&b->epochs[0]);
 	}
@@ -156,45 +156,50 @@ static void epoch_fired(void *arg, uint64_t now_ns)
 {
 	struct wt_server *s = arg;
 
-	if (s->link.failed || s->final || !s->late->max)
+	if (s->link.failed || s->final || !s->late->how.pages_max)
 		return;
 	wt_server_defer_epoch(s);
-	wt_loop_timer_set(s->loop, &s->late->timer, now_ns + s->late->epoch_ns, epoch_fired, s);
+	wt_loop_timer_set(s->loop, &s->late->timer, now_ns + s->late->how.epoch_ns, epoch_fired, s);
 }
 
-static bool is_hot(const struct wt_server_late_block *b, const struct wt_extent *extent)
+/* Was announced in all of the epochs that count. */
+static bool is_hot(struct wt_server *s, const struct wt_extent *extent)
 {
+	const struct wt_server_late_block *b = &s->late->blocks[extent->block];
+
 	for (uint64_t page = extent->page; page < extent->page + extent->pages; page++)
-		for (unsigned e = 1; e < WT_SERVER_EPOCHS; e++)
+		for (unsigned e = 1; e <= s->late->how.epochs; e++)
 			if (!wt_pageset_has(&b->epochs[e], page))
 				return false;
-	return true;
+	return wt_announce_priority(s->log, extent) == WT_PRIORITY_DIRTY;
 }
 
 bool wt_server_defer_extent(struct wt_server *s, struct wt_extent *extent)
 {
 	struct wt_server_late *l = s->late;
-	struct wt_server_late_block *b = l ? &l->blocks[extent->block] : NULL;
 
-	if (!l || !l->max || s->final || !is_hot(b, extent) || l->pages + extent->pages > l->max)
+	if (!l || s->final || l->pages + extent->pages > l->how.pages_max || !is_hot(s, extent))
 		return false;
-	wt_pageset_add(&b->epochs[0], extent->page, extent->pages);
-	l->pages += wt_pageset_add(&b->waits, extent->page, extent->pages);
+	wt_pageset_add(&l->blocks[extent->block].epochs[0], extent->page, extent->pages);
+	l->pages += wt_pageset_add(&l->blocks[extent->block].waits, extent->page, extent->pages);
 	extent->page += extent->pages;
 	extent->pages = 0;
 	return true;
 }
 
-int wt_server_defer(struct wt_server *s, uint64_t pages_max, uint64_t epoch_ns)
+int wt_server_defer(struct wt_server *s, const struct wt_server_deferral *how)
 {
-	int r = pages_max && !s->late ? blocks_open(s) : 0;
+	static const struct wt_server_deferral none = { 0 };
+	int r = how && how->pages_max && !s->late ? blocks_open(s) : 0;
+	bool begins;
 
 	if (!s->late)
 		return r;
-	s->late->epoch_ns = epoch_ns;
-	if (pages_max && !s->late->max)
+	how = how ? how : &none;
+	begins = how->pages_max && !s->late->how.pages_max;
+	s->late->how = *how;
+	if (begins)
 		wt_loop_timer_set(
-			s->loop, &s->late->timer, wt_loop_now_ns(s->loop) + epoch_ns, epoch_fired, s);
-	s->late->max = pages_max;
-	return pages_max ? 0 : wt_server_defer_end(s);
+			s->loop, &s->late->timer, wt_loop_now_ns(s->loop) + how->epoch_ns, epoch_fired, s);
+	return how->pages_max ? 0 : wt_server_defer_end(s);
 }

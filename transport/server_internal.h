@@ -35,17 +35,14 @@ struct wt_pending_run {
 };
 
 /* Pages that wait before they are announced again; see server_defer.c. */
-#define WT_SERVER_EPOCHS 3
-
 struct wt_server_late {
-	uint64_t max; /* that may wait; 0: none, and those that still do are announced */
-	uint64_t epoch_ns;
-	uint64_t pages;        /* that wait, in all blocks */
-	bool cooling;          /* some that wait are not written any more, and go first */
-	struct wt_timer timer; /* of the end of this epoch */
+	struct wt_server_deferral how; /* pages_max 0: those that still wait are announced */
+	uint64_t pages;                /* that wait, in all blocks */
+	bool cooling;                  /* some that wait are not written any more, and go first */
+	struct wt_timer timer;         /* of the end of this epoch */
 	struct wt_server_late_block {
 		struct wt_pageset waits;
-		struct wt_pageset epochs[WT_SERVER_EPOCHS]; /* what was announced: in this one, before, ... */
+		struct wt_pageset epochs[1 + WT_SERVER_EPOCHS_MAX]; /* announced: in this one, before, ... */
 	} blocks[];
 };
 

@@ -497,7 +497,7 @@ static void call(struct served *s, const struct served *other, const uint8_t *ho
 		wt_server_no_digests(s->server);
 		break;
 	case CALL_DEFER:
-		wt_server_defer(s->server, how[1] & 31, 1000000);
+		wt_server_defer(s->server, &(struct wt_server_deferral){ how[1] & 31, 1000000, how[1] % 3 });
 		break;
 	case CALL_FINAL:
 		wt_server_final(s->server);

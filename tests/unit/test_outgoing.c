@@ -57,7 +57,7 @@ void wt_server_flush(struct wt_server *server)
 {
 }
 
-int wt_server_defer(struct wt_server *server, uint64_t pages_max, uint64_t epoch_ns)
+int wt_server_defer(struct wt_server *server, const struct wt_server_deferral *deferral)
 {
 	return 0;
 }

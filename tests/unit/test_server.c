@@ -753,9 +753,11 @@ static void test_what_is_asked_for_is_announced(void **state)
 }
 
 /* Epochs are ended by the test. */
-static void defer(uint64_t pages_max)
+static void defer(uint64_t pages_max, unsigned epochs)
 {
-	check(wt_server_defer(o.server, pages_max, 3600 * SECOND_NS) == 0);
+	const struct wt_server_deferral how = { pages_max, 3600 * SECOND_NS, epochs };
+
+	check(wt_server_defer(o.server, &how) == 0);
 }
 
 /* RAM's pages up to 100 are announced, as message 1, and those from 10 on so often that they would wait. */
@@ -763,7 +765,7 @@ static void serve_written_always(uint32_t pages)
 {
 	serve(&o, false, NULL);
 	check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
-	defer(8);
+	defer(8, 2);
 	for (unsigned i = 0; i < 2; i++) {
 		check(announce(&o, RAM, 10, pages, WT_CONTENT_IN_PLACE) == 0);
 		wt_server_defer_epoch(o.server);
@@ -831,7 +833,7 @@ static void test_what_may_wait(void **state)
 	check(wt_server_deferred(o.server) == 8);
 	check(announce(&o, RAM, 11, 1, WT_CONTENT_IN_PLACE) == 0);
 	check(wt_server_deferred(o.server) == 7);
-	defer(0);
+	check(wt_server_defer(o.server, NULL) == 0);
 	check(!wt_server_deferred(o.server));
 	wait_for(&o, all_is_heard);
 	check(heard.next_seq == said + 5); /* 15 to 18, 11, 10, 12 to 14, 20 to 22 */
@@ -844,6 +846,28 @@ static bool nothing_waits(void)
 	return !wt_server_deferred(o.server);
 }
 
+/* Of the few that are written at all, each is announced when it is written no more. */
+static void test_whatever_is_written_waits(void **state)
+{
+	seed_start(1);
+	open_world();
+	serve(&o, false, NULL);
+	check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
+	defer(8, 0);
+	check(announce(&o, RAM, 100, 1, WT_CONTENT_IN_PLACE) == 0); /* for the first time */
+	for (unsigned i = 0; i < 100; i++)
+		check(announce(&o, RAM, 10 + i % 3, 1, WT_CONTENT_IN_PLACE) == 0);
+	check(wt_server_deferred(o.server) == 3);
+	wt_server_defer_epoch(o.server);
+	check(wt_server_deferred(o.server) == 3);
+	check(announce(&o, RAM, 11, 1, WT_CONTENT_IN_PLACE) == 0);
+	wt_server_defer_epoch(o.server);
+	check(wt_server_deferred(o.server) == 1);
+	wait_for(&o, all_is_heard);
+	check(heard.next_seq == 5 && heard.list[3].extent.page == 10 && heard.list[4].extent.page == 12);
+	close_world();
+}
+
 /* An epoch ends by itself. */
 static void test_epochs_end(void **state)
 {
@@ -851,7 +875,7 @@ static void test_epochs_end(void **state)
 	open_world();
 	serve(&o, false, NULL);
 	check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
-	check(wt_server_defer(o.server, 8, MS_NS) == 0);
+	check(wt_server_defer(o.server, &(struct wt_server_deferral){ 8, MS_NS, 2 }) == 0);
 	while (nothing_waits()) {
 		check(announce(&o, RAM, 10, 1, WT_CONTENT_IN_PLACE) == 0);
 		wt_server_defer_epoch(o.server);
@@ -871,7 +895,7 @@ static void test_what_waits_waits_for_room(void **state)
 		while (announce(&o, RAM, 200, 1, WT_CONTENT_ZERO) == 0)
 			;
 		if (ended) {
-			check(wt_server_defer(o.server, 0, 0) == -EAGAIN);
+			check(wt_server_defer(o.server, NULL) == -EAGAIN);
 		} else {
 			wt_server_defer_epoch(o.server);
 			wt_server_defer_epoch(o.server);
@@ -895,7 +919,7 @@ static void test_what_waits_is_handed_over(void **state)
 		open_world();
 		serve(&o, false, NULL);
 		check(announce(&o, RAM, 0, 100, WT_CONTENT_IN_PLACE) == 0);
-		defer(8);
+		defer(8, 2);
 		for (unsigned i = 0; i < 2; i++) {
 			check(announce(&o, RAM, 50, 2, WT_CONTENT_IN_PLACE) == 0);
 			wt_server_defer_epoch(o.server);
@@ -1405,8 +1429,11 @@ static void random_run(void)
 	memset(&m, 0, sizeof m);
 	serve(&o, false, NULL);
 	for (uint64_t i = 0; i < end; i++) {
+		const struct wt_server_deferral how = { seed_below(2) * seed_below(16), MS_NS,
+			seed_below(3) };
+
 		if (seed_below(16) == 0)
-			check(wt_server_defer(o.server, seed_below(2) * seed_below(16), MS_NS) == 0);
+			check(wt_server_defer(o.server, &how) == 0);
 		if (seed_below(2))
 			guest_writes(&o);
 		else
@@ -1452,6 +1479,7 @@ int main(void)
 		cmocka_unit_test(test_helper_serves_and_says_nothing),
 		cmocka_unit_test(test_what_is_asked_for_is_announced),
 		cmocka_unit_test(test_what_is_written_always_waits),
+		cmocka_unit_test(test_whatever_is_written_waits),
 		cmocka_unit_test(test_what_may_wait),
 		cmocka_unit_test(test_epochs_end),
 		cmocka_unit_test(test_what_waits_waits_for_room),

@@ -175,15 +175,23 @@ void wt_server_flush(struct wt_server *server);
 int wt_server_warm(struct wt_server *server, bool on);
 /* Before the first announcement: whatever old copy the puller has, it is not worth digesting for. */
 void wt_server_no_digests(struct wt_server *server);
+/* What waits before it is announced; see wt_server_defer. */
+struct wt_server_deferral {
+	uint64_t pages_max; /* that may wait; 0: none */
+	uint64_t epoch_ns;
+	unsigned epochs; /* 0 to WT_SERVER_EPOCHS_MAX */
+};
+#define WT_SERVER_EPOCHS_MAX 2u
+
 /*
  * What the guest writes all the time need not be pulled all the time: an IN_PLACE extent that was announced
- * in each of the last two epochs waits, until it was not announced for an epoch, or nothing shall wait any
- * more. At most pages_max do, which is what may be pulled when the guest is stopped; nothing more is taken to
- * wait after wt_server_final. An epoch is as long as announcing everything that is dirty takes, or longer.
- * 0, as at first: what waits is announced now; -EAGAIN: call again, not all of it was taken. -ENOMEM: nothing
- * waits. Both may change at any time.
+ * before, and in each of the last `epochs` epochs, waits until it was not announced for an epoch, or nothing
+ * shall wait any more. At most pages_max do, which is what may be pulled when the guest is stopped; nothing
+ * more is taken to wait after wt_server_final. An epoch is at least as long as announcing everything that is
+ * dirty takes. NULL, as at first: what waits is announced now; -EAGAIN: call again, not all of it was taken.
+ * -ENOMEM: nothing waits. All may change at any time, an epoch's length from the next one on.
  */
-int wt_server_defer(struct wt_server *server, uint64_t pages_max, uint64_t epoch_ns);
+int wt_server_defer(struct wt_server *server, const struct wt_server_deferral *deferral);
 /*
  * The memory does not change any more, and somebody waits for the end: what is announced from now on is
  * pulled before what was announced earlier (but never before an earlier announcement of the same page).
