@@ -32,7 +32,7 @@ static bool fits(const struct wt_convergence_figures *f)
 static bool wants_turns(
 	const struct wt_convergence *c, const struct wt_convergence_figures *f, uint64_t now_ns)
 {
-	uint64_t rest = time_ns(f->remaining_bytes, f), since = now_ns - c->changed_ns;
+	uint64_t rest = time_ns(f->remaining_bytes, f), since = now_ns - c->told_ns;
 
 	if (fits(f))
 		return false;
@@ -50,13 +50,14 @@ unsigned wt_convergence_step(
 
 	if (!c->waits)
 		return 0;
+	if (c->telling)
+		c->told_ns = now_ns;
 	turns = wants_turns(c, f, now_ns);
-	if (turns != c->turns) {
-		c->turns = turns;
-		c->changed_ns = now_ns;
+	c->telling = turns != c->turns;
+	c->turns = turns;
+	if (c->telling)
 		return WT_CONVERGENCE_DO_LIMIT;
-	}
-	if (!fits(f) || now_ns - c->changed_ns < WT_CONVERGENCE_TOLD_NS)
+	if (!fits(f) || now_ns - c->told_ns < WT_CONVERGENCE_TOLD_NS)
 		return 0;
 	c->waits = false;
 	return WT_CONVERGENCE_DO_ACKNOWLEDGE;

@@ -34,10 +34,11 @@
 #define WT_CONVERGENCE_NO_LIMIT_MS 2000000u /* the most that QEMU takes */
 
 struct wt_convergence {
-	bool able;           /* QEMU waits for the acknowledgement, or did */
-	bool waits;          /* ... and does now */
-	bool turns;          /* QEMU is to ask at each turn */
-	uint64_t changed_ns; /* when turns has changed last */
+	bool able;        /* QEMU waits for the acknowledgement, or did */
+	bool waits;       /* ... and does now */
+	bool turns;       /* QEMU is to ask at each turn */
+	bool telling;     /* turns has changed in the step before this one */
+	uint64_t told_ns; /* when QEMU had been told for sure */
 };
 
 struct wt_convergence_figures {
@@ -55,7 +56,10 @@ enum wt_convergence_do {
 
 /* Before QEMU begins; waits: it was told to. */
 void wt_convergence_init(struct wt_convergence *convergence, bool waits);
-/* Answers what is to be done. */
+/*
+ * Answers what is to be done. One step for each of QEMU's answers: it answers in the order in which it is
+ * asked, so whatever the step before this one wanted told was taken.
+ */
 unsigned wt_convergence_step(
 	struct wt_convergence *convergence, const struct wt_convergence_figures *figures, uint64_t now_ns);
 /* For wt_server_defer: what the guest always writes, which a pass has over again each time. It is pulled in

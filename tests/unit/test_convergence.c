@@ -82,13 +82,16 @@ static void a_long_pass(void **state)
 	wt_convergence_init(&c, true);
 	assert_int_equal(step(&c, &f, 100000), WT_CONVERGENCE_DO_LIMIT);
 	assert_true(c.turns);
-	assert_int_equal(step(&c, &f, 100149), 0);
-	assert_int_equal(step(&c, &f, 100150), WT_CONVERGENCE_DO_LIMIT);
+	assert_int_equal(step(&c, &f, 100020), 0); /* told now */
+	assert_int_equal(step(&c, &f, 100169), 0);
+	assert_int_equal(step(&c, &f, 100170), WT_CONVERGENCE_DO_LIMIT);
 	assert_false(c.turns);
-	assert_int_equal(step(&c, &f, 101149), 0);
-	assert_int_equal(step(&c, &f, 101150), WT_CONVERGENCE_DO_LIMIT);
+	assert_int_equal(step(&c, &f, 100420), 0);
+	assert_int_equal(step(&c, &f, 101419), 0);
+	assert_int_equal(step(&c, &f, 101420), WT_CONVERGENCE_DO_LIMIT);
 	assert_true(c.turns);
-	assert_int_equal(step(&c, &f, 101300), WT_CONVERGENCE_DO_LIMIT);
+	assert_int_equal(step(&c, &f, 101440), 0);
+	assert_int_equal(step(&c, &f, 101590), WT_CONVERGENCE_DO_LIMIT);
 	f.remaining_bytes = 19 * MB; /* not long, and the guest is an easy one */
 	for (uint64_t ms = 101301; ms < 110000; ms += 50)
 		assert_int_equal(step(&c, &f, ms), 0);
@@ -109,13 +112,16 @@ static void a_hard_guest(void **state)
 	f.remaining_bytes = 3 * MB;
 	assert_int_equal(step(&c, &f, 9000), WT_CONVERGENCE_DO_LIMIT); /* the true one */
 	assert_false(c.turns);
-	assert_int_equal(step(&c, &f, 9199), 0); /* QEMU may still have the other */
+	assert_int_equal(
+		step(&c, &f, 9500), 0); /* QEMU has just taken it, and may still go by the other one */
+	assert_int_equal(step(&c, &f, 9699), 0);
 	f.remaining_bytes = 3 * MB + 1;
-	assert_int_equal(step(&c, &f, 9200), WT_CONVERGENCE_DO_LIMIT);
+	assert_int_equal(step(&c, &f, 9700), WT_CONVERGENCE_DO_LIMIT);
 	assert_true(c.turns);
 	f.remaining_bytes = 3 * MB;
-	assert_int_equal(step(&c, &f, 9300), WT_CONVERGENCE_DO_LIMIT);
-	assert_int_equal(step(&c, &f, 9500), WT_CONVERGENCE_DO_ACKNOWLEDGE);
+	assert_int_equal(step(&c, &f, 9800), WT_CONVERGENCE_DO_LIMIT);
+	assert_int_equal(step(&c, &f, 9820), 0);
+	assert_int_equal(step(&c, &f, 10020), WT_CONVERGENCE_DO_ACKNOWLEDGE);
 }
 
 /* ---- a QEMU and a guest ---- */
