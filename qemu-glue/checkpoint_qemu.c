@@ -245,6 +245,7 @@ int wt_checkpoint_prepare_qemu(struct wt_checkpoint *c, struct wt_error *err)
 	c->before_known = true;
 	settings.return_path = settings.events = true;
 	settings.pause_before_switchover = c->disks.count;
+	settings.ignore_shared = settings.switchover_ack = false;
 	settings.auto_converge |= o->auto_converge;
 	settings.max_bandwidth = o->max_rate ? o->max_rate : BANDWIDTH_MAX;
 	settings.downtime_limit_ms = o->downtime_limit_ms;

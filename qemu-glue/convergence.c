@@ -16,8 +16,8 @@ void wt_convergence_init(struct wt_convergence *c, bool waits)
 /* How long so many bytes take. */
 static uint64_t time_ns(uint64_t bytes, const struct wt_convergence_figures *f)
 {
-	double ns =
-		f->rate_bytes_per_s ? (double)bytes / (double)f->rate_bytes_per_s * 1e9 : (double)FOREVER_NS;
+	uint64_t rate = f->rate_bytes_per_s ? f->rate_bytes_per_s : WT_CONVERGENCE_ASSUMED_BYTES_PER_S;
+	double ns = (double)bytes / (double)rate * 1e9;
 
 	return ns < (double)FOREVER_NS ? (uint64_t)ns : FOREVER_NS;
 }
@@ -29,10 +29,21 @@ static bool fits(const struct wt_convergence_figures *f)
 	return left <= WT_CONVERGENCE_LITTLE_BYTES || time_ns(left, f) <= f->limit_ms * MS_NS;
 }
 
+static bool is_long(const struct wt_convergence_figures *f)
+{
+	return time_ns(f->remaining_bytes, f) >= WT_CONVERGENCE_LONG_NS;
+}
+
+/* Or QEMU will see to it by itself. */
+static bool may_stop(const struct wt_convergence_figures *f)
+{
+	return fits(f) || (!f->hard && !is_long(f));
+}
+
 static bool wants_turns(
 	const struct wt_convergence *c, const struct wt_convergence_figures *f, uint64_t now_ns)
 {
-	uint64_t rest = time_ns(f->remaining_bytes, f), since = now_ns - c->told_ns;
+	uint64_t since = now_ns - c->told_ns;
 
 	if (fits(f))
 		return false;
@@ -40,7 +51,7 @@ static bool wants_turns(
 		return true;
 	if (c->turns)
 		return since < WT_CONVERGENCE_ASK_NS;
-	return rest >= WT_CONVERGENCE_LONG_NS && since >= rest / WT_CONVERGENCE_PARTS;
+	return is_long(f) && since >= time_ns(f->remaining_bytes, f) / WT_CONVERGENCE_PARTS;
 }
 
 unsigned wt_convergence_step(
@@ -57,7 +68,7 @@ unsigned wt_convergence_step(
 	c->turns = turns;
 	if (c->telling)
 		return WT_CONVERGENCE_DO_LIMIT;
-	if (!fits(f) || now_ns - c->told_ns < WT_CONVERGENCE_TOLD_NS)
+	if (!may_stop(f) || now_ns - c->told_ns < WT_CONVERGENCE_TOLD_NS)
 		return 0;
 	c->waits = false;
 	return WT_CONVERGENCE_DO_ACKNOWLEDGE;
@@ -81,5 +92,5 @@ uint64_t wt_convergence_wait_ns(const struct wt_convergence *c, const struct wt_
 
 	if (!c->waits)
 		return UINT64_MAX;
-	return c->turns || rest < LOOK_MIN_NS || rest == FOREVER_NS ? LOOK_MIN_NS : rest;
+	return c->turns || rest < LOOK_MIN_NS ? LOOK_MIN_NS : rest;
 }

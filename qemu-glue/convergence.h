@@ -11,10 +11,11 @@
  * A QEMU that waits for an acknowledgement before it stops the guest (capability switchover-ack, from 8.1 on)
  * can be told a limit without end, and asks at each turn: always, of a guest known as hard; a few times in
  * each pass that takes long, so that a hard guest is known before it ends. When what is left fits into the
- * true limit, that is told, and then the acknowledgement is given.
+ * true limit, that is told, and then the acknowledgement is given. An easy guest gets it as soon as it has
+ * little to go: QEMU asks without a pause where it has nothing to send and must not stop the guest.
  *
- *   1. The acknowledgement is given once, when what is left fits and QEMU has had the true limit for
- *      WT_CONVERGENCE_TOLD_NS: what happens from then on is between QEMU and that limit.
+ *   1. The acknowledgement is given once, when QEMU has had the true limit for WT_CONVERGENCE_TOLD_NS: what
+ * happens from then on is between QEMU and that limit.
  *   2. What is little fits, whatever the rate is taken for: nobody waits for ever.
  *
  * Pure.
@@ -26,9 +27,10 @@
 #include <stdint.h>
 
 #define WT_CONVERGENCE_LITTLE_BYTES (64u << 10)
-#define WT_CONVERGENCE_PARTS 16u             /* of a long pass: QEMU asks so often in it */
-#define WT_CONVERGENCE_LONG_NS 2000000000ull /* ... that takes at least so long */
-#define WT_CONVERGENCE_ASK_NS 150000000ull   /* QEMU takes a new limit within 100 ms */
+#define WT_CONVERGENCE_PARTS 16u                      /* of a long pass: QEMU asks so often in it */
+#define WT_CONVERGENCE_LONG_NS 2000000000ull          /* ... that takes at least so long */
+#define WT_CONVERGENCE_ASSUMED_BYTES_PER_S 100000000u /* while no rate is known */
+#define WT_CONVERGENCE_ASK_NS 150000000ull            /* QEMU takes a new limit within 100 ms */
 #define WT_CONVERGENCE_TOLD_NS 200000000ull
 #define WT_CONVERGENCE_EPOCH_MIN_NS 50000000ull
 #define WT_CONVERGENCE_NO_LIMIT_MS 2000000u /* the most that QEMU takes */

@@ -117,7 +117,7 @@ int wt_handover_prepare_old(struct wt_handover *h, struct wt_error *err)
 	h->old_before = settings;
 	h->old_before_known = true;
 	settings.return_path = settings.events = settings.ignore_shared = true;
-	settings.pause_before_switchover = settings.multifd = false;
+	settings.pause_before_switchover = settings.multifd = settings.switchover_ack = false;
 	settings.max_bandwidth = BANDWIDTH_MAX;
 	settings.downtime_limit_ms = DOWNTIME_MS;
 	r = wt_record_write(h->old.qmp, &h->record, err);

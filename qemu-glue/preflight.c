@@ -107,8 +107,14 @@ static const struct capability *find_capability(const char *name)
 	return NULL;
 }
 
-/* allowed: one that may be on, or NULL. */
-static int check_capabilities(struct wt_qmp *qmp, const char *allowed, struct wt_error *err)
+/* Whoever drives a source sets these itself: they may be left of a relay that died. */
+static bool is_ours(const char *name)
+{
+	return !strcmp(name, "x-ignore-shared") || !strcmp(name, "switchover-ack");
+}
+
+/* source: of the QEMU that migrates. */
+static int check_capabilities(struct wt_qmp *qmp, bool source, struct wt_error *err)
 {
 	const struct capability *known;
 	json_t *list = NULL, *item;
@@ -123,7 +129,7 @@ static int check_capabilities(struct wt_qmp *qmp, const char *allowed, struct wt
 	{
 		name = text_of(item, "capability");
 		known = find_capability(name);
-		if (!is_true(item, "state") || (known && !known->why) || (allowed && !strcmp(name, allowed)))
+		if (!is_true(item, "state") || (known && !known->why) || (source && is_ours(name)))
 			continue;
 		r = wt_error_set(err, EPERM,
 			"migration capability '%s' is on, and %s; type in QEMU's monitor: "
@@ -603,7 +609,7 @@ int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool share
 	if (r >= 0)
 		r = check_migration(qmp, true, leaving && *leaving, err);
 	if (r >= 0)
-		r = check_capabilities(qmp, NULL, err);
+		r = check_capabilities(qmp, true, err);
 	if (r >= 0)
 		r = check_parameters(qmp, err);
 	if (r >= 0)
@@ -678,7 +684,7 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 	int r = check_waits(qmp, err);
 
 	if (r >= 0)
-		r = check_capabilities(qmp, NULL, err);
+		r = check_capabilities(qmp, false, err);
 	if (r >= 0)
 		r = check_parameters(qmp, err);
 	if (r >= 0)
@@ -710,7 +716,7 @@ int wt_preflight_old(struct wt_qmp *qmp, const char *const *leaving, bool *ret_r
 	if (r >= 0)
 		r = check_migration(qmp, true, leaving && *leaving, err);
 	if (r >= 0)
-		r = check_capabilities(qmp, "x-ignore-shared", err);
+		r = check_capabilities(qmp, true, err);
 	return r < 0 ? r : check_parameters(qmp, err);
 }
 
@@ -719,6 +725,6 @@ int wt_preflight_new(struct wt_qmp *qmp, struct wt_error *err)
 	int r = check_waits(qmp, err);
 
 	if (r >= 0)
-		r = check_capabilities(qmp, "x-ignore-shared", err);
+		r = check_capabilities(qmp, true, err);
 	return r < 0 ? r : check_parameters(qmp, err);
 }
