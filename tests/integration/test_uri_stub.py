@@ -264,7 +264,7 @@ def case_cancel_in_wait(host, image):
     """migrate_cancel while the source waits for SHUT, before the destination has everything, and while it compares RAM."""
     need_sabotage()
     pair = Pair(host, True, source={"return_path": True, "cancel": True}, receive_env={"WATARI_STOP_BEFORE": "ready"})
-    pair.source.event("written")
+    pair.source.event("written", 120)  # megabytes through a relay on a machine that is busy
     wait_for(lambda: "T" in open(f"/proc/{pair.relay.child.pid}/stat").read().split()[2], "the relay at ready")
     pair.source.tell()
     expect(pair.source.event("status")["status"] == "failed", "the cancel")
