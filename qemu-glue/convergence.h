@@ -15,7 +15,7 @@
  * little to go: QEMU asks without a pause where it has nothing to send and must not stop the guest.
  *
  *   1. The acknowledgement is given once, when QEMU has had the true limit for WT_CONVERGENCE_TOLD_NS: what
- * happens from then on is between QEMU and that limit.
+ *      happens from then on is between QEMU and that limit.
  *   2. What is little fits, whatever the rate is taken for: nobody waits for ever.
  *
  * Pure.

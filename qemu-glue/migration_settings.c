@@ -10,12 +10,12 @@
 #include <stddef.h>
 #include <string.h>
 
-#define SWITCHOVER_ACK "switchover-ack"
 #define TIMEOUT_NS 10000000000ull
 
 static const struct {
 	const char *name;
 	size_t at;
+	size_t has_at; /* whether this QEMU knows it; 0: each one must */
 } capabilities[] = {
 	{ "return-path", offsetof(struct wt_migration_settings, return_path) },
 	{ "events", offsetof(struct wt_migration_settings, events) },
@@ -23,7 +23,8 @@ static const struct {
 	{ "multifd", offsetof(struct wt_migration_settings, multifd) },
 	{ "auto-converge", offsetof(struct wt_migration_settings, auto_converge) },
 	{ "x-ignore-shared", offsetof(struct wt_migration_settings, ignore_shared) },
-	{ SWITCHOVER_ACK, offsetof(struct wt_migration_settings, switchover_ack) },
+	{ "switchover-ack", offsetof(struct wt_migration_settings, switchover_ack),
+		offsetof(struct wt_migration_settings, has_switchover_ack) },
 }, parameters[] = {
 	{ "max-bandwidth", offsetof(struct wt_migration_settings, max_bandwidth) },
 	{ "downtime-limit", offsetof(struct wt_migration_settings, downtime_limit_ms) },
@@ -43,11 +44,14 @@ static int read_capabilities(struct wt_qmp *qmp, struct wt_migration_settings *s
 	{
 		const char *name = json_string_value(json_object_get(entry, "capability"));
 
-		settings->has_switchover_ack |= name && strcmp(name, SWITCHOVER_ACK) == 0;
-		for (size_t c = 0; name && c < CAPABILITIES; c++)
-			if (strcmp(name, capabilities[c].name) == 0)
-				*(bool *)((char *)settings + capabilities[c].at) =
-					json_is_true(json_object_get(entry, "state"));
+		for (size_t c = 0; name && c < CAPABILITIES; c++) {
+			if (strcmp(name, capabilities[c].name) != 0)
+				continue;
+			*(bool *)((char *)settings + capabilities[c].at) =
+				json_is_true(json_object_get(entry, "state"));
+			if (capabilities[c].has_at)
+				*(bool *)((char *)settings + capabilities[c].has_at) = true;
+		}
 	}
 	json_decref(list);
 	return r;
@@ -78,7 +82,8 @@ static json_t *capability_list(const struct wt_migration_settings *settings)
 	for (size_t c = 0; list && c < CAPABILITIES; c++) {
 		bool state = *(const bool *)((const char *)settings + capabilities[c].at);
 
-		if (!settings->has_switchover_ack && strcmp(capabilities[c].name, SWITCHOVER_ACK) == 0)
+		if (capabilities[c].has_at &&
+			!*(const bool *)((const char *)settings + capabilities[c].has_at))
 			continue;
 		if (json_array_append_new(list, json_pack("{s:s,s:b}", "capability", capabilities[c].name,
 							"state", (int)state))) {

@@ -107,14 +107,19 @@ static const struct capability *find_capability(const char *name)
 	return NULL;
 }
 
-/* Whoever drives a source sets these itself: they may be left of a relay that died. */
-static bool is_ours(const char *name)
+/* What watari itself sets there, and so may be on; of a source it may also be left of a relay that died. */
+static const char *const driven[] = { "x-ignore-shared", "switchover-ack", NULL };
+static const char *const handed[] = { "x-ignore-shared", NULL };
+static const char *const none[] = { NULL };
+
+static bool is_among(const char *name, const char *const *names)
 {
-	return !strcmp(name, "x-ignore-shared") || !strcmp(name, "switchover-ack");
+	while (*names && strcmp(*names, name))
+		names++;
+	return *names;
 }
 
-/* source: of the QEMU that migrates. */
-static int check_capabilities(struct wt_qmp *qmp, bool source, struct wt_error *err)
+static int check_capabilities(struct wt_qmp *qmp, const char *const *allowed, struct wt_error *err)
 {
 	const struct capability *known;
 	json_t *list = NULL, *item;
@@ -129,7 +134,7 @@ static int check_capabilities(struct wt_qmp *qmp, bool source, struct wt_error *
 	{
 		name = text_of(item, "capability");
 		known = find_capability(name);
-		if (!is_true(item, "state") || (known && !known->why) || (source && is_ours(name)))
+		if (!is_true(item, "state") || (known && !known->why) || is_among(name, allowed))
 			continue;
 		r = wt_error_set(err, EPERM,
 			"migration capability '%s' is on, and %s; type in QEMU's monitor: "
@@ -609,7 +614,7 @@ int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool share
 	if (r >= 0)
 		r = check_migration(qmp, true, leaving && *leaving, err);
 	if (r >= 0)
-		r = check_capabilities(qmp, true, err);
+		r = check_capabilities(qmp, driven, err);
 	if (r >= 0)
 		r = check_parameters(qmp, err);
 	if (r >= 0)
@@ -684,7 +689,7 @@ int wt_preflight_destination(struct wt_qmp *qmp, const struct wt_guest_ram *ram,
 	int r = check_waits(qmp, err);
 
 	if (r >= 0)
-		r = check_capabilities(qmp, false, err);
+		r = check_capabilities(qmp, none, err);
 	if (r >= 0)
 		r = check_parameters(qmp, err);
 	if (r >= 0)
@@ -716,7 +721,7 @@ int wt_preflight_old(struct wt_qmp *qmp, const char *const *leaving, bool *ret_r
 	if (r >= 0)
 		r = check_migration(qmp, true, leaving && *leaving, err);
 	if (r >= 0)
-		r = check_capabilities(qmp, true, err);
+		r = check_capabilities(qmp, driven, err);
 	return r < 0 ? r : check_parameters(qmp, err);
 }
 
@@ -725,6 +730,6 @@ int wt_preflight_new(struct wt_qmp *qmp, struct wt_error *err)
 	int r = check_waits(qmp, err);
 
 	if (r >= 0)
-		r = check_capabilities(qmp, true, err);
+		r = check_capabilities(qmp, handed, err);
 	return r < 0 ? r : check_parameters(qmp, err);
 }

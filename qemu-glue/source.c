@@ -127,10 +127,10 @@ static void poll_fired(void *arg, uint64_t now_ns)
 	bool close =
 		source->change.gated || source->digest_gate.closed || source->downtime_goal.fits_since_ns;
 	uint64_t wait_ns = urgent ? POLL_NS : close ? GATED_NS : WATCH_NS;
+	uint64_t look_ns = state == WT_SOURCE_STREAMING ? wt_source_converge_wait_ns(source) : wait_ns;
 
-	if (state == WT_SOURCE_STREAMING && wt_source_converge_wait_ns(source) < wait_ns)
-		wait_ns = wt_source_converge_wait_ns(source);
-
+	if (look_ns < wait_ns)
+		wait_ns = look_ns;
 	if (state == WT_SOURCE_COMMITTING && !source->shut_sent)
 		source->shut_sent = wt_outgoing_shut(source->outgoing);
 

@@ -3,9 +3,9 @@
  * source_report.c - progress while a migration runs, and its summary. Reads the source's state, changes none
  * of it but the figures.
  *
- * How much is left is QEMU's word (what it has not sent yet) plus what is pending (sent by QEMU, not landed).
- * What only the destination knows (what was pulled over which fabric, how long loading took) came with its
- * last message, and is believed as far as figures go.
+ * How much is left is QEMU's word (what it has not sent yet) plus what was sent by QEMU and is pending (has
+ * not landed) or waits. What only the destination knows (what was pulled over which fabric, how long loading
+ * took) came with its last message, and is believed as far as figures go.
  */
 #include <errno.h>
 #include <inttypes.h>

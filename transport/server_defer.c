@@ -4,7 +4,7 @@
  *
  *   1. A page that waits was announced before, and what the puller has of it is old: it is announced when it
  *      was not written for an epoch, before all else, or when nothing shall wait any more.
- *   2. At most `max` wait, which are pulled when the guest is stopped.
+ *   2. At most `pages_max` wait, which are pulled when the guest is stopped.
  *   3. They are pending: nothing has all landed before, nor is drained.
  *
  * The loop's thread.

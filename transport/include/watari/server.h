@@ -175,6 +175,7 @@ void wt_server_flush(struct wt_server *server);
 int wt_server_warm(struct wt_server *server, bool on);
 /* Before the first announcement: whatever old copy the puller has, it is not worth digesting for. */
 void wt_server_no_digests(struct wt_server *server);
+
 /* What waits before it is announced; see wt_server_defer. */
 struct wt_server_deferral {
 	uint64_t pages_max; /* that may wait; 0: none */
