@@ -4,6 +4,7 @@
  */
 #include <getopt.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "command.h"
 #include "daemon.h"
@@ -28,6 +29,7 @@ static const char usage[] =
 	"  --downtime-limit TIME    QEMU stops the guest when the rest fits into this (default 300ms)\n"
 	"  --switchover-timeout T   abort when the destination is not loaded so long after the stop (default 2s)\n"
 	"  --auto-converge          QEMU slows the guest down when it writes faster than its memory gets across\n"
+	"  --dirty-sync WHEN        often, seldom, or auto (default: often under KVM): how often QEMU looks for what is dirty\n"
 	"  --max-rate BYTES         QEMU sends so much a second while the guest runs; K, M, G (default: no limit)\n"
 	"  --give-up-after TIME     abort when the guest could not be stopped so long after the start (default: never)\n"
 	"  --reconnect-timeout TIME how long a lost connection is tried again (default 60s)\n"
@@ -58,6 +60,7 @@ enum {
 	OPT_REPLICA,
 	OPT_VERIFY,
 	OPT_CONVERGE,
+	OPT_DIRTY_SYNC,
 	OPT_RATE,
 	OPT_GIVE_UP,
 	OPT_NO_WARM_UP
@@ -80,11 +83,30 @@ static const struct option options[] = {
 	{ "keep-replica", 1, NULL, OPT_REPLICA },
 	{ "verify", 0, NULL, OPT_VERIFY },
 	{ "auto-converge", 0, NULL, OPT_CONVERGE },
+	{ "dirty-sync", 1, NULL, OPT_DIRTY_SYNC },
 	{ "max-rate", 1, NULL, OPT_RATE },
 	{ "give-up-after", 1, NULL, OPT_GIVE_UP },
 	{ "no-warm-up", 0, NULL, OPT_NO_WARM_UP },
 	{ 0 },
 };
+
+static bool take_dirty_sync(const char *text, enum wt_dirty_sync *ret_when)
+{
+	static const char *const names[] = {
+		[WT_DIRTY_SYNC_AUTO] = "auto",
+		[WT_DIRTY_SYNC_OFTEN] = "often",
+		[WT_DIRTY_SYNC_SELDOM] = "seldom",
+	};
+
+	for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+		if (strcmp(text, names[i]) != 0)
+			continue;
+		*ret_when = (enum wt_dirty_sync)i;
+		return true;
+	}
+	fprintf(stderr, "watari: --dirty-sync %s: say auto, often or seldom\n", text);
+	return false;
+}
 
 /* Takes one option; false: it was wrong and a sentence was printed. */
 static bool take(int option, struct wt_source_options *o)
@@ -115,6 +137,8 @@ static bool take(int option, struct wt_source_options *o)
 	case OPT_CONVERGE:
 		o->auto_converge = true;
 		return true;
+	case OPT_DIRTY_SYNC:
+		return take_dirty_sync(optarg, &o->dirty_sync);
 	case OPT_RATE:
 		return wt_command_rate("--max-rate", optarg, &o->max_rate);
 	case OPT_GIVE_UP:

@@ -587,6 +587,16 @@ static int check_ram(
 
 /* ---- The two ends ---- */
 
+static int ask_dirty_log(struct wt_qmp *qmp, bool *ret_exact, struct wt_error *err)
+{
+	json_t *kvm = NULL;
+	int r = ask(qmp, "query-kvm", NULL, &kvm, err);
+
+	*ret_exact = is_true(kvm, "enabled");
+	json_decref(kvm);
+	return r;
+}
+
 /* A guest that is paused cannot let go of a device. */
 static int check_leaving(const char *const *leaving, bool guest_running, struct wt_error *err)
 {
@@ -621,6 +631,8 @@ int wt_preflight_source(struct wt_qmp *qmp, struct wt_guest_ram *ram, bool share
 		r = check_disks(qmp, shared_storage, &facts.writable_disks, err);
 	if (r >= 0)
 		r = check_ram(qmp, ram, &facts.staged_blocks, err);
+	if (r >= 0)
+		r = ask_dirty_log(qmp, &facts.dirty_log_exact, err);
 	if (r < 0)
 		return r;
 	*ret_facts = facts;

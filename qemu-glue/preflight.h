@@ -20,6 +20,9 @@ struct wt_preflight {
 				    virtio-mem) */
 	bool gives_up;           /* the guest tells QEMU of free pages while it migrates, and QEMU leaves them
 				    out (free-page-hint) */
+	bool dirty_log_exact;    /* QEMU may ask which pages are dirty as often as it likes: it has KVM.
+				    (Without it, TCG forgets a page when it is asked again before that page
+				    was sent and no page is dirty that was not so before, see docs/LAB.md.) */
 	unsigned writable_disks; /* block devices open for writing */
 	unsigned staged_blocks;  /* of main memory that is not shared */
 };

@@ -328,7 +328,8 @@ static int prepare_qemu(struct wt_source *source, struct wt_error *err)
 	settings.pause_before_switchover = false;
 	wt_source_rest_begin(source);
 	settings.ignore_shared = source->common || source->rest.on;
-	settings.switchover_ack = settings.has_switchover_ack && !settings.ignore_shared;
+	settings.switchover_ack =
+		wt_source_may_sync_often(source) && settings.has_switchover_ack && !settings.ignore_shared;
 	wt_convergence_init(&source->convergence, settings.switchover_ack);
 	settings.auto_converge |= o->auto_converge;
 	settings.max_bandwidth = o->max_rate ? o->max_rate : BANDWIDTH_MAX;

@@ -14,6 +14,13 @@
 
 #define WT_SOURCE_CHANNELS_MAX 255 /* QEMU's own limit */
 
+/* How often QEMU is made to ask which pages a guest that writes much has written (convergence.h). */
+enum wt_dirty_sync {
+	WT_DIRTY_SYNC_AUTO, /* often where QEMU's log of them is exact */
+	WT_DIRTY_SYNC_OFTEN,
+	WT_DIRTY_SYNC_SELDOM, /* once in each pass over RAM */
+};
+
 struct wt_source_options {
 	struct wt_relay_options common;
 	struct wt_address peer;
@@ -23,6 +30,7 @@ struct wt_source_options {
 	uint64_t switchover_timeout_ns; /* from the guest's stop to READY */
 	uint64_t max_rate;              /* bytes per second that QEMU may send; 0: no limit */
 	uint64_t give_up_ns;            /* from the start to the guest's stop; 0: for ever */
+	enum wt_dirty_sync dirty_sync;
 	const char *keep_replica; /* directory to keep the guest's RAM in when it has moved; NULL: not */
 	bool verify, keep_source, shared_storage, auto_converge;
 	bool no_warm_up;    /* memory is not pulled before devices leave */

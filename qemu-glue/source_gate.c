@@ -59,6 +59,13 @@ void wt_source_downtime_goal(struct wt_source *source)
 		wt_source_downtime_limit(source);
 }
 
+bool wt_source_may_sync_often(const struct wt_source *source)
+{
+	enum wt_dirty_sync wanted = source->options->dirty_sync;
+
+	return wanted == WT_DIRTY_SYNC_AUTO ? source->facts.dirty_log_exact : wanted == WT_DIRTY_SYNC_OFTEN;
+}
+
 static struct wt_convergence_figures convergence_figures(const struct wt_source *source)
 {
 	struct wt_server_stats stats;

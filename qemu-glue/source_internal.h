@@ -162,6 +162,8 @@ void wt_source_gate(struct wt_source *source);
 void wt_source_downtime_goal(struct wt_source *source);
 void wt_source_converge(struct wt_source *source);
 /* As the gate of digests and the guest are now: what it always writes shall wait, or shall not. */
+/* Whether QEMU is made to ask which pages are dirty more than once in each pass over RAM. */
+bool wt_source_may_sync_often(const struct wt_source *source);
 void wt_source_defer(struct wt_source *source);
 /* When to ask QEMU again, at the latest. */
 uint64_t wt_source_converge_wait_ns(const struct wt_source *source);

@@ -127,6 +127,7 @@ static void test_plain_source(void **state)
 	assert_int_equal(execute(&guest, "cont", NULL), 0);
 	accept_source(&guest, false);
 	assert_true(guest.facts.guest_running);
+	assert_false(guest.facts.dirty_log_exact); /* TCG */
 	guest_stop(&guest);
 
 	guest_start(&guest, running);

@@ -3,6 +3,7 @@
 """test_lab.py CASE... - in lab hosts: real soft-RoCE, real KVM guests. See docs/LAB.md. `all` runs every case.
 
   verbs      a guest moves over verbs with RAM compared, and back over tcp
+  hard       a guest writes more than half as fast as its memory gets across, and QEMU looks for that all the time
   uri        the same over verbs, begun by QEMU itself: exec: at both ends
   discard    a guest whose pages are discarded while it moves over verbs: by a balloon, and by free-page reporting
   hint       a guest may tell QEMU of its free pages: --verify is refused, and it moves
@@ -63,6 +64,27 @@ def case_verbs(image):
         move(first, second, keys, "verbs", "--verify")
         third = Guest(a, image, incoming=True, **SMALL)
         move(second, third, keys[::-1], "tcp", "--verify")
+
+
+def case_hard(image):
+    """Memory is compared: QEMU looks for dirty pages in the midst of its passes, which only KVM's log of them bears."""
+    writer = {"mb": 224, "work_mb": 64, "rate": 1100, "version": "10.0"}
+    with lab(2) as (a, b):
+        keys = install_key([a, b])
+        source = Guest(a, image, **writer)
+        source.wait_reports(2)
+        destination = Guest(b, image, incoming=True, **writer)
+        attempt = Migration(source, destination, keys=keys, send=[*SEND, "--max-rate", "6M", "--fabric", "verbs", "--verify"])
+        wait_for(lambda: any(e.get("remaining_bytes") for e in events(attempt.sender)) or not attempt.sender.running(), "the transfer", 120)
+        on = {c["capability"]: c["state"] for c in source.call("query-migrate-capabilities")[1]}
+        expect(on["switchover-ack"], f"QEMU does not wait for the acknowledgement: {attempt.sender.tail()}")
+        summary = attempt.succeed(300)
+        seen = [e for e in events(attempt.sender) if e["event"] == "progress"]
+        hard = max((e.get("dirty_bytes_per_s", 0) for e in seen), default=0)
+        expect(hard > 3e6, f"the guest wrote {hard} bytes/s: it was no hard one")
+        source.ended()
+        destination.wait_round()
+        print(f"  at most {hard / 1e6:.1f} MB/s written: {summary['total_ms']:.0f} ms, down {summary['downtime_ms']:.0f} ms", flush=True)
 
 
 def case_valgrind(image):

@@ -118,8 +118,14 @@ static void test_converging(void **state)
 	assert_true(o.auto_converge);
 	assert_int_equal(o.max_rate, 25000000);
 	assert_true(o.give_up_ns == 90 * SECOND);
+	assert_int_equal(o.dirty_sync, WT_DIRTY_SYNC_AUTO);
 	assert_true(o.common.reconnect_timeout_ns == 5 * SECOND);
 	assert_int_equal(o.downtime_limit_ms, 1500);
+	assert_int_equal(parse_send(BASE "--dirty-sync often h:1/n", &o), WT_COMMAND_RUN);
+	assert_int_equal(o.dirty_sync, WT_DIRTY_SYNC_OFTEN);
+	assert_int_equal(parse_send(BASE "--dirty-sync seldom h:1/n", &o), WT_COMMAND_RUN);
+	assert_int_equal(o.dirty_sync, WT_DIRTY_SYNC_SELDOM);
+	assert_int_equal(parse_send(BASE "--dirty-sync never h:1/n", &o), WT_EXIT_USAGE);
 }
 
 static void test_holds(void **state)

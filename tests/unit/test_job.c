@@ -31,7 +31,7 @@
 #include "../../qemu-glue/job.h"
 #include "../../qemu-glue/job_place.h"
 
-#define DEADLINE_NS 20000000000ull
+#define DEADLINE_NS 120000000000ull
 
 static char runtime[64];
 
