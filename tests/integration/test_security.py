@@ -95,6 +95,12 @@ class Target:
         expect(len(new) == count and all(re.search(text, line) for line in new), f"{count} of '{text}' expected: {new}")
         print(f"    {new[-1]}", flush=True)
 
+    def silent(self):
+        """Whatever was to be said of attacks that are over has been said."""
+        said = -1
+        while said != (said := len(self.refusals())):
+            time.sleep(1)
+
     def goes_on(self):
         expect(self.sender.running() and self.receiver.running(), f"the migration has ended: {self.sender.tail()}")
         lost = [e for e in [*events(self.sender), *events(self.receiver)] if e["event"] in ("lost", "failed", "aborted")]
@@ -240,6 +246,7 @@ def row_crowd(t):
         t.said("certificate has expired|was dropped", lambda: is_refused_by(t.port, expired), 2)
         before = len(t.refusals())
     wait_for(lambda: len(t.refusals()) >= before + HALF_OPEN_MAX, "word of those who left")
+    t.silent()
 
 
 def row_data_without_token(t):
