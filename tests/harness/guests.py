@@ -70,6 +70,7 @@ class Guest:
                 "-qmp", f"unix:{self.qmp},server=on,wait=off", "-qmp", f"unix:{self.monitor},server=on,wait=off",
                 "-kernel", f"{image}/vmlinux", "-initrd", f"{image}/{initrd}", "-append",
                 f"console=ttyS0 quiet wt.mb={work_mb} wt.rate={rate} {append}".strip(), *extra]
+        self.incoming = bool(incoming)
         if incoming:
             argv += ["-incoming", "defer", "-S"] if incoming is True else ["-incoming", incoming]
         self.argv = argv
@@ -146,15 +147,15 @@ class Guest:
         self.check()
 
     def silent(self, failure):
-        """What to raise for a guest that says nothing. On a lab host: a Stall, if QEMU runs it and its processor does not move,
-        which is its emulated KVM's doing (docs/LAB.md)."""
+        """What to raise for a guest that says nothing. On a lab host: a Stall, if QEMU runs it and its processor does not move, or
+        KVM could not run a guest that has never been moved, which is its emulated KVM's doing (docs/LAB.md)."""
         found = []
         for pause_s in (5, 0):
             _, text = self.call("human-monitor-command", {"command-line": "info registers"})
             found.append((self.status(), next((line.split()[0] for line in str(text).splitlines() if "RIP=" in line), text)))
             time.sleep(pause_s)
-        stalled = self.host.where == "lab" and found[0] == found[1] and found[0][0] == "running"
-        return (Stall if stalled else Failure)(f"{failure}; its state and where its processor is, twice: {found}")
+        stalled = self.host.where == "lab" and found[0] == found[1] and found[0][0] in ["running"] + ["internal-error"] * (not self.incoming)
+        return (Stall if stalled else Failure)(f"{failure}; its state and where its processor is, twice: {found}; {self.process.tail()}")
 
     def ended(self, timeout_s=15):
         wait_for(lambda: not self.process.running(), f"the end of QEMU {self.name}", timeout_s)
