@@ -4,7 +4,7 @@
  * it.
  *
  *   messages [--seed N] [--rounds N] [--until FILE] [--patience SECONDS] [--phases LETTERS] [--bytes MAX]
- * [--threads N] [--groups RANKS]
+ * [--threads N] [--groups RANKS] [--twice N]
  *
  * All ranks draw the same schedule from the seed. A round is one phase of each kind: p point-to-point with
  * all sizes, w wildcard receives, c collectives, o one-sided, v non-contiguous types, q probes, s computing
@@ -12,7 +12,8 @@
  * What a message must hold follows from seed, round, sender, receiver and number. --until: goes on until FILE
  * exists. --groups: so many ranks by so many ranks talk among themselves alone, each group for itself, and
  * its first rank keeps the number of its rounds in FILE.GROUP. Nothing for so many seconds is an error as
- * much as a wrong byte. Ends with one line from rank 0, or with a sentence and MPI_Abort.
+ * much as a wrong byte, and so is a message too many. --twice: each rank sends its Nth short message twice,
+ * which must be found. Ends with one line from rank 0, or with a sentence and MPI_Abort.
  */
 #include <mpi.h>
 
@@ -44,6 +45,7 @@ static size_t bytes_max = 4u << 20;
 static volatile char phase = '-';
 static unsigned patience = 60;
 static int threads;
+static unsigned twice;
 static uint64_t *window;
 static uint64_t *counter;
 static MPI_Win win;
@@ -155,6 +157,24 @@ static void check_count(const MPI_Status *status, size_t length, int number)
 		fail("wrong length", status->MPI_SOURCE, (uint64_t)number);
 }
 
+/* On purpose, for once: it is taken for a later one, or left over. */
+static void send_twice(const uint8_t *bytes, size_t length, int to, int tag, MPI_Comm comm)
+{
+	if (twice && length && length < 1024 && --twice == 0)
+		MPI_Send(bytes, (int)length, MPI_BYTE, to, tag, comm);
+}
+
+static void nothing_left(void)
+{
+	int left;
+	MPI_Status status;
+
+	MPI_Barrier(world);
+	MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, world, &left, &status);
+	if (left)
+		fail("a message too many", status.MPI_SOURCE, (uint64_t)status.MPI_TAG);
+}
+
 /* Everybody to everybody at once, receives posted in another order than the sends. */
 static void exchange(MPI_Comm comm, char kind, bool wildcard)
 {
@@ -196,6 +216,7 @@ static void exchange(MPI_Comm comm, char kind, bool wildcard)
 				MPI_Issend(memory[n], (int)length, MPI_BYTE, to, m, comm, &requests[n]);
 			else
 				MPI_Isend(memory[n], (int)length, MPI_BYTE, to, m, comm, &requests[n]);
+			send_twice(memory[n], length, to, m, comm);
 			n++;
 		}
 	}
@@ -515,6 +536,8 @@ int main(int argc, char **argv)
 			bytes_max = strtoull(argv[i + 1], NULL, 10);
 		else if (strcmp(argv[i], "--groups") == 0)
 			group_size = atoi(argv[i + 1]);
+		else if (strcmp(argv[i], "--twice") == 0)
+			twice = (unsigned)atoi(argv[i + 1]);
 		else if (strcmp(argv[i], "--threads") == 0)
 			threads = atoi(argv[i + 1]) > THREADS_MAX ? THREADS_MAX : atoi(argv[i + 1]);
 	}
@@ -536,6 +559,7 @@ int main(int argc, char **argv)
 		if (group_size && until && rank == 0)
 			tell_rounds(until, group);
 	}
+	nothing_left();
 	mine[0] = checked_messages;
 	mine[1] = checked_bytes;
 	MPI_Reduce(mine, totals, 2, MPI_UINT64_T, MPI_SUM, 0, MPI_COMM_WORLD);
