@@ -154,7 +154,9 @@ class Guest:
             _, text = self.call("human-monitor-command", {"command-line": "info registers"})
             found.append((self.status(), next((line.split()[0] for line in str(text).splitlines() if "RIP=" in line), text)))
             time.sleep(pause_s)
-        stalled = self.host.where == "lab" and found[0] == found[1] and found[0][0] in ["running"] + ["internal-error"] * (not self.incoming)
+        state = found[0][0]
+        emulated = state == "running" or (state == "internal-error" and not self.incoming)
+        stalled = self.host.where == "lab" and found[0] == found[1] and emulated
         return (Stall if stalled else Failure)(f"{failure}; its state and where its processor is, twice: {found}; {self.process.tail()}")
 
     def ended(self, timeout_s=15):
