@@ -3,7 +3,7 @@
 """a whole VM over tcp, against QEMU's own migration with its best setting.
 
 Two hosts of this machine, in network namespaces joined by a switch; QEMU 10.0 without KVM. All times are those of QEMU's own
-events, of one clock; all contenders have the same memory, in huge pages of a tmpfs (--small-pages: in a memfd), which
+events, of one clock; all contenders have the same memory, two files in huge pages of a tmpfs (--small-pages: a memfd for each run), which
 exists at the destination before (nobody pays for its first touch), no limit on bandwidth, 300 ms limit on downtime, and
 return-path. TCP's congestion control is reno, which any namespace may choose: others (bbr) pace what is sent, as if there were
 a network to be spared, and cost everybody two or three times as much here. Runs are interleaved, and whose turn is first changes.
@@ -50,6 +50,7 @@ from harness.qmp_events import Events  # noqa: E402
 
 LIMIT = os.path.join(ROOT, "bench", "tcp_limit.py")
 PORT = 4700
+PAGES = "watari-ram-"
 FAST = 1 << 40  # bytes per second: no limit of QEMU's own
 DOWNTIME_MS = 300
 CHUNK = 16 << 20
@@ -86,7 +87,7 @@ def fill(guest, mb):
     """Random bytes into all of a guest's RAM, by way of its file."""
     descriptors = f"/proc/{guest.process.child.pid}/fd"
     names = {name: os.readlink(f"{descriptors}/{name}") for name in os.listdir(descriptors)}
-    memory = next(name for name, path in names.items() if "memfd:memory-backend" in path or "qemu_back_mem" in path)
+    memory = next(name for name, path in names.items() if "memfd:memory-backend" in path or PAGES in path)
     noise = os.urandom(2 * CHUNK)
     with open(f"{descriptors}/{memory}", "r+b", buffering=0) as file, mmap.mmap(file.fileno(), mb << 20) as room:
         for i in range((mb << 20) // CHUNK):  # no two pages are equal: each chunk begins elsewhere
@@ -99,7 +100,7 @@ def memory(small):
     if small:
         yield {}
         return
-    with tempfile.TemporaryDirectory(prefix="watari-ram-") as folder:
+    with tempfile.TemporaryDirectory(prefix=PAGES) as folder:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "huge=always,size=90%", "watari", folder], check=True)
         try:
             yield {"backend": "file", "ram_file": folder, "ram_options": ",align=2M"}
@@ -108,16 +109,28 @@ def memory(small):
             subprocess.run(["umount", folder], check=True)
 
 
+def kept(folder, side, mb):
+    """The file of a side's RAM, the same one for all contenders, zero: a machine's memory is not everywhere as fast."""
+    path = os.path.join(folder, f"{side}-{mb}")
+    zeros = bytes(CHUNK)
+    with open(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+b", buffering=0) as file:
+        os.truncate(path, mb << 20)
+        for at in range(0, mb << 20, CHUNK):
+            os.pwrite(file.fileno(), zeros, at)
+    return path
+
+
 class Pair:
     """A guest and the QEMU that awaits it, on two hosts. wait: the destination does not run by itself; env is the source's."""
 
-    def __init__(self, net, image, wait, stopped=False, cold=False, env=None, ram_options="", **guest):
+    def __init__(self, net, image, wait, stopped=False, cold=False, env=None, ram_options="", ram_file=None, **guest):
         self.ends, self.events = [], []
         for host, incoming in zip(net.hosts, (False, True if wait else "defer")):
+            ram = ram_file if not ram_file or (cold and incoming) else kept(ram_file, "destination" if incoming else "source", guest["mb"])
             path = f"{host.run_dir}/events{Guest.count}.qmp"
             extra = ["-qmp", f"unix:{path},server=on,wait=off", *(["-S"] if stopped and not incoming else [])]
             self.ends.append(Guest(host, image, incoming=incoming, extra=extra, env=None if incoming else env,
-                                   ram_options=ram_options + ("" if cold and incoming else ",prealloc=on"),
+                                   ram_file=ram, ram_options=ram_options + ("" if cold and incoming else ",prealloc=on"),
                                    append="" if stopped else "wt.report=20", **guest))
             self.events.append(Events(path))
         self.source, self.destination = self.ends
@@ -214,14 +227,15 @@ class Limit:
     name = "the wire's limit"
 
     def __init__(self, net, size):
-        self.net, self.size = net, str(size << 20)
+        self.net, self.mb, self.size = net, size, str(size << 20)
 
-    def run(self, ram_file="-", **_):
+    def run(self, ram_file=None, **_):
         address = self.net.hosts[1].address
-        receiver = self.net.hosts[1].start([sys.executable, LIMIT, "receive", address, ram_file, self.size], "limit")
+        source, destination = (kept(ram_file, side, self.mb) if ram_file else "-" for side in ("source", "destination"))
+        receiver = self.net.hosts[1].start([sys.executable, LIMIT, "receive", address, destination, self.size], "limit")
         wait_for(lambda: receiver.lines, "the receiver's memory", 120)
         port = str(json.loads(receiver.lines[0])["port"])
-        sender = self.net.hosts[0].start([sys.executable, LIMIT, "send", address, port, ram_file, self.size], "limit")
+        sender = self.net.hosts[0].start([sys.executable, LIMIT, "send", address, port, source, self.size], "limit")
         for process in (sender, receiver):
             if process.wait(300):
                 raise Failure(f"the limit: {process.tail()}")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""tcp_limit.py receive ADDRESS FOLDER BYTES | send ADDRESS PORT FOLDER BYTES - the least that moving so much memory over tcp takes here.
+"""tcp_limit.py receive ADDRESS FILE BYTES | send ADDRESS PORT FILE BYTES - the least that moving so much memory over tcp takes here.
 
 One connection. The sender hands a file's pages to the socket (sendfile, no copy), the receiver lets the kernel copy them into
 memory that exists, through a mapping of its own: what any process needs that fills another one's memory. No QEMU, no protocol,
@@ -20,9 +20,9 @@ LARGE = 1 << 30
 MADV_POPULATE_WRITE = 23
 
 
-def memory(folder, size, noise):
-    """A file of that size in the folder, or in memory ("-"), all of it there."""
-    file = os.memfd_create("tcp-limit") if folder == "-" else os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
+def memory(path, size, noise):
+    """That file, or one in memory ("-"), of that size and all of it there."""
+    file = os.memfd_create("tcp-limit") if path == "-" else os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     os.truncate(file, size)
     block = os.urandom(SLICE + 4096) if noise else bytes(SLICE + 1)
     for at in range(0, size, SLICE):
@@ -40,8 +40,8 @@ def say(**facts):
     print(json.dumps(facts), flush=True)
 
 
-def receive(address, folder, size):
-    file = memory(folder, size, False)
+def receive(address, path, size):
+    file = memory(path, size, False)
     with socket.create_server((address, 0)) as server:
         say(port=server.getsockname()[1])
         peer, _ = server.accept()
@@ -58,8 +58,8 @@ def receive(address, folder, size):
     say(cpu=used() - before, done=time.time())
 
 
-def send(address, port, folder, size):
-    file = memory(folder, size, True)
+def send(address, port, path, size):
+    file = memory(path, size, True)
     peer = socket.create_connection((address, port))
     before, began, at = used(), time.time(), 0
     while at < size:
