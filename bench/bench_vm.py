@@ -50,7 +50,7 @@ from harness.qmp_events import Events  # noqa: E402
 
 LIMIT = os.path.join(ROOT, "bench", "tcp_limit.py")
 PORT = 4700
-PAGES = "watari-ram-"
+RAM_PREFIX = "watari-ram-"
 FAST = 1 << 40  # bytes per second: no limit of QEMU's own
 DOWNTIME_MS = 300
 CHUNK = 16 << 20
@@ -87,7 +87,7 @@ def fill(guest, mb):
     """Random bytes into all of a guest's RAM, by way of its file."""
     descriptors = f"/proc/{guest.process.child.pid}/fd"
     names = {name: os.readlink(f"{descriptors}/{name}") for name in os.listdir(descriptors)}
-    memory = next(name for name, path in names.items() if "memfd:memory-backend" in path or PAGES in path)
+    memory = next(name for name, path in names.items() if "memfd:memory-backend" in path or RAM_PREFIX in path)
     noise = os.urandom(2 * CHUNK)
     with open(f"{descriptors}/{memory}", "r+b", buffering=0) as file, mmap.mmap(file.fileno(), mb << 20) as room:
         for i in range((mb << 20) // CHUNK):  # no two pages are equal: each chunk begins elsewhere
@@ -100,7 +100,7 @@ def memory(small):
     if small:
         yield {}
         return
-    with tempfile.TemporaryDirectory(prefix=PAGES) as folder:
+    with tempfile.TemporaryDirectory(prefix=RAM_PREFIX) as folder:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "huge=always,size=90%", "watari", folder], check=True)
         try:
             yield {"backend": "file", "ram_file": folder, "ram_options": ",align=2M"}
@@ -109,14 +109,17 @@ def memory(small):
             subprocess.run(["umount", folder], check=True)
 
 
-def kept(folder, side, mb):
-    """The file of a side's RAM, the same one for all contenders, zero: a machine's memory is not everywhere as fast."""
-    path = os.path.join(folder, f"{side}-{mb}")
-    zeros = bytes(CHUNK)
+def ram_path(folder, side, mb):
+    """The file of a side's RAM, the same one for all contenders: a machine's memory is not everywhere as fast."""
+    return os.path.join(folder, f"{side}-{mb}")
+
+
+def zeroed(path, mb):
+    """That file, of that size, its pages those of the run before."""
+    zeros = bytes(1 << 20)
     with open(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+b", buffering=0) as file:
-        os.truncate(path, mb << 20)
-        for at in range(0, mb << 20, CHUNK):
-            os.pwrite(file.fileno(), zeros, at)
+        for _ in range(mb):
+            file.write(zeros)
     return path
 
 
@@ -126,7 +129,9 @@ class Pair:
     def __init__(self, net, image, wait, stopped=False, cold=False, env=None, ram_options="", ram_file=None, **guest):
         self.ends, self.events = [], []
         for host, incoming in zip(net.hosts, (False, True if wait else "defer")):
-            ram = ram_file if not ram_file or (cold and incoming) else kept(ram_file, "destination" if incoming else "source", guest["mb"])
+            ram = ram_file
+            if ram_file and not (cold and incoming):
+                ram = zeroed(ram_path(ram_file, "destination" if incoming else "source", guest["mb"]), guest["mb"])
             path = f"{host.run_dir}/events{Guest.count}.qmp"
             extra = ["-qmp", f"unix:{path},server=on,wait=off", *(["-S"] if stopped and not incoming else [])]
             self.ends.append(Guest(host, image, incoming=incoming, extra=extra, env=None if incoming else env,
@@ -231,7 +236,7 @@ class Limit:
 
     def run(self, ram_file=None, **_):
         address = self.net.hosts[1].address
-        source, destination = (kept(ram_file, side, self.mb) if ram_file else "-" for side in ("source", "destination"))
+        source, destination = (ram_path(ram_file, side, self.mb) if ram_file else "-" for side in ("source", "destination"))
         receiver = self.net.hosts[1].start([sys.executable, LIMIT, "receive", address, destination, self.size], "limit")
         wait_for(lambda: receiver.lines, "the receiver's memory", 120)
         port = str(json.loads(receiver.lines[0])["port"])

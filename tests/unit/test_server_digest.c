@@ -3,6 +3,8 @@
  * test_server_digest.c - the digests that a server sends behind its announcements, and those that a replica
  * answers with.
  */
+#include <sys/stat.h>
+
 #include "server_world.h"
 
 /* ---- digests ---- */
